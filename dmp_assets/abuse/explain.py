@@ -1,0 +1,81 @@
+"""Reasons of a score that a person can read, in the order of their weight.
+
+A linear model's reasons are its rules' contributions (weight × strength, in log-odds). Any other
+model's are the rules that fire, and the features whose replacement by the training sample's median
+lowers the score most (occlusion; Zeiler and Fergus, 2014).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dmp_assets.abuse import rules
+from dmp_assets.abuse.features import FEATURES, NAMES, Floats
+from dmp_assets.abuse.models import Calibrated, InformedLogistic, RuleList, probability
+from dmp_assets.abuse.store import Model
+
+MOST = 5
+LEAST_WEIGHT = 0.2
+FEATURE_PREFIX = "FEATURE_"
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Weight (log-odds) of every possible reason on every account; 0: no reason."""
+
+    codes: tuple[str, ...]
+    texts: tuple[str, ...]
+    weights: Floats
+
+    def of(self, row: int) -> list[dict[str, str | float]]:
+        """The strongest reasons of one account, the strongest first."""
+        weights = self.weights[row]
+        order = np.argsort(-weights, kind="stable")[:MOST]
+        return [
+            {"code": self.codes[i], "text": self.texts[i], "weight": round(float(weights[i]), 2)}
+            for i in order
+            if weights[i] >= LEAST_WEIGHT
+        ]
+
+
+_RULE_TEXTS = tuple(rule.text for rule in rules.RULES)
+
+
+def explain(model: Model, features: Floats) -> Reasons:
+    """Reasons for accounts that the model scored."""
+    strengths = rules.strengths(features)
+    linear = _weights(model)
+    if linear is not None:
+        return Reasons(rules.CODES, _RULE_TEXTS, strengths * linear)
+    found = _occlusion(model, features)
+    return Reasons(
+        rules.CODES + tuple(FEATURE_PREFIX + name.upper() for name in NAMES),
+        _RULE_TEXTS + tuple(f"unusual: {feature.description.lower()}" for feature in FEATURES),
+        np.hstack([strengths * rules.PRIORS, found]),
+    )
+
+
+def _weights(model: Model) -> Floats | None:
+    calibrated = model.pipeline.named_steps["model"]
+    if not isinstance(calibrated, Calibrated):
+        return None
+    base = calibrated.base_
+    if isinstance(base, InformedLogistic):
+        return np.asarray(base.weights_ * calibrated.slope_)
+    return np.asarray(rules.WEIGHTS * calibrated.slope_) if isinstance(base, RuleList) else None
+
+
+def _occlusion(model: Model, features: Floats) -> Floats:
+    def log_odds(rows: Floats) -> Floats:
+        found = np.clip(probability(model.pipeline, rows), 1e-9, 1 - 1e-9)
+        return np.asarray(np.log(found / (1 - found)))
+
+    whole = log_odds(features)
+    drop = np.zeros_like(features)
+    for column in range(features.shape[1]):
+        changed = features[:, column] != model.typical[column]
+        if changed.any():
+            without = features[changed].copy()
+            without[:, column] = model.typical[column]
+            drop[changed, column] = whole[changed] - log_odds(without)
+    return drop

@@ -1,0 +1,207 @@
+"""Candidate models: each one fitted scikit-learn Pipeline, features in, calibrated probability out.
+
+From simple to complex: the rule list as it is; a logistic regression on the rules' strengths
+whose prior is the rule list (what labels do not speak about keeps the analyst's weight); gradient
+boosting on all features.
+"""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from dmp_assets.abuse import rules
+from dmp_assets.abuse.features import NAMES, Floats
+
+Labels = npt.NDArray[np.bool_]
+Groups = npt.NDArray[Any]
+
+PRIOR_SIGMA = 1.0
+"""How far (log-odds) labels may move a rule's weight before it counts as surprising."""
+INNER_FOLDS = 3
+FEW_ROWS = 50
+"""Fits and large predictions run on one thread: the threads of BLAS and OpenMP spin while they
+wait for each other, which multiplies the time of small problems on a busy machine (a boosting fit
+of 9,000 rows took 7 s, on one thread 0.5 s). Below this many rows the limit costs more than it
+saves."""
+
+
+class RuleStrengths(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Features → strengths of the rules; with `keep_features`, beside the features."""
+
+    def __init__(self, keep_features: bool = False) -> None:
+        self.keep_features = keep_features
+
+    def fit(self, features: Floats, labels: Any = None) -> Self:
+        self.n_features_in_ = features.shape[1]
+        self.varies_ = np.array([len(np.unique(c[~np.isnan(c)][:5000])) > 1 for c in features.T])
+        return self
+
+    def transform(self, features: Floats) -> Floats:
+        found = rules.strengths(features)
+        if not self.keep_features:
+            return found
+        return np.hstack([features[:, self.varies_], (found @ rules.PRIORS)[:, None]])
+
+
+class _Scored(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier defined by its log-odds."""
+
+    def log_odds(self, strengths: Floats) -> Floats:
+        raise NotImplementedError
+
+    def predict_proba(self, strengths: Floats) -> Floats:
+        probability = expit(self.log_odds(strengths))
+        return np.column_stack([1 - probability, probability])
+
+    def predict(self, strengths: Floats) -> Labels:
+        return np.asarray(self.log_odds(strengths) > 0)
+
+
+class RuleList(_Scored):
+    """Sum of the rules' weights as log-odds; nothing is learnt."""
+
+    def fit(self, strengths: Floats, labels: Any = None) -> Self:
+        self.classes_ = np.array([False, True])
+        return self
+
+    def log_odds(self, strengths: Floats) -> Floats:
+        return np.asarray(rules.INTERCEPT + strengths @ rules.WEIGHTS)
+
+
+class InformedLogistic(_Scored):
+    """Logistic regression with a normal prior around the rule list's weights, none below zero.
+
+    Maximum a posteriori: minimises the log loss + Σ (w − w₀)² / 2σ² (Bishop, Pattern Recognition
+    and Machine Learning, 4.5), with w ≥ 0, because a rule that clears an account is no rule.
+    """
+
+    def __init__(self, sigma: float = PRIOR_SIGMA) -> None:
+        self.sigma = sigma
+
+    def fit(self, strengths: Floats, labels: Labels) -> Self:
+        self.classes_ = np.array([False, True])
+        target = np.asarray(labels, dtype=float)
+        start = np.append(rules.PRIORS, rules.INTERCEPT)
+
+        def loss(weights: Floats) -> tuple[float, Floats]:
+            score = strengths @ weights[:-1] + weights[-1]
+            away = weights[:-1] - rules.PRIORS
+            error = expit(score) - target
+            value = float(np.sum(np.logaddexp(0, score) - target * score))
+            gradient = np.append(strengths.T @ error + away / self.sigma**2, error.sum())
+            return value + float(away @ away) / (2 * self.sigma**2), gradient
+
+        bounds = [(0.0, None)] * len(rules.PRIORS) + [(None, None)]
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
+        self.weights_, self.intercept_ = found.x[:-1], float(found.x[-1])
+        return self
+
+    def log_odds(self, strengths: Floats) -> Floats:
+        return np.asarray(self.intercept_ + strengths @ self.weights_)
+
+
+class Calibrated(_Scored):
+    """Platt scaling of another classifier on its out-of-fold scores, groups kept together.
+
+    Platt (1999) with his smoothed targets. Labels of fewer than two classes leave the scores as
+    they are: without them nothing can be calibrated.
+    """
+
+    def __init__(self, base: Any = None) -> None:
+        self.base = base
+
+    def fit(self, strengths: Floats, labels: Labels, groups: Groups | None = None) -> Self:
+        self.classes_ = np.array([False, True])
+        labels = np.asarray(labels, dtype=bool)
+        self.base_ = clone(self.base).fit(strengths, labels)
+        self.slope_, self.offset_ = 1.0, 0.0
+        if 0 < labels.sum() < len(labels):
+            self.slope_, self.offset_ = _platt(self._held_out(strengths, labels, groups), labels)
+        return self
+
+    def _held_out(self, strengths: Floats, labels: Labels, groups: Groups | None) -> Floats:
+        if isinstance(self.base, RuleList):
+            return np.asarray(self.base_.log_odds(strengths))
+        keys = (
+            np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+        )
+        fold = np.random.default_rng(0).permutation(keys.max() + 1)[keys] % INNER_FOLDS
+        scores = np.empty(len(labels))
+        for number in range(INNER_FOLDS):
+            test, train = fold == number, fold != number
+            if labels[train].all() or not labels[train].any():
+                scores[test] = _log_odds(self.base_, strengths[test])
+                continue
+            scores[test] = _log_odds(
+                clone(self.base).fit(strengths[train], labels[train]), strengths[test]
+            )
+        return scores
+
+    def log_odds(self, strengths: Floats) -> Floats:
+        return np.asarray(self.slope_ * _log_odds(self.base_, strengths) + self.offset_)
+
+
+def _log_odds(model: Any, rows: Floats) -> Floats:
+    if isinstance(model, _Scored):
+        return model.log_odds(rows)
+    return np.asarray(model.decision_function(rows))
+
+
+def _platt(scores: Floats, labels: Labels) -> tuple[float, float]:
+    positives, negatives = int(labels.sum()), int((~labels).sum())
+    target = np.where(labels, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+    def loss(line: Floats) -> tuple[float, Floats]:
+        score = line[0] * scores + line[1]
+        error = expit(score) - target
+        value = float(np.sum(np.logaddexp(0, score) - target * score))
+        return value, np.array([error @ scores, error.sum()])
+
+    found = minimize(loss, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=[(0.05, 5), (-9, 9)])
+    return float(found.x[0]), float(found.x[1])
+
+
+def _boosting() -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(
+        learning_rate=0.1, max_iter=60, max_leaf_nodes=8, min_samples_leaf=20,
+        l2_regularization=5.0, early_stopping=False, random_state=0,
+    )  # fmt: skip
+
+
+CANDIDATES: dict[str, Callable[[], Pipeline]] = {
+    "rule_list": lambda: Pipeline([("rules", RuleStrengths()), ("model", Calibrated(RuleList()))]),
+    "informed_logistic": lambda: Pipeline(
+        [("rules", RuleStrengths()), ("model", Calibrated(InformedLogistic()))]
+    ),
+    "gradient_boosting": lambda: Pipeline(
+        [("rules", RuleStrengths(keep_features=True)), ("model", Calibrated(_boosting()))]
+    ),
+}
+"""Candidates from the simplest to the most complex; a tie goes to the earlier one."""
+
+
+def fit(name: str, features: Floats, labels: Labels, groups: Groups | None = None) -> Pipeline:
+    """The candidate, fitted. Only `rule_list` accepts labels of fewer than two classes."""
+    with threadpool_limits(1):
+        return CANDIDATES[name]().fit(features, labels, model__groups=groups)
+
+
+def unfitted_rule_list() -> Pipeline:
+    """The rule list as it is, for when there is no label at all."""
+    return fit("rule_list", np.full((1, len(NAMES)), np.nan), np.zeros(1, dtype=bool))
+
+
+def probability(pipeline: Pipeline, features: Floats) -> Floats:
+    """Probability of abuse of each row."""
+    if len(features) < FEW_ROWS:
+        return np.asarray(pipeline.predict_proba(features)[:, 1])
+    with threadpool_limits(1):
+        return np.asarray(pipeline.predict_proba(features)[:, 1])

@@ -1,0 +1,199 @@
+"""Training: compare the candidates on the labelled accounts, choose one, fit it, write its card."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dmp_assets.abuse import evaluate, models, rules
+from dmp_assets.abuse.features import FEATURES, NAMES, Floats
+from dmp_assets.abuse.money import Costs, cost, cost_curve, thresholds
+
+EVALUATED_ROWS = 12_000
+"""More labelled accounts than this do not sharpen the comparison, they only make it slow."""
+SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled accounts. `groups`: accounts of one cluster share it; `times`: registration."""
+
+    features: Floats
+    labels: npt.NDArray[np.bool_]
+    groups: npt.NDArray[Any]
+    times: Floats
+
+    def some(self, rows: npt.NDArray[np.int64]) -> "Labelled":
+        return Labelled(self.features[rows], self.labels[rows], self.groups[rows], self.times[rows])
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The chosen candidate, fitted on all labelled accounts, and what is known of its quality.
+
+    `figures`: (candidate, metric, setting, value, spread, folds) in the order of a reader;
+    `card`: the model card, JSON-ready.
+    """
+
+    candidate: str
+    reason: str
+    pipeline: Any
+    typical: Floats
+    figures: tuple[tuple[str, str, str, float | None, float | None, int], ...]
+    card: dict[str, Any]
+
+
+def train(data: Labelled, costs: Costs, seeds: Sequence[int] = SEEDS) -> Trained:
+    """Compare, choose and fit. With too few labels of a class the rule list serves as it is."""
+    positives = int(data.labels.sum())
+    negatives = len(data.labels) - positives
+    typical = _medians(data.features)
+    if not evaluate.can_be_folded(data.labels, data.groups):
+        reason = (
+            f"the rule list serves as it is: {positives} accounts are labelled abusers and "
+            f"{negatives} honest; to compare models, {evaluate.FEWEST} of each in "
+            f"{evaluate.FOLDS} separate clusters are needed"
+        )
+        card = _card("rule_list", reason, data, costs)
+        pipeline = models.unfitted_rule_list()
+        return Trained("rule_list", reason, pipeline, typical, (), card)
+
+    measured = data.some(_sample(data.labels, EVALUATED_ROWS))
+    names = tuple(models.CANDIDATES)
+    folds = list(evaluate.folds(measured.labels, measured.groups, seeds))
+    compared = evaluate.compare(measured.features, measured.labels, measured.groups, names, folds)
+    choice = evaluate.choose(compared, names)
+    figures: list[Any] = [
+        (name, "pr_auc", "held_out_folds", float(values.mean()), float(values.std(ddof=1)),
+         len(values))
+        for name in (*names, evaluate.SHARES_A_DEVICE)
+        if len(values := compared.pr_auc(name))
+    ]  # fmt: skip
+    figures += [
+        (name, "brier", "held_out_folds", float(np.mean(b)), float(np.std(b)), len(b))
+        for name in names
+        if (b := [s.brier for s in compared.scores if s.candidate == name])
+    ]
+    figures += _stress(measured, names)
+    figures += _ablations(measured, choice.candidate, folds[: evaluate.FOLDS])
+    held_out = compared.held_out[choice.candidate]
+    at_limits, flagged = _at_thresholds(held_out, measured.labels, costs)
+    figures += [(choice.candidate, name, "held_out_folds", value, None, len(folds))
+                for name, value in at_limits.items()]  # fmt: skip
+    pipeline = models.fit(choice.candidate, data.features, data.labels, data.groups)
+    card = _card(choice.candidate, choice.reason, data, costs) | {
+        "pr_auc": {name: {"mean": float(compared.pr_auc(name).mean()),
+                          "spread": float(compared.pr_auc(name).std(ddof=1))}
+                   for name in (*names, evaluate.SHARES_A_DEVICE)},
+        "folds": f"{evaluate.FOLDS} folds × {len(seeds)} seeds, clusters kept together",
+        "evaluated_rows": len(measured.labels),
+        "at_thresholds": at_limits,
+        "calibration": evaluate.calibration(held_out, measured.labels),
+        "cost_curve": cost_curve(held_out, measured.labels, costs),
+        "ablations": {setting: value for _, metric, setting, value, _, _ in figures
+                      if metric == "pr_auc" and setting.startswith("without")},
+        "abusers_no_rule_finds": float(
+            (rules.strengths(measured.features[measured.labels & ~flagged]) @ rules.WEIGHTS < 1)
+            .sum() / measured.labels.sum()),
+        "signals": _signals(pipeline, data),
+    }  # fmt: skip
+    return Trained(choice.candidate, choice.reason, pipeline, typical, tuple(figures), card)
+
+
+def _medians(features: Floats) -> Floats:
+    known = ~np.isnan(features).all(axis=0) if len(features) else np.zeros(len(NAMES), bool)
+    result = np.full(len(NAMES), np.nan)
+    if known.any():
+        result[known] = np.nanmedian(features[:, known], axis=0)
+    return result
+
+
+def _sample(labels: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.int64]:
+    """At most `size` rows, abusers and honest in their proportion."""
+    if len(labels) <= size:
+        return np.arange(len(labels))
+    rng = np.random.default_rng(0)
+    parts = [np.flatnonzero(labels == side) for side in (True, False)]
+    kept = [rng.permutation(p)[: max(1, round(size * len(p) / len(labels)))] for p in parts]
+    return np.sort(np.concatenate(kept))
+
+
+def _stress(data: Labelled, names: Sequence[str]) -> list[Any]:
+    """The time-ordered split: earlier registrations train, later ones test."""
+    fold = evaluate.time_fold(data.labels, data.times, data.groups)
+    if fold is None:
+        return []
+    compared = evaluate.compare(data.features, data.labels, data.groups, names, [fold])
+    return [(s.candidate, "pr_auc", "time_ordered", s.pr_auc, None, 1) for s in compared.scores]
+
+
+def _ablations(data: Labelled, name: str, folds: Sequence[evaluate.Fold]) -> list[Any]:
+    """PR-AUC of the chosen candidate when it may not know something.
+
+    The registration year is no feature, so leaving it out changes nothing; the row says so.
+    """
+    rows = []
+    for setting, features in (
+        ("without_registration_year", data.features),
+        ("without_has_a_usage", evaluate.without_has_a_usage(data.features)),
+        ("without_age", evaluate.without_age(data.features)),
+    ):
+        compared = evaluate.compare(features, data.labels, data.groups, [name], folds)
+        values = compared.pr_auc(name)
+        rows.append((name, "pr_auc", setting, float(values.mean()), float(values.std(ddof=1)),
+                     len(values)))  # fmt: skip
+    return rows
+
+
+def _at_thresholds(
+    probability: Floats, labels: npt.NDArray[np.bool_], costs: Costs
+) -> tuple[dict[str, float | None], npt.NDArray[np.bool_]]:
+    limits = thresholds(costs)
+    flagged = probability >= limits.review_from
+    decided = limits.decide(probability)
+    nothing = np.full(len(labels), "allow")
+    found = dict(evaluate.precision_recall(flagged, labels))
+    found["cost_per_account"] = cost(decided, labels, costs) / len(labels)
+    found["cost_per_account_if_all_allowed"] = cost(nothing, labels, costs) / len(labels)
+    return found, flagged
+
+
+def _signals(pipeline: Any, data: Labelled) -> list[dict[str, Any]]:
+    """Per rule: how often it fires on abusers and on honest accounts, and its fitted weight."""
+    strengths = rules.strengths(data.features)
+    base = pipeline.named_steps["model"].base_
+    fitted = getattr(base, "weights_", None)
+    rows = []
+    for number, rule in enumerate(rules.RULES):
+        fires = strengths[:, number] > 0
+        rows.append(
+            {
+                "code": rule.code,
+                "text": rule.text,
+                "prior_weight": rule.weight,
+                "fitted_weight": None if fitted is None else float(fitted[number]),
+                "share_of_abusers": float(fires[data.labels].mean()),
+                "share_of_honest": float(fires[~data.labels].mean()),
+            }
+        )
+    return rows
+
+
+def _card(name: str, reason: str, data: Labelled, costs: Costs) -> dict[str, Any]:
+    return {
+        "candidate": name,
+        "reason": reason,
+        "purpose": "Probability that an account abuses promo codes; people review and block.",
+        "labelled": {"abusers": int(data.labels.sum()), "honest": int((~data.labels).sum())},
+        "costs": {"blocked_customer": costs.blocked_customer,
+                  "lost_discount": costs.lost_discount, "review": costs.review},
+        "thresholds": thresholds(costs).as_dict(),
+        "features": [{"name": f.name, "description": f.description, "kind": f.kind,
+                      "missing": f.missing} for f in FEATURES],
+        "rules": [{"code": r.code, "text": r.text, "weight": r.weight, "reason": r.reason}
+                  for r in rules.RULES],
+        "never_used": ["analyst label as a feature", "registration year", "gender",
+                       "age other than as a plausibility test"],
+    }  # fmt: skip

@@ -1,0 +1,183 @@
+"""Sensors: new data, persistent drift, failed runs, failed checks, and what waits in the outbox."""
+
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from dmp_assets.automation import jobs
+from dmp_assets.automation.schedules import RUNS_BY_DEFAULT
+from dmp_assets.execution import DELIVERY, first_cause
+from dmp_assets.home import Home
+from dmp_assets.reporting.alerts import Alert, raise_alert
+from dmp_assets.reporting.delivery import flush
+from dmp_assets.reporting.report_assets import deliver_promo_abuse
+from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.shop import has_news, shop_url
+from dmp_assets.resources.slack import SlackResource
+from dmp_assets.sources import shop
+from dmp_assets.sources.shop_connection import ShopError
+
+_ENDED = [
+    dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED,
+]  # fmt: skip
+
+
+def _status(name: str) -> dg.DefaultSensorStatus:
+    on = RUNS_BY_DEFAULT[name]
+    return dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
+
+
+def run_url(home: Home, run_id: str) -> str:
+    """Address of a run in Dagster's UI."""
+    settings = home.settings()
+    base = settings.public_url or f"http://{settings.webserver_host}:{settings.webserver_port}"
+    return f"{base.rstrip('/')}/runs/{run_id}"
+
+
+def _alert(home: Home, slack: SlackResource, alert: Alert) -> None:
+    raise_alert(slack.client(), home.outbox, alert, home.settings())
+
+
+@dg.sensor(
+    job=jobs.daily_refresh,
+    minimum_interval_seconds=60,
+    default_status=_status("new_data"),
+    description="Refreshes when the shop holds rows that the lakehouse has not seen.",
+)
+def new_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    home = Home.current()
+    try:
+        state = shop.probe(shop_url(home), home.settings().shop_schema)
+    except ShopError as error:
+        return dg.SkipReason(str(error))
+    if not has_news(state, Lakehouse().tables):
+        return dg.SkipReason("nothing new in the shop")
+    return dg.RunRequest(run_key="/".join(known.content_hash for known in state.tables.values()))
+
+
+@dg.sensor(
+    job=jobs.retrain,
+    minimum_interval_seconds=3600,
+    default_status=_status("persistent_drift"),
+    description="Alerts when drift persists; retrains when enough new labels are there.",
+)
+def persistent_drift(
+    context: dg.SensorEvaluationContext, slack: SlackResource
+) -> dg.RunRequest | dg.SkipReason:
+    from dmp_assets.ml import drift
+
+    home = Home.current()
+    settings = home.settings()
+    store = Lakehouse().tables
+    if not store.exists("ml/abuse_drift") or not drift.persistent_drift(store, settings):
+        return dg.SkipReason("no persistent drift")
+    labels = drift.new_labels_since_training(store)
+    enough = labels >= settings.retrain_min_labels
+    host = f"http://{settings.webserver_host}:{settings.webserver_port}"
+    _alert(
+        home,
+        slack,
+        Alert(
+            kind="drift",
+            asset="ml/abuse_drift",
+            cause=f"features or predictions drifted in {settings.drift_persistent_runs} "
+            f"evaluations in a row; {labels} new labels since training "
+            f"({'retraining now' if enough else f'{settings.retrain_min_labels} are needed'})",
+            owner="team:risk",
+            run_url=f"{(settings.public_url or host).rstrip('/')}"
+            "/locations/dmp_assets/jobs/retrain/playground",
+        ),
+    )
+    if not enough:
+        return dg.SkipReason(f"drift persists, but only {labels} new labels")
+    version = store.stamp("ml/abuse_drift").get("data_version")
+    return dg.RunRequest(run_key=f"drift-{version}-{labels}")
+
+
+@dg.run_failure_sensor(
+    monitor_all_code_locations=True,
+    minimum_interval_seconds=30,
+    default_status=_status("run_failure"),
+    description="Tells the owner's alert channel which table failed, why, and where to look.",
+)
+def run_failure(context: dg.RunFailureSensorContext, slack: SlackResource) -> None:
+    home = Home.current()
+    run = context.dagster_run
+    link = run_url(home, run.run_id)
+    failed = context.get_step_failure_events()
+    for event in failed:
+        key = (event.step_key or "?").replace("__", "/", 1)
+        cause = first_cause(event.step_failure_data)
+        owner = owner_of(context, key)
+        _alert(home, slack, Alert("run_failure", key, cause, owner, run.run_id, link))
+    if not failed:
+        cause = context.failure_event.message or "the run failed"
+        _alert(home, slack, Alert("run_failure", run.job_name, cause, None, run.run_id, link))
+
+    wanted = dg.AssetKey(DELIVERY.split("/"))
+    if run.job_name == "weekly_report" or wanted in (run.asset_selection or ()):
+        steps = [(event.step_key or "?").replace("__", "/", 1) for event in failed]
+        deliver_promo_abuse(home, slack, f"The run failed at {', '.join(steps) or run.job_name}.")
+
+
+def owner_of(context: Any, key: str) -> str | None:
+    """First owner of the asset, from the code location's own definitions."""
+    repository = context.repository_def
+    asset = dg.AssetKey(key.split("/"))
+    if repository is None or not repository.asset_graph.has(asset):
+        return None
+    owners = repository.asset_graph.get(asset).owners
+    return owners[0] if owners else None
+
+
+@dg.sensor(
+    minimum_interval_seconds=30,
+    default_status=_status("check_failure"),
+    description="Tells the owner's alert channel which check failed; a failed check that does not "
+    "block leaves its run green.",
+)
+def check_failure(context: dg.SensorEvaluationContext, slack: SlackResource) -> dg.SensorResult:
+    home = Home.current()
+    after = datetime.fromisoformat(context.cursor) if context.cursor else None
+    # By run: Dagster's SQLite keeps the events of each run apart, with numbers of its own.
+    runs = context.instance.get_run_records(
+        dg.RunsFilter(statuses=_ENDED, updated_after=after),
+        order_by="update_timestamp",
+        ascending=True,
+        limit=50,
+    )
+    for run in runs:
+        run_id = run.dagster_run.run_id
+        entries = context.instance.all_logs(
+            run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        )
+        for event in [entry.dagster_event for entry in entries if entry.dagster_event]:
+            evaluation = event.asset_check_evaluation_data
+            if evaluation.passed:
+                continue
+            key = "/".join(evaluation.asset_key.path)
+            figures = ", ".join(
+                f"{name} {value.value}"
+                for name, value in evaluation.metadata.items()
+                if name != "rule"
+            )
+            rule = evaluation.metadata.get("rule")
+            cause = f"{evaluation.check_name}: {rule.value if rule else 'failed'} ({figures})"
+            owner, link = owner_of(context, key), run_url(home, run_id)
+            _alert(home, slack, Alert("check_failure", key, cause, owner, run_id, link))
+    cursor = runs[-1].update_timestamp.isoformat() if runs else context.cursor
+    return dg.SensorResult(cursor=cursor)
+
+
+@dg.sensor(
+    minimum_interval_seconds=300,
+    default_status=_status("outbox"),
+    description="Sends once what could not be sent when it was due.",
+)
+def outbox(context: dg.SensorEvaluationContext, slack: SlackResource) -> dg.SkipReason:
+    home = Home.current()
+    done = flush(slack.client(), home.outbox)
+    sent = sum(delivery.state == "sent" for delivery in done)
+    waiting = sum(delivery.state == "kept" for delivery in done)
+    return dg.SkipReason(f"{sent} sent, {waiting} still waiting")

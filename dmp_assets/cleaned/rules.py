@@ -1,0 +1,254 @@
+"""Cleaning as data: rules that a row must obey to be used, and what becomes of those that do not.
+
+Every received row ends in exactly one of three places: kept, counted as a duplicate of a kept
+row (`received_rows`), or in quarantine with the rules that it failed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import dagster as dg
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from dmp_assets.table_asset import Check, TableRun
+
+# What raw adds to the received columns.
+LINEAGE = ("_row_id", "_received_at", "_source", "_loaded_at")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A SQL condition that a usable row meets.
+
+    NULL counts as met (unknown is not bad) unless the rule is `required`.
+    """
+
+    name: str
+    condition: str
+    reason: str
+    required: bool = False
+
+    def broken(self) -> Column:
+        met = F.expr(self.condition)
+        return ~F.coalesce(met, F.lit(not self.required))
+
+
+@dataclass(frozen=True)
+class Split:
+    """`kept` rows go on; `quarantined` rows carry `failed_rules` and `reason`."""
+
+    kept: DataFrame
+    quarantined: DataFrame
+
+
+def received_columns(frame: DataFrame) -> list[str]:
+    """Columns as the source sent them: all but those that raw added."""
+    return [name for name in frame.columns if name not in LINEAGE]
+
+
+def with_columns(frame: DataFrame, known: Sequence[str]) -> DataFrame:
+    """Add the known columns that the source does not have, as null text: unknown, not bad."""
+    missing = [name for name in known if name not in frame.columns]
+    return frame.withColumns({name: F.lit(None).cast("string") for name in missing})
+
+
+def blank_to_null(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """Trim text; what is then empty is unknown."""
+    return frame.withColumns({name: F.expr(f"nullif(trim(`{name}`), '')") for name in columns})
+
+
+def read_time(column: str) -> str:
+    """SQL that reads a text as a UTC time, NULL when it cannot.
+
+    Accepted: ISO 8601 with or without `T`, zone and leading zeros; `31/12/2024 17:05[:00]`
+    (day first); seconds or milliseconds since 1970. Years outside 1990–2100 are unreadable.
+    """
+    number = f"try_cast({column} AS DOUBLE)"
+    seconds = f"timestamp_seconds(if({number} > 1e11, {number} / 1000, {number}))"
+    parsed = (
+        f"CASE WHEN {column} RLIKE '^[0-9]{{9,13}}([.][0-9]+)?$' THEN {seconds} "
+        f"WHEN {column} RLIKE '^[0-9]{{1,2}}/[0-9]{{1,2}}/[0-9]{{4}} ' THEN coalesce("
+        f"try_to_timestamp({column}, 'd/M/yyyy H:mm:ss'), "
+        f"try_to_timestamp({column}, 'd/M/yyyy H:mm')) "
+        f"WHEN {column} RLIKE '^[0-9]{{4}}-' THEN try_cast({column} AS TIMESTAMP) END"
+    )
+    return f"CASE WHEN year({parsed}) BETWEEN 1990 AND 2100 THEN {parsed} END"
+
+
+def split_by_rules(frame: DataFrame, rules: Sequence[Rule]) -> Split:
+    """Part the rows into those that meet all rules and those that do not; none falls between."""
+    failed = F.filter(
+        F.array(*[F.when(rule.broken(), F.lit(rule.name)) for rule in rules]),
+        lambda name: name.isNotNull(),
+    )
+    reasons = F.create_map(
+        *[part for rule in rules for part in (F.lit(rule.name), F.lit(rule.reason))]
+    )
+    judged = frame.withColumn("failed_rules", failed)
+    bad = judged.where("size(failed_rules) > 0").withColumn(
+        "reason", F.array_join(F.transform("failed_rules", lambda name: reasons[name]), "; ")
+    )
+    return Split(judged.where("size(failed_rules) = 0").drop("failed_rules"), bad)
+
+
+def one_row_per_key(frame: DataFrame, keys: Sequence[str], never_null: Sequence[str] = ()) -> Split:
+    """One row a key, and the contradicting variants apart.
+
+    Rows of an earlier load that a later load sends again are superseded. Rows that say the same
+    are one. Where the rows of one load contradict each other, the first stays with the disputed
+    columns null and `is_ambiguous`; the other variants go to quarantine with what the kept row
+    had said (`kept_variant`). A value against a missing one is no dispute: rows that only fill
+    each other's gaps are one.
+    `received_rows` counts the received rows that a kept row stands for; a disputed column of
+    `never_null` takes its smallest value (the earliest time).
+    """
+    content = received_columns(frame)
+    values = [name for name in content if name not in keys]
+    said = frame.groupBy(*content).agg(
+        F.count(F.lit(1)).alias("received_rows"),
+        F.coalesce(F.min("_row_id"), F.xxhash64(*content)).alias("_row_id"),
+        F.max("_received_at").alias("_received_at"),
+    )
+    by_key = Window.partitionBy(*keys)
+    latest = F.col("_received_at").eqNullSafe(F.max("_received_at").over(by_key))
+    marked = said.withColumns({"_latest": latest}).withColumns(
+        {
+            "_variants": F.sum(F.col("_latest").cast("int")).over(by_key),
+            "_superseded": F.sum(
+                F.when(~F.col("_latest"), F.col("received_rows")).otherwise(0)
+            ).over(by_key),
+            "_rank": F.row_number().over(by_key.orderBy(F.desc("_latest"), "_row_id")),
+        }
+    )
+    ranked = marked.where("_latest").drop("_latest").persist()
+    stands_for = F.col("received_rows") + F.col("_superseded")
+    alone = ranked.where("_variants = 1").select(
+        *content,
+        "_received_at",
+        stands_for.alias("received_rows"),
+        F.lit(False).alias("is_ambiguous"),
+    )
+    several = ranked.where("_variants > 1")
+    disputes = [F.coalesce(F.min(name) != F.max(name), F.lit(False)) for name in values]
+    disputed = reduce(lambda a, b: a | b, disputes, F.lit(False))
+    merged = several.groupBy(*keys).agg(
+        *[_agreed(name, never_null).alias(name) for name in values],
+        F.min("_received_at").alias("_received_at"),
+        F.when(disputed, F.min_by(stands_for, "_rank"))
+        .otherwise(F.sum("received_rows") + F.max("_superseded"))
+        .alias("received_rows"),
+        disputed.alias("is_ambiguous"),
+    )
+    said_first = several.where("_rank = 1").select(
+        *keys, F.to_json(F.struct(*values)).alias("kept_variant")
+    )
+    variants = (
+        several.where("_rank > 1")
+        .join(merged.where("is_ambiguous").select(*keys), list(keys), "left_semi")
+        .join(said_first, list(keys))
+        .withColumns(
+            {
+                "failed_rules": F.array(F.lit("contradictory")),
+                "reason": F.lit("another row of the same load says otherwise of this key"),
+                "_copy": F.explode(F.sequence(F.lit(1), F.col("received_rows").cast("int"))),
+            }
+        )
+    )
+    return Split(
+        alone.unionByName(merged.select(*alone.columns)),
+        variants.select(*content, "_received_at", "kept_variant", "failed_rules", "reason"),
+    )
+
+
+def _agreed(name: str, never_null: Sequence[str]) -> Column:
+    """What all variants of a key say, null where they disagree (but for `never_null`)."""
+    lowest = F.min(name)
+    return lowest if name in never_null else F.when(lowest == F.max(name), lowest)
+
+
+def quarantine(received: Sequence[str], *parts: DataFrame) -> DataFrame:
+    """Rows that could not be used, as received, with the rules that they failed."""
+    shaped = [
+        part.select(
+            *[F.col(name).cast("string").alias(name) for name in received],
+            "failed_rules",
+            "reason",
+            (
+                F.col("kept_variant")
+                if "kept_variant" in part.columns
+                else F.lit(None).cast("string")
+            ).alias("kept_variant"),
+            F.col("_received_at").alias("received_at"),
+        )
+        for part in parts
+    ]
+    return reduce(lambda a, b: a.unionByName(b), shaped).withColumn(
+        "quarantined_at", F.current_timestamp()
+    )
+
+
+def standard_checks(table: str, keys: Sequence[str]) -> tuple[Check, ...]:
+    """Checks that every cleaned table has: unique keys, and rows that add up."""
+    columns = ", ".join(keys)
+    return (
+        Check(
+            "keys_unique",
+            f"SELECT count(*) - count(DISTINCT ({columns})) FROM cleaned.{table}",
+            f"{columns} identifies a row.",
+            blocking=True,
+        ),
+        Check(
+            "rows_add_up",
+            f"""
+            WITH counted AS (
+              SELECT (SELECT count(*) FROM raw.{table}) AS received,
+                     (SELECT count(*) FROM cleaned.{table}) AS kept,
+                     (SELECT coalesce(sum(received_rows - 1), 0)::BIGINT FROM cleaned.{table})
+                       AS duplicates,
+                     (SELECT count(*) FROM quarantine.{table}) AS quarantined
+            )
+            SELECT abs(received - kept - duplicates - quarantined) AS offending, * FROM counted
+            """,
+            "Rows received = kept + duplicates + quarantined.",
+            blocking=True,
+        ),
+    )
+
+
+def write_split(run: TableRun, split: Split) -> None:
+    """Write quarantine, test the share of bad rows, then write the table.
+
+    Raises dg.Failure, with the numbers, when more than `max_bad_share` of the received rows
+    cannot be used; the table is then left as it was.
+    """
+    table = run.key.partition("/")[2]
+    received = run.lakehouse.written(f"raw/{table}").rows
+    try:
+        _write_tested(run, split, table, received)
+    finally:
+        run.lakehouse.spark.catalog.clearCache()
+
+
+def _write_tested(run: TableRun, split: Split, table: str, received: int) -> None:
+    run.overwrite(split.quarantined, f"quarantine/{table}")
+    bad = run.written[f"quarantine/{table}"].rows
+    share = bad / received if received else 0.0
+    run.metadata |= {"rows_received": received, "rows_quarantined": bad, "bad_share": share}
+    if share > run.settings.max_bad_share:
+        raise dg.Failure(
+            f"{bad} of {received} rows of raw/{table} ({share:.1%}) cannot be used; allowed are "
+            f"{run.settings.max_bad_share:.1%} (DMP_MAX_BAD_SHARE). {run.key} is left as it was; "
+            f"see `dmp show quarantine/{table}`."
+        )
+    run.overwrite(split.kept)
+
+
+QUARANTINE_COLUMNS = {
+    "failed_rules": "Names of the rules that the row failed.",
+    "reason": "The same in words.",
+    "kept_variant": "For a contradictory row: what the kept row of its key had said (JSON).",
+    "received_at": "When the source received the row (UTC), where it says so.",
+    "quarantined_at": "When the row was put here (UTC).",
+}

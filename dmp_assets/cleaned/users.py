@@ -1,0 +1,151 @@
+"""cleaned/users: one row per registered user, attributes in normal form beside what was received.
+
+Grain: one user. Key: user_id. Source: raw/users.
+"""
+
+from functools import partial
+from typing import cast
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from dmp_assets.cleaned import normal_batches, normalise, rules
+from dmp_assets.cleaned.normal_batches import user_batches
+from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.raw import shop as raw_shop
+from dmp_assets.sources.shop import TABLES
+from dmp_assets.table_asset import TableRun, table_asset
+
+RECEIVED = TABLES["users"].columns
+RULES = (
+    Rule("user_id_missing", "user_id IS NOT NULL", "the user has no id", required=True),
+    Rule(
+        "created_at_unreadable",
+        "created_at IS NOT NULL",
+        "the time of registration is missing or cannot be read",
+        required=True,
+    ),
+)
+
+COLUMNS = {
+    "user_id": "Id of the user in the shop.",
+    "created_at": "Time of registration (UTC).",
+    "email_received": "E-mail address as received.",
+    "email": "Canonical address: the mailbox it reaches (lower case, no plus tag or Gmail dots).",
+    "email_domain": "Domain of the canonical address.",
+    "is_email_valid": "Whether the address is well formed; null when none was received.",
+    "has_email_alias": "Whether the address hides its mailbox behind a plus tag or dots.",
+    "is_email_verified": "Whether the shop verified the address.",
+    "phone_received": "Phone number as received.",
+    "phone": "E.164 form; null unless a numbering plan has such numbers.",
+    "phone_country": "Region (ISO 3166) of the phone number.",
+    "is_phone_valid": "Whether the number can exist; null when none was received.",
+    "is_phone_verified": "Whether the shop verified the number.",
+    "first_name": "Given name.",
+    "last_name": "Family name.",
+    "ip_received": "Address of the registration as received.",
+    "ip": "IPv4 or IPv6 address in normal form.",
+    "ip_prefix": "Its /24 (IPv4) or /48 (IPv6) network.",
+    "is_ip_valid": "Whether the address is one; null when none was received.",
+    "device_id": "Id of the device that registered.",
+    "user_agent_received": "User agent as received.",
+    "browser_family": "Browser by ua-parser.",
+    "browser_version": "Its major version.",
+    "os_family": "Operating system by ua-parser.",
+    "device_family": "Device by ua-parser.",
+    "city": "City as received.",
+    "gender": "Gender as received.",
+    "date_of_birth_received": "Date of birth as received.",
+    "date_of_birth": "Date of birth; null when it cannot be read or lies after the registration.",
+    "is_date_of_birth_valid": "Whether it could be used; null when none was received.",
+    "timezone_received": "Time zone as received.",
+    "timezone": "IANA name of the time zone.",
+    "is_timezone_valid": "Whether IANA knows it; null when none was received.",
+    "is_abuser": "Analysts' label; null when unknown. Used for training, never as a feature.",
+    "is_ambiguous": "Rows of one load contradict each other; disputed attributes are null.",
+    "received_rows": "How many received rows this one stands for (itself and its duplicates).",
+    "received_at": "When the source received the row (UTC), where it says so.",
+}
+
+PERSONAL = (
+    "email_received", "email", "phone_received", "phone", "first_name", "last_name",
+    "ip_received", "ip", "ip_prefix", "device_id", "user_agent_received", "date_of_birth",
+    "date_of_birth_received", "kept_variant", *raw_shop.PERSONAL,
+)  # fmt: skip
+
+
+def clean(raw: DataFrame, phone_region: str) -> Split:
+    """Type, deduplicate and normalise users; only rows without id or time go to quarantine."""
+    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
+    timed = received.withColumnsRenamed({"created_at": "created_at_received"}).withColumn(
+        "created_at", F.expr(rules.read_time("created_at_received"))
+    )
+    judged = rules.split_by_rules(timed, RULES)
+    unusable = judged.quarantined.drop("created_at").withColumnsRenamed(
+        {"created_at_received": "created_at"}
+    )
+    usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
+    single = rules.one_row_per_key(usable, ["user_id"], never_null=["created_at"])
+    return Split(
+        normalised(single.kept, phone_region),
+        rules.quarantine(RECEIVED, unusable, single.quarantined),
+    )
+
+
+def normalised(users: DataFrame, phone_region: str) -> DataFrame:
+    """Put the normal forms beside the received attributes."""
+    renamed = users.withColumnsRenamed(
+        {
+            "email": "email_received",
+            "phone": "phone_received",
+            "ip_address": "ip_received",
+            "user_agent": "user_agent_received",
+            "timezone": "timezone_received",
+            "dob": "date_of_birth_received",
+            "is_email_verified": "email_verified_received",
+            "is_phone_verified": "phone_verified_received",
+            "is_abuser": "label_received",
+            "_received_at": "received_at",
+        }
+    )
+    schema = StructType(
+        [
+            *renamed.schema.fields,
+            *cast(StructType, StructType.fromDDL(normal_batches.DERIVED)).fields,
+        ]
+    )
+
+    birth = "try_cast(date_of_birth_received AS DATE)"
+    plausible = f"{birth} <= CAST(created_at AS DATE) AND year({birth}) >= 1900"
+    dated = renamed.mapInArrow(
+        partial(user_batches, phone_region=phone_region), schema
+    ).withColumns(
+        {
+            "date_of_birth": F.expr(f"CASE WHEN {plausible} THEN {birth} END"),
+            "is_date_of_birth_valid": F.expr(
+                "CASE WHEN date_of_birth_received IS NOT NULL "
+                f"THEN coalesce({plausible}, false) END"
+            ),
+        }
+    )
+    return dated.select(*COLUMNS)
+
+
+@table_asset(
+    "cleaned",
+    deps=["raw/users"],
+    columns=COLUMNS,
+    also={"quarantine/users": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}},
+    personal=PERSONAL,
+    settings=["phone_region", "max_bad_share"],
+    uses=[normal_batches, normalise, rules],
+    checks=rules.standard_checks("users", ["user_id"]),
+)
+def users(run: TableRun) -> None:
+    """One row per registered user, attributes in normal form beside what was received.
+
+    Grain: one user. Key: user_id. Source: raw/users.
+    """
+    raw = run.read("raw/users")
+    rules.write_split(run, clean(raw, run.settings.phone_region))

@@ -1,0 +1,542 @@
+"""`dmp`: the command line. Every command says what it did, or what is wrong and how to mend it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import duckdb
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from dmp_assets import execution
+from dmp_assets.date_range import RangeError, parse_range
+from dmp_assets.execution import Progress, RunSummary
+from dmp_assets.home import Home, HomeError
+from dmp_assets.resources import java
+from dmp_assets.resources.postgres import EmbeddedPostgres, PostgresError
+from dmp_assets.resources.shop import shop_url
+from dmp_assets.settings import project_dir
+from dmp_assets.sources.shop_connection import ShopError
+from dmp_assets.sources.shop_load import load_shop
+from dmp_assets.tables import TableError, Tables
+
+app = typer.Typer(
+    help="The lakehouse of a shop's marketing and risk people: from PostgreSQL to Slack.\n\n"
+    "Start with `dmp demo`; then `dmp up` for Dagster's UI. Everything that a command makes lies "
+    "in $DMP_HOME (default ./var). Settings: see .env.example.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+db = typer.Typer(help="The embedded PostgreSQL: used as the shop when none is configured.")
+app.add_typer(db, name="db", no_args_is_help=True)
+out = Console()
+err = Console(stderr=True)
+
+EXPECTED = (
+    HomeError, PostgresError, ShopError, RangeError, TableError, java.PrerequisiteError,
+)  # fmt: skip
+
+
+@app.callback()
+def main() -> None:
+    """Let a plain `kill` end a command as Ctrl-C does, so that what it started stops with it."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+class LoadMode(StrEnum):
+    REFUSE = "refuse"
+    REPLACE = "replace"
+    APPEND = "append"
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the errors that a user can mend into one clear line and exit code 1."""
+    try:
+        yield
+    except EXPECTED as error:
+        err.print(f"[bold red]✗[/] {error}", highlight=False)
+        raise typer.Exit(1) from error
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"])
+            err.print(f"[bold red]✗[/] setting DMP_{name.upper()}: {problem['msg']}")
+        raise typer.Exit(2) from error
+    except ValueError as error:
+        err.print(f"[bold red]✗[/] {error}", highlight=False)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def setup() -> None:
+    """Find or install Java, and fetch the JARs that Spark needs (once)."""
+    with _explained():
+        home = java.install_java(out.print)
+        fetched = java.fetch_jars(out.print)
+        out.print(f"Java: {home}; JARs: {fetched} fetched, all there")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is missing on this machine and in the settings, and how to get it."""
+    with _explained():
+        home = Home.current()
+        problems = 0
+        checks: list[tuple[str, Callable[[], str], bool]] = [
+            ("Python", lambda: sys.version.split()[0], True),
+            ("Java", lambda: str(java.find_java()), True),
+            ("JARs", lambda: f"{len(java.jar_paths())} in {java.jars_dir()}", True),
+            ("Home", lambda: f"{home.root} ({home.profile})", True),
+            ("Home is writable", lambda: _writable(home), True),
+            ("Free disk", lambda: _free_disk(home), True),
+            ("Settings", lambda: str(home.settings() and "readable"), True),
+            ("Quarto", _quarto, False),
+            ("Embedded PostgreSQL", lambda: _postgres(home), False),
+        ]
+        for name, look, needed in checks:
+            try:
+                out.print(f"[green]✓[/] {name}: {look()}", highlight=False)
+            except (*EXPECTED, ValidationError, OSError) as error:
+                problems += needed
+                mark = "[red]✗[/]" if needed else "[yellow]–[/]"
+                out.print(f"{mark} {name}: {error}", highlight=False)
+        for part in execution.missing_parts(home):
+            out.print(f"[yellow]–[/] not configured: {part}", highlight=False)
+        raise typer.Exit(1 if problems else 0)
+
+
+def _nearest_folder(home: Home) -> Path:
+    """The home, or the closest folder above it that is there."""
+    return next(path for path in (home.root, *home.root.parents) if path.exists())
+
+
+def _writable(home: Home) -> str:
+    nearest = _nearest_folder(home)
+    if not os.access(nearest, os.W_OK):
+        raise HomeError(
+            f"cannot write to {nearest}; set DMP_HOME to a folder that you can write to"
+        )
+    return "yes"
+
+
+def _free_disk(home: Home) -> str:
+    nearest = _nearest_folder(home)
+    free = shutil.disk_usage(nearest).free / 2**30
+    if free < 2:
+        raise HomeError(f"{free:.1f} GiB free at {nearest}; at least 2 GiB are needed")
+    return f"{free:.0f} GiB"
+
+
+def _postgres(home: Home) -> str:
+    status = EmbeddedPostgres(home).status()
+    where = f"on {status.endpoint.host}:{status.endpoint.port}" if status.endpoint else ""
+    running = f"running {where} as {status.run_as}" if status.running else "not running"
+    return f"{running}; data in {status.data}{f'; {status.note}' if status.note else ''}"
+
+
+def _quarto() -> str:
+    from dmp_assets.reporting.renderer import quarto_version
+
+    found = quarto_version()
+    return found or "not found; reports are rendered by the embedded renderer"
+
+
+@app.command()
+def demo(
+    users: Annotated[int | None, typer.Option(help="Users of the simulated shop.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Summary for machines.")] = False,
+) -> None:
+    """Run the whole job on a simulated shop, with a stand-in for Slack; needs nothing else.
+
+    Again: loads nothing twice and redoes only what changed. Never touches a real system, whatever
+    is configured.
+    """
+    with _explained():
+        from dmp_assets.demo import shop as demo_shop
+
+        home = Home.current().prepare("sandbox")
+        settings = home.settings()
+        count = users or settings.demo_users
+        folder = home.sandbox / f"shop-{count}-{settings.demo_seed}-{settings.demo_end}"
+        with execution.outside_systems(home):
+            if not (folder / "export" / "users.csv").exists():
+                _say(json_output, f"simulating a shop of {count:,} users …")
+                demo_shop.generate(
+                    folder, users=count, seed=settings.demo_seed, end=settings.demo_end
+                )
+            loaded = load_shop(shop_url(home), folder / "export", mode="refuse")
+            _say(json_output, loaded.message)
+            summary = _run_with_bar(home, quiet=json_output)
+        _print_summary(home, summary, json_output)
+        raise typer.Exit(0 if summary.success else 1)
+
+
+@app.command()
+def run(
+    start: Annotated[str, typer.Option(help="First day to read again, e.g. 2024-01-01.")] = "",
+    end: Annotated[str, typer.Option(help="Last day (included), UTC.")] = "",
+    select: Annotated[
+        str, typer.Option(help='Dagster asset selection, e.g. "group:cleaned" or "*".')
+    ] = "*",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Clear what came from another shop first.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a busy lakehouse.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Summary for machines.")] = False,
+) -> None:
+    """Bring the lakehouse up to the shop, then model, report and deliver.
+
+    `--start/--end` read those days' registrations and usages again and replace them in the daily
+    tables and reports; everything per user is always as of now. Exits 0 only when all went well.
+    """
+    with _explained():
+        parse_range(start, end)
+        home = Home.current().prepare()
+        if replace:
+            execution.clear(home)
+        with execution.outside_systems(home):
+            summary = _run_with_bar(
+                home, start=start, end=end, select=select, wait=wait, quiet=json_output
+            )
+        _print_summary(home, summary, json_output)
+        raise typer.Exit(0 if summary.success else 1)
+
+
+def _say(quiet: bool, text: str) -> None:
+    if not quiet:
+        out.print(text, highlight=False)
+
+
+def _run_with_bar(home: Home, *, quiet: bool, **options: Any) -> RunSummary:
+    if quiet:
+        return execution.run(home, **options)
+    with Bar(
+        TextColumn("{task.description:<38}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=out,
+    ) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task,
+                description=progress.current,
+                completed=progress.done,
+                total=progress.total or None,
+            )
+
+        return execution.run(home, report=show, **options)
+
+
+def _print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
+    if as_json:
+        print(summary.as_json())
+        return
+    state = "[green]done[/]" if summary.success else "[bold red]failed[/]"
+    made = [t for t in summary.tables if not t.unchanged]
+    out.print(
+        f"\nRun {summary.run_id[:8]} {state} in {summary.seconds:.0f} s: "
+        f"{len(made)} assets made, {len(summary.tables) - len(made)} unchanged"
+    )
+    layers = Table("layer", "tables", "rows", "quarantined", "seconds", box=None, pad_edge=False)
+    for column in layers.columns[1:]:
+        column.justify = "right"
+    spent = summary.seconds_by_layer()
+    for layer, rows in summary.rows_by_layer().items():
+        members = [t for t in summary.tables if t.key.startswith(f"{layer}/")]
+        bad = sum(t.quarantined or 0 for t in members)
+        layers.add_row(
+            layer,
+            str(len(members)),
+            f"{rows:,}",
+            f"{bad:,}" if bad else "",
+            f"{spent[layer]:.1f}" if layer in spent else "",
+        )
+    out.print(layers)
+    for line in _model_quality(home):
+        out.print(line, highlight=False)
+    for failed in summary.failed_checks:
+        out.print(f"[yellow]check[/] {failed}", highlight=False)
+    for failure in summary.failures:
+        out.print(f"[bold red]✗[/] {failure}", highlight=False)
+    for part in summary.skipped:
+        out.print(f"[dim]skipped: {part}[/]", highlight=False)
+    if (home.reports / "promo_abuse.html").exists():
+        out.print(f"Dashboard  {home.reports / 'promo_abuse.html'}", highlight=False)
+        out.print(f"Reports    {home.reports / 'index.html'}", highlight=False)
+    out.print("Tables     dmp show cleaned/users · dmp show ml/abuse_scores", highlight=False)
+    out.print("Dagster    make up", highlight=False)
+
+
+def _model_quality(home: Home) -> list[str]:
+    store = _tables(home)
+    if not store.exists("ml/model_registry"):
+        return []
+    from dmp_assets.ml.registry import headline
+
+    return [headline(store)]
+
+
+def _tables(home: Home) -> Tables:
+    settings = home.settings()
+    return Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)
+
+
+@app.command()
+def show(
+    table: Annotated[str, typer.Argument(help="layer/table, e.g. quarantine/promo_usages.")] = "",
+    where: Annotated[str, typer.Option(help="SQL condition, e.g. \"promo_code = '1623'\".")] = "",
+    version: Annotated[int | None, typer.Option(help="Delta version; default: newest.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many rows.")] = 20,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Print any table, quarantine included; without a name, list the tables."""
+    with _explained():
+        home = Home.current()
+        store = _tables(home)
+        if not table:
+            _list_tables(store)
+            return
+        key = table.replace(".", "/", 1)
+        pinned = Tables(
+            store.root, memory=store.memory, versions={} if version is None else {key: version}
+        )
+        layer, _, name = key.partition("/")
+        store.path(key)
+        condition = f"WHERE {where}" if where else ""
+        try:
+            found = pinned.sql(f"SELECT * FROM {layer}.{name} {condition} LIMIT {limit}")
+            total = pinned.scalar(f"SELECT count(*) FROM {layer}.{name} {condition}")
+        except duckdb.Error as error:
+            raise TableError(f"--where {where!r}: {error}") from error
+        if csv:
+            found.to_pandas().to_csv(sys.stdout, index=False)
+            return
+        _print_rows(found.column_names, found.to_pylist())
+        out.print(f"{found.num_rows} of {total:,} rows, version {pinned.version(key)}")
+
+
+def _print_rows(names: list[str], rows: list[dict[str, Any]]) -> None:
+    """As a table where it fits, else one value a line."""
+    cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    if sum(widths) + 2 * len(names) <= out.width:
+        shown = Table(*names, box=None, pad_edge=False)
+        for row in cells:
+            shown.add_row(*row)
+        out.print(shown)
+        return
+    margin = max(map(len, names))
+    for number, row in enumerate(cells, 1):
+        out.print(f"[dim]row {number}[/]")
+        for name, cell in zip(names, row, strict=True):
+            out.print(f"{name:<{margin}}  {cell}", highlight=False, markup=False)
+
+
+def _list_tables(store: Tables) -> None:
+    shown = Table("table", "rows", "version", "written (UTC)", box=None, pad_edge=False)
+    for key in store.written():
+        rows = store.scalar(f"SELECT count(*) FROM {key.replace('/', '.')}")
+        written = f"{store.written_at(key):%Y-%m-%d %H:%M}"
+        shown.add_row(key, f"{rows:,}", str(store.version(key)), written)
+    if not shown.row_count:
+        raise TableError(f"there are no tables in {store.root} yet; make some: dmp demo, dmp run")
+    out.print(shown)
+
+
+@app.command("load-shop")
+def load_shop_command(
+    directory: Annotated[
+        Path, typer.Argument(help="Folder with users.csv, promo_codes.csv, promo_usages.csv.")
+    ],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Clear the shop's rows first.")
+    ] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add to the shop's rows.")] = False,
+) -> None:
+    """Load CSV exports into the shop database (the embedded PostgreSQL unless configured).
+
+    Refuses a shop that holds other rows unless --replace or --append. The same files again change
+    nothing.
+    """
+    with _explained():
+        if replace and append:
+            raise ShopError("--replace and --append exclude each other")
+        mode = LoadMode.REPLACE if replace else LoadMode.APPEND if append else LoadMode.REFUSE
+        home = Home.current().prepare()
+        with execution.outside_systems(home):
+            out.print(load_shop(shop_url(home), directory, mode=mode.value).message)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help="Report below reports/, or `all`.")] = "promo_abuse",
+    as_of: Annotated[
+        Path | None, typer.Option(help="A footer's versions (JSON) to render again as of.")
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Render a report from the tables as they are, and print its path."""
+    with _explained():
+        from dmp_assets.reporting.renderer import Renderer, RenderError
+        from dmp_assets.reporting.report_assets import READS
+
+        home = Home.current()
+        versions = json.loads(as_of.read_text()) if as_of else None
+        names = list(READS) if name == "all" else [name]
+        try:
+            with Renderer(project_dir(), home) as renderer:
+                for each in names:
+                    rendered = renderer.render(each, versions=versions)
+                    print(rendered.path)
+        except RenderError as error:
+            raise HomeError(str(error)) from error
+        if open_it:
+            webbrowser.open(rendered.path.as_uri())
+
+
+class Part(StrEnum):
+    WEBSERVER = "webserver"
+    DAEMON = "daemon"
+
+
+@app.command()
+def up(
+    only: Annotated[
+        Part | None, typer.Option(help="Start one of the two, e.g. in compose.")
+    ] = None,
+) -> None:
+    """Start Dagster's webserver and daemon (and what the home needs); Ctrl-C stops them all."""
+    with _explained():
+        home = Home.current().prepare()
+        settings = home.settings()
+        execution.prepare_instance(home)
+        workspace = str(project_dir() / "workspace.yaml")
+        programs = Path(sys.executable).parent
+        commands: list[list[str | Path]] = []
+        if only is not Part.DAEMON:
+            host, port = settings.webserver_host, settings.webserver_port
+            port = _port(host, port)
+            server: list[str | Path] = [
+                programs / "dagster-webserver",
+                "-h",
+                host,
+                "-p",
+                str(port),
+                "-w",
+                workspace,
+            ]
+            commands.append(server)
+            out.print(f"Dagster: http://{host}:{port}  (Ctrl-C stops it)", highlight=False)
+        if only is not Part.WEBSERVER:
+            commands.append([programs / "dagster-daemon", "run", "-w", workspace])
+        with ExitStack() as stack:
+            stack.enter_context(execution.outside_systems(home))
+            import dagster as dg
+
+            with dg.DagsterInstance.get() as instance:
+                execution.bury_dead_runs(instance)
+            children = [subprocess.Popen(command, start_new_session=True) for command in commands]
+            stack.callback(_stop, children)
+            try:
+                while all(child.poll() is None for child in children):
+                    time.sleep(0.5)
+            except KeyboardInterrupt:
+                out.print("stopping …")
+                return
+            raise HomeError("Dagster's webserver or daemon ended by itself; see its output above")
+
+
+def _port(host: str, port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise HomeError(
+                f"port {port} of {host} is taken ({error.strerror}); "
+                "set DMP_WEBSERVER_PORT to another one"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _stop(children: list[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGINT)
+    for child in children:
+        try:
+            child.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+@app.command()
+def catalogue() -> None:
+    """Print docs/assets.md from the code: every asset, its columns, inputs, checks and owner."""
+    from dmp_assets.automation import catalogue as assets
+    from dmp_assets.definitions import defs
+
+    print(assets.markdown(defs.get_repository_def().asset_graph), end="")
+
+
+@app.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove the home with everything in it. Asks first."""
+    with _explained():
+        home = Home.current()
+        if not home.root.exists():
+            out.print(f"{home.root} is not there; nothing to remove")
+            return
+        if not yes and not typer.confirm(f"Remove {home.root} with all tables and reports?"):
+            raise typer.Exit(1)
+        execution.clear(home, everything=True)
+        out.print(f"removed {home.root}")
+
+
+@db.command("start")
+def db_start() -> None:
+    """Start the home's embedded PostgreSQL and leave it running."""
+    with _explained():
+        endpoint = EmbeddedPostgres(Home.current().prepare()).start()
+        out.print(f"PostgreSQL on {endpoint.host}:{endpoint.port}; password in endpoint.json")
+
+
+@db.command("stop")
+def db_stop() -> None:
+    """Stop the home's embedded PostgreSQL."""
+    with _explained():
+        stopped = EmbeddedPostgres(Home.current()).stop()
+        out.print("stopped" if stopped else "was not running")
+
+
+@db.command("status")
+def db_status() -> None:
+    """Say whether the home's embedded PostgreSQL runs, and where."""
+    with _explained():
+        out.print(_postgres(Home.current()), highlight=False)

@@ -1,0 +1,67 @@
+"""Table of contents of the code location: every asset, check, schedule and sensor, by name."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from dmp_assets.automation import jobs, schedules, sensors
+from dmp_assets.cleaned import promo_codes, promo_usages, users
+from dmp_assets.home import Home
+from dmp_assets.marts import warehouse
+from dmp_assets.ml import abuse_drift, abuse_features, abuse_scores, model_registry
+from dmp_assets.modeled import (
+    account_clusters,
+    account_links,
+    promo_usage_by_code,
+    promo_usage_by_user,
+    promo_usage_daily,
+    registrations_daily,
+)
+from dmp_assets.raw import shop as raw_shop
+from dmp_assets.reporting import report_assets
+from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.slack import SlackResource
+from dmp_assets.resources.window import Window
+
+ASSETS = [
+    raw_shop.users,
+    raw_shop.promo_codes,
+    raw_shop.promo_usages,
+    users.users,
+    promo_codes.promo_codes,
+    promo_usages.promo_usages,
+    registrations_daily.registrations_daily,
+    promo_usage_daily.promo_usage_daily,
+    promo_usage_by_user.promo_usage_by_user,
+    promo_usage_by_code.promo_usage_by_code,
+    account_links.account_links,
+    account_clusters.account_clusters,
+    abuse_features.abuse_features,
+    model_registry.model_registry,
+    abuse_scores.abuse_scores,
+    abuse_drift.abuse_drift,
+    warehouse.marts,
+    report_assets.reports,
+    report_assets.promo_abuse_delivery,
+]
+
+_FRESH = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(hours=Home.current().settings().freshness_hours)
+)
+
+defs = dg.Definitions(
+    assets=dg.map_asset_specs(
+        lambda spec: spec.replace_attributes(freshness_policy=_FRESH), ASSETS
+    ),
+    jobs=[jobs.daily_refresh, jobs.weekly_report, jobs.retrain, jobs.monthly_maintenance],
+    schedules=schedules.build_schedules(),
+    sensors=[
+        sensors.new_data,
+        sensors.persistent_drift,
+        sensors.run_failure,
+        sensors.check_failure,
+        sensors.outbox,
+    ],
+    resources={"lakehouse": Lakehouse(), "slack": SlackResource(), "window": Window()},
+    executor=dg.in_process_executor,
+)

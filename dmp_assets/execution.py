@@ -1,0 +1,420 @@
+"""Running assets from the command line, so that every run is one of Dagster's.
+
+The run itself is a child process (`python -m dmp_assets.execution`), which leaves its events and
+logs in the home's Dagster instance; the parent reads them there to show progress and a summary.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import psutil
+import yaml
+
+from dmp_assets.date_range import parse_range
+from dmp_assets.home import Home, HomeError
+from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.tables import LAYERS, Tables
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_ENDED = ("SUCCESS", "FAILURE", "SKIPPED")
+PID_TAG = "dmp/pid"
+DELIVERY = "delivery/promo_abuse"
+_JVM_CAUSE = re.compile(r"^(?:: |Caused by: )(\S.*)$", re.MULTILINE)
+ENVIRONMENT = {"TZ": "UTC", "DO_NOT_TRACK": "1", "DAGSTER_DISABLE_TELEMETRY": "1"}
+
+
+@dataclass(frozen=True)
+class TableResult:
+    """What a run did to one asset."""
+
+    key: str
+    rows: int | None
+    unchanged: bool
+    quarantined: int | None = None
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One finished run: what was made, what failed and why, and what was skipped."""
+
+    run_id: str
+    success: bool
+    seconds: float
+    tables: tuple[TableResult, ...] = ()
+    steps: tuple[tuple[str, float], ...] = ()
+    failures: tuple[str, ...] = ()
+    failed_checks: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def rows_by_layer(self) -> dict[str, int]:
+        """Rows of the tables of each layer after the run."""
+        totals: dict[str, int] = {}
+        for table in self.tables:
+            layer = table.key.partition("/")[0]
+            if layer in LAYERS and table.rows is not None:
+                totals[layer] = totals.get(layer, 0) + table.rows
+        return totals
+
+    def seconds_by_layer(self) -> dict[str, float]:
+        """Time that the steps of each layer took."""
+        spent: dict[str, float] = {}
+        for step, seconds in self.steps:
+            layer = step.partition("__")[0]
+            spent[layer] = round(spent.get(layer, 0.0) + seconds, 2)
+        return spent
+
+    def as_json(self) -> str:
+        return json.dumps(
+            asdict(self)
+            | {
+                "rows_by_layer": self.rows_by_layer(),
+                "seconds_by_layer": self.seconds_by_layer(),
+            },
+            indent=2,
+        )
+
+
+@dataclass
+class Progress:
+    """Where a run is: told to the caller a few times a second."""
+
+    total: int = 0
+    done: int = 0
+    current: str = "starting"
+    finished: list[str] = field(default_factory=list)
+
+
+def prepare_instance(home: Home) -> None:
+    """Write the home's `dagster.yaml` and point this process (and its children) at it."""
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    config = {
+        "telemetry": {"enabled": False},
+        "nux": {"enabled": False},  # no invitation to Dagster's newsletter over the first page
+        "concurrency": {"runs": {"max_concurrent_runs": 1}},
+        "run_monitoring": {"enabled": True, "poll_interval_seconds": 30},
+        "retention": {
+            "schedule": {"purge_after_days": 90},
+            "sensor": {"purge_after_days": {"skipped": 7, "failure": 30, "success": 90}},
+        },
+    }
+    wanted = yaml.safe_dump(config, sort_keys=False)
+    path = home.dagster / "dagster.yaml"
+    if not path.exists() or path.read_text() != wanted:
+        path.write_text(wanted)
+    os.environ.update(ENVIRONMENT)
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    os.environ["DMP_HOME"] = str(home.root)
+
+
+def bury_dead_runs(instance: "dg.DagsterInstance") -> list[str]:
+    """Report runs failed whose process is gone (killed), so that they block nothing.
+
+    Returns their ids.
+    """
+    import dagster as dg
+
+    buried = []
+    open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
+    for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
+        pid = run.tags.get(PID_TAG)
+        if pid and not _is_run(int(pid), run.run_id):
+            instance.report_run_failed(run, "the process of this run was killed")
+            buried.append(run.run_id)
+    return buried
+
+
+def _is_run(pid: int, run_id: str) -> bool:
+    try:
+        return run_id in " ".join(psutil.Process(pid).cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+@contextmanager
+def outside_systems(home: Home) -> Iterator[None]:
+    """Start what the home needs beside itself and leave it as found: the embedded PostgreSQL
+    when no shop is configured, and a sandbox home's stand-in for Slack."""
+    with ExitStack() as stack:
+        if home.profile == "sandbox":
+            from dmp_assets.demo.sandbox import Sandbox
+
+            stack.enter_context(Sandbox(home).running())
+        if home.settings().shop_database_url is None:
+            stack.enter_context(EmbeddedPostgres(home).running())
+        yield
+
+
+def run(
+    home: Home,
+    *,
+    start: str = "",
+    end: str = "",
+    select: str = "*",
+    wait: bool = False,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> RunSummary:
+    """Materialize the selected assets in a run of the home's Dagster instance.
+
+    `select` is Dagster's asset selection syntax, e.g. `group:cleaned` or `key:"modeled/*"`.
+    Raises RangeError for a bad range, HomeError when the home is busy and not `wait`.
+    """
+    import dagster as dg
+
+    parse_range(start, end)
+    prepare_instance(home)
+    run_id = str(uuid4())
+    with home.exclusive(run_id, wait=wait):
+        pass  # a busy home is refused before anything starts; the child takes the lock itself
+    with dg.DagsterInstance.get() as instance:
+        bury_dead_runs(instance)
+        request = {"run_id": run_id, "start": start, "end": end, "select": select, "wait": wait}
+        log_dir = home.dagster / "logs"
+        log_dir.mkdir(exist_ok=True)
+        log = log_dir / f"{run_id}.log"
+        began = time.monotonic()
+        with log.open("wb") as out:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "dmp_assets.execution", json.dumps(request)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=os.environ | ENVIRONMENT,
+                start_new_session=True,  # its group: the run and its JVM
+            )
+            try:
+                progress = Progress()
+                while child.poll() is None:
+                    _follow(instance, run_id, progress)
+                    report(progress)
+                    time.sleep(0.3)
+            finally:
+                _end_group(child)
+                bury_dead_runs(instance)
+        _follow(instance, run_id, progress)
+        report(progress)
+        seconds = time.monotonic() - began
+        summary = _summary(instance, run_id, seconds, child.returncode, log)
+        return replace(summary, skipped=tuple(missing_parts(home)))
+
+
+def _end_group(child: "subprocess.Popen[bytes]") -> None:
+    """End the child, if it still runs, and what it left behind (a killed run leaves its JVM)."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=10)
+
+
+def _follow(instance: "dg.DagsterInstance", run_id: str, progress: Progress) -> None:
+    record = instance.get_run_by_id(run_id)
+    if record is None:
+        return
+    if not progress.total and record.execution_plan_snapshot_id:
+        plan = instance.get_execution_plan_snapshot(record.execution_plan_snapshot_id)
+        progress.total = len(plan.step_keys_to_execute)
+    stats = instance.get_run_step_stats(run_id)
+    ended = [step.step_key for step in stats if step.status and step.status.value in _ENDED]
+    running = [step.step_key for step in stats if step.status and step.status.value not in _ENDED]
+    progress.finished, progress.done = ended, len(ended)
+    if running:
+        progress.current = running[-1].replace("__", "/")
+
+
+def _summary(
+    instance: "dg.DagsterInstance", run_id: str, seconds: float, code: int, log: Path
+) -> RunSummary:
+    import dagster as dg
+
+    record = instance.get_run_by_id(run_id)
+    entries = instance.all_logs(run_id)
+    tables: list[TableResult] = []
+    failures: list[str] = []
+    checks: list[str] = []
+    for entry in entries:
+        event = entry.dagster_event
+        if event is None:
+            continue
+        if event.is_step_materialization:
+            found: dict[str, Any] = {
+                name: value.value for name, value in event.materialization.metadata.items()
+            }
+            tables.append(
+                TableResult(
+                    key="/".join(event.materialization.asset_key.path),
+                    rows=found.get("dagster/row_count"),
+                    unchanged=bool(found.get("unchanged")),
+                    quarantined=found.get("rows_quarantined"),
+                )
+            )
+        elif event.is_step_failure:
+            step = (event.step_key or "?").replace("__", "/", 1)
+            failures.append(f"{step}: {first_cause(event.step_failure_data)}")
+        elif event.event_type is dg.DagsterEventType.RUN_FAILURE and not failures:
+            failures.append(event.message or "the run failed")
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed:
+                key = "/".join(evaluation.asset_key.path)
+                checks.append(f"{key} {evaluation.check_name} ({evaluation.severity.value})")
+    success = bool(record and record.is_success) and code == 0
+    if not success and not failures:
+        tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no output"]
+        failures.append(f"the run ended with code {code}: {tail[0]} (see {log})")
+        if record and not record.is_finished:
+            instance.report_run_failed(record, failures[-1])
+    steps = tuple(
+        (step.step_key, round(step.end_time - step.start_time, 2))
+        for step in instance.get_run_step_stats(run_id)
+        if step.start_time and step.end_time
+    )
+    return RunSummary(
+        run_id=run_id,
+        success=success,
+        seconds=round(seconds, 1),
+        tables=tuple(tables),
+        steps=steps,
+        failures=tuple(failures),
+        failed_checks=tuple(checks),
+    )
+
+
+def first_cause(failure: Any) -> str:
+    """The first cause of a failed step in one line: the innermost exception's message."""
+    if failure.user_failure_data is not None and failure.user_failure_data.description:
+        return str(failure.user_failure_data.description)
+    error = failure.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return "unknown cause"
+    lines = [line.strip() for line in error.message.strip().splitlines() if line.strip()]
+    text = lines[0] if lines else error.cls_name
+    causes = _JVM_CAUSE.findall(error.message)
+    if causes:
+        text = f"{text} {causes[-1]}"
+    return text.partition(": ")[2] or text if text.startswith("dmp_assets.") else text
+
+
+def missing_parts(home: Home) -> list[str]:
+    """What is not configured and therefore skipped, in words."""
+    settings = home.settings()
+    missing = []
+    if settings.slack_token is None and home.profile == "live":
+        missing.append("Slack (no DMP_SLACK_TOKEN): messages wait in the outbox")
+    if settings.shop_database_url is None and home.profile == "live":
+        missing.append(
+            "DMP_SHOP_DATABASE_URL: the embedded PostgreSQL is the shop (fill it: dmp load-shop)"
+        )
+    if settings.public_url is None:
+        missing.append("DMP_PUBLIC_URL: messages carry files but no link")
+    return missing
+
+
+def clear(home: Home, *, everything: bool = False) -> None:
+    """Remove what runs made of the shop's data; `everything` removes the home itself.
+
+    The outbox, Dagster's history, the sandbox and the embedded PostgreSQL stay unless
+    `everything`.
+    """
+    with home.exclusive("clear"):
+        for path in (home.lakehouse, home.reports, home.exports, home.models):
+            if path.exists():
+                shutil.rmtree(path)
+        home.warehouse.unlink(missing_ok=True)
+        home.forget("shop")
+    if everything:
+        EmbeddedPostgres(home).destroy()
+        shutil.rmtree(home.root)
+
+
+def _execute(request: dict[str, Any]) -> int:
+    """The child: run the assets in this process. Exit code 0 only when all went well."""
+    home = Home.current()
+    threading.Thread(target=_warm_up, args=(home,), daemon=True).start()
+
+    import dagster as dg
+
+    from dmp_assets.definitions import defs
+
+    repository = defs.get_repository_def()
+    job = repository.get_implicit_global_asset_job_def()
+    graph = repository.asset_graph
+    selection = dg.AssetSelection.from_string(request["select"])
+    # A table and its quarantine are written together: naming one of them means both.
+    keys: Any = selection.required_multi_asset_neighbors().resolve(graph)
+    if not keys:
+        raise HomeError(f"no asset matches --select {request['select']!r}")
+    window = {"start": request["start"], "end": request["end"]}
+    with (
+        dg.DagsterInstance.get() as instance,
+        home.exclusive(request["run_id"], wait=request["wait"]),
+    ):
+        result = job.execute_in_process(
+            run_id=request["run_id"],
+            instance=instance,
+            asset_selection=sorted(keys),
+            raise_on_error=False,
+            tags={PID_TAG: str(os.getpid()), "dmp/trigger": "cli"},
+            run_config={
+                "resources": {"window": {"config": window}},
+                "loggers": {"console": {"config": {"log_level": "WARNING"}}},
+            },
+        )
+    if not result.success and dg.AssetKey(DELIVERY.split("/")) in keys:
+        _tell_of_failure(home, result)
+    return 0 if result.success else 1
+
+
+def _tell_of_failure(home: Home, result: Any) -> None:
+    """A failed run skips the delivery; the message of the week must not be silently absent."""
+    from dmp_assets.reporting.report_assets import deliver_promo_abuse
+    from dmp_assets.resources.slack import SlackResource
+
+    failed = [
+        (event.step_key or "?").replace("__", "/", 1)
+        for event in result.all_events
+        if event.is_step_failure
+    ]
+    if any(step.startswith("delivery/") for step in failed):
+        return
+    deliver_promo_abuse(home, SlackResource(), f"The run failed at {', '.join(failed)}.")
+
+
+def _warm_up(home: Home) -> None:
+    """Start Spark beside the imports of this process when the shop has news.
+
+    Only a head start: whatever goes wrong here is told by the asset that needs it.
+    """
+    from dmp_assets.resources import shop, spark
+    from dmp_assets.sources.shop import probe
+
+    settings = home.settings()
+    state = probe(shop.shop_url(home), settings.shop_schema)
+    store = Tables(settings.lakehouse_root or str(home.lakehouse))
+    if settings.spark_remote is None and shop.has_news(state, store):
+        rows = max(known.row_count for known in state.tables.values())
+        spark.warm_up(spark.session(settings, home.root / "spark", rows=rows), home.root / "spark")
+
+
+def _main(arguments: Sequence[str]) -> int:
+    return _execute(json.loads(arguments[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))

@@ -1,0 +1,181 @@
+"""The home: the folder ($DMP_HOME, default ./var) that holds everything a run makes.
+
+A home is *sandbox* or *live* from its first command on. `dmp demo` and the tests make sandbox
+homes, which reach loopback only; any other first command makes a live one.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import filelock
+
+from dmp_assets import settings as settings_module
+from dmp_assets.settings import Settings
+
+Profile = Literal["sandbox", "live"]
+_PROFILES = get_args(Profile)
+
+
+class HomeError(Exception):
+    """Something about the home that the user can put right; the message says how."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """Paths and small state files of one home. Nothing is created before `prepare()`."""
+
+    root: Path
+
+    @classmethod
+    def current(cls) -> "Home":
+        """The home named by $DMP_HOME (or `.env`, `config.yaml`), else ./var."""
+        configured = os.environ.get("DMP_HOME") or settings_module.load(sandbox=True).home
+        return cls(Path(configured).expanduser().resolve())
+
+    # paths -------------------------------------------------------------------------------------
+    @property
+    def lakehouse(self) -> Path:
+        return self.root / "lakehouse"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
+
+    @property
+    def outbox(self) -> Path:
+        return self.root / "outbox"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def postgres(self) -> Path:
+        return self.root / "postgres"
+
+    @property
+    def sandbox(self) -> Path:
+        return self.root / "sandbox"
+
+    @property
+    def dagster(self) -> Path:
+        return self.root / "dagster"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets"
+
+    # profile -----------------------------------------------------------------------------------
+    @property
+    def _state_file(self) -> Path:
+        return self.root / "home.json"
+
+    def state(self) -> dict[str, Any]:
+        """What the home remembers: `profile` and, once built, `shop`."""
+        try:
+            state = json.loads(self._state_file.read_text())
+            if not isinstance(state, dict) or state.get("profile") not in (*_PROFILES, None):
+                raise ValueError("not the state of a home")
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except ValueError as error:
+            raise HomeError(
+                f"{self._state_file} cannot be read ({error}); move the home away "
+                "or run `dmp reset`"
+            ) from error
+        return state
+
+    def remember(self, **values: Any) -> None:
+        """Add to what the home remembers; written whole, so a crash leaves the old file."""
+        self._write_state(self.state() | values)
+
+    def forget(self, name: str) -> None:
+        """Drop one thing from what the home remembers."""
+        self._write_state({key: value for key, value in self.state().items() if key != name})
+
+    def _write_state(self, state: dict[str, Any]) -> None:
+        part = self._state_file.with_suffix(".part")
+        part.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n")
+        part.replace(self._state_file)
+
+    @property
+    def profile(self) -> Profile:
+        """`sandbox` or `live`; a home not yet made counts as live."""
+        return self.state().get("profile", "live")
+
+    def prepare(self, profile: Profile | None = None) -> "Home":
+        """Make the folder and fix its profile (live unless said otherwise).
+
+        Raises HomeError when the folder cannot be written or already has the other profile.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".write-probe-{os.getpid()}"
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise HomeError(
+                f"cannot write to the home {self.root} ({error.strerror}); "
+                "set DMP_HOME to a folder that you can write to"
+            ) from error
+        known = self.state().get("profile")
+        if known is None:
+            self.remember(profile=profile or "live")
+        elif profile is not None and known != profile:
+            raise HomeError(
+                f"{self.root} is a {known} home and this command needs a {profile} one; "
+                f"set DMP_HOME to another folder"
+            )
+        return self
+
+    def settings(self) -> Settings:
+        """The settings as this home may use them; a sandbox home stays on loopback."""
+        if self.profile == "live":
+            return settings_module.load(sandbox=False, overrides={"home": self.root})
+        overrides: dict[str, Any] = {"home": self.root}
+        endpoint = self.sandbox / "endpoint.json"
+        if endpoint.exists():
+            overrides |= json.loads(endpoint.read_text())["settings"]
+        return settings_module.load(sandbox=True, overrides=overrides)
+
+    # one writer at a time ------------------------------------------------------------------------
+    @contextmanager
+    def exclusive(self, run_id: str, *, wait: bool = False) -> Iterator[None]:
+        """Hold the home's only writer lock; a busy one is named with its run and process.
+
+        Re-entrant for the same run in the same process. Raises HomeError when busy and not `wait`.
+        """
+        lock = filelock.FileLock(self.root / "run.lock", is_singleton=True, thread_local=False)
+        note = self.root / "run.json"
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except filelock.Timeout as error:
+            try:
+                holder = json.loads(note.read_text())
+            except (OSError, ValueError):  # not written yet
+                holder = {}
+            raise HomeError(
+                f"the lakehouse {self.root} is busy: run {holder.get('run_id', '?')} "
+                f"(process {holder.get('pid', '?')}) is writing; try again later or add --wait"
+            ) from error
+        try:
+            if lock.lock_counter == 1:
+                note.write_text(json.dumps({"run_id": run_id, "pid": os.getpid()}))
+            yield
+        finally:
+            if lock.lock_counter == 1:
+                note.unlink(missing_ok=True)
+            lock.release()

@@ -1,0 +1,74 @@
+"""Reading the model registry: which model serves, and how good it was found."""
+
+from typing import Any
+
+from dmp_assets.abuse import store
+from dmp_assets.abuse.money import Costs, Thresholds, thresholds
+from dmp_assets.home import Home
+from dmp_assets.settings import Settings
+from dmp_assets.tables import Tables
+
+KEY = "ml/model_registry"
+
+
+def costs(settings: Settings) -> Costs:
+    return Costs(settings.cost_blocked_customer, settings.cost_lost_discount, settings.review_cost)
+
+
+def rows(tables: Tables) -> list[dict[str, Any]]:
+    """The registry, the serving model first, then the newest first."""
+    if not tables.exists(KEY):
+        return []
+    return list(
+        tables.sql(
+            "SELECT * FROM ml.model_registry "
+            "ORDER BY is_serving DESC, created_at DESC, model_version"
+        ).to_pylist()
+    )
+
+
+def rule_list(version: str, limits: Thresholds) -> store.Model:
+    """The rule list as it is: needs neither labels nor a file."""
+    import numpy as np
+
+    from dmp_assets.abuse import models
+    from dmp_assets.abuse.features import NAMES
+
+    typical = np.full(len(NAMES), np.nan)
+    return store.Model(version, "rule_list", models.unfitted_rule_list(), limits, typical)
+
+
+def serving(tables: Tables, home: Home, settings: Settings) -> tuple[store.Model, list[str]]:
+    """The model that serves, and what is wrong with better ones that cannot.
+
+    Thresholds are today's costs'. When the promoted model cannot be read, the last good one
+    serves; when none can, the rule list as it is.
+    """
+    limits = thresholds(costs(settings))
+    problems: list[str] = []
+    for row in rows(tables):
+        if row["promoted_at"] is None:
+            continue
+        try:
+            model = store.load(home.models, row["model_version"], row["sha256"])
+        except store.ModelError as error:
+            problems.append(str(error))
+            continue
+        return (
+            store.Model(model.version, model.candidate, model.pipeline, limits, model.typical),
+            problems,
+        )
+    return rule_list(store.RULES_ONLY, limits), problems
+
+
+def headline(tables: Tables) -> str:
+    """One line on the serving model for a run's summary."""
+    serving_rows = [row for row in rows(tables) if row["is_serving"]]
+    if not serving_rows:
+        return "no model yet"
+    row = serving_rows[0]
+    if row["pr_auc_mean"] is None:
+        quality = "not measured: too few labels"
+    else:
+        quality = f"PR-AUC {row['pr_auc_mean']:.2f} ± {row['pr_auc_spread']:.2f} on held-out folds"
+    return f"{row['candidate'].replace('_', ' ')} {row['model_version']}: {quality}"

@@ -1,0 +1,199 @@
+"""raw/users, raw/promo_codes, raw/promo_usages: the shop's rows as received.
+
+Every received column is kept as text, new ones too; `_source`, `_received_at`, `_loaded_at` and,
+where the shop numbers its rows, `_row_id` are added. Landing tables (filled by `dmp load-shop`)
+are read incrementally by `_row_id`; a foreign shop is read in full, or from a watermark column on
+where `shop_watermark_columns` names one.
+"""
+
+import os
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.shop import shop_url, state_in_run
+from dmp_assets.resources.window import Window
+from dmp_assets.sources import shop
+from dmp_assets.sources.shop import ReadPlan, ShopState
+from dmp_assets.sources.shop_connection import ShopError
+from dmp_assets.table_asset import Check, TableRun, table_asset
+
+LINEAGE_COLUMNS = {
+    "_row_id": "Number of the row in the shop's landing table; null in a foreign shop.",
+    "_received_at": "When the landing table received the row (UTC).",
+    "_source": "Name of the shop that the row came from.",
+    "_loaded_at": "When the row was read into the lakehouse (UTC).",
+}
+PERSONAL = (
+    "email", "phone", "first_name", "last_name", "ip_address", "device_id", "user_agent", "dob",
+)  # fmt: skip
+
+
+def _columns(table: str) -> dict[str, str]:
+    received = dict.fromkeys(shop.TABLES[table].columns, "As received.")
+    return {**received, **LINEAGE_COLUMNS}
+
+
+def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any]:
+    state = state_in_run(lakehouse.run_id, lakehouse.home)
+    known = state.tables[table]
+    return {
+        "shop": state.identity.id,
+        "content": known.content_hash,
+        "columns": dict(known.columns),
+        "range": [day.isoformat() for day in days] if (days := window.days()) else None,
+    }
+
+
+def _shop_table(table: str, key: str) -> Any:
+    return table_asset(
+        "raw",
+        columns=_columns(table),
+        windowed=True,
+        probe=lambda lakehouse, window: _probe(table, lakehouse, window),
+        personal=PERSONAL,
+        kinds=("postgres", "spark", "delta"),
+        settings=["shop_watermark_columns"],
+        checks=(
+            Check(
+                "not_empty",
+                f"SELECT (count(*) = 0)::INT AS offending, count(*) AS rows FROM raw.{table}",
+                "The source holds rows.",
+            ),
+            Check(
+                "required_columns_filled",
+                f"SELECT count(*) FROM raw.{table} WHERE {key} IS NULL OR trim({key}) = ''",
+                f"{key} is filled; rows without it end in quarantine.",
+            ),
+        ),
+    )
+
+
+def _read_jdbc(run: TableRun, plan: ReadPlan, state: ShopState) -> DataFrame:
+    url, properties = shop.jdbc_options(shop_url(run.lakehouse.home))
+    frame = run.lakehouse.spark.read.jdbc(
+        url,
+        plan.dbtable,
+        predicates=list(plan.predicates),
+        properties={**properties, "driver": "org.postgresql.Driver", "fetchsize": "10000"},
+    )
+    return _with_lineage(frame, state)
+
+
+def _with_lineage(frame: DataFrame, state: ShopState) -> DataFrame:
+    if shop.ROW_ID not in frame.columns:
+        frame = frame.withColumns(
+            {
+                shop.ROW_ID: F.lit(None).cast("bigint"),
+                shop.RECEIVED_AT: F.lit(None).cast("timestamp"),
+            }
+        )
+    return frame.withColumns(
+        {"_source": F.lit(state.identity.name), "_loaded_at": F.current_timestamp()}
+    )
+
+
+def _check_columns(run: TableRun, table: str, state: ShopState, before: dict[str, str]) -> None:
+    if not before:
+        return
+    changes = shop.column_changes(before, state.tables[table].columns)
+    if changes.added:
+        run.log.warning(f"{table}: new columns {', '.join(changes.added)}; kept in raw only")
+        run.metadata["columns_added"] = ", ".join(changes.added)
+    gone = [f"{table}.{name} is gone" for name in changes.removed]
+    gone += [
+        f"{table}.{name} was {before[name]} and is {state.tables[table].columns[name]}"
+        for name in changes.retyped
+    ]
+    if gone and not run.settings.accept_column_changes:
+        raise ShopError(
+            f"the shop's columns changed: {'; '.join(gone)}. If that is meant, set "
+            "DMP_ACCEPT_COLUMN_CHANGES=true for one run"
+        )
+
+
+def read_shop_table(run: TableRun, table: str) -> None:
+    """Bring raw/<table> up to the shop: rows received since, the run's days, or everything.
+
+    Raises ShopError when the shop cannot be read, or a column vanished or changed its type.
+    """
+    state = state_in_run(run.lakehouse.run_id, run.lakehouse.home)
+    run.lakehouse.expect(max(known.row_count for known in state.tables.values()))
+    noted = run.lakehouse.tables.stamp(run.key)
+    known = state.tables[table]
+    before = (noted.get("probe") or {}).get("columns", {})
+    _check_columns(run, table, state, before)
+    watermark = run.settings.shop_watermark_columns.get(table)
+    since = None
+    if watermark and state.kind == "foreign" and before == known.columns and not run.window:
+        since = _last_value(run, watermark)
+    last = noted.get("max_row_id")
+    partitions = os.cpu_count() or 2
+    run.stamp["max_row_id"] = known.max_row_id
+    if last is not None and run.window:
+        run.stamp["max_row_id"] = last
+        plan = shop.read_plan(state, table, window=run.window, partitions=partitions)
+        run.merge(_read_jdbc(run, plan, state), keys=[shop.ROW_ID])
+    elif last is not None:
+        plan = shop.read_plan(state, table, after_row_id=last, partitions=partitions)
+        if plan.empty:
+            run.keep()
+        elif _last_value(run, shop.ROW_ID) == str(last):
+            run.append(_read_jdbc(run, plan, state))
+        else:  # a range run brought some of these rows already
+            run.merge(_read_jdbc(run, plan, state), keys=[shop.ROW_ID])
+    elif watermark and since is not None:
+        plan = shop.read_plan(state, table, watermark=(watermark, since), partitions=partitions)
+        seen = run.read(run.key).select(*plan.columns)
+        fresh = _read_jdbc(run, plan, state).select(*plan.columns).exceptAll(seen)
+        run.append(_with_lineage(fresh, state))
+    else:
+        plan = shop.read_plan(state, table, partitions=partitions)
+        run.overwrite(_read_jdbc(run, plan, state))
+
+
+def _last_value(run: TableRun, column: str) -> str | None:
+    """The greatest value of a column as text, numbers by size; None when there is none."""
+    layer, _, table = run.key.partition("/")
+    query = f"""
+        WITH read AS (
+          SELECT "{column}"::VARCHAR AS value, try_cast(value AS DECIMAL(38, 9)) AS number
+          FROM {layer}.{table}
+        )
+        SELECT CASE WHEN count(value) = count(number) THEN max_by(value, number)
+                    ELSE max(value) END
+        FROM read"""
+    value = run.lakehouse.tables.scalar(query)
+    return None if value is None else str(value)
+
+
+@_shop_table("users", "user_id")
+def users(run: TableRun) -> None:
+    """Users as the shop has them, every column as text.
+
+    Grain: one received row. Key: _row_id in a landing shop, none in a foreign one.
+    Source: the shop's table users.
+    """
+    read_shop_table(run, "users")
+
+
+@_shop_table("promo_codes", "promo_code")
+def promo_codes(run: TableRun) -> None:
+    """Promo codes as the shop has them, every column as text.
+
+    Grain: one received row. Key: _row_id in a landing shop, none in a foreign one.
+    Source: the shop's table promo_codes.
+    """
+    read_shop_table(run, "promo_codes")
+
+
+@_shop_table("promo_usages", "user_id")
+def promo_usages(run: TableRun) -> None:
+    """Redemptions as the shop has them, every column as text.
+
+    Grain: one received row. Key: _row_id in a landing shop, none in a foreign one.
+    Source: the shop's table promo_usages.
+    """
+    read_shop_table(run, "promo_usages")

@@ -1,0 +1,67 @@
+"""Charts as PNG for messages: readable on a phone, scales that start at zero."""
+
+from collections.abc import Sequence
+from datetime import date
+from math import ceil
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+INK, QUIET, GRID = "#1d1c1d", "#5f6368", "#e6e6e6"
+USAGES, REGISTRATIONS = "#2a6fb0", "#c26a1b"
+
+
+def usage_chart(
+    days: Sequence[date], usages: Sequence[int], registrations: Sequence[int], path: Path
+) -> Path:
+    """Promo codes used and accounts registered per day, one above the other, as a PNG at `path`.
+
+    Two panels, each with its own scale from zero, because the two differ in size. Written whole;
+    the bytes depend on the numbers alone. Raises ValueError when the lengths differ.
+    """
+    if not len(days) == len(usages) == len(registrations):
+        raise ValueError("days, usages and registrations must have the same length")
+    layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1)
+    figure = Figure(figsize=(6, 5.2), dpi=200, facecolor="white", layout=layout)
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    _panel(upper, days, usages, "Promo codes used per day", USAGES)
+    _panel(lower, days, registrations, "Accounts registered per day", REGISTRATIONS)
+    _date_axis(lower, days)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    figure.savefig(part, format="png", metadata={"Software": None})
+    part.replace(path)
+    return path
+
+
+def _panel(axes: Axes, days: Sequence[date], values: Sequence[int], title: str, color: str) -> None:
+    axes.set_title(title, loc="left", fontsize=15, color=INK, fontweight="bold", pad=10)
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color=GRID, linewidth=1)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(QUIET)
+    axes.tick_params(colors=QUIET, labelsize=13, length=0)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    if not days:
+        axes.text(
+            0.5, 0.5, "No data", transform=axes.transAxes, ha="center", fontsize=15, color=QUIET
+        )
+        return
+    bars = axes.bar([day.toordinal() for day in days], list(values), width=0.8, color=color)
+    axes.set_ylim(0, max(1, *values, 0) * 1.18)
+    if len(days) <= 10:
+        axes.bar_label(bars, fmt="{:,.0f}", fontsize=13, color=INK, padding=2)
+
+
+def _date_axis(axes: Axes, days: Sequence[date]) -> None:
+    """Each day by name up to ten days, else at most six dates."""
+    step = 1 if len(days) <= 10 else ceil(len(days) / 6)
+    pattern = "%a\n%d %b" if len(days) <= 10 else "%d %b" if len(days) <= 366 else "%b %Y"
+    ticks = days[::step]
+    axes.set_xticks([day.toordinal() for day in ticks], [f"{day:{pattern}}" for day in ticks])

@@ -1,0 +1,310 @@
+"""What a report's cells use: tables of one consistent state, charts, and the footer.
+
+    from dmp_assets.reporting.reader import Report
+
+    report = Report.open()
+    report.sql("SELECT count(*) AS users FROM cleaned.users")
+
+The renderer tells a report three things through the environment, whichever engine runs it:
+`DMP_HOME`, `DMP_REPORT_VERSIONS` (JSON, table → Delta version, to render as of then) and
+`DMP_REPORT_RECORD` (a file into which the footer writes what was read).
+"""
+
+import html
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from dmp_assets.home import Home
+from dmp_assets.settings import Settings
+from dmp_assets.tables import TableError, Tables, named_tables
+
+VERSIONS = "DMP_REPORT_VERSIONS"
+RECORD = "DMP_REPORT_RECORD"
+_NUMBER = re.compile(r"—|[-+±]? ?[\d.,]+( ?%)?")
+
+
+@dataclass(frozen=True)
+class Html:
+    """A piece of HTML as the value of a cell."""
+
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One headline figure; `figure` names it for the page's script, which may change the value."""
+
+    label: str
+    value: Any
+    note: str = ""
+    figure: str = ""
+
+    def html(self) -> str:
+        name = f' data-figure="{self.figure}"' if self.figure else ""
+        return (
+            f'<div class="tile"><div class="tile-label">{html.escape(self.label)}</div>'
+            f'<div class="tile-value"{name}>{html.escape(shown(self.value))}</div>'
+            f'<div class="tile-note">{html.escape(self.note)}</div></div>'
+        )
+
+
+@dataclass
+class Report:
+    """Reads the lakehouse for one report.
+
+    The first read of a table fixes its Delta version for the rest of the report, so that a run
+    which writes meanwhile cannot make two figures disagree. `versions` fixes them from outside.
+    """
+
+    home: Home
+    versions: dict[str, int] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)
+    _charts: int = 0
+    _has_library: bool = False
+
+    @classmethod
+    def open(cls, home: Home | None = None, versions: Mapping[str, int] | None = None) -> "Report":
+        """The report of the current home, as of the versions that the renderer asked for."""
+        asked = json.loads(os.environ.get(VERSIONS) or "{}") if versions is None else versions
+        return cls(home or Home.current(), dict(asked))
+
+    @property
+    def settings(self) -> Settings:
+        return self.home.settings()
+
+    @property
+    def tables(self) -> Tables:
+        """The tables, as of the versions fixed so far."""
+        settings = self.settings
+        root = settings.lakehouse_root or str(self.home.lakehouse)
+        return Tables(root, memory=settings.duckdb_memory, versions=self.versions)
+
+    # reading -------------------------------------------------------------------------------------
+    def has(self, *keys: str) -> bool:
+        """Whether all these tables have been written (`modeled/account_clusters`)."""
+        return all(self.tables.exists(key) for key in keys)
+
+    def columns(self, key: str) -> tuple[str, ...]:
+        """Names of a table's columns; none for a table that has not been written."""
+        return tuple(self.tables.columns(key)) if self.has(key) else ()
+
+    def sql(self, query: str, parameters: Any = None) -> pd.DataFrame:
+        """Run SQL over `layer.table` names.
+
+        Raises TableError for a table that is not there, or a version that retention has removed
+        (the message names the oldest that is left).
+        """
+        frame: pd.DataFrame = self._arrow(query, parameters).to_pandas()
+        return frame
+
+    def row(self, query: str, parameters: Any = None) -> dict[str, Any]:
+        """The only row of a query, as a dict of Python values."""
+        return dict(self._arrow(query, parameters).to_pylist()[0])
+
+    def _arrow(self, query: str, parameters: Any) -> pa.Table:
+        keys = named_tables(query)
+        self._fix(keys)
+        with self._explained(keys), self.tables.connect(*keys) as connection:
+            return connection.sql(query, params=parameters).to_arrow_table()
+
+    def _fix(self, keys: tuple[str, ...]) -> None:
+        unpinned = replace(self.tables, versions={})
+        for key in keys:
+            if key not in self.read:
+                self.versions[key] = int(unpinned.delta(key, self.versions.get(key)).version())
+                self.read[key] = self.versions[key]
+
+    @contextmanager
+    def _explained(self, keys: tuple[str, ...]) -> Iterator[None]:
+        """Turn a data file that retention has deleted into an error that says so."""
+        try:
+            yield
+        except Exception as error:
+            gone = [key for key in keys if not _complete(self._delta(key))]
+            if not gone:
+                raise
+            key = gone[0]
+            raise TableError(
+                f"{key} can no longer be read as of version {self.versions[key]}: its files are "
+                f"past the retention of {self.settings.retention_days} days; "
+                f"the oldest version that can be read is {self._oldest(key)}"
+            ) from error
+
+    def _delta(self, key: str) -> DeltaTable:
+        return self.tables.delta(key, self.versions[key])
+
+    def _oldest(self, key: str) -> int:
+        unpinned = replace(self.tables, versions={})
+        known = sorted(entry["version"] for entry in unpinned.delta(key).history())
+        return int(next(v for v in known if _complete(unpinned.delta(key, v))))
+
+    # what a page is made of ----------------------------------------------------------------------
+    def embed(self, name: str, data: Any) -> Html:
+        """Data for the page's own script, as `<script type="application/json" id=name>`."""
+        text = json.dumps(data, separators=(",", ":"), default=str).replace("</", "<\\/")
+        return Html(f'<script type="application/json" id="{name}">{text}</script>')
+
+    def script(self, name: str) -> Html:
+        """A script that lies beside the report, inlined, after the chart library."""
+        from dmp_assets.settings import project_dir
+
+        text = (project_dir() / "reports" / name).read_text()
+        return Html(f"{self._library()}<script>\n{text}\n</script>")
+
+    def chart(self, figure: Any, *, height: int = 320) -> Html:
+        """A plotly figure, drawn in the page by the library that is inlined once."""
+        from dmp_assets.reporting.look import PLOTLY_CONFIG, themed
+
+        self._charts += 1
+        name = f"chart-{self._charts}"
+        spec = themed(figure, height=height).to_json().replace("</", "<\\/")
+        config = json.dumps(PLOTLY_CONFIG)
+        return Html(
+            f'{self._library()}<div class="chart" id="{name}" style="height:{height}px"></div>'
+            f'<script type="application/json" id="{name}-spec">{spec}</script>'
+            f"<script>(function(){{const s=JSON.parse(document.getElementById('{name}-spec')"
+            f".textContent);Plotly.newPlot('{name}',s.data,s.layout,{config});}})()</script>"
+        )
+
+    def _library(self) -> str:
+        """The chart library, the first time that a page needs it."""
+        if self._has_library:
+            return ""
+        from plotly.offline import get_plotlyjs
+
+        self._has_library = True
+        return f"<script>{get_plotlyjs()}</script>"
+
+    def table(self, frame: pd.DataFrame, *, empty: str = "No rows.") -> Html:
+        """A frame as a table that scrolls sideways on a phone; numbers are set to the right."""
+        if frame.empty:
+            return Html(f'<p class="nothing">{html.escape(empty)}</p>')
+        numeric = [
+            pd.api.types.is_numeric_dtype(frame[name])
+            or all(_NUMBER.fullmatch(shown(value)) for value in frame[name])
+            for name in frame.columns
+        ]
+        sides = [
+            ' class="number"'
+            if is_number
+            else ' class="short"'
+            if all(len(shown(value)) <= 16 for value in frame[name])
+            else ""
+            for name, is_number in zip(frame.columns, numeric, strict=True)
+        ]
+        head = "".join(
+            f"<th{side}>{html.escape(str(name))}</th>"
+            for side, name in zip(sides, frame.columns, strict=True)
+        )
+        body = "".join(
+            "<tr>"
+            + "".join(
+                f"<td{side}>{html.escape(shown(value))}</td>"
+                for side, value in zip(sides, row, strict=True)
+            )
+            + "</tr>"
+            for row in frame.itertuples(index=False)
+        )
+        return Html(
+            '<div class="table-scroll"><table class="data"><thead><tr>'
+            f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def tiles(self, *tiles: "Tile") -> Html:
+        """Headline figures side by side."""
+        return Html('<div class="tiles">' + "".join(tile.html() for tile in tiles) + "</div>")
+
+    def nothing(self, text: str) -> Html:
+        """What stands in the place of a chart or table that has no data, and why."""
+        return Html(f'<p class="nothing">{html.escape(text)}</p>')
+
+    # the foot ------------------------------------------------------------------------------------
+    def data_through(self) -> datetime | None:
+        """Time (UTC) of the last registration or usage that the cleaned tables hold."""
+        latest: list[datetime] = []
+        for key, column in (("users", "created_at"), ("promo_usages", "used_at")):
+            if self.has(f"cleaned/{key}"):
+                found = self.row(f"SELECT max({column}) AS latest FROM cleaned.{key}")["latest"]
+                latest += [found] if found else []
+        return max(latest, default=None)
+
+    def footer(self) -> Html:
+        """The Delta version of every table read, data through, rendered at; ends every report."""
+        through = self.data_through()
+        at = datetime.now(UTC)
+        if record := os.environ.get(RECORD):
+            noted = {
+                "table_versions": dict(sorted(self.read.items())),
+                "data_through": through.isoformat() if through else None,
+                "rendered_at": at.isoformat(),
+            }
+            Path(record).write_text(json.dumps(noted))
+        versions = "".join(
+            f"<li><code>{key}</code> version {version}</li>"
+            for key, version in sorted(self.read.items())
+        )
+        return Html(
+            '<footer class="report-foot"><p>'
+            f"Data through <strong>{moment(through)}</strong> · "
+            f'rendered at <span class="rendered-at">{moment(at)}</span> · all times UTC</p>'
+            f"<details><summary>Tables read ({len(self.read)})</summary>"
+            f"<ul>{versions}</ul></details></footer>"
+        )
+
+
+def _complete(table: DeltaTable) -> bool:
+    """Whether the files of this version are there (object stores are not asked: assumed so)."""
+    paths = table.file_uris()
+    return all("://" in p or os.path.exists(p) for p in paths)
+
+
+def moment(at: datetime | None) -> str:
+    """A time for people, `2024-03-31 18:05 UTC`."""
+    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "— (no data yet)"
+
+
+def shown(value: Any) -> str:
+    """A value for people: 12,345 · 0.873 · — for unknown."""
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, int) or (isinstance(value, Decimal) and value % 1 == 0):
+        return f"{int(value):,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 10 else f"{value:,.3g}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return str(value)
+
+
+def duration(minutes: float) -> str:
+    """A stretch of time for people: `40 seconds`, `12 minutes`, `5.2 hours`, `31 days`."""
+    for size, unit in ((1440 * 2, "days"), (120, "hours"), (2, "minutes")):
+        if abs(minutes) >= size:
+            value = minutes / {"days": 1440, "hours": 60, "minutes": 1}[unit]
+            return f"{value:,.0f} {unit}" if abs(value) >= 10 else f"{value:,.1f} {unit}"
+    return f"{minutes * 60:,.0f} seconds"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 user`, `27 users`, `1 box`, `2 boxes` (with `many`)."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

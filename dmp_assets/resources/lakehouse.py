@@ -1,0 +1,245 @@
+"""The lakehouse: Delta tables written by Spark (or delta-rs for Arrow data), read by both.
+
+Write semantics are business logic, so each way of writing is a method that the asset names:
+`overwrite`, `append`, `replace_window`, `merge`. The path comes from the table's key alone.
+"""
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+from deltalake import CommitProperties, write_deltalake
+from pydantic import PrivateAttr
+
+from dmp_assets.home import Home
+from dmp_assets.settings import Settings
+from dmp_assets.tables import STAMP, Tables
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Frame = "DataFrame | pa.Table | pa.RecordBatchReader"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One committed write: the table's key, its new Delta version and its rows after it."""
+
+    key: str
+    version: int
+    rows: int
+
+
+class Lakehouse(dg.ConfigurableResource[Any]):
+    """Reads and writes the home's Delta tables; holds the home's writer lock during a run.
+
+    The Spark session starts at the first use of `spark`, so a run with nothing to do has no JVM.
+    """
+
+    _spark: Any = PrivateAttr(default=None)
+    _home: Home | None = PrivateAttr(default=None)
+    _run_id: str = PrivateAttr(default="unknown")
+    _expected_rows: int = PrivateAttr(default=0)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["Lakehouse"]:
+        """Hold the home's writer lock for the run; a busy home raises HomeError naming the run."""
+        home = self.home.prepare()
+        self._run_id = context.run_id or "unknown"
+        with home.exclusive(self._run_id):
+            yield self
+
+    @property
+    def run_id(self) -> str:
+        """Id of the Dagster run that this resource serves."""
+        return self._run_id
+
+    @property
+    def home(self) -> Home:
+        if self._home is None:
+            self._home = Home.current()
+        return self._home
+
+    @property
+    def settings(self) -> Settings:
+        return self.home.settings()
+
+    @property
+    def tables(self) -> Tables:
+        """The same tables, read without a JVM."""
+        settings = self.settings
+        return Tables(
+            settings.lakehouse_root or str(self.home.lakehouse), memory=settings.duckdb_memory
+        )
+
+    @property
+    def spark(self) -> "SparkSession":
+        """The run's Spark session, started at first use."""
+        if self._spark is None:
+            from dmp_assets.resources import spark
+
+            rows = max((self.written(key).rows for key in self.tables.written()), default=0)
+            self._spark = spark.session(
+                self.settings, self.scratch, rows=max(rows, self._expected_rows)
+            )
+        return self._spark
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for Spark's temporary files."""
+        return self.home.root / "spark"
+
+    def expect(self, rows: int) -> None:
+        """Say how large the largest input is, before the first use of `spark`."""
+        self._expected_rows = rows
+
+    # reading -------------------------------------------------------------------------------------
+    def read(self, key: str, version: int | None = None) -> "DataFrame":
+        """The table as a Spark DataFrame, as of now or of a Delta version."""
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.load(self.tables.path(key))
+
+    # writing -------------------------------------------------------------------------------------
+    def overwrite(self, key: str, frame: Any, *, stamp: Mapping[str, Any] | None = None) -> Written:
+        """Replace all rows, and the columns with them; older versions stay readable."""
+        return self._write(key, frame, "overwrite", stamp)
+
+    def append(self, key: str, frame: Any, *, stamp: Mapping[str, Any] | None = None) -> Written:
+        """Add rows; columns that the table does not have yet are added to it."""
+        return self._write(key, frame, "append", stamp)
+
+    def replace_window(
+        self,
+        key: str,
+        frame: Any,
+        *,
+        column: str,
+        start: date,
+        end: date,
+        stamp: Mapping[str, Any] | None = None,
+    ) -> Written:
+        """Replace the rows with `start <= column < end` (half-open) by the given ones.
+
+        Raises Spark's DELTA_REPLACE_WHERE_MISMATCH when a given row lies outside the window.
+        """
+        where = f"{column} >= '{start.isoformat()}' AND {column} < '{end.isoformat()}'"
+        return self._write(key, frame, "overwrite", stamp, where=where)
+
+    def merge(
+        self,
+        key: str,
+        frame: "DataFrame",
+        *,
+        keys: Sequence[str],
+        stamp: Mapping[str, Any] | None = None,
+    ) -> Written:
+        """Update rows whose `keys` are there and that differ, insert those that are not.
+
+        `frame` holds each key once. Columns that the table does not have yet are added to it,
+        those that `frame` lacks are left alone. A merge that changes nothing writes no data files.
+        """
+        if not self.tables.exists(key):
+            return self.overwrite(key, frame, stamp=stamp)
+        frame.createOrReplaceTempView("merge_source")
+        match = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in keys)
+        others = [name for name in frame.columns if name not in keys]
+        there = self.tables.columns(key)
+        same = " AND ".join(
+            f"t.`{name}` <=> s.`{name}`" if name in there else f"s.`{name}` IS NULL"
+            for name in (*keys, *others)
+        )
+        path, before = self.tables.path(key), self.tables.version(key)
+        new = f"SELECT s.* FROM merge_source s LEFT ANTI JOIN delta.`{path}` t ON {same}"
+        self._noting(stamp)
+        try:
+            self.spark.sql(
+                f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s ON {match} "
+                "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+            ).collect()
+        finally:
+            self._noting(None)
+        return self._stamped(key, before, stamp)
+
+    def note(self, key: str, *, stamp: Mapping[str, Any]) -> Written:
+        """Leave the rows as they are and note a new stamp; starts no JVM."""
+        return self.append(key, self.tables.dataset(key).schema.empty_table(), stamp=stamp)
+
+    def written(self, key: str) -> Written:
+        """The table as it stands: version and rows, from Delta's own log."""
+        table = self.tables.delta(key)
+        return Written(key, int(table.version()), int(table.count()))
+
+    def _write(
+        self,
+        key: str,
+        frame: Any,
+        mode: str,
+        stamp: Mapping[str, Any] | None,
+        where: str | None = None,
+    ) -> Written:
+        path = self.tables.path(key)
+        retention = self._retention()
+        if isinstance(frame, pa.Table | pa.RecordBatchReader):
+            write_deltalake(  # type: ignore[call-overload]
+                path,
+                frame,
+                mode=mode,
+                predicate=where,
+                schema_mode=None if where else ("overwrite" if mode == "overwrite" else "merge"),
+                configuration=retention,
+                commit_properties=CommitProperties(
+                    custom_metadata={STAMP: json.dumps(stamp)} if stamp else None
+                ),
+            )
+            return self.written(key)
+        writer = frame.write.format("delta").mode(mode).options(**retention)
+        if stamp:
+            writer = writer.option("userMetadata", json.dumps(stamp))
+        if where and self.tables.exists(key):
+            writer = writer.option("replaceWhere", where)
+        elif mode == "overwrite":
+            writer = writer.option("overwriteSchema", "true")
+        else:
+            writer = writer.option("mergeSchema", "true")
+        before = self.tables.version(key) if self.tables.exists(key) else None
+        writer.save(path)
+        return self._stamped(key, before, stamp)
+
+    def _stamped(self, key: str, before: int | None, stamp: Mapping[str, Any] | None) -> Written:
+        """Note the stamp apart where Spark saw nothing to commit (nothing replaced by nothing)."""
+        if stamp and self.tables.version(key) == before:
+            return self.note(key, stamp=stamp)
+        return self.written(key)
+
+    def _retention(self) -> dict[str, str]:
+        days = f"interval {self.settings.retention_days} days"
+        return {"delta.logRetentionDuration": days, "delta.deletedFileRetentionDuration": days}
+
+    def _noting(self, stamp: Mapping[str, Any] | None) -> None:
+        """What the session's next SQL commits note of themselves (MERGE takes no options)."""
+        name = "spark.databricks.delta.commitInfo.userMetadata"
+        if stamp:
+            self.spark.conf.set(name, json.dumps(stamp))
+        else:
+            self.spark.conf.unset(name)
+
+    # maintenance ---------------------------------------------------------------------------------
+    def optimize(self, key: str) -> dict[str, Any]:
+        """Compact small files; the data stays the same. Returns delta-rs's metrics."""
+        return dict(self.tables.delta(key).optimize.compact())
+
+    def vacuum(self, key: str) -> list[str]:
+        """Delete files that no version within the retention needs; returns their names."""
+        return list(
+            self.tables.delta(key).vacuum(
+                retention_hours=self.settings.retention_days * 24, dry_run=False
+            )
+        )

@@ -1,0 +1,132 @@
+"""Slack as a Dagster resource: a client with patience, built when it is first asked for."""
+
+import ipaddress
+import os
+from urllib.parse import urlsplit
+
+import dagster as dg
+from slack_sdk import WebClient
+from slack_sdk.http_retry import (
+    BackoffRetryIntervalCalculator,
+    ConnectionErrorRetryHandler,
+    HttpRequest,
+    HttpResponse,
+    RateLimitErrorRetryHandler,
+    RetryHandler,
+    RetryState,
+)
+from slack_sdk.http_retry.builtin_handlers import ServerErrorRetryHandler
+
+from dmp_assets.home import Home
+from dmp_assets.settings import Settings
+
+NOT_TWICE = ("/chat.postMessage", "/files.completeUploadExternal")
+"""Methods whose repetition would show twice; `reporting.delivery` looks up before it repeats."""
+
+LONGEST_WAIT = 60
+"""Seconds; a longer Retry-After leaves the message in the outbox instead of holding the run."""
+
+TRIES = 4
+
+
+def _repeatable(request: HttpRequest) -> bool:
+    return not urlsplit(request.url).path.endswith(NOT_TWICE)
+
+
+class _PatientRateLimit(RateLimitErrorRetryHandler):
+    """Waits as long as Slack asks (a 429 was not processed), within reason."""
+
+    def _can_retry(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> bool:
+        if response is None or response.status_code != 429:
+            return False
+        wait = next((v for k, v in response.headers.items() if k.lower() == "retry-after"), ["1"])
+        return int(wait[0]) <= LONGEST_WAIT
+
+
+class _CarefulConnection(ConnectionErrorRetryHandler):
+    def _can_retry(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> bool:
+        return _repeatable(request) and super()._can_retry(
+            state=state, request=request, response=response, error=error
+        )
+
+
+class _CarefulServerError(ServerErrorRetryHandler):
+    def _can_retry(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> bool:
+        return _repeatable(request) and response is not None and response.status_code >= 500
+
+
+def build_client(settings: Settings, *, timeout: int = 30, pause: float = 0.5) -> WebClient | None:
+    """A client that retries with back-off on 429, 5xx and connection errors; None without a token.
+
+    Methods in `NOT_TWICE` are only repeated after a 429. `pause` is the back-off's first step, in
+    seconds.
+    """
+    if settings.slack_token is None or not settings.slack_token.get_secret_value():
+        return None
+    interval = BackoffRetryIntervalCalculator(backoff_factor=pause)
+    handlers: list[RetryHandler] = [
+        _PatientRateLimit(max_retry_count=TRIES),
+        _CarefulServerError(max_retry_count=TRIES, interval_calculator=interval),
+        _CarefulConnection(max_retry_count=TRIES, interval_calculator=interval),
+    ]
+    client = WebClient(
+        token=settings.slack_token.get_secret_value(),
+        base_url=settings.slack_base_url.rstrip("/") + "/",
+        timeout=timeout,
+        retry_handlers=handlers,
+    )
+    if _is_loopback(settings.slack_base_url):
+        _bypass_proxies(client)
+    return client
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bypass_proxies(client: WebClient) -> None:
+    """A proxy in the environment must not see what stays on this machine.
+
+    slack_sdk ignores `no_proxy` and falls back to urllib, which honours it.
+    """
+    client.proxy = None
+    for name in ("no_proxy", "NO_PROXY"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        if "127.0.0.1" not in hosts and "*" not in hosts:
+            os.environ[name] = ",".join([*hosts, "127.0.0.1", "localhost"])
+
+
+class SlackResource(dg.ConfigurableResource):
+    """Slack for assets and sensors; reads the token from the current home when it is used.
+
+    Example: `deliver(slack.client(), Home.current().outbox, message)`.
+    """
+
+    def client(self) -> WebClient | None:
+        """The client of the current home, or None when it has no token (messages then wait)."""
+        return build_client(Home.current().settings())

@@ -1,0 +1,84 @@
+"""The Spark session: tuned for small local Delta tables, or the user's own cluster.
+
+Only the DataFrame API and SQL are used, so that Spark Connect serves as well.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from dmp_assets.resources import java
+from dmp_assets.settings import Settings
+
+SMALL = 200_000  # rows up to which planning and compiling cost more than the data itself
+
+
+def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession:
+    """Get or start the session of this process, tuned for a shop of about so many rows.
+
+    `spark_remote` (Spark Connect) wins over `spark_master`; with neither, Spark runs here on all
+    cores. Raises java.PrerequisiteError when Java or the JARs are missing.
+    """
+    if settings.spark_remote:
+        builder = SparkSession.builder.remote(settings.spark_remote)
+        return _utc(builder.getOrCreate())
+    os.environ["JAVA_HOME"] = str(java.find_java())
+    os.environ["TZ"] = "UTC"
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    scratch.mkdir(parents=True, exist_ok=True)
+    cores = str(os.cpu_count() or 2)
+    local = settings.spark_master is None
+    jvm = f"-Duser.timezone=UTC -Dderby.system.home={scratch}"
+    if local:
+        jvm += " -XX:TieredStopAtLevel=1" if rows <= SMALL else ""
+    conf = {
+        "spark.app.name": "dmp_assets",
+        "spark.master": settings.spark_master or f"local[{cores}]",
+        "spark.jars": ",".join(java.jar_paths()),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.driver.memory": settings.spark_memory or ("2g" if rows <= SMALL else "4g"),
+        "spark.driver.extraJavaOptions": jvm,
+        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.log.level": "ERROR",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.local.dir": str(scratch),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.databricks.delta.snapshotPartitions": "1" if local else "10",
+        "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+    }
+    if local:
+        conf |= {
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.sql.shuffle.partitions": cores,
+            "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
+        }
+    if local and rows <= SMALL:
+        conf |= {
+            "spark.sql.adaptive.enabled": "false",
+            "spark.sql.codegen.wholeStage": "false",
+            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        }
+    builder = SparkSession.builder
+    for name, value in (conf | settings.spark_conf).items():
+        builder = builder.config(name, value)
+    return _utc(builder.getOrCreate())
+
+
+def warm_up(spark: SparkSession, scratch: Path) -> None:
+    """Load Delta's classes by a write and a read that nobody needs; done beside other work."""
+    path = str(scratch / "warm-up")
+    spark.range(1).write.format("delta").mode("overwrite").save(path)
+    spark.read.format("delta").load(path).collect()
+
+
+def _utc(spark: SparkSession) -> SparkSession:
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    return spark

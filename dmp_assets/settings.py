@@ -1,0 +1,225 @@
+"""Every setting of the product, its default and its environment variable.
+
+A setting `shop_database_url` is read from `DMP_SHOP_DATABASE_URL`, else from `.env`, else from
+`config.yaml` (both beside the checkout). Secrets are taken from the environment or `.env` only.
+
+Settings that reach outside this machine are marked `Outside`. A *sandbox* home (see `home.py`)
+ignores whatever the environment says of them, always, so that a trial never touches a real system.
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+from yaml import YAMLError
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+
+
+class Outside:
+    """Marks a setting that reaches an outside system; ignored in a sandbox home."""
+
+
+def project_dir() -> Path:
+    """Folder that holds `reports/`, `notebooks/` and `config.yaml`: the checkout unless set."""
+    return Path(os.environ.get("DMP_PROJECT_DIR", PACKAGE_DIR.parent)).resolve()
+
+
+class Settings(BaseSettings):
+    """All settings; build it with `dmp_assets.home.Home.settings()`, which knows the profile."""
+
+    model_config = SettingsConfigDict(env_prefix="DMP_", extra="ignore", validate_default=True)
+
+    home: Path = Field(Path("var"), description="Folder that holds everything a run makes.")
+
+    # the shop
+    shop_database_url: Annotated[SecretStr | None, Outside()] = Field(
+        None, description="PostgreSQL URL of the shop; empty: the embedded PostgreSQL."
+    )
+    shop_schema: Annotated[str, Outside()] = Field(
+        "public", description="Schema of the shop's tables in the shop database."
+    )
+    shop_watermark_columns: Annotated[dict[str, str], Outside()] = Field(
+        default_factory=dict,
+        description="Per foreign table a typed, growing column to read incrementally by, "
+        'e.g. {"users": "created_at"}; tables not named are read in full.',
+    )
+    accept_column_changes: bool = Field(
+        False, description="Read on when a column of the shop vanished or changed its type."
+    )
+    phone_region: str = Field("US", description="Region of phone numbers without country code.")
+    max_bad_share: float = Field(
+        0.25, ge=0, le=1, description="A cleaned table fails above this share of unusable rows."
+    )
+
+    # the lakehouse
+    lakehouse_root: Annotated[str | None, Outside()] = Field(
+        None, description="Where tables live, e.g. s3a://bucket/lakehouse; empty: under the home."
+    )
+    spark_master: Annotated[str | None, Outside()] = Field(
+        None, description="A cluster's master URL; empty: local[*]."
+    )
+    spark_remote: Annotated[str | None, Outside()] = Field(
+        None, description="A Spark Connect URL (sc://host:port); wins over spark_master."
+    )
+    spark_memory: str | None = Field(
+        None, description="Memory of the local Spark driver; empty: 2g, or 4g for a large shop."
+    )
+    spark_conf: dict[str, str] = Field(
+        default_factory=dict, description="Further Spark settings, e.g. S3 credentials providers."
+    )
+    duckdb_memory: str = Field("1GB", description="Memory limit of one DuckDB connection.")
+    retention_days: int = Field(30, ge=1, description="How long old table versions are kept.")
+
+    # money and the model
+    cost_blocked_customer: float = Field(
+        60.0, gt=0, description="Cost of blocking one honest customer, in the shop's currency."
+    )
+    cost_lost_discount: float = Field(
+        20.0, gt=0, description="Discount lost to one abuser who is let through."
+    )
+    review_cost: float = Field(3.0, ge=0, description="Cost of one account reviewed by a person.")
+    currency: str = Field("EUR", description="ISO 4217 code of the shop's money.")
+    train_sample_rows: int = Field(
+        200_000, ge=1_000, description="At most this many labelled accounts train a model."
+    )
+    retrain_min_labels: int = Field(
+        50, ge=1, description="New labels needed before persistent drift retrains by itself."
+    )
+    drift_persistent_runs: int = Field(
+        3, ge=1, description="Consecutive drifted evaluations that count as persistent."
+    )
+
+    # reports and delivery
+    timezone: str = Field("UTC", description="IANA zone of report periods and schedules.")
+    public_url: Annotated[str | None, Outside()] = Field(
+        None, description="Base URL under which people reach the reports; empty: no links."
+    )
+    slack_token: Annotated[SecretStr | None, Outside()] = Field(
+        None, description="Slack bot token (xoxb-…); empty: messages wait in the outbox."
+    )
+    slack_base_url: Annotated[str, Outside()] = Field(
+        "https://slack.com/api/", description="Slack Web API."
+    )
+    slack_channel: Annotated[str, Outside()] = Field(
+        "C_REPORTS", description="Channel id for reports."
+    )
+    slack_alert_channel: Annotated[str, Outside()] = Field(
+        "C_ALERTS", description="Channel id for alerts."
+    )
+    slack_owner_channels: Annotated[dict[str, str], Outside()] = Field(
+        default_factory=dict, description="Per asset owner a channel id for its alerts."
+    )
+    freshness_hours: int = Field(
+        26, ge=1, description="A table older than this is reported as not fresh."
+    )
+
+    # people and machines
+    webserver_host: str = Field("127.0.0.1", description="Where Dagster's UI listens.")
+    webserver_port: int = Field(3000, ge=0, le=65535, description="Port of Dagster's UI.")
+    demo_users: int = Field(10_000, ge=100, le=2_000_000, description="Users of the demo shop.")
+    demo_seed: int = Field(7, description="Seed of the demo shop.")
+    demo_end: date = Field(date(2024, 3, 31), description="Last day of the demo shop's history.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is not an IANA time zone (e.g. Europe/Berlin)") from error
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of precedence: arguments, environment, `.env`, `config.yaml` (never secrets)."""
+        config = _ConfigFile(settings_cls, yaml_file=project_dir() / "config.yaml")
+        ordered = (init_settings, env_settings, dotenv_settings, config)
+        return (_Whole(settings_cls, ordered),)
+
+
+class _Whole(PydanticBaseSettingsSource):
+    """The sources in order of precedence, each setting from one of them alone.
+
+    pydantic-settings merges maps of all sources, by which the environment's entries would reach
+    a sandbox whose map is meant to be empty.
+    """
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], ordered: Sequence[PydanticBaseSettingsSource]
+    ) -> None:
+        super().__init__(settings_cls)
+        self.ordered = ordered
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for source in reversed(self.ordered):
+            values |= source()
+        return values
+
+
+class _ConfigFile(YamlConfigSettingsSource):
+    """`config.yaml`; refuses secrets, which belong in the environment, and unknown names."""
+
+    def __init__(self, settings_cls: type[BaseSettings], yaml_file: Path) -> None:
+        try:
+            super().__init__(settings_cls, yaml_file=yaml_file, yaml_file_encoding="utf-8")
+        except (YAMLError, TypeError, ValueError) as error:
+            raise ValueError(f"{yaml_file} is no list of `setting: value` ({error})") from error
+
+    def __call__(self) -> dict[str, Any]:
+        values = super().__call__()
+        fields = self.settings_cls.model_fields
+        for name in values:
+            if name not in fields:
+                raise ValueError(f"config.yaml: {name!r} is not a setting (see .env.example)")
+            if "SecretStr" in str(fields[name].annotation):
+                raise ValueError(
+                    f"config.yaml: {name!r} is a secret; set DMP_{name.upper()} in the environment"
+                )
+        return values
+
+
+def outside_fields() -> list[str]:
+    """Names of the settings that a sandbox home ignores."""
+    return [
+        name
+        for name, field in Settings.model_fields.items()
+        if any(isinstance(mark, Outside) for mark in field.metadata)
+    ]
+
+
+def load(*, sandbox: bool, overrides: dict[str, Any] | None = None) -> Settings:
+    """Read the settings.
+
+    In a sandbox every `Outside` setting keeps its default whatever the environment says;
+    `overrides` (the sandbox's own loopback addresses) are applied on top.
+    Raises pydantic.ValidationError naming the setting that is wrong.
+    """
+    values: dict[str, Any] = {}
+    if sandbox:
+        for name in outside_fields():
+            values[name] = Settings.model_fields[name].get_default(call_default_factory=True)
+    values.update(overrides or {})
+    return Settings(_env_file=project_dir() / ".env", **values)  # type: ignore[call-arg]

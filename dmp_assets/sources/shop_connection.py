@@ -1,0 +1,90 @@
+"""Connecting to the shop's PostgreSQL, with errors that name what to put right."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import SecretStr
+
+_SESSION = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex"
+
+
+class ShopError(Exception):
+    """Something about the shop that the user can put right; the message names it."""
+
+
+def url_parameters(url: str | SecretStr) -> dict[str, Any]:
+    """The parts of a postgresql:// URL, decoded. Raises ShopError, without quoting the URL."""
+    text = url.get_secret_value() if isinstance(url, SecretStr) else url
+    wanted = "expected postgresql://user:password@host:5432/database"
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ShopError(f"the shop's URL is not a PostgreSQL URL; {wanted}")
+    try:
+        parameters = conninfo_to_dict(text)
+    except psycopg.ProgrammingError:  # its message may quote the password
+        raise ShopError(f"the shop's URL cannot be read; {wanted}") from None
+    if "@" in str(parameters.get("host", "")):
+        raise ShopError(f"the shop's URL has a bare @ in its password: write %40; {wanted}")
+    return parameters
+
+
+def shop_name(url: str | SecretStr) -> str:
+    """A name for people, `user@host:port/database`, without the password."""
+    known = url_parameters(url)
+    user = f"{known['user']}@" if known.get("user") else ""
+    return (
+        f"{user}{known.get('host', 'localhost')}:{known.get('port', 5432)}/"
+        f"{known.get('dbname') or known.get('user', '')}"
+    )
+
+
+@contextmanager
+def connect(url: str | SecretStr) -> Iterator[psycopg.Connection[Any]]:
+    """A connection in UTC; commits at the end, rolls back on an error.
+
+    Raises ShopError that says which of address, user, password or database is wrong, also for
+    whatever the database refuses inside the block.
+    """
+    parameters = url_parameters(url)
+    name = shop_name(url)
+    parameters["options"] = f"{parameters.get('options', '')} {_SESSION}".strip()
+    parameters.setdefault("connect_timeout", 10)
+    parameters.setdefault("application_name", "dmp_assets")
+    parameters["client_encoding"] = "UTF8"
+    try:
+        connection = psycopg.connect(make_conninfo(**parameters))
+    except psycopg.Error as error:
+        raise ShopError(_why_not_connected(name, str(error))) from None
+    try:
+        with connection:
+            yield connection
+    except psycopg.Error as error:
+        raise ShopError(_why_refused(name, error)) from error
+
+
+def _why_not_connected(name: str, said: str) -> str:
+    last = " ".join(said.split())
+    lowered = last.lower()
+    advice = "check DMP_SHOP_DATABASE_URL"
+    if "password" in lowered or "authentication failed" in lowered:
+        return f"the shop {name} refuses the user or password; {advice}"
+    missing = re.search(r'(database|role) "([^"]*)" does not exist', last)
+    if missing:
+        return f"the shop {name} cannot be opened: {missing[0]}; {advice}"
+    unreachable = ("refused", "resolve", "translate", "timeout", "timed out", "no route", "unreach")
+    if any(word in lowered for word in unreachable):
+        return f"no PostgreSQL answers for the shop {name}: is it up, and host and port right?"
+    return f"the shop {name} cannot be opened: {last}"
+
+
+def _why_refused(name: str, error: psycopg.Error) -> str:
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return f"the shop {name} does not allow it: {error.diag.message_primary}"
+    if isinstance(error, psycopg.errors.DiskFull):
+        return f"the disk of the shop {name} is full; nothing was changed"
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return f"the connection to the shop {name} broke: {' '.join(str(error).split())}"
+    return f"the shop {name} refused: {error.diag.message_primary or ' '.join(str(error).split())}"

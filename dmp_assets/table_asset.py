@@ -1,0 +1,311 @@
+"""One policy for every lakehouse table: `@table_asset` makes a function a Dagster asset.
+
+The function states what the table is and how it is written; the decorator adds what all tables
+share: declared inputs, data version, doing nothing when nothing changed, metadata, checks.
+"""
+
+import hashlib
+import inspect
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from dmp_assets.resources.lakehouse import Lakehouse, Written
+from dmp_assets.resources.window import Window
+from dmp_assets.settings import Settings
+from dmp_assets.tables import LAYERS
+
+
+@dataclass(frozen=True)
+class Check:
+    """A rule that a written table must obey, evaluated by DuckDB after the write.
+
+    `sql` names tables as `layer.table` and returns one row: how much offends the rule (0 passes),
+    then any further figures, which become metadata. A `blocking` check is an ERROR and stops what
+    depends on the table; any other is a WARN.
+    """
+
+    name: str
+    sql: str
+    description: str
+    blocking: bool = False
+
+
+@dataclass
+class TableRun:
+    """What a table's function works with: reads of declared inputs, and the ways of writing."""
+
+    key: str
+    keys: tuple[str, ...]
+    deps: tuple[str, ...]
+    lakehouse: Lakehouse
+    window: tuple[date, date] | None
+    log: Any
+    stamp: dict[str, Any]
+    probe: Any = None
+    written: dict[str, Written] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        return self.lakehouse.settings
+
+    def _declared(self, key: str) -> str:
+        if key not in self.deps and key not in self.keys:
+            raise ValueError(f"{self.key} reads {key} and does not declare it in deps")
+        return key
+
+    def read(self, key: str) -> Any:
+        """A declared input (or the table itself) as a Spark DataFrame."""
+        return self.lakehouse.read(self._declared(key))
+
+    def sql(self, query: str, parameters: Any = None) -> pa.Table:
+        """SQL over declared inputs, by DuckDB, without a JVM."""
+        from dmp_assets.tables import named_tables
+
+        for key in named_tables(query):
+            self._declared(key)
+        return self.lakehouse.tables.sql(query, parameters)
+
+    def exists(self, key: str) -> bool:
+        """Whether a declared input (or the table itself) has been written."""
+        return self.lakehouse.tables.exists(self._declared(key))
+
+    def _own(self, key: str | None) -> str:
+        key = key or self.key
+        if key not in self.keys:
+            raise ValueError(f"{self.key} writes {key} and does not declare it in also")
+        return key
+
+    def overwrite(self, frame: Any, key: str | None = None) -> None:
+        key = self._own(key)
+        self.written[key] = self.lakehouse.overwrite(key, frame, stamp=self.stamp)
+
+    def append(self, frame: Any, key: str | None = None) -> None:
+        key = self._own(key)
+        self.written[key] = self.lakehouse.append(key, frame, stamp=self.stamp)
+
+    def merge(self, frame: Any, *, keys: Sequence[str], key: str | None = None) -> None:
+        key = self._own(key)
+        self.written[key] = self.lakehouse.merge(key, frame, keys=keys, stamp=self.stamp)
+
+    def keep(self) -> None:
+        """Leave the table as it is and note that it is up to date; nothing downstream is new."""
+        old = self.lakehouse.tables.stamp(self.key)
+        self.stamp["data_version"] = old.get("data_version", self.stamp["data_version"])
+        self.written[self.key] = self.lakehouse.note(self.key, stamp=self.stamp)
+
+    def replace_window(self, frame: Any, *, column: str, key: str | None = None) -> None:
+        """Replace the run's days, or the whole table when the run has no range (or no table)."""
+        key = self._own(key)
+        if self.window is None or not self.lakehouse.tables.exists(key):
+            self.overwrite(frame, key)
+            return
+        start, end = self.window
+        inside = frame.where(f"{column} >= DATE'{start}' AND {column} < DATE'{end}'")
+        self.written[key] = self.lakehouse.replace_window(
+            key, inside, column=column, start=start, end=end, stamp=self.stamp
+        )
+
+
+Body = Callable[[TableRun], None]
+Probe = Callable[[Lakehouse, Window], Any]
+
+
+def table_asset(
+    layer: str,
+    *,
+    columns: Mapping[str, str],
+    deps: Sequence[str] = (),
+    owner: str = "team:data-platform",
+    kinds: Sequence[str] = ("spark", "delta"),
+    also: Mapping[str, Mapping[str, str]] | None = None,
+    checks: Sequence[Check] = (),
+    personal: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    uses: Sequence[ModuleType] = (),
+    probe: Probe | None = None,
+    windowed: bool = False,
+    automation_tags: Mapping[str, str] | None = None,
+) -> Callable[[Body], dg.AssetsDefinition]:
+    """Make `def <table>(run: TableRun) -> None` the asset `<layer>/<table>`.
+
+    columns: name → description of every column; the table's docstring gives grain and key.
+    deps: keys of the tables (`cleaned/users`) and other assets that it reads.
+    also: further tables that the same function writes (key → columns), e.g. `quarantine/users`.
+    checks: evaluated by SQL after every run, also after one that changed nothing.
+    personal: columns left out of previews.
+    settings: names of settings on which the content depends.
+    uses: modules whose code decides the content, beside the function's own.
+    probe: state of a source outside the lakehouse; the table is written again when it changes.
+    windowed: a run with a date range writes the table, unless the run before had the same one
+    and nothing is new.
+    """
+    if layer not in LAYERS:
+        raise ValueError(f"{layer!r} is not one of {LAYERS}")
+
+    def decorate(body: Body) -> dg.AssetsDefinition:
+        key = f"{layer}/{body.__name__}"
+        tables = {key: dict(columns)} | {k: dict(c) for k, c in (also or {}).items()}
+        module = sys.modules[body.__module__]
+        code = _hash([inspect.getsource(m) for m in (module, *uses)])
+        doc = inspect.cleandoc(body.__doc__ or "")
+
+        def spec(table_key: str) -> dg.AssetSpec:
+            first = doc if table_key == key else f"Written with {key}. {doc}"
+            return dg.AssetSpec(
+                key=table_key.split("/"),
+                deps=[dg.AssetKey(dep.split("/")) for dep in deps],
+                group_name=layer,
+                owners=[owner],
+                kinds=set(kinds),
+                description=first,
+                code_version=code,
+                metadata={"dagster/column_schema": _schema(tables[table_key])},
+                tags=dict(automation_tags or {}),
+            )
+
+        check_specs = [
+            dg.AssetCheckSpec(
+                c.name, asset=key.split("/"), description=c.description, blocking=c.blocking
+            )
+            for c in checks
+        ]
+
+        @dg.multi_asset(
+            name=key.replace("/", "__"),
+            specs=[spec(table_key) for table_key in tables],
+            check_specs=check_specs,
+        )
+        def asset(
+            context: dg.AssetExecutionContext, lakehouse: Lakehouse, window: Window
+        ) -> Iterator[dg.MaterializeResult[Any]]:
+            began = time.monotonic()
+            store = lakehouse.tables
+            days = window.days()
+            probed = probe(lakehouse, window) if probe else None
+            inputs = {dep: store.stamp(dep).get("data_version") for dep in deps if _is_table(dep)}
+            chosen = {name: str(getattr(lakehouse.settings, name)) for name in settings}
+            in_range = [day.isoformat() for day in days] if days and windowed else None
+            fingerprint = _hash([code, inputs, chosen, in_range, probed])
+            old = {k: store.stamp(k) for k in tables}
+            unchanged = all(noted.get("fingerprint") == fingerprint for noted in old.values())
+            run = TableRun(
+                key=key,
+                keys=tuple(tables),
+                deps=tuple(deps),
+                lakehouse=lakehouse,
+                window=days if windowed else None,
+                log=context.log,
+                stamp={
+                    "fingerprint": fingerprint,
+                    "data_version": fingerprint,
+                    "run_id": context.run_id,
+                    "probe": probed,
+                },
+                probe=probed,
+            )
+            if unchanged:
+                context.log.info(f"{key}: nothing new, left as it is")
+            else:
+                body(run)
+            results = [_evaluate(store, key, check) for check in checks]
+            for table_key, described in tables.items():
+                now = run.written.get(table_key) or lakehouse.written(table_key)
+                noted = store.stamp(table_key)
+                yield dg.MaterializeResult(
+                    asset_key=table_key.split("/"),
+                    metadata={
+                        "dagster/row_count": now.rows,
+                        "delta_version": now.version,
+                        "unchanged": unchanged,
+                        "seconds": round(time.monotonic() - began, 2),
+                        "path": dg.MetadataValue.path(store.path(table_key)),
+                        "dagster/column_schema": _schema(described, store.columns(table_key)),
+                        "preview": dg.MetadataValue.md(
+                            preview(store, table_key, described, hide=personal)
+                        ),
+                        **(run.metadata if table_key == key else {}),
+                    },
+                    data_version=dg.DataVersion(str(noted.get("data_version", fingerprint))),
+                    check_results=results if table_key == key else [],
+                )
+
+        return asset
+
+    return decorate
+
+
+def _is_table(key: str) -> bool:
+    return key.partition("/")[0] in LAYERS
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _schema(columns: Mapping[str, str], types: Mapping[str, str] | None = None) -> dg.TableSchema:
+    known = types or dict.fromkeys(columns, "")
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(name, type=kind or "string", description=columns.get(name))
+            for name, kind in known.items()
+        ]
+    )
+
+
+def _evaluate(store: Any, key: str, check: Check) -> dg.AssetCheckResult:
+    figures = store.sql(check.sql).to_pylist()[0]
+    offending = next(iter(figures.values())) or 0
+    return dg.AssetCheckResult(
+        asset_key=key.split("/"),
+        check_name=check.name,
+        passed=offending == 0,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        metadata={
+            "offending": int(offending),
+            "rule": check.description,
+            **{name: _figure(value) for name, value in list(figures.items())[1:]},
+        },
+    )
+
+
+def _figure(value: Any) -> Any:
+    """A SQL value as Dagster metadata takes it."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return float(value) if isinstance(value, Decimal) else str(value)
+
+
+def preview(
+    store: Any, key: str, known: Iterable[str], *, rows: int = 5, hide: Sequence[str] = ()
+) -> str:
+    """The first rows of the known columns as a Markdown table, personal ones left out.
+
+    Of a column that nobody described, nobody said that it holds nothing personal.
+    """
+    there = store.columns(key)
+    names = [n for n in known if n in there and n not in hide and not n.startswith("_")]
+    if not names:
+        return ""
+    layer, _, table = key.partition("/")
+    quoted = ", ".join(f'"{name}"' for name in names)
+    shown = store.sql(f"SELECT {quoted} FROM {layer}.{table} LIMIT {rows}").to_pylist()
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in shown]
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return (text if len(text) <= 60 else text[:57] + "…").replace("|", "\\|").replace("\n", " ")

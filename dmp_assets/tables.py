@@ -1,0 +1,159 @@
+"""Reading lakehouse tables without a JVM: delta-rs finds the files, DuckDB runs the SQL.
+
+A table is named by its key, `layer/table` (in SQL: `layer.table`), and lies in that folder of the
+lakehouse. Model training, marts, reports, checks, the API and `dmp show` read this way.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.fs as pafs
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+LAYERS = ("raw", "cleaned", "quarantine", "modeled", "ml")
+_NAMED_TABLE = re.compile(rf"\b({'|'.join(LAYERS)})\.([a-z_][a-z0-9_]*)\b", re.IGNORECASE)
+STAMP = "dmp.stamp"
+
+
+class TableError(Exception):
+    """A table or a version of it that cannot be read; the message says what there is instead."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All Delta tables below `root` (a folder or an object-store URL).
+
+    `storage_options` are delta-rs's, `memory` is DuckDB's limit, `versions` pins tables to a
+    Delta version (`{"cleaned/users": 3}`); tables not named there are read as of now.
+    """
+
+    root: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+    memory: str = "1GB"
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+    def path(self, key: str) -> str:
+        """Where the table `layer/table` lies."""
+        layer, _, table = key.partition("/")
+        if layer not in LAYERS or not re.fullmatch(r"[a-z_][a-z0-9_]*", table):
+            raise TableError(f"{key!r} is not layer/table with a layer of {', '.join(LAYERS)}")
+        return f"{self.root.rstrip('/')}/{layer}/{table}"
+
+    def delta(self, key: str, version: int | None = None) -> DeltaTable:
+        """The table's Delta handle; raises TableError when it or that version is not there."""
+        wanted = self.versions.get(key) if version is None else version
+        options = dict(self.storage_options) or None
+        try:
+            return DeltaTable(self.path(key), version=wanted, storage_options=options)
+        except TableNotFoundError as error:
+            raise TableError(f"there is no table {key} in {self.root}") from error
+        except DeltaError as error:
+            if wanted is None:
+                raise
+            raise TableError(f"{key} has no version {wanted}; {self._oldest(key)}") from error
+
+    def _oldest(self, key: str) -> str:
+        unpinned = replace(self, versions={})
+        versions = [entry["version"] for entry in unpinned.delta(key).history()]
+        return f"the oldest that can be read is {min(versions)}, the newest {max(versions)}"
+
+    def exists(self, key: str) -> bool:
+        """Whether the table has been written."""
+        options = dict(self.storage_options) or None
+        return bool(DeltaTable.is_deltatable(self.path(key), storage_options=options))
+
+    def written(self) -> list[str]:
+        """Keys of all tables that have been written, layer by layer."""
+        filesystem, root = pafs.FileSystem.from_uri(re.sub("^s3a:", "s3:", self.root))
+        found = []
+        for layer in LAYERS:
+            folder = pafs.FileSelector(f"{root}/{layer}", allow_not_found=True)
+            names = sorted(info.base_name for info in filesystem.get_file_info(folder))
+            found += [f"{layer}/{name}" for name in names if self.exists(f"{layer}/{name}")]
+        return found
+
+    def version(self, key: str) -> int:
+        """Delta version that `dataset` would read."""
+        return int(self.delta(key).version())
+
+    def dataset(self, key: str, version: int | None = None) -> pads.Dataset:
+        """The table as an Arrow dataset, lazily read."""
+        known = self.delta(key, version).to_pyarrow_dataset()
+        # Without what delta-rs guarantees of each file: of a column that was added after the file
+        # was written it says `column >= null`, from which Arrow concludes that no value is null.
+        files = [known.format.make_fragment(f.path, f.filesystem) for f in known.get_fragments()]
+        return pads.FileSystemDataset(files, known.schema, known.format, known.filesystem)
+
+    def columns(self, key: str) -> dict[str, str]:
+        """Column name → Delta type."""
+        fields = self.delta(key).schema().fields
+        return {
+            f.name: str(f.type).removeprefix('PrimitiveType("').removesuffix('")') for f in fields
+        }
+
+    def stamp(self, key: str) -> dict[str, Any]:
+        """What the last write of the table's data noted of itself ({} when never written).
+
+        Maintenance commits carry no stamp and are passed over.
+        """
+        if not self.exists(key):
+            return {}
+        for entry in self.delta(key).history():
+            noted = entry.get(STAMP) or entry.get("userMetadata")
+            if noted:
+                return {**json.loads(noted), "delta_version": entry["version"]}
+        return {}
+
+    def written_at(self, key: str) -> datetime:
+        """Time (UTC) of the table's last commit."""
+        entry = self.delta(key).history(1)[0]
+        return datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC)
+
+    @property
+    def _spill(self) -> str:
+        """Where DuckDB puts what exceeds its memory: beside a local lakehouse."""
+        return str(Path(tempfile.gettempdir() if "://" in self.root else self.root) / ".duckdb")
+
+    @contextmanager
+    def connect(self, *keys: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A DuckDB connection in UTC on which the named tables are views `layer.table`."""
+        with duckdb.connect(
+            config={"memory_limit": self.memory, "temp_directory": self._spill}
+        ) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            for layer in {key.partition("/")[0] for key in keys}:
+                connection.execute(f"CREATE SCHEMA {layer}")
+            for key in keys:
+                layer, _, table = key.partition("/")
+                connection.register(f"_{layer}_{table}", self.dataset(key))
+                connection.execute(f"CREATE VIEW {layer}.{table} AS FROM _{layer}_{table}")
+            yield connection
+
+    def sql(self, query: str, parameters: Any = None) -> pa.Table:
+        """Run SQL over `layer.table` names and return an Arrow table.
+
+        Raises TableError for a table that is not there, duckdb.Error for wrong SQL.
+        """
+        with self.connect(*named_tables(query)) as connection:
+            return connection.sql(query, params=parameters).to_arrow_table()
+
+    def scalar(self, query: str, parameters: Any = None) -> Any:
+        """First value of the first row."""
+        return self.sql(query, parameters).column(0)[0].as_py()
+
+
+def named_tables(query: str) -> tuple[str, ...]:
+    """Keys of the lakehouse tables that a SQL text names, e.g. ("cleaned/users",)."""
+    found = _NAMED_TABLE.findall(query)
+    return tuple(sorted({f"{layer}/{table}".lower() for layer, table in found}))

@@ -1,0 +1,163 @@
+"""Dagster's UI as people see it: `dmp up` on the demo's home, headless Chromium."""
+
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+from dagster._core.scheduler.instigation import InstigatorTick
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.support import chromium
+from tests.support.demo import Demo
+
+GROUPS = ("raw", "cleaned", "modeled", "ml", "marts", "reports")
+SCHEDULES = ("daily_refresh", "weekly_report", "monthly_maintenance")
+SENSORS = ("new_data", "persistent_drift", "run_failure", "check_failure", "outbox")
+PATIENCE = 60_000  # milliseconds; the machine may be busy
+
+
+@dataclass
+class Up:
+    """A running `dmp up` and what it started."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@pytest.fixture(scope="module")
+def up(demo: Demo) -> Iterator[Up]:
+    demo.dmp.postgres.stop()
+    process = demo.dmp.start("up", env={"DMP_WEBSERVER_PORT": "0", "PYTHONUNBUFFERED": "1"})
+    assert process.stdout
+    url = ""
+    while not url and (line := process.stdout.readline()):
+        if found := re.search(r"Dagster: (http://127\.0\.0\.1:\d+)", line):
+            url = found[1]
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            with direct.open(f"{url}/server_info", timeout=5) as answer:
+                assert answer.status == 200
+                break
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    yield Up(url, process)
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=90)
+    demo.dmp.postgres.start()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as play:
+        launched = play.chromium.launch(
+            executable_path=chromium.find_or_install(), args=[*chromium.FLAGS]
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    yield opened
+    context.close()
+
+
+def shot(page: Page, folder: Path, name: str) -> None:
+    """Keep what is seen beside the homes of this session, to be looked at."""
+    (folder / "shots").mkdir(exist_ok=True)
+    page.wait_for_timeout(1_500)
+    page.screenshot(path=folder / "shots" / f"{name}.png")
+
+
+def test_the_asset_graph_shows_every_group(up: Up, page: Page, folder: Path) -> None:
+    page.goto(f"{up.url}/asset-groups")
+    for group in GROUPS:
+        page.get_by_text(group, exact=True).first.wait_for()
+    shot(page, folder, "asset-graph")
+
+
+def test_an_asset_shows_rows_columns_and_delta_version(up: Up, page: Page, folder: Path) -> None:
+    page.goto(f"{up.url}/assets/cleaned/users?view=overview")
+    for text in ("One row per registered user", "data-platform", "user_id"):
+        page.get_by_text(text).first.wait_for()
+    page.goto(f"{up.url}/assets/cleaned/users?view=events")
+    for text in ("delta_version", "rows_quarantined", "bad_share"):
+        page.get_by_text(text, exact=True).first.wait_for()
+    shot(page, folder, "asset-metadata")
+
+
+def test_a_failed_and_a_passed_check_are_told_apart(up: Up, page: Page, folder: Path) -> None:
+    page.goto(f"{up.url}/assets/raw/users?view=checks")
+    for text in ("required_columns_filled", "not_empty", "Failed", "Passed"):
+        page.get_by_text(text, exact=True).first.wait_for()
+    shot(page, folder, "checks")
+
+
+def test_schedules_and_sensors_are_listed_and_can_be_switched(
+    up: Up, page: Page, folder: Path
+) -> None:
+    page.goto(f"{up.url}/automation")
+    for name in (*SCHEDULES, *SENSORS):
+        page.get_by_text(name, exact=True).first.wait_for()
+    assert page.locator("input[type=checkbox]").count() >= len(SCHEDULES) + len(SENSORS)
+    shot(page, folder, "automation")
+
+
+def test_sensors_look_without_errors(up: Up, demo: Demo) -> None:
+    with dg.DagsterInstance.from_config(str(demo.dmp.home.dagster)) as instance:
+        deadline = time.monotonic() + 120
+        seen: dict[str, InstigatorTick] = {}
+        while time.monotonic() < deadline and not seen.keys() >= set(SENSORS):
+            for state in instance.all_instigator_state():
+                for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id):
+                    if tick.is_completed or tick.is_failure:
+                        seen.setdefault(state.instigator_name, tick)
+            time.sleep(1)
+    assert seen.keys() >= set(SENSORS)
+    assert {name: tick.error for name, tick in seen.items() if tick.is_failure} == {}
+    alerts = [m["text"] for m in demo.slack().messages() if m["channel"] == "C_ALERTS"]
+    assert len([text for text in alerts if "raw/users: required_columns_filled" in text]) == 1
+
+
+def test_runs_of_the_command_line_are_seen_with_their_events(
+    up: Up, page: Page, demo: Demo, folder: Path
+) -> None:
+    run_id = demo.first.summary["run_id"]
+    page.goto(f"{up.url}/runs/{run_id}")
+    page.get_by_text("Success", exact=True).first.wait_for()
+    page.get_by_text("raw__users").first.wait_for()
+    shot(page, folder, "run")
+
+
+def test_ctrl_c_stops_all_that_was_started(up: Up, demo: Demo) -> None:
+    family = up.family()
+    commands = " ".join(" ".join(process.cmdline()) for process in family)
+    assert "dagster-webserver" in commands
+    assert "dagster-daemon" in commands
+    assert demo.dmp.postgres.status().running
+    up.process.send_signal(signal.SIGINT)
+    up.process.wait(timeout=90)
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert alive == []
+    assert not demo.dmp.postgres.status().running
+    assert not (demo.dmp.home.sandbox / "endpoint.json").exists()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(f"{up.url}/server_info", timeout=5)

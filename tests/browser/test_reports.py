@@ -1,0 +1,214 @@
+"""The reports as people see them: headless Chromium, offline, on a desk and on a phone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from dmp_assets.home import Home
+from dmp_assets.reporting.renderer import Renderer
+from dmp_assets.settings import project_dir
+from dmp_assets.tables import Tables
+from tests.support import chromium, lakehouse
+
+DESK, PHONE = (1440, 900), (390, 844)
+CHARTS = ("top-users", "top-codes", "usage-timeline", "registration-timeline")
+REPORTS = sorted(path.stem for path in (project_dir() / "reports").glob("*.qmd"))
+CHART_DATA = """id => document.getElementById(id).data[0]"""
+
+
+@dataclass
+class Opened:
+    """A page and what went wrong on it."""
+
+    page: Page
+    outside: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return lakehouse.build(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(tmp_path_factory.mktemp("empty")).prepare("sandbox")
+
+
+@pytest.fixture(scope="module")
+def rendered(home: Home) -> dict[str, Path]:
+    with Renderer(project_dir(), home) as engine:
+        return {name: engine.render(name).path for name in REPORTS}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as play:
+        launched = play.chromium.launch(
+            executable_path=chromium.find_or_install(), args=[*chromium.FLAGS]
+        )
+        yield launched
+        launched.close()
+
+
+def open_page(browser: Browser, path: Path, size: tuple[int, int]) -> Opened:
+    context = browser.new_context(
+        offline=True, viewport={"width": size[0], "height": size[1]}, locale="en-GB"
+    )
+    opened = Opened(context.new_page())
+    opened.page.on(
+        "request",
+        lambda r: opened.outside.append(r.url) if not r.url.startswith(("file:", "data:")) else 0,
+    )
+    opened.page.on("requestfailed", lambda r: opened.errors.append(f"failed {r.url}"))
+    opened.page.on("pageerror", lambda e: opened.errors.append(str(e)))
+    opened.page.on("console", lambda m: opened.errors.append(m.text) if m.type == "error" else 0)
+    opened.page.goto(path.as_uri())
+    return opened
+
+
+def chart(page: Page, name: str) -> dict[str, Any]:
+    return dict(page.evaluate(CHART_DATA, name))
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_opens_offline_without_errors_and_without_scrolling_sideways(
+    browser: Browser, rendered: dict[str, Path], name: str, size: tuple[int, int]
+) -> None:
+    opened = open_page(browser, rendered[name], size)
+    assert opened.outside == []
+    assert opened.errors == []
+    width = opened.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= size[0]
+    for drawn in opened.page.query_selector_all(".js-plotly-plot"):
+        assert drawn.query_selector_all(".point, .js-line, .scatterlayer .trace, .heatmaplayer *")
+    for text in opened.page.query_selector_all("p, li, td, th, .tile-value"):
+        size_px = float(text.evaluate("e => parseFloat(getComputedStyle(e).fontSize)"))
+        assert size_px >= 12
+
+
+def test_tiles_and_four_charts_with_their_marks_are_on_the_first_screen(
+    browser: Browser, rendered: dict[str, Path]
+) -> None:
+    page = open_page(browser, rendered["promo_abuse"], DESK).page
+    boxes = [page.locator(f"#{name}").bounding_box() for name in CHARTS]
+    boxes += [tile.bounding_box() for tile in page.locator(".tile").all()]
+    assert len(boxes) == 4 + 6
+    for box in boxes:
+        assert box
+        assert box["y"] + box["height"] <= DESK[1]
+    for name in CHARTS:
+        assert page.locator(f"#{name} .point").count() >= 10
+
+
+def test_the_charts_show_what_the_tables_hold(
+    browser: Browser, rendered: dict[str, Path], home: Home
+) -> None:
+    page = open_page(browser, rendered["promo_abuse"], DESK).page
+    tables = Tables(str(home.lakehouse))
+
+    def top(key: str) -> list[int]:
+        rows = tables.sql(
+            f"SELECT count(*) AS n FROM cleaned.promo_usages GROUP BY {key} "
+            "ORDER BY n DESC LIMIT 10"
+        )
+        return [int(n) for n in rows["n"].to_pylist()]
+
+    assert chart(page, "top-users")["x"] == top("user_id")
+    assert chart(page, "top-codes")["x"] == top("promo_code")
+    usages = tables.scalar("SELECT count(*) FROM cleaned.promo_usages")
+    users = tables.scalar("SELECT count(*) FROM cleaned.users")
+    assert sum(chart(page, "usage-timeline")["y"]) == usages
+    assert sum(chart(page, "registration-timeline")["y"]) == users
+
+
+def test_the_date_filter_works_without_a_server(
+    browser: Browser, rendered: dict[str, Path], home: Home
+) -> None:
+    opened = open_page(browser, rendered["promo_abuse"], DESK)
+    page = opened.page
+    page.fill("#filter-start", "2023-06-01")
+    page.fill("#filter-end", "2023-06-30")
+    page.locator("#filter-end").dispatch_event("change")
+    days = "BETWEEN '2023-06-01' AND '2023-06-30'"
+    tables = Tables(str(home.lakehouse))
+    usages = tables.sql(
+        f"""SELECT count(*) AS n, count(DISTINCT user_id) AS users,
+        count(DISTINCT promo_code) AS codes
+        FROM cleaned.promo_usages WHERE used_at::DATE {days}"""
+    ).to_pylist()[0]
+    registered = tables.scalar(f"SELECT count(*) FROM cleaned.users WHERE created_at::DATE {days}")
+    best = tables.sql(
+        f"""SELECT promo_code, count(*) AS n FROM cleaned.promo_usages
+        WHERE used_at::DATE {days} GROUP BY 1 ORDER BY n DESC LIMIT 10"""
+    )
+    tile = "[data-figure={}]"
+    assert page.inner_text(tile.format("usages")) == f"{usages['n']:,}"
+    assert page.inner_text(tile.format("active-users")) == f"{usages['users']:,}"
+    assert page.inner_text(tile.format("codes")) == f"{usages['codes']:,}"
+    assert page.inner_text(tile.format("registrations")) == f"{registered:,}"
+    assert len(chart(page, "usage-timeline")["x"]) == 30
+    assert sum(chart(page, "usage-timeline")["y"]) == usages["n"]
+    assert sum(chart(page, "registration-timeline")["y"]) == registered
+    assert chart(page, "top-codes")["x"] == best["n"].to_pylist()
+    page.click("text=All")
+    assert page.inner_text(tile.format("registrations")) == "400"
+    assert opened.errors == []
+
+
+def test_ties_are_said_with_how_many_of_them_are_shown(
+    browser: Browser, rendered: dict[str, Path], home: Home
+) -> None:
+    page = open_page(browser, rendered["promo_abuse"], DESK).page
+    tied = Tables(str(home.lakehouse)).scalar(
+        """WITH n AS (SELECT count(*) AS n FROM cleaned.promo_usages GROUP BY user_id)
+        SELECT count(*) FROM n WHERE n = (SELECT max(n) FROM n)"""
+    )
+    assert tied > 10
+    note = page.inner_text("#top-users-note")
+    assert note == f"{tied} users tie on 1st place (10 of them shown)."
+
+
+def test_a_range_without_data_says_so(browser: Browser, rendered: dict[str, Path]) -> None:
+    page = open_page(browser, rendered["promo_abuse"], DESK).page
+    quiet = page.evaluate(
+        """() => {const d = JSON.parse(document.getElementById("dashboard-data").textContent);
+        const day = d.usages.findIndex((n, i) => n === 0 && d.registrations[i] === 0);
+        return new Date(Date.parse(d.first) + day * 864e5).toISOString().slice(0, 10)}"""
+    )
+    for name in ("#filter-start", "#filter-end"):
+        page.fill(name, quiet)
+        page.locator(name).dispatch_event("change")
+    page.fill("#filter-start", quiet)
+    page.locator("#filter-start").dispatch_event("change")
+    assert page.inner_text("#usage-timeline-note") == "No usages in these days."
+    assert page.inner_text("#top-users-note") == "No user redeemed a code in these days."
+
+
+def test_the_dashboard_of_an_empty_home_says_that_there_is_no_data(
+    browser: Browser, empty_home: Home
+) -> None:
+    with Renderer(project_dir(), empty_home) as engine:
+        path = engine.render("promo_abuse").path
+    opened = open_page(browser, path, PHONE)
+    assert opened.page.locator("text=No registration and no usage").count() == 1
+    assert opened.errors == []
+
+
+def test_a_range_given_to_the_report_presets_the_filter(
+    browser: Browser, home: Home, tmp_path: Path
+) -> None:
+    with Renderer(project_dir(), home) as engine:
+        path = engine.render(
+            "promo_abuse",
+            params={"start": "2024-01-01", "end": "2024-01-31"},
+            to=tmp_path / "january.html",
+        ).path
+    page = open_page(browser, path, DESK).page
+    assert page.input_value("#filter-start") == "2024-01-01"
+    assert page.input_value("#filter-end") == "2024-01-31"

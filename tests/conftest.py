@@ -1,0 +1,21 @@
+"""What all tests share: nothing outside loopback is configured, and a skipped test is a failure."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.demo import demo, folder  # noqa: F401
+
+for name in [name for name in os.environ if name.startswith(("DMP_", "DAGSTER_HOME"))]:
+    if name not in ("DMP_JARS_DIR", "DMP_MAVEN_URL"):
+        del os.environ[name]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped; a prerequisite is missing: {report.longrepr}"

@@ -1,0 +1,153 @@
+"""Cleaned tables in DuckDB made from received CSV rows by the product's own normal forms, no Spark.
+
+Enough for the model's tests: one row per user id, usages of known users and codes, usage figures
+per user and clusters of accounts that share a rare attribute.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from dmp_assets.abuse import features
+from dmp_assets.abuse.view import VIEW, account_view_sql
+from dmp_assets.cleaned.normal_batches import derived
+
+RARE = 8  # a value shared by more accounts than this links nobody
+
+_TIME = """coalesce(try_cast({0} AS TIMESTAMP), try_strptime({0}, [
+    '%Y-%m-%d %H:%M:%S', '%Y-%m-%d %-H:%M:%S', '%d.%m.%Y %H:%M:%S', '%d.%m.%Y %H:%M',
+    '%m/%d/%Y %H:%M:%S', '%m/%d/%Y %H:%M', '%m/%d/%Y %I:%M %p', '%d/%m/%Y %H:%M:%S']))"""
+
+
+def received(folder: Path) -> Mapping[str, pa.Table]:
+    """The CSV exports of a folder, all text, empty as null."""
+    with duckdb.connect() as c:
+        return {
+            name: c.sql(
+                f"SELECT * FROM read_csv('{folder / name}.csv', all_varchar=true, header=true)"
+            ).to_arrow_table()
+            for name in ("users", "promo_codes", "promo_usages")
+        }
+
+
+def shop(tables: Mapping[str, pa.Table], region: str = "US") -> duckdb.DuckDBPyConnection:
+    """A DuckDB with the cleaned and modeled tables that the account view reads."""
+    c = duckdb.connect()
+    c.execute("SET TimeZone = 'UTC'; CREATE SCHEMA cleaned; CREATE SCHEMA modeled;")
+    zones = features.zone_countries()
+    zone_country = pa.table({"timezone": list(zones), "country": list(zones.values())})
+    c.register("zone_country", zone_country)
+    for name, table in tables.items():
+        c.register(f"received_{name}", table)
+    users = c.sql(
+        f"""SELECT user_id, {_TIME.format("created_at")} AS created_at, email AS email_received,
+            phone AS phone_received, nullif(trim(first_name), '') AS first_name,
+            nullif(trim(last_name), '') AS last_name, ip_address AS ip_received,
+            nullif(trim(device_id), '') AS device_id, user_agent AS user_agent_received,
+            nullif(trim(city), '') AS city, dob AS date_of_birth_received,
+            timezone AS timezone_received,
+            is_email_verified AS email_verified_received,
+            is_phone_verified AS phone_verified_received, is_abuser AS label_received
+        FROM received_users
+        WHERE nullif(trim(user_id), '') IS NOT NULL AND {_TIME.format("created_at")} IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY created_at, email) = 1"""
+    ).to_arrow_table()
+    complete = pa.Table.from_batches(
+        [derived(b, region) for b in users.combine_chunks().to_batches()]
+    )
+    c.register("normal_users", complete)
+    birth = "try_cast(date_of_birth_received AS DATE)"
+    plausible = f"{birth} <= created_at::DATE AND year({birth}) >= 1900"
+    c.execute(
+        f"""CREATE TABLE cleaned.users AS SELECT *,
+            CASE WHEN {plausible} THEN {birth} END AS date_of_birth,
+            CASE WHEN date_of_birth_received IS NOT NULL THEN coalesce({plausible}, false) END
+                AS is_date_of_birth_valid
+        FROM normal_users"""
+    )
+    known = {row[0] for row in c.sql("DESCRIBE received_promo_codes").fetchall()}
+    limit = (
+        "max(try_cast(max_uses_per_user AS INT))" if "max_uses_per_user" in known else "NULL::INT"
+    )
+    c.execute(
+        f"""CREATE TABLE cleaned.promo_codes AS SELECT promo_code,
+            CASE WHEN count(DISTINCT discount_type) = 1 THEN any_value(discount_type) END
+                AS discount_type,
+            CASE WHEN count(DISTINCT discount_value) = 1
+                THEN any_value(try_cast(discount_value AS DECIMAL(12, 2))) END AS discount_value,
+            {limit} AS max_uses_per_user
+        FROM received_promo_codes WHERE promo_code IS NOT NULL GROUP BY promo_code"""
+    )
+    c.execute(
+        f"""CREATE TABLE cleaned.promo_usages AS SELECT DISTINCT user_id, promo_code,
+            {_TIME.format("used_at")} AS used_at FROM received_promo_usages
+        SEMI JOIN cleaned.users USING (user_id) SEMI JOIN cleaned.promo_codes USING (promo_code)
+        WHERE {_TIME.format("used_at")} IS NOT NULL"""
+    )
+    c.execute(
+        """CREATE TABLE modeled.promo_usage_by_user AS SELECT user_id, count(*) AS usages,
+            count(DISTINCT promo_code) AS codes,
+            min(used_at) AS first_used_at, max(used_at) AS last_used_at,
+            date_diff('second', any_value(created_at), min(used_at)) / 60.0 AS minutes_to_first_use,
+            count(*) FILTER (used_at < created_at + INTERVAL 1 DAY) AS usages_first_day,
+            count(*) FILTER (used_at < created_at + INTERVAL 7 DAY) AS usages_first_week
+        FROM cleaned.promo_usages JOIN cleaned.users USING (user_id) GROUP BY user_id"""
+    )
+    c.register("clusters", _clusters(c))
+    c.execute("CREATE TABLE modeled.account_clusters AS FROM clusters")
+    return c
+
+
+def _clusters(c: duckdb.DuckDBPyConnection) -> pa.Table:
+    pairs = c.sql(
+        f"""WITH v AS (
+            SELECT user_id,
+                unnest(['d' || device_id, 'p' || phone, 'e' || email, 'i' || ip]) AS value
+            FROM cleaned.users
+        ), rare AS (SELECT value FROM v WHERE value IS NOT NULL GROUP BY value
+            HAVING count(*) BETWEEN 2 AND {RARE})
+        SELECT DISTINCT a.user_id AS a, b.user_id AS b FROM v a JOIN v b USING (value)
+        SEMI JOIN rare USING (value) WHERE a.user_id < b.user_id"""
+    ).to_arrow_table()
+    left, right = pairs["a"].to_pylist(), pairs["b"].to_pylist()
+    names = sorted({*left, *right})
+    position = {name: i for i, name in enumerate(names)}
+    rows, columns = [position[n] for n in left], [position[n] for n in right]
+    graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(names),) * 2)
+    _, component = connected_components(graph, directed=False)
+    degree = np.bincount(rows + columns, minlength=len(names))
+    return pa.table(
+        {
+            "user_id": pa.array(names, pa.string()),
+            "cluster_id": pa.array([f"c{i}" for i in component], pa.string()),
+            "cluster_size": np.bincount(component)[component]
+            if len(names)
+            else pa.array([], "int64"),
+            "links": degree,
+            "link_weight": degree.astype(float),
+        }
+    )
+
+
+def account_view(c: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The account view of all users, ordered by user id."""
+    return (
+        c.sql(f"SELECT * FROM ({account_view_sql()}) ORDER BY user_id").to_arrow_table().cast(VIEW)
+    )
+
+
+def labels(c: duckdb.DuckDBPyConnection) -> tuple[np.ndarray, np.ndarray]:
+    """Label (1, 0, NaN unknown) and cluster (else the user itself) of all users by user id."""
+    rows = c.sql(
+        """SELECT is_abuser::DOUBLE AS label, coalesce(cluster_id, user_id) AS grp
+        FROM cleaned.users LEFT JOIN modeled.account_clusters USING (user_id) ORDER BY user_id"""
+    ).to_arrow_table()
+    return (
+        rows["label"].to_numpy(zero_copy_only=False).astype(float),
+        np.asarray(rows["grp"].to_pylist(), dtype=object).astype(str),
+    )

@@ -1,0 +1,192 @@
+"""The real command line for tests: `dmp` in a subprocess, watched by what it starts and calls."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dmp_assets.home import Home
+from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.tables import Tables
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROGRAM = Path(sys.executable).parent / "dmp"
+LOOPBACK = ("127.", "::1", "::ffff:127.")
+_HOOK = """
+import os, sys
+
+def _note(event, arguments):
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        with open(os.environ["CONNECTIONS_LOG"], "a") as log:
+            log.write(f"{arguments[1][0]}\\n")
+    elif event == "socket.getaddrinfo":
+        with open(os.environ["CONNECTIONS_LOG"], "a") as log:
+            log.write(f"{arguments[0]}\\n")
+
+sys.addaudithook(_note)
+"""
+
+
+@dataclass
+class Watched:
+    """What a process and its children did: programs started, addresses called."""
+
+    programs: set[str] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
+
+    def outside(self) -> set[str]:
+        """Addresses beyond this machine."""
+        return {
+            a
+            for a in self.addresses
+            if a not in ("localhost", "None", "", "0.0.0.0", "::") and not a.startswith(LOOPBACK)
+        }
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+    watched: Watched
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `--json` printed."""
+        assert self.out.lstrip().startswith("{"), f"{self.out}\n{self.err}"
+        return dict(json.loads(self.out))
+
+    @property
+    def text(self) -> str:
+        """All that was said, without line breaks."""
+        return " ".join(f"{self.out} {self.err}".split())
+
+    def table(self, key: str) -> dict[str, Any]:
+        return next(t for t in self.summary["tables"] if t["key"] == key)
+
+    def made(self) -> set[str]:
+        """Keys of the assets that were written."""
+        return {t["key"] for t in self.summary["tables"] if not t["unchanged"]}
+
+
+@dataclass(frozen=True)
+class Dmp:
+    """`dmp` for one home. `environment` is added to what every command sees."""
+
+    root: Path
+    project: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Home:
+        return Home(self.root)
+
+    @property
+    def postgres(self) -> EmbeddedPostgres:
+        """The home's own database server."""
+        return EmbeddedPostgres(self.home)
+
+    @property
+    def tables(self) -> Tables:
+        return Tables(str(self.root / "lakehouse"))
+
+    def versions(self) -> dict[str, int]:
+        """Delta version of every table."""
+        return {key: self.tables.version(key) for key in self.tables.written()}
+
+    def env(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        known = {"DMP_HOME": str(self.root), "DMP_PROJECT_DIR": str(self.project)}
+        return {**os.environ, "COLUMNS": "200", **known, **self.environment, **(more or {})}
+
+    def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
+        """Start `dmp …` and return at once."""
+        return subprocess.Popen(
+            [str(PROGRAM), *arguments],
+            env=self.env(env),
+            cwd=self.project,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def __call__(
+        self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 400
+    ) -> Ran:
+        """Run `dmp …` to its end, watching it."""
+        with tempfile.TemporaryDirectory(prefix="dmp-watch-") as folder:
+            (Path(folder) / "sitecustomize.py").write_text(_HOOK)
+            log = Path(folder) / "connections"
+            log.touch()
+            path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
+            hooked = {"PYTHONPATH": path, "CONNECTIONS_LOG": str(log), **(env or {})}
+            child = self.start(*arguments, env=hooked)
+            watched = Watched()
+            over = threading.Event()
+            watcher = threading.Thread(target=_watch, args=(child.pid, watched, over))
+            watcher.start()
+            try:
+                out, err = child.communicate(timeout=timeout)
+            finally:
+                child.kill()
+                over.set()
+                watcher.join()
+            watched.addresses.update(log.read_text().split())
+        return Ran(child.returncode, out, err, watched)
+
+    def copy(self, to: Path) -> "Dmp":
+        """The same home elsewhere, for a test that changes it; its database must be stopped."""
+        subprocess.run(["cp", "-a", str(self.root), str(to)], check=True)
+        return Dmp(to, self.project, self.environment)
+
+
+def _watch(pid: int, watched: Watched, over: threading.Event) -> None:
+    """Sample the process tree: libpq and the JVM are not seen by Python's audit hooks."""
+    while not over.wait(0.2):
+        try:
+            family = psutil.Process(pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return
+        for process in family:
+            try:
+                watched.programs.add(process.name())
+                connections = process.net_connections(kind="inet")
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+            watched.addresses.update(c.raddr.ip for c in connections if c.raddr)
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder that every account can enter, with a `project` as `DMP_PROJECT_DIR` inside.
+
+    The project is a copy, so that no `.env` or `config.yaml` of a developer is read and a test
+    may break a report. Databases of homes below are stopped and removed afterwards.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="dmp-integration-"))
+    folder.chmod(0o755)
+    project = folder / "project"
+    project.mkdir()
+    shutil.copytree(ROOT / "reports", project / "reports")
+    shutil.copy(ROOT / "workspace.yaml", project)
+    try:
+        yield folder
+    finally:
+        for state in folder.glob("*/home.json"):
+            EmbeddedPostgres(Home(state.parent)).destroy()
+        shutil.rmtree(folder, ignore_errors=True)

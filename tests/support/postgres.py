@@ -1,0 +1,43 @@
+"""A real PostgreSQL for tests: one embedded server, a fresh database for each test."""
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from dmp_assets.home import Home
+from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint
+
+
+@contextmanager
+def postgres_server() -> Iterator[Endpoint]:
+    """An embedded PostgreSQL in a sandbox home of its own, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="dmp-postgres-") as folder:
+        Path(folder).chmod(0o755)  # the server's account must be able to enter
+        home = Home(Path(folder) / "home").prepare("sandbox")
+        server = EmbeddedPostgres(home, state_dir=Path(folder) / "state")
+        try:
+            yield server.start()
+        finally:
+            server.destroy()
+
+
+@contextmanager
+def fresh_database(endpoint: Endpoint) -> Iterator[SecretStr]:
+    """URL of a new, empty database, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = endpoint.url("postgres").get_secret_value()
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield endpoint.url(name)
+    finally:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+            )

@@ -1,0 +1,131 @@
+"""Features: one function for many accounts and for one, unknown stays unknown."""
+
+from datetime import date, datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmp_assets.abuse.features import COLUMN, FEATURES, NAMES, matrix
+from dmp_assets.abuse.view import VIEW, as_view
+
+ONE = {
+    "user_id": ["u1"],
+    "created_at": [datetime(2024, 1, 5, 3, 30)],
+    "email_received": ["Ann.Lee99+promo@gmail.com"],
+    "email": ["annlee99@gmail.com"],
+    "email_domain": ["gmail.com"],
+    "is_email_valid": [True],
+    "has_email_alias": [True],
+    "is_email_verified": [False],
+    "phone_received": ["(706)884-9722x51733"],
+    "phone_country": ["US"],
+    "is_phone_valid": [True],
+    "is_phone_verified": [False],
+    "first_name": ["Ann"],
+    "last_name": ["Lée"],
+    "ip": ["10.0.0.7"],
+    "user_agent_received": ["python-requests/2.31"],
+    "browser_family": ["Chrome Mobile"],
+    "browser_version": [50],
+    "city": ["Berlin"],
+    "date_of_birth": [date(1905, 1, 1)],
+    "is_date_of_birth_valid": [True],
+    "timezone": ["America/New_York"],
+    "device_accounts": [4],
+    "city_accounts": [101],
+    "city_timezone_accounts": [1],
+    "accounts": [1000],
+    "accounts_with_phone": [1000],
+    "phone_form_accounts": [1],
+    "minutes_to_first_use": [7.5],
+}
+
+
+def value(name: str, **changed: object) -> float:
+    given_ = {**ONE, **{key: [one] for key, one in changed.items()}}
+    return float(matrix(given_)[0, COLUMN[name]])
+
+
+def test_features_read_an_account_as_an_analyst_would() -> None:
+    assert value("email_digits") == 2
+    assert value("email_alias") == 1
+    assert value("email_has_name") == 1, "Lée is found in ann.lee99"
+    assert value("phone_extension") == 1
+    assert value("phone_form_share") == pytest.approx(-3)
+    assert value("age_implausible") == 1
+    assert value("ip_private") == 1
+    assert value("user_agent_automated") == 1
+    assert value("phone_abroad") == 0
+    assert value("hour_local") == 22, "3:30 UTC is 22:30 the day before in New York"
+    assert value("city_timezone_share") == 0, "nobody else in Berlin lives in New York's time"
+    assert value("device_others") == pytest.approx(np.log(4))
+    assert value("browser_age") == pytest.approx(2024 - 2016.3, abs=0.1)
+    assert value("nothing_verified") == 1
+
+
+def test_what_is_not_known_is_nan_and_not_a_guess() -> None:
+    unknown = matrix({"user_id": ["u1"], "created_at": [datetime(2024, 1, 5)]})
+    known = [name for name in NAMES if not np.isnan(unknown[0, COLUMN[name]])]
+    assert known == []
+
+
+def test_age_says_only_whether_it_is_plausible() -> None:
+    assert value("age_implausible", date_of_birth=date(1990, 1, 1)) == 0
+    assert value("age_implausible", date_of_birth=date(1940, 1, 1)) == 0
+    assert value("age_implausible", date_of_birth=date(2015, 1, 1)) == 1
+    assert np.isnan(value("age_implausible", date_of_birth=None, is_date_of_birth_valid=None))
+
+
+@pytest.mark.parametrize("forbidden", ["is_abuser", "label", "year", "gender"])
+def test_no_feature_is_the_label_the_year_or_the_gender(forbidden: str) -> None:
+    assert not [name for name in (*NAMES, *VIEW.names) if forbidden in name.split("_")]
+    assert "is_abuser" not in VIEW.names
+
+
+def test_every_feature_says_what_missing_means() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    assert all(f.description and f.kind and f.missing for f in FEATURES)
+
+
+TEXTS = st.one_of(st.none(), st.text(max_size=30))
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "created_at": st.datetimes(datetime(2010, 1, 1), datetime(2030, 1, 1)),
+            "email_received": TEXTS,
+            "email_domain": TEXTS,
+            "phone_received": TEXTS,
+            "first_name": TEXTS,
+            "last_name": TEXTS,
+            "user_agent_received": TEXTS,
+            "browser_family": st.sampled_from([None, "Chrome", "Firefox", "Mobile Safari", "?"]),
+            "browser_version": st.one_of(st.none(), st.integers(0, 200)),
+            "timezone": st.sampled_from([None, "Asia/Tokyo", "America/New_York", "UTC"]),
+            "date_of_birth": st.one_of(st.none(), st.dates(date(1850, 1, 1), date(2030, 1, 1))),
+            "device_accounts": st.one_of(st.none(), st.integers(1, 1000)),
+            "accounts": st.integers(1, 10**6),
+            "minutes_to_first_use": st.one_of(st.none(), st.floats(-1e6, 1e7)),
+            "woke_expected": st.one_of(st.none(), st.floats(0, 1e3)),
+            "woke_together": st.one_of(st.none(), st.integers(1, 100)),
+        }
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(ROWS)
+def test_a_row_scores_the_same_alone_and_among_others(rows: list[dict[str, object]]) -> None:
+    view = as_view(
+        pa.table(
+            {name: pa.array([row[name] for row in rows], VIEW.field(name).type) for name in rows[0]}
+        )
+    )
+    together = matrix(view)
+    alone = np.vstack([matrix(view.slice(i, 1)) for i in range(len(rows))])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-12, equal_nan=True)
+    assert np.isfinite(together[~np.isnan(together)]).all()

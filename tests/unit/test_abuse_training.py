@@ -1,0 +1,178 @@
+"""Comparing, choosing, calibrating, costing and keeping models."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmp_assets.abuse import evaluate, models, money, rules, store
+from dmp_assets.abuse.features import COLUMN, NAMES
+from dmp_assets.abuse.money import Costs, Thresholds, thresholds
+from dmp_assets.abuse.train import Labelled, train
+
+COSTS = Costs(60, 20, 3)
+MONEY = st.floats(0.1, 1000)
+
+
+def labelled(rows: int = 600, abusers: int = 40, seed: int = 0) -> Labelled:
+    """Abusers share devices with strangers; honest accounts do not."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(rows) * abusers) % rows < abusers
+    features = np.full((rows, len(NAMES)), np.nan)
+    features[:, COLUMN["device_strangers"]] = np.log1p(
+        np.where(labels, rng.integers(0, 5, rows), 0)
+    )
+    features[:, COLUMN["email_digits"]] = rng.integers(0, 6, rows)
+    return Labelled(features, labels, np.arange(rows) // 2, np.arange(rows) / rows)
+
+
+@settings(deadline=None)
+@given(MONEY, MONEY, st.floats(0, 1000), st.floats(0, 1))
+def test_the_decision_is_the_cheapest_one(
+    blocked: float, lost: float, review: float, probability: float
+) -> None:
+    costs = Costs(blocked, lost, review)
+    expected = {
+        "allow": probability * lost,
+        "review": review,
+        "block": (1 - probability) * blocked,
+    }
+    decided = str(thresholds(costs).decide(np.array([probability]))[0])
+    assert expected[decided] <= min(expected.values()) + 1e-6 * max(blocked, lost, review)
+
+
+def test_dear_reviews_leave_only_allow_and_block() -> None:
+    limits = thresholds(Costs(60, 20, 100))
+    assert limits.review_from == limits.block_from == pytest.approx(0.75)
+
+
+def test_the_cost_of_decisions_adds_up() -> None:
+    decided = np.array(["allow", "allow", "review", "block", "block"])
+    labels = np.array([True, False, True, True, False])
+    assert money.cost(decided, labels, COSTS) == 20 + 3 + 60
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10))
+def test_no_cluster_is_on_both_sides_of_a_fold(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 60, 200)
+    labels = rng.random(200) < 0.3
+    tested = np.zeros(200, int)
+    for _, _, rows, test in evaluate.folds(labels, groups, [seed]):
+        assert not set(groups[rows]) & set(groups[test])
+        tested[test] += 1
+    assert (tested == 1).all()
+
+
+def test_time_ordered_split_trains_on_the_past_only() -> None:
+    data = labelled()
+    fold = evaluate.time_fold(data.labels, data.times, data.groups)
+    assert fold is not None
+    assert data.times[fold[2]].max() <= data.times[fold[3]].min()
+    assert not set(data.groups[fold[2]]) & set(data.groups[fold[3]])
+
+
+def comparison(simple: list[float], rich: list[float]) -> evaluate.Comparison:
+    scores = [
+        evaluate.Score(name, 0, fold, value, 0.0, 1, 1)
+        for name, values in (("rule_list", simple), ("gradient_boosting", rich))
+        for fold, value in enumerate(values)
+    ]
+    return evaluate.Comparison(tuple(scores), {})
+
+
+def test_a_tie_goes_to_the_simpler_model() -> None:
+    names = ("rule_list", "gradient_boosting")
+    near = evaluate.choose(comparison([0.6, 0.7, 0.5], [0.7, 0.6, 0.55]), names)
+    assert near.candidate == "rule_list"
+    assert "simpler" in near.reason
+    clear = evaluate.choose(comparison([0.4, 0.5, 0.42], [0.7, 0.8, 0.71]), names)
+    assert clear.candidate == "gradient_boosting"
+
+
+def test_calibrated_probabilities_mean_what_they_say() -> None:
+    data = labelled(4000, 400)
+    pipeline = models.fit("informed_logistic", data.features, data.labels, data.groups)
+    found = models.probability(pipeline, data.features)
+    assert found.mean() == pytest.approx(data.labels.mean(), abs=0.03)
+    for row in evaluate.calibration(found, data.labels, bins=4):
+        if row["accounts"] >= 100:
+            assert row["mean_probability"] == pytest.approx(row["share_of_abusers"], abs=0.15)
+
+
+def test_a_rule_that_labels_say_nothing_about_keeps_its_prior() -> None:
+    data = labelled()
+    fitted = models.InformedLogistic().fit(rules.strengths(data.features), data.labels)
+    silent = rules.CODES.index("AGE_IMPLAUSIBLE")
+    assert fitted.weights_[silent] == pytest.approx(rules.PRIORS[silent])
+    assert (fitted.weights_ >= 0).all()
+
+
+def test_training_compares_all_candidates_and_says_why_one_serves() -> None:
+    trained = train(labelled(), COSTS, seeds=(0,))
+    assert trained.candidate in models.CANDIDATES
+    compared = {f[0] for f in trained.figures if f[1] == "pr_auc" and f[2] == "held_out_folds"}
+    assert compared == {*models.CANDIDATES, evaluate.SHARES_A_DEVICE}
+    assert {f[2] for f in trained.figures} >= {
+        "time_ordered", "without_age", "without_has_a_usage", "without_registration_year",
+    }  # fmt: skip
+    assert trained.card["calibration"]
+    assert trained.card["cost_curve"]
+    assert trained.reason
+
+
+@pytest.mark.parametrize("abusers", [0, 3, 600])
+def test_without_labels_of_both_classes_the_rule_list_serves(abusers: int) -> None:
+    trained = train(labelled(600, abusers), COSTS)
+    assert trained.candidate == "rule_list"
+    assert "are needed" in trained.reason
+    assert models.probability(trained.pipeline, np.full((1, len(NAMES)), np.nan))[0] > 0
+
+
+def test_no_label_at_all_is_no_error() -> None:
+    nothing = Labelled(np.empty((0, len(NAMES))), np.empty(0, bool), np.empty(0, int), np.empty(0))
+    assert train(nothing, COSTS).candidate == "rule_list"
+
+
+def test_training_twice_gives_the_same_model() -> None:
+    data = labelled()
+    first, second = (train(data, COSTS, seeds=(0,)) for _ in range(2))
+    assert first.figures == second.figures
+    np.testing.assert_array_equal(
+        models.probability(first.pipeline, data.features),
+        models.probability(second.pipeline, data.features),
+    )
+
+
+def kept(folder: Path) -> tuple[store.Model, str]:
+    pipeline = models.unfitted_rule_list()
+    model = store.Model("m-1", "rule_list", pipeline, Thresholds(0.1, 0.9), np.zeros(len(NAMES)))
+    return model, store.save(folder, model)
+
+
+def test_a_model_is_read_as_it_was_written(tmp_path: Path) -> None:
+    model, digest = kept(tmp_path)
+    read = store.load(tmp_path, "m-1", digest)
+    rows = np.full((2, len(NAMES)), np.nan)
+    np.testing.assert_array_equal(
+        models.probability(read.pipeline, rows), models.probability(model.pipeline, rows)
+    )
+
+
+def test_a_changed_model_file_is_never_opened(tmp_path: Path) -> None:
+    _, digest = kept(tmp_path)
+    file = store.path(tmp_path, "m-1")
+    file.write_bytes(file.read_bytes()[:-9] + b"malicious")
+    with pytest.raises(store.ModelError, match="corrupt or was changed"):
+        store.load(tmp_path, "m-1", digest)
+    file.unlink()
+    with pytest.raises(store.ModelError, match="missing"):
+        store.load(tmp_path, "m-1", digest)
+
+
+def test_a_version_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(store.ModelError, match="is not the name"):
+        store.load(tmp_path, "../m-1", "0")

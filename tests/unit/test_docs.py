@@ -1,0 +1,151 @@
+"""README and docs/ say what is there: commands, options, settings, files, links, figures."""
+
+import re
+import runpy
+import shlex
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from dmp_assets.automation import catalogue
+from dmp_assets.automation.schedules import RUNS_BY_DEFAULT
+from dmp_assets.cleaned import promo_codes, promo_usages, users
+from dmp_assets.cli import app
+from dmp_assets.settings import Settings
+from dmp_assets.tables import LAYERS
+from tests.support.docs import PAGES, ROOT, commands, files, inline, links
+
+DATA = ROOT.parent / "shared" / "data" / "noaat"
+COMMANDS = sorted({(page.name, line) for page in PAGES for line in commands(page)})
+MAKEFILE = (ROOT / "Makefile").read_text()
+CODE = "\n".join(path.read_text() for path in (ROOT / "dmp_assets").rglob("*.py"))
+NOT_THERE_YET = {"config.yaml"}  # optional, written by the user
+PLACES = (ROOT, ROOT / "dmp_assets")
+
+
+def test_every_kind_of_page_was_found() -> None:
+    assert len(PAGES) > 10
+    assert len(COMMANDS) > 30
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_every_command_exists_with_its_options(page: str, line: str) -> None:
+    words = shlex.split(line.partition(" > ")[0])
+    program = words[0].removeprefix(".venv/bin/")
+    if program == "make":
+        _check_make(words[1:])
+    elif program == "dmp":
+        _check_dmp(words[1:])
+    elif program == "python":
+        file = f"{words[2].replace('.', '/')}.py" if words[1] == "-m" else words[1]
+        assert (ROOT / file).is_file()
+    else:
+        assert program == "export", f"{page}: nobody checks {line!r}"
+
+
+def _check_make(words: list[str]) -> None:
+    for word in words:
+        name, is_variable, _ = word.partition("=")
+        if is_variable:
+            assert re.search(rf"^{name} \?=", MAKEFILE, re.M), f"make knows no {name}"
+        else:
+            assert re.search(rf"^{name}:", MAKEFILE, re.M), f"make knows no {name}"
+
+
+def _check_dmp(words: list[str]) -> None:
+    command: Any = typer.main.get_command(app)
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        command = command.commands[words.pop(0)]
+    known = {option: p for p in command.params for option in (*p.opts, *p.secondary_opts)}
+    allowed = sum(p.param_type_name == "argument" for p in command.params)
+    given = 0
+    while words:
+        word = words.pop(0)
+        if word == "--help":
+            continue
+        if not word.startswith("-"):
+            given += 1
+            continue
+        assert word in known, f"{command.name} has no option {word}"
+        if words and not getattr(known[word], "is_flag", False):
+            words.pop(0)
+    assert given <= allowed, f"{command.name} takes {allowed} arguments"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    inside = [link for link in links(page) if not link.startswith(("http", "#", "mailto:"))]
+    gone = [
+        link for link in inside if not (page.parent / link.partition("#")[0]).resolve().exists()
+    ]
+    assert gone == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_that_is_named_exists(page: Path) -> None:
+    named = set(re.findall(r"\bDMP_[A-Z][A-Z_]*", page.read_text()))
+    fields = {f"DMP_{name.upper()}" for name in Settings.model_fields}
+    assert [n for n in named - fields if not re.search(rf"[\"']{n}[\"']", CODE)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_and_folder_that_is_named_exists(page: Path) -> None:
+    written = {path for path, _ in files(page)} | NOT_THERE_YET
+    layers = {f"{layer}/" for layer in LAYERS}
+    named = {
+        text
+        for text in inline(page)
+        if re.fullmatch(r"[\w.-][\w./-]*(?:\.(?:py|qmd|md|toml|yaml|ipynb|css|js)|/)", text)
+        and not text.startswith("var/")
+    }
+    gone = [
+        text
+        for text in named - written - layers
+        if not any((place / text).exists() for place in PLACES)
+    ]
+    assert gone == []
+
+
+def test_the_page_of_assets_is_what_the_code_says() -> None:
+    from dmp_assets.definitions import defs
+
+    made = catalogue.markdown(defs.get_repository_def().asset_graph)
+    assert (ROOT / "docs" / "assets.md").read_text() == made, "dmp catalogue > docs/assets.md"
+
+
+def test_every_column_of_every_table_is_described() -> None:
+    assert "|  |" not in (ROOT / "docs" / "assets.md").read_text()
+
+
+def test_the_figures_of_the_findings_are_those_of_the_data() -> None:
+    page = (ROOT / "docs" / "findings.md").read_text()
+    table = re.search(r"<!-- findings -->\n(.*)\n<!-- /findings -->", page, re.S)
+    assert table is not None
+    assert runpy.run_path(str(ROOT / "docs" / "findings.py"))["table"](DATA) == table[1]
+
+
+def test_the_figures_in_the_text_of_the_findings_are_in_its_table() -> None:
+    page = (ROOT / "docs" / "findings.md").read_text()
+    text, _, table = page.partition("<!-- findings -->")
+    counted = set(re.findall(r"\b\d{1,3}(?:,\d{3})+\b", text))
+    known = set(re.findall(r"\| ([\d,]+) \|", table))
+    assert counted - known == set()
+
+
+def test_every_rule_of_cleaning_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "cleaning.md").read_text()
+    rules = chain(users.RULES, promo_codes.RULES, promo_usages.RULES)
+    assert [rule.name for rule in rules if f"`{rule.name}`" not in page] == []
+
+
+def test_everything_that_runs_unattended_is_on_the_page_of_monitoring() -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    assert [name for name in RUNS_BY_DEFAULT if f"| `{name}` |" not in page] == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    led_to = {link.removeprefix("docs/") for link in links(ROOT / "README.md")}
+    assert [page.name for page in PAGES[1:] if page.name not in led_to] == []

@@ -1,0 +1,324 @@
+"""Rendering: what a `.qmd` may hold, what the page is, and how a failure is told."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dmp_assets.home import Home
+from dmp_assets.reporting import dashboard, document, figures, renderer
+from dmp_assets.reporting.privacy import find_personal_data
+from dmp_assets.reporting.reader import Report
+from dmp_assets.reporting.renderer import Renderer, RenderError, render
+from dmp_assets.settings import project_dir
+from dmp_assets.tables import Tables
+from tests.support import lakehouse
+
+REPORTS = sorted(path.stem for path in (project_dir() / "reports").glob("*.qmd"))
+SMALL = """---
+title: "Small & simple"
+execute:
+  echo: false
+---
+
+```{python}
+#| label: parameters
+#| tags: [parameters]
+greeting = "hello"
+```
+
+See @fig-one, @tbl-one and `code`. {say}
+
+::: {.panels}
+::: {.panel}
+Inside **two** divs.
+:::
+:::
+
+::: {.callout-note title="Mind"}
+The gap.
+:::
+
+```{python}
+#| label: fig-one
+#| fig-cap: "A *picture*"
+from IPython.display import HTML, display
+display(HTML("<b>drawn</b>"))
+```
+
+```{python}
+#| label: tbl-one
+#| tbl-cap: "A table"
+display(HTML("<table></table>"))
+```
+
+```{python}
+#| label: words
+#| output: asis
+print(f"- {greeting}\\n- see @fig-one")
+```
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_quarto(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUARTO_PATH", "/nonexistent/quarto")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project" / "reports"
+    folder.mkdir(parents=True)
+    (folder / "theme.css").write_text("body { color: black }")
+    (folder / "small.qmd").write_text(SMALL)
+    return folder.parent
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home").prepare("sandbox")
+
+
+@pytest.fixture(scope="module")
+def full_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return lakehouse.build(tmp_path_factory.mktemp("full"))
+
+
+@pytest.fixture(scope="module")
+def engine(full_home: Home) -> Iterator[Renderer]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUARTO_PATH", "/nonexistent/quarto")
+        with Renderer(project_dir(), full_home) as shared:
+            yield shared
+
+
+@pytest.fixture(scope="module")
+def pages(engine: Renderer) -> dict[str, str]:
+    return {name: engine.render(name).path.read_text() for name in REPORTS}
+
+
+def without_library(page: str) -> str:
+    """The page less the chart library, which is not ours to scan."""
+    return re.sub(r"<script>/\*\*\n\* plotly\.js.*?</script>", "", page, flags=re.DOTALL)
+
+
+# the source -----------------------------------------------------------------------
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_report_is_valid_quarto(name: str) -> None:
+    assert document.problems(document.read(project_dir() / "reports" / f"{name}.qmd")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("@fig-one,", "@fig-two,"), "@fig-two refers to nothing"),
+        (("#| fig-cap", "#| figure-cap"), "unknown option 'figure-cap'"),
+        (("label: tbl-one", "label: table"), "tbl-cap needs a label that begins with tbl-"),
+        (("label: words", "label: fig-one"), "label 'fig-one' is used twice"),
+        (("title: ", "titel: "), "unknown front matter 'titel'"),
+        (("callout-note", "callout-hint"), "unknown callout 'callout-hint'"),
+        (("::: {.panels}\n", ""), "a div is closed that was not opened"),
+        (("The gap.\n:::", "The gap."), "a div is not closed"),
+    ],
+)
+def test_what_quarto_would_not_take_is_found(
+    project: Path, change: tuple[str, str], problem: str
+) -> None:
+    path = project / "reports" / "small.qmd"
+    path.write_text(SMALL.replace(*change))
+    assert any(problem in found for found in document.problems(document.read(path)))
+
+
+# the page -----------------------------------------------------------------------
+def test_a_page_holds_divs_callouts_captions_and_cross_references(
+    project: Path, home: Home
+) -> None:
+    page = render("small", project_dir=project, home=home, params={"greeting": "hi"}).path
+    text = page.read_text()
+    assert "<title>Small &amp; simple</title>" in text
+    assert re.search(r'class="panels"><div class="panel"><p>Inside <strong>two</strong>', text)
+    assert re.search(r'callout-note"><div class="callout-header">Mind</div>', text)
+    assert re.search(r'<figure id="fig-one".*<b>drawn</b>.*Figure 1: A <em>picture</em>', text)
+    assert text.index("Table 1: A table") < text.index("<table></table>")
+    assert text.count('<a href="#fig-one">Figure 1</a>') == 2
+    assert "<li>hi</li>" in text
+    assert "greeting =" not in text
+
+
+def test_a_parameter_that_a_report_does_not_have_is_refused(project: Path, home: Home) -> None:
+    with pytest.raises(RenderError, match="no parameter colour; it takes: greeting"):
+        render("small", project_dir=project, home=home, params={"colour": "red"})
+
+
+def test_a_report_that_is_not_there_is_named(project: Path, home: Home) -> None:
+    with pytest.raises(RenderError, match=r"there is no report .*nothing\.qmd"):
+        render("nothing", project_dir=project, home=home)
+
+
+def test_a_failing_cell_is_named_and_the_old_page_stays(project: Path, home: Home) -> None:
+    done = render("small", project_dir=project, home=home)
+    before = done.path.read_text()
+    source = project / "reports" / "small.qmd"
+    source.write_text(SMALL.replace("print(f", "1 / 0; print(f"))
+    with pytest.raises(RenderError, match="report small, cell words: ZeroDivisionError: division"):
+        render("small", project_dir=project, home=home)
+    assert done.path.read_text() == before
+
+
+def test_reports_share_a_kernel_in_utc_but_no_variables(
+    project: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    folder = project / "reports"
+    cell = "---\ntitle: t\n---\n\n```{python}\n#| output: asis\n%s\n```\n"
+    (folder / "one.qmd").write_text(cell % "import os; left = 1; print('pid', os.getpid())")
+    (folder / "two.qmd").write_text(
+        cell % "import os, time; print('pid', os.getpid(), time.tzname[0], 'left' in globals())"
+    )
+    with Renderer(project, home) as shared:
+        first = shared.render("one").path.read_text()
+        second = shared.render("two").path.read_text()
+    pid = re.findall(r"pid \d+", first)[-1]
+    assert f"{pid} UTC False" in second
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_loads_nothing_and_has_the_chart_library_at_most_once(
+    pages: dict[str, str], name: str
+) -> None:
+    own = without_library(pages[name])
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#|\w+\.html)[^"']*""", own)
+    assert not re.findall(r"@import|url\(", own)
+    assert pages[name].count("* plotly.js v") <= 1
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_no_full_personal_datum_is_in_a_report(pages: dict[str, str], name: str) -> None:
+    assert find_personal_data(without_library(pages[name])) == []
+    assert not re.search("secretperson|device-secret|203.0.113", pages[name])
+
+
+def test_the_tiles_show_what_the_tables_hold(pages: dict[str, str], full_home: Home) -> None:
+    tables = Tables(str(full_home.lakehouse))
+
+    def tile(label: str) -> str:
+        found = re.search(
+            rf"{label}</div><div class=\"tile-value\"[^>]*>([^<]*)<", pages["promo_abuse"]
+        )
+        assert found
+        return found.group(1)
+
+    users = tables.scalar("SELECT count(*) FROM cleaned.users")
+    assert tile("Users registered") == f"{users:,}"
+    assert tile("Promo usages") == f"{tables.scalar('SELECT count(*) FROM cleaned.promo_usages'):,}"
+    known = figures.flagged(Report.open(full_home, {}))
+    assert known
+    assert tile("Flagged accounts") == f"{known.accounts:,}"
+    assert tile("At risk, EUR") == f"{known.discounts:,.0f}"
+
+
+def test_a_large_shop_carries_the_most_active_users_and_the_size_of_every_tie(
+    full_home: Home,
+) -> None:
+    report = Report.open(full_home, {})
+    known = dashboard.bounds(report)
+    assert known
+    whole = dashboard.carried(report, "user_id", known[0])
+    part = dashboard.carried(report, "user_id", known[0], most=100)
+    assert whole.complete
+    assert not part.complete
+    assert part.of == whole.of
+    assert len(part.rows) <= 100
+    assert part.labels[: dashboard.TOP] == whole.labels[: dashboard.TOP]
+    assert part.sizes == whole.sizes
+    assert sum(part.sizes.values()) == whole.of
+
+
+def test_reports_of_an_empty_home_say_that_there_is_no_data(tmp_path: Path) -> None:
+    with Renderer(project_dir(), Home(tmp_path).prepare("sandbox")) as shared:
+        for name in REPORTS:
+            assert 'class="nothing"' in shared.render(name).path.read_text()
+
+
+def test_reports_of_tables_without_rows_render(tmp_path: Path) -> None:
+    with Renderer(project_dir(), lakehouse.build(tmp_path, empty=True)) as shared:
+        for name in REPORTS:
+            shared.render(name)
+
+
+# versions -----------------------------------------------------------------------
+def test_a_report_can_be_rendered_again_as_of_the_versions_in_its_footer(
+    engine: Renderer, tmp_path: Path
+) -> None:
+    home = lakehouse.build(tmp_path)
+    with Renderer(project_dir(), home) as shared:
+        first = shared.render("promo_abuse")
+        old = first.path.read_text()
+        note = renderer.state(first.path)
+        lakehouse.build(tmp_path, users=200, seed=5)
+        now = shared.render("promo_abuse").path.read_text()
+        again = shared.render("promo_abuse", versions=note).path.read_text()
+    rendered_at = r'<span class="rendered-at">[^<]*</span>'
+    assert re.sub(rendered_at, "", again) == re.sub(rendered_at, "", old)
+    assert now != old
+    assert f"<code>cleaned/users</code> version {first.table_versions['cleaned/users']}" in old
+
+
+def test_after_retention_the_error_names_the_oldest_version(tmp_path: Path) -> None:
+    home = lakehouse.build(tmp_path)
+    lakehouse.build(tmp_path, users=200, seed=5)
+    tables = Tables(str(home.lakehouse))
+    tables.delta("cleaned/users").vacuum(
+        retention_hours=0, dry_run=False, enforce_retention_duration=False
+    )
+    report = Report.open(home, {"cleaned/users": 0})
+    with pytest.raises(Exception, match=r"cleaned/users .* version 0.*oldest .* is 1"):
+        report.sql("SELECT count(*) FROM cleaned.users WHERE city = 'Rome'")
+
+
+def test_a_version_that_never_was_names_those_that_are(full_home: Home) -> None:
+    with pytest.raises(Exception, match="has no version 99; the oldest that can be read is 0"):
+        Report.open(full_home, {"cleaned/users": 99}).sql("SELECT 1 FROM cleaned.users")
+
+
+# the Quarto CLI cannot be had here: a program in its place that keeps to its command line
+def quarto(folder: Path, version: str, body: str) -> Path:
+    program = folder / "quarto"
+    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo {version} && exit\n{body}\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program
+
+
+def test_quarto_renders_when_it_is_found(
+    project: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = 'test -f "$2" || exit 9\ncat "$6" > small.html\necho "$TZ $1 $2 $3 $4 $5" >> small.html'
+    monkeypatch.setenv("QUARTO_PATH", str(quarto(tmp_path, "1.6.40", body)))
+    done = render("small", project_dir=project, home=home, params={"greeting": "hi"})
+    assert done.engine == "quarto"
+    said = done.path.read_text()
+    assert "greeting: hi" in said
+    assert "UTC render small.qmd --to html --execute-params" in said
+
+
+def test_an_old_quarto_is_passed_over(
+    project: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUARTO_PATH", str(quarto(tmp_path, "1.3.450", "exit 1")))
+    assert render("small", project_dir=project, home=home).engine == "embedded"
+
+
+def test_a_failure_of_quarto_names_cell_and_error(
+    project: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = (
+        "echo \"  Cell 1/2: 'parameters'...Done\"; echo \"  Cell 2/2: 'words'...ERROR:\"\n"
+        'echo "Traceback"; echo "ZeroDivisionError: division by zero"; exit 1'
+    )
+    monkeypatch.setenv("QUARTO_PATH", str(quarto(tmp_path, "1.6.40", body)))
+    with pytest.raises(RenderError, match="report small, cell words: ZeroDivisionError: division"):
+        render("small", project_dir=project, home=home)
+    assert not os.path.exists(home.reports / "small.html")

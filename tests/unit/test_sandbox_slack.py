@@ -1,0 +1,208 @@
+"""The sandbox's Slack over real HTTP: as strict as Slack, and faulty on demand."""
+
+import json
+import os
+import stat
+import time
+import urllib.request
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
+
+from dmp_assets.demo.sandbox import Endpoint, Sandbox
+from dmp_assets.home import Home
+from dmp_assets.resources.slack import build_client
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home").prepare("sandbox")
+
+
+@pytest.fixture
+def endpoint(home: Home) -> Iterator[Endpoint]:
+    with Sandbox(home).running() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def slack(home: Home, endpoint: Endpoint) -> WebClient:
+    client = build_client(home.settings())
+    assert client is not None
+    return client
+
+
+def png() -> bytes:
+    out = BytesIO()
+    Image.new("RGB", (8, 6), "white").save(out, "PNG")
+    return out.getvalue()
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url) as answer:
+        return str(answer.read().decode())
+
+
+def error_of(call: Any, **arguments: Any) -> str:
+    with pytest.raises(SlackApiError) as caught:
+        call(**arguments)
+    return str(caught.value.response["error"])
+
+
+def image_block(file_id: str) -> list[dict[str, Any]]:
+    return [{"type": "image", "slack_file": {"id": file_id}, "alt_text": "a chart"}]
+
+
+def test_a_sandbox_home_finds_its_sandbox_and_forgets_it_afterwards(home: Home) -> None:
+    with Sandbox(home).running() as endpoint:
+        file = home.sandbox / "endpoint.json"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert home.settings().slack_base_url == f"{endpoint.url}/api/"
+        assert endpoint.url.startswith("http://127.0.0.1:")
+    assert not file.exists()
+    assert home.settings().slack_token is None
+
+
+def test_a_living_sandbox_is_joined_and_left_running(home: Home, endpoint: Endpoint) -> None:
+    with Sandbox(home).running() as joined:
+        assert joined == endpoint
+    assert Sandbox(home).living() == endpoint
+
+
+def test_the_endpoint_of_a_dead_process_is_replaced(home: Home) -> None:
+    home.sandbox.mkdir()
+    (home.sandbox / "endpoint.json").write_text(
+        json.dumps({"pid": 2**22 + 1, "url": "http://127.0.0.1:9", "settings": {}})
+    )
+    with Sandbox(home).running() as endpoint:
+        assert endpoint.pid == os.getpid()
+
+
+def test_what_was_sent_is_still_there_in_the_next_run(home: Home) -> None:
+    tokens = []
+    for word in ("first", "second"):
+        with Sandbox(home).running() as endpoint:
+            client = build_client(home.settings())
+            assert client is not None
+            tokens.append(client.token)
+            client.chat_postMessage(channel="C_REPORTS", text=word)
+            texts = [m["text"] for m in json.loads(get(f"{endpoint.url}/_sandbox/messages"))]
+    assert texts == ["first", "second"]
+    assert tokens[0] == tokens[1]
+
+
+def test_calls_without_the_right_token_are_refused(slack: WebClient) -> None:
+    stranger = WebClient(token="xoxb-wrong", base_url=slack.base_url)
+    assert error_of(stranger.auth_test) == "invalid_auth"
+    assert error_of(WebClient(base_url=slack.base_url).auth_test) == "not_authed"
+    assert slack.auth_test()["ok"]
+
+
+def test_unknown_channels_long_texts_and_empty_messages_are_refused(slack: WebClient) -> None:
+    post, nothing = slack.chat_postMessage, {"channel": "C_REPORTS"}
+    assert error_of(post, channel="C_NOWHERE", text="hi") == "channel_not_found"
+    assert error_of(post, channel="C_WITHOUT_US", text="hi") == "not_in_channel"
+    assert error_of(post, channel="C_REPORTS", text="x" * 40_001) == "msg_too_long"
+    assert error_of(slack.api_call, api_method="chat.postMessage", json=nothing) == "no_text"
+    assert error_of(post, channel="C_REPORTS", text="hi", thread_ts="1.0") == "thread_not_found"
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [{"type": "divider"}] * 51,
+        [{"type": "header", "text": {"type": "plain_text", "text": "x" * 151}}],
+        [{"type": "header", "text": {"type": "mrkdwn", "text": "x"}}],
+        [{"type": "section"}],
+        [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3_001}}],
+        [{"type": "section", "text": {"type": "mrkdwn", "text": ""}}],
+        [{"type": "section", "fields": [{"type": "mrkdwn", "text": "x"}] * 11}],
+        [{"type": "context", "elements": []}],
+        [{"type": "image", "image_url": "https://example.com/a.png"}],
+        [{"type": "divider", "text": "x"}],
+        [{"type": "divider", "block_id": "a"}, {"type": "divider", "block_id": "a"}],
+        [{"type": "surprise"}],
+        image_block("F_NOWHERE"),
+    ],
+)
+def test_blocks_beyond_the_limits_of_block_kit_are_refused(
+    slack: WebClient, blocks: list[dict[str, Any]]
+) -> None:
+    answer = error_of(slack.chat_postMessage, channel="C_REPORTS", text="x", blocks=blocks)
+    assert answer == "invalid_blocks"
+
+
+def test_an_image_block_needs_a_file_that_is_shared_in_the_channel_and_processed(
+    slack: WebClient,
+) -> None:
+    parent = slack.chat_postMessage(channel="C_REPORTS", text="parent")["ts"]
+    unshared = slack.files_upload_v2(filename="a.png", file=png())["file"]["id"]
+    shared = slack.files_upload_v2(
+        filename="a.png", file=png(), channel="C_REPORTS", thread_ts=parent
+    )["file"]["id"]
+
+    def post(file_id: str) -> dict[str, Any]:
+        return {"channel": "C_REPORTS", "text": "x", "blocks": image_block(file_id)}
+
+    assert slack.files_info(file=shared)["file"]["mimetype"] == ""
+    assert error_of(slack.chat_postMessage, **post(shared)) == "invalid_blocks"
+    time.sleep(0.35)
+    described = slack.files_info(file=shared)["file"]
+    assert (described["mimetype"], described["original_w"]) == ("image/png", 8)
+    assert described["shares"]["public"]["C_REPORTS"][0]["thread_ts"] == parent
+    assert slack.chat_postMessage(**post(shared))["ok"]
+    assert error_of(slack.chat_postMessage, **post(unshared)) == "invalid_blocks"
+    elsewhere = post(shared) | {"channel": "C_ALERTS"}
+    assert error_of(slack.chat_postMessage, **elsewhere) == "invalid_blocks"
+
+
+def test_an_upload_of_another_length_than_announced_is_refused(slack: WebClient) -> None:
+    answer = slack.files_getUploadURLExternal(filename="a.txt", length=5)
+    request = urllib.request.Request(answer["upload_url"], data=b"four", method="POST")
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(request)
+    files = [{"id": answer["file_id"], "title": "a"}]
+    assert error_of(slack.files_completeUploadExternal, files=files) == "file_not_found"
+
+
+def test_history_gives_top_level_messages_newest_first_and_metadata_on_demand(
+    slack: WebClient,
+) -> None:
+    metadata = {"event_type": "t", "event_payload": {"id": "1"}}
+    first = slack.chat_postMessage(channel="C_REPORTS", text="one", metadata=metadata)["ts"]
+    slack.chat_postMessage(channel="C_REPORTS", text="reply", thread_ts=first)
+    slack.chat_postMessage(channel="C_REPORTS", text="two")
+    plain = slack.conversations_history(channel="C_REPORTS")["messages"]
+    assert [m["text"] for m in plain] == ["two", "one"]
+    assert "metadata" not in plain[1]
+    pages = slack.conversations_history(channel="C_REPORTS", limit=1, include_all_metadata=True)
+    full = [m for page in pages for m in page["messages"]]
+    assert full[1]["metadata"] == metadata
+    replies = slack.conversations_replies(channel="C_REPORTS", ts=first)["messages"]
+    assert [m["text"] for m in replies] == ["one", "reply"]
+    later = slack.conversations_history(channel="C_REPORTS", oldest=first)["messages"]
+    assert [m["text"] for m in later] == ["two"]
+
+
+def test_the_page_for_people_shows_what_was_sent(slack: WebClient, endpoint: Endpoint) -> None:
+    text = "*bold* <https://example.com|a link> <script>"
+    slack.chat_postMessage(channel="C_REPORTS", text=text)
+    page = get(endpoint.url)
+    assert "<b>bold</b>" in page
+    assert "<a href='https://example.com'>a link</a>" in page
+    assert "<script>" not in page
+
+
+def test_unknown_faults_are_refused(endpoint: Endpoint) -> None:
+    request = urllib.request.Request(
+        f"{endpoint.url}/_sandbox/faults", data=b'[{"kind": "gremlin"}]', method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 422

@@ -1,0 +1,415 @@
+"""The policy that all table assets share, on tiny tables written without a JVM."""
+
+import importlib
+import linecache
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from dmp_assets.home import Home
+from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.window import Window
+from dmp_assets.table_asset import Check, TableRun, preview, table_asset
+
+Asset = dg.AssetsDefinition
+Source = dict[str, Any]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DMP_PROJECT_DIR", str(tmp_path))
+    return Home(tmp_path / "home").prepare("sandbox")
+
+
+@pytest.fixture
+def calls() -> list[str]:
+    """Keys of the tables whose function was called, in order."""
+    return []
+
+
+@pytest.fixture
+def source() -> Source:
+    """What the outside holds, and answers to a probe."""
+    return {"rows": [{"id": "a", "email": "ann@mail.example"}]}
+
+
+def rows(*given: dict[str, Any]) -> pa.Table:
+    kinds = pa.schema([("id", pa.string()), ("email", pa.string())])
+    return pa.Table.from_pylist(list(given), schema=kinds)
+
+
+def run(*assets: Asset, start: str = "", end: str = "") -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        list(assets),
+        instance=dg.DagsterInstance.ephemeral(),
+        resources={"lakehouse": Lakehouse(), "window": Window(start=start, end=end)},
+        raise_on_error=False,
+    )
+
+
+def made(result: dg.ExecuteInProcessResult) -> dict[str, dict[str, Any]]:
+    """Metadata of what a run materialized, by key."""
+    return {
+        "/".join(event.materialization.asset_key.path): {
+            name: value.value for name, value in event.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+        for event in [event.step_materialization_data]
+    }
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    """The innermost message of the run's only failure."""
+    (event,) = result.get_step_failure_events()
+    error = event.step_failure_data.error
+    assert error is not None
+    while error.cause is not None:
+        error = error.cause
+    return error.message
+
+
+def raw_users(calls: list[str], source: Source, **options: Any) -> Asset:
+    @table_asset("raw", columns={"id": "Id.", "email": "Address."},
+                 probe=lambda lakehouse, window: source, personal=["email"],
+                 **options)  # fmt: skip
+    def users(run: TableRun) -> None:
+        """Users as received."""
+        calls.append(run.key)
+        run.overwrite(rows(*source["rows"]))
+
+    return users
+
+
+def cleaned_users(
+    calls: list[str], *, checks: tuple[Check, ...] = (), uses: tuple[ModuleType, ...] = ()
+) -> Asset:
+    @table_asset("cleaned", columns={"id": "Id.", "email": "Address."}, deps=["raw/users"],
+                 settings=["phone_region"], checks=checks, uses=uses,
+                 also={"quarantine/users": {"id": "Id."}}, personal=["email"])  # fmt: skip
+    def users(run: TableRun) -> None:
+        """Users that can be used."""
+        calls.append(run.key)
+        run.overwrite(run.sql("SELECT id FROM raw.users WHERE id IS NULL"), "quarantine/users")
+        run.overwrite(run.sql("SELECT id, email FROM raw.users WHERE id IS NOT NULL"))
+
+    return users
+
+
+@pytest.fixture
+def graph(home: Home, calls: list[str], source: Source) -> tuple[Asset, Asset]:
+    """raw/users → cleaned/users, both written once."""
+    assets = raw_users(calls, source), cleaned_users(calls)
+    assert run(*assets).success
+    assert calls == ["raw/users", "cleaned/users"]
+    calls.clear()
+    return assets
+
+
+# nothing new -----------------------------------------------------------------------------------
+
+
+def test_with_nothing_new_no_function_is_called_and_no_version_made(
+    graph: tuple[Asset, Asset], calls: list[str]
+) -> None:
+    tables = Lakehouse().tables
+    before = {key: tables.version(key) for key in ("raw/users", "cleaned/users")}
+    result = run(*graph)
+    assert calls == []
+    assert {key: tables.version(key) for key in before} == before
+    assert {key: found["unchanged"] for key, found in made(result).items()} == {
+        "raw/users": True, "cleaned/users": True, "quarantine/users": True,
+    }  # fmt: skip
+
+
+def test_the_data_version_stays_while_nothing_changes_and_moves_when_it_does(
+    graph: tuple[Asset, Asset], source: Source
+) -> None:
+    tables = Lakehouse().tables
+    first = tables.stamp("cleaned/users")["data_version"]
+    run(*graph)
+    assert tables.stamp("cleaned/users")["data_version"] == first
+    source["rows"].append({"id": "b"})
+    run(*graph)
+    assert tables.stamp("cleaned/users")["data_version"] != first
+
+
+def test_maintenance_is_no_change(graph: tuple[Asset, Asset], calls: list[str]) -> None:
+    lakehouse = Lakehouse()
+    lakehouse.append(
+        "cleaned/users", rows({"id": "z"}), stamp=lakehouse.tables.stamp("cleaned/users")
+    )
+    assert lakehouse.optimize("cleaned/users")["numFilesRemoved"] == 2
+    assert run(*graph).success
+    assert calls == []
+
+
+# something new ---------------------------------------------------------------------------------
+
+
+def test_a_changed_source_rebuilds_it_and_what_depends_on_it(
+    graph: tuple[Asset, Asset], calls: list[str], source: Source
+) -> None:
+    source["rows"].append({"id": "b"})
+    result = run(*graph)
+    assert calls == ["raw/users", "cleaned/users"]
+    assert made(result)["cleaned/users"]["dagster/row_count"] == 2
+
+
+def test_a_changed_setting_rebuilds_only_what_depends_on_it(
+    graph: tuple[Asset, Asset], calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_CURRENCY", "USD")
+    run(*graph)
+    assert calls == []
+    monkeypatch.setenv("DMP_PHONE_REGION", "DE")
+    run(*graph)
+    assert calls == ["cleaned/users"]
+
+
+@pytest.fixture
+def rewritten_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], ModuleType]]:
+    """A module whose code the test writes anew."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(code: str) -> ModuleType:
+        (tmp_path / "rule_of_test.py").write_text(code)
+        linecache.clearcache()
+        sys.modules.pop("rule_of_test", None)
+        importlib.invalidate_caches()
+        return importlib.import_module("rule_of_test")
+
+    yield write
+    sys.modules.pop("rule_of_test", None)
+
+
+def test_changed_code_of_a_used_module_rebuilds_the_table(
+    graph: tuple[Asset, Asset],
+    calls: list[str],
+    rewritten_module: Callable[[str], ModuleType],
+) -> None:
+    raw, _ = graph
+    one = cleaned_users(calls, uses=(rewritten_module("LIMIT = 1\n"),))
+    run(raw, one)
+    run(raw, one)
+    assert calls == ["cleaned/users"]
+    run(raw, cleaned_users(calls, uses=(rewritten_module("LIMIT = 22\n"),)))
+    assert calls == ["cleaned/users"] * 2
+
+
+@pytest.mark.parametrize("wiped", ["cleaned/users", "quarantine/users", "raw/users"])
+def test_a_wiped_table_is_rebuilt_as_it_was(
+    graph: tuple[Asset, Asset], calls: list[str], wiped: str
+) -> None:
+    import shutil
+
+    lakehouse = Lakehouse()
+    before = lakehouse.tables.dataset(wiped).to_table()
+    shutil.rmtree(lakehouse.tables.path(wiped))
+    result = run(*graph)
+    assert result.success
+    assert calls == ["raw/users" if wiped == "raw/users" else "cleaned/users"]
+    assert lakehouse.tables.dataset(wiped).to_table() == before
+
+
+def test_a_failed_function_is_called_again_by_the_next_run(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    source["broken"] = True
+
+    @table_asset("raw", columns={"id": "Id."}, also={"quarantine/users": {"id": "Id."}})
+    def users(run: TableRun) -> None:
+        """Fails half-way at first."""
+        calls.append(run.key)
+        run.overwrite(rows({"id": "a"}), "quarantine/users")
+        if source["broken"]:
+            raise RuntimeError("the disk is full")
+        run.overwrite(rows({"id": "b"}))
+
+    assert "the disk is full" in failure(run(users))
+    source["broken"] = False
+    assert run(users).success
+    assert calls == ["raw/users"] * 2
+
+
+# declarations ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda run: run.sql("SELECT * FROM cleaned.users JOIN raw.orders USING (id)"),
+         "modeled/t reads raw/orders and does not declare it in deps"),
+        (lambda run: run.read("raw/orders"),
+         "modeled/t reads raw/orders and does not declare it in deps"),
+        (lambda run: run.exists("raw/orders"), "does not declare it in deps"),
+        (lambda run: run.overwrite(rows(), "modeled/u"),
+         "modeled/t writes modeled/u and does not declare it in also"),
+        (lambda run: run.append(rows(), "cleaned/users"), "does not declare it in also"),
+        (lambda run: run.merge(None, keys=["id"], key="modeled/u"), "does not declare it in also"),
+        (lambda run: run.replace_window(None, column="id", key="modeled/u"),
+         "does not declare it in also"),
+    ],
+)  # fmt: skip
+def test_what_is_not_declared_can_neither_be_read_nor_written(
+    graph: tuple[Asset, Asset], act: Callable[[TableRun], Any], said: str
+) -> None:
+    @table_asset("modeled", columns={"id": "Id."}, deps=["cleaned/users"])
+    def t(run: TableRun) -> None:
+        """Oversteps."""
+        act(run)
+
+    assert said in failure(run(t))
+
+
+def test_a_layer_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="'gold' is not one of"):
+        table_asset("gold", columns={})
+
+
+def test_the_asset_says_what_the_table_is(graph: tuple[Asset, Asset]) -> None:
+    (spec,) = [s for s in graph[1].specs if s.key.path == ["cleaned", "users"]]
+    assert spec.description == "Users that can be used."
+    assert spec.group_name == "cleaned"
+    assert spec.owners == ["team:data-platform"]
+    assert spec.kinds == {"spark", "delta"}
+    assert [dep.asset_key.path for dep in spec.deps] == [["raw", "users"]]
+
+
+def test_what_was_made_is_told_with_rows_version_schema_and_place(
+    graph: tuple[Asset, Asset], home: Home
+) -> None:
+    found = made(run(*graph))["cleaned/users"]
+    assert found["dagster/row_count"] == 1
+    assert found["delta_version"] == 0
+    assert found["path"] == str(home.lakehouse / "cleaned/users")
+    columns = found["dagster/column_schema"].columns
+    assert [(c.name, c.type, c.description) for c in columns] == [
+        ("id", "string", "Id."), ("email", "string", "Address."),
+    ]  # fmt: skip
+
+
+# windows ---------------------------------------------------------------------------------------
+
+
+def test_a_range_reaches_windowed_tables_only_and_makes_them_write(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    seen: list[Any] = []
+
+    @table_asset("modeled", columns={"id": "Id."}, windowed=True)
+    def daily(run: TableRun) -> None:
+        """By day."""
+        seen.append(run.window)
+        run.overwrite(rows({"id": "a"}))
+
+    @table_asset("modeled", columns={"id": "Id."})
+    def as_of_now(run: TableRun) -> None:
+        """As of now."""
+        seen.append(run.window)
+        run.overwrite(rows({"id": "a"}))
+
+    assert run(daily, as_of_now).success
+    assert seen == [None, None]
+    seen.clear()
+    assert run(daily, as_of_now, start="2024-01-01", end="2024-01-02").success
+    assert [tuple(map(str, window)) for window in seen] == [("2024-01-01", "2024-01-03")]
+
+
+def test_a_reversed_range_fails_in_words_and_writes_nothing(
+    graph: tuple[Asset, Asset], calls: list[str]
+) -> None:
+    result = run(graph[0], start="2024-02-01", end="2024-01-01")
+    assert "END 2024-01-01 is before START 2024-02-01" in failure(result)
+    assert calls == []
+
+
+# checks ----------------------------------------------------------------------------------------
+
+FEW = Check("few", "SELECT greatest(count(*) - 1, 0), count(*) AS rows FROM cleaned.users", "≤ 1")
+
+
+def evaluated(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, dict[str, Any]]]:
+    return {
+        e.check_name: (e.passed, {name: value.value for name, value in e.metadata.items()})
+        for e in result.get_asset_check_evaluations()
+    }
+
+
+def test_checks_are_evaluated_with_their_figures_also_when_nothing_is_new(
+    graph: tuple[Asset, Asset], calls: list[str], source: Source
+) -> None:
+    assets = graph[0], cleaned_users(calls, checks=(FEW,))
+    figures = {"offending": 0, "rule": "≤ 1", "rows": 1}
+    assert evaluated(run(*assets)) == {"few": (True, figures)}
+    assert evaluated(run(*assets)) == {"few": (True, figures)}
+    source["rows"] += [{"id": "b"}, {"id": "c"}]
+    for _ in range(2):
+        result = run(*assets)
+        assert evaluated(result) == {"few": (False, {"offending": 2, "rule": "≤ 1", "rows": 3})}
+        assert result.success
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_failed_blocking_check_stops_what_depends_on_the_table(
+    graph: tuple[Asset, Asset], calls: list[str], source: Source, runs: int
+) -> None:
+    blocking = Check(FEW.name, FEW.sql, FEW.description, blocking=True)
+
+    @table_asset("modeled", columns={"id": "Id."}, deps=["cleaned/users"])
+    def daily(run: TableRun) -> None:
+        """Downstream."""
+        calls.append(run.key)
+        run.overwrite(run.sql("SELECT id FROM cleaned.users"))
+
+    assets = graph[0], cleaned_users(calls, checks=(blocking,)), daily
+    source["rows"] += [{"id": "b"}]
+    for _ in range(runs):
+        result = run(*assets)
+        assert not result.success
+        assert evaluated(result)["few"][0] is False
+    assert "modeled/daily" not in calls
+    source["rows"] = [{"id": "a"}]
+    assert run(*assets).success
+    assert calls[-1] == "modeled/daily"
+
+
+# previews --------------------------------------------------------------------------------------
+
+
+def test_previews_show_neither_personal_nor_undeclared_columns(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    @table_asset("raw", columns={"id": "Id.", "email": "Address."}, personal=["email"])
+    def users(run: TableRun) -> None:
+        """One row with more than was declared."""
+        run.overwrite(
+            pa.table({"id": ["a"], "email": ["ann@mail.example"], "iban": ["DE02"], "_note": ["x"]})
+        )
+
+    shown = made(run(users))["raw/users"]["preview"]
+    assert shown == "| id |\n|---|\n| a |"
+
+
+def test_a_preview_is_a_table_whatever_the_cells_hold(home: Home) -> None:
+    lakehouse = Lakehouse()
+    lakehouse.overwrite("raw/t", pa.table({"a|b": ["x|y\nz" + "w" * 90, None], "n": [1, 2]}))
+    lines = preview(lakehouse.tables, "raw/t", ["a|b", "n"]).splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith("| x\\|y z")
+    assert len(lines[2]) < 80
+    assert lines[3] == "|  | 2 |"
+
+
+def test_a_table_of_personal_columns_alone_has_an_empty_preview(home: Home) -> None:
+    lakehouse = Lakehouse()
+    lakehouse.overwrite("raw/t", pa.table({"email": ["ann@mail.example"]}))
+    assert preview(lakehouse.tables, "raw/t", ["email"], hide=["email"]) == ""
