@@ -42,7 +42,11 @@ class Check:
 
 @dataclass
 class TableRun:
-    """What a table's function works with: reads of declared inputs, and the ways of writing."""
+    """What a table's function works with: reads of declared inputs, and the ways of writing.
+
+    `metadata` takes figures of the write. They are noted with the table, so say them before its
+    last write; every materialization shows them, until the table is written again.
+    """
 
     key: str
     keys: tuple[str, ...]
@@ -54,6 +58,9 @@ class TableRun:
     probe: Any = None
     written: dict[str, Written] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.stamp["figures"] = self.metadata  # noted with the table by its last write
 
     @property
     def settings(self) -> Settings:
@@ -234,7 +241,7 @@ def table_asset(
                         "preview": dg.MetadataValue.md(
                             preview(store, table_key, described, hide=personal)
                         ),
-                        **(run.metadata if table_key == key else {}),
+                        **(noted.get("figures", {}) if table_key == key else {}),
                     },
                     data_version=dg.DataVersion(str(noted.get("data_version", fingerprint))),
                     check_results=results if table_key == key else [],

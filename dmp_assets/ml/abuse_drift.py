@@ -219,7 +219,7 @@ def abuse_drift(run: TableRun) -> None:
     rows = measure(pq.read_table(file), current, html)
     report = str(html.relative_to(home.root)) if html.is_file() else None
     noted = {"model_version": version, "evaluated_at": now, "report": report}
+    run.metadata["report"] = report or "none"
     run.append(pa.Table.from_pylist([row | noted for row in rows], SCHEMA))
     for old in sorted(html.parent.glob("*.html"))[:-REPORTS_KEPT]:
         old.unlink()
-    run.metadata["report"] = report or "none"

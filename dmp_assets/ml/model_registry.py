@@ -202,7 +202,8 @@ def model_registry(run: TableRun) -> None:
         known.append(row)
         evaluation += figures
         cards.append({"model_version": version, "card": json.dumps(card, sort_keys=True)})
-        run.metadata |= {"promoted": row["candidate"], "reason": row["reason"]}
+    now_serving = next(row for row in known if row["is_serving"])
+    run.metadata |= {key: now_serving[key] for key in ("model_version", "candidate", "reason")}
     run.overwrite(pa.Table.from_pylist(evaluation, EVALUATION), "ml/abuse_evaluation")
     run.overwrite(pa.Table.from_pylist(cards, CARD), "ml/model_card")
     run.overwrite(pa.Table.from_pylist(known, REGISTRY))

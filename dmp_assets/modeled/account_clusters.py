@@ -183,7 +183,7 @@ def account_clusters(run: TableRun) -> None:
     # finds the same merges with the same key when it runs again.
     at = run.lakehouse.tables.written_at("modeled/account_links")
     merged = merges(before, after, at)
-    run.overwrite(with_merges(history, merged), key="modeled/account_cluster_history")
-    run.overwrite(after)
     run.metadata["clusters"] = pc.count_distinct(after["cluster_id"]).as_py()
     run.metadata["clusters_merged"] = merged.num_rows
+    run.overwrite(with_merges(history, merged), key="modeled/account_cluster_history")
+    run.overwrite(after)

@@ -97,6 +97,7 @@ def cleaned_users(
         """Users that can be used."""
         calls.append(run.key)
         run.overwrite(run.sql("SELECT id FROM raw.users WHERE id IS NULL"), "quarantine/users")
+        run.metadata["rows_quarantined"] = run.written["quarantine/users"].rows
         run.overwrite(run.sql("SELECT id, email FROM raw.users WHERE id IS NOT NULL"))
 
     return users
@@ -126,6 +127,7 @@ def test_with_nothing_new_no_function_is_called_and_no_version_made(
     assert {key: found["unchanged"] for key, found in made(result).items()} == {
         "raw/users": True, "cleaned/users": True, "quarantine/users": True,
     }  # fmt: skip
+    assert made(result)["cleaned/users"]["rows_quarantined"] == 0
 
 
 def test_the_data_version_stays_while_nothing_changes_and_moves_when_it_does(
