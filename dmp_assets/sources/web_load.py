@@ -1,0 +1,201 @@
+"""Loading CSV exports into the web database.
+
+Each load is one transaction and is written down in `dmp_web_load`, so that the same files are
+never loaded twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dmp_assets.sources.csv_export import CsvExport, Utf8Blocks, inspect
+from dmp_assets.sources.shop_connection import ShopError
+from dmp_assets.sources.web_connection import Engine, Session, WebError
+from dmp_assets.sources.web_tables import (
+    LOADS,
+    OPTIONAL,
+    ROW_NUMBER,
+    TABLES,
+    creation,
+    shape_problems,
+)
+
+
+@dataclass(frozen=True)
+class FileLoad:
+    """One CSV file of a load. `replaced` counts bytes that were no UTF-8 and became U+FFFD."""
+
+    name: str
+    table: str
+    sha256: str
+    rows: int
+    loaded: bool
+    replaced: int = 0
+
+
+@dataclass(frozen=True)
+class LoadSummary:
+    """What a load did; `changed` is False when these very files were there already."""
+
+    database: str
+    changed: bool
+    files: tuple[FileLoad, ...]
+
+    @property
+    def message(self) -> str:
+        """One line per file, for people."""
+        if not self.changed:
+            return (
+                f"the web database {self.database} holds these very files already; "
+                "nothing was changed"
+            )
+        return "\n".join(map(_told, self.files))
+
+
+def load_web(
+    database: Engine, folder: Path, *, replace: bool = False, append: bool = False
+) -> LoadSummary:
+    """Load the folder's CSV files, named like the tables; missing tables are made.
+
+    Raises WebError, with nothing changed, for a missing file, missing or unknown columns,
+    malformed CSV, or tables that hold rows when neither `replace` nor `append` is wanted.
+    """
+    if replace and append:
+        raise ValueError("a load replaces or appends, not both")
+    files = _csv_files(folder, all_required=not append)
+    with database.connect(write=True) as session:
+        present = session.columns([*TABLES, LOADS])
+        held = _held(session) if LOADS in present else {}
+        if all(file.sha256 in held.get(file.table, {}) for file in files) and (
+            not replace or _just_these(session, files, held, present)
+        ):
+            return LoadSummary(database.name, False, tuple(_left_alone(file) for file in files))
+        _prepare(session, database.name, present)
+        if replace:
+            held = {}
+            for table in (*TABLES, LOADS):
+                session.execute(f"DELETE FROM {table}")
+        elif not append:
+            _refuse_filled(session, database.name)
+        columns = session.columns(TABLES)
+        _refuse_unknown(files, columns)
+        done = tuple(
+            _left_alone(file)
+            if file.sha256 in held.get(file.table, {})
+            else _load_file(session, file)
+            for file in files
+        )
+    return LoadSummary(database.name, True, done)
+
+
+def _csv_files(folder: Path, *, all_required: bool) -> list[CsvExport]:
+    if not folder.is_dir():
+        raise WebError(f"{folder} is not a folder")
+    there = {table: folder / f"{table}.csv" for table in TABLES}
+    missing = [path.name for path in there.values() if not path.is_file()]
+    if len(missing) == len(there) or (missing and all_required):
+        others = sorted(path.name for path in folder.glob("*.csv"))
+        raise WebError(
+            f"{folder} lacks {', '.join(missing)} (it has: {', '.join(others) or 'no CSV file'})"
+        )
+    try:
+        return [
+            inspect(
+                path,
+                table,
+                required=[name for name in TABLES[table] if (table, name) not in OPTIONAL],
+                reserved=(ROW_NUMBER,),
+            )
+            for table, path in there.items()
+            if path.is_file()
+        ]
+    except ShopError as error:  # it names the file and what is wrong with it
+        raise WebError(str(error)) from error
+
+
+def _held(session: Session) -> dict[str, dict[str, int]]:
+    """Table → hash of a file loaded into it → its rows."""
+    held: dict[str, dict[str, int]] = {}
+    for row in session.execute(f"SELECT table_name, sha256, row_count FROM {LOADS}"):
+        table, sha256 = (v.decode() if isinstance(v, bytes) else v for v in row[:2])
+        held.setdefault(table, {})[sha256] = row[2]
+    return held
+
+
+def _just_these(
+    session: Session,
+    files: Sequence[CsvExport],
+    held: Mapping[str, Mapping[str, int]],
+    present: Mapping[str, object],
+) -> bool:
+    """Whether the tables hold the rows of these files and, by their number, nothing else."""
+    return {file.table: {file.sha256} for file in files} == {
+        table: set(hashes) for table, hashes in held.items()
+    } and all(
+        session.execute(f"SELECT count(*) FROM {table}") == [(sum(hashes.values()),)]
+        for table, hashes in held.items()
+        if table in present
+    )
+
+
+def _prepare(session: Session, name: str, present: Mapping[str, Mapping[str, str]]) -> None:
+    there = {table: wanted for table, wanted in TABLES.items() if table in present}
+    if problems := shape_problems(present, there):
+        raise WebError(f"the web database {name}: {'; '.join(problems)}")
+    for table, wanted in TABLES.items():
+        if table not in present:
+            session.execute(creation(table, wanted, typed=False))
+    if LOADS not in present:
+        session.execute(
+            f"CREATE TABLE {LOADS} (table_name text NOT NULL, sha256 text NOT NULL, "
+            "row_count bigint NOT NULL, loaded_at text NOT NULL)"
+        )
+
+
+def _refuse_filled(session: Session, name: str) -> None:
+    for table in TABLES:
+        if session.execute(f"SELECT 1 FROM {table} LIMIT 1"):
+            raise WebError(
+                f"the web database {name} already holds rows in {table}; replace them or append"
+            )
+
+
+def _refuse_unknown(files: Sequence[CsvExport], columns: Mapping[str, Mapping[str, str]]) -> None:
+    for file in files:
+        known = columns[file.table]
+        if unknown := [name for name in file.columns if name not in known]:
+            raise WebError(
+                f"{file.name} has columns that the table {file.table} lacks: {', '.join(unknown)} "
+                f"(it has: {', '.join(known)})"
+            )
+
+
+def _load_file(session: Session, file: CsvExport) -> FileLoad:
+    try:
+        with file.path.open("rb") as source:
+            text = Utf8Blocks(source)
+            rows = session.load_csv(file.name, file.table, file.columns, iter(text))
+    except OSError as error:
+        raise WebError(f"{file.path} cannot be read: {error.strerror}") from error
+    if text.digest.hexdigest() != file.sha256:
+        raise WebError(f"{file.name} changed while it was read; load it again when it is complete")
+    session.execute(
+        f"INSERT INTO {LOADS} (table_name, sha256, row_count, loaded_at) VALUES (?, ?, ?, ?)",
+        [file.table, file.sha256, rows, datetime.now(UTC).isoformat(timespec="seconds")],
+    )
+    return FileLoad(file.name, file.table, file.sha256, rows, loaded=True, replaced=text.replaced)
+
+
+def _left_alone(file: CsvExport) -> FileLoad:
+    return FileLoad(file.name, file.table, file.sha256, 0, loaded=False)
+
+
+def _told(file: FileLoad) -> str:
+    done = f"{file.rows:,} rows" if file.loaded else "there already, left alone"
+    if file.replaced:
+        done += (
+            f"; {file.replaced} unreadable characters (not UTF-8) were replaced by "
+            "\N{REPLACEMENT CHARACTER}"
+        )
+    return f"{file.name}: {done}"
