@@ -39,7 +39,6 @@ from dmp_assets.sources.ihc_journeys import (
     Journey,
     Redistribution,
     batches,
-    journey_offsets,
     split_journeys,
 )
 
@@ -47,10 +46,10 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LONGEST_PAUSE = 30.0
 _LOST_BATCHES = 3
 """So many batches lost in a row end the run: the service is down or refuses everything."""
-_REFUSALS = 16
-"""So many refusals of parts of one batch with nothing accepted: no single journey is the cause.
+_REFUSALS = 25
+"""So many refusals in a row for each request at a time end the run: no single journey is the cause.
 
-Halving down to one bad journey among 100 takes up to 8 refusals before something is accepted."""
+Halving down to one bad journey among 100 takes up to 8 before something is accepted."""
 _CHUNK = 1_000
 
 
@@ -128,9 +127,6 @@ def compute(journeys: pa.Table, config: IhcConfig, store: AnswerStore) -> Attrib
     what was answered before is kept. Raises IhcError for journeys that are not in order and for a
     store that cannot be written.
     """
-    offsets = journey_offsets(journeys)
-    large = np.diff(offsets) > config.max_sessions
-    oversized = journeys["conv_id"].take(pa.array(offsets[:-1][large])).cast(pa.string())
     client = httpx.Client(
         headers={
             "x-api-key": config.api_key.get_secret_value(),
@@ -151,7 +147,7 @@ def compute(journeys: pa.Table, config: IhcConfig, store: AnswerStore) -> Attrib
     return Attribution(
         credits=pa.table(columns).filter(pa.array(known)),
         failed=run.failed,
-        oversized=tuple(oversized.to_pylist()),
+        oversized=tuple(run.oversized),
         calls=Calls(run.sent, run.repeated, run.halved, run.reused),
     )
 
@@ -195,6 +191,7 @@ class _Run:
     ) -> None:
         self.credits = np.full((rows, len(CREDITS)), np.nan)
         self.failed: dict[str, str] = {}
+        self.oversized: list[str] = []
         self.sent = self.repeated = self.halved = self.reused = 0
         self._config, self._store, self._client = config, store, client
         self._url = f"{config.url.rstrip('/')}/v1/compute_ihc"
@@ -207,7 +204,11 @@ class _Run:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._why_over = ""
-        self._lost_in_a_row = 0
+        self._limits = {
+            "lost batches": _LOST_BATCHES,
+            "refusals": _REFUSALS * config.concurrency,
+        }
+        self._in_a_row = dict.fromkeys(self._limits, 0)
         pause = tenacity.wait_exponential_jitter(
             initial=config.pause, max=_LONGEST_PAUSE, jitter=config.pause
         )
@@ -243,13 +244,15 @@ class _Run:
         """The journeys that a request can take and whose answer is not in the store."""
         everything = split_journeys(journeys)
         while chunk := list(islice(everything, _CHUNK)):
-            keys = [self._key(j) for j in chunk]
+            keys = [self._key(journey) for journey in chunk]
             found = self._store.find(keys)
             for journey, key in zip(chunk, keys, strict=True):
-                if key in found:
+                if len(journey) > self._config.max_sessions:
+                    self.oversized.append(journey.conv_id)
+                elif key in found:
                     self._take(journey, found[key])
                     self.reused += 1
-                elif len(journey) <= self._config.max_sessions:
+                else:
                     yield journey
 
     def _key(self, journey: Journey) -> str:
@@ -277,32 +280,26 @@ class _Run:
 
         What the service refuses is halved, so that one bad journey costs only itself.
         """
-        parts, refusals, accepted = [batch], 0, False
+        parts = [batch]
         while parts:
             part = parts.pop()
             try:
                 verdict = self._ask(part)
             except _Refused as refused:
-                refusals += 1
-                if refusals >= _REFUSALS and not accepted:
-                    for rest in (part, *parts):
-                        self._fail(rest, f"refused with its whole batch: {refused}")
-                    self._lost(str(refused))
-                    return
                 if len(part) == 1:
                     self._fail(part, str(refused))
                 else:
                     half = len(part) // 2
                     parts += [part[half:], part[:half]]
                     self._count(halved=1)
+                self._setback("refusals", str(refused))
             except _Again as lost:
                 self._fail(part, str(lost))
-                self._lost(str(lost))
+                self._setback("lost batches", str(lost))
             except _Closed as closed:
                 self._end(str(closed))
                 self._fail(part, str(closed))
             else:
-                accepted = True
                 self._keep(part, verdict)
 
     def _ask(self, part: tuple[Journey, ...]) -> Verdict:
@@ -366,7 +363,7 @@ class _Run:
         good = [journey for journey in part if journey.conv_id in verdict.credits]
         self._store.keep({self._key(j): (j.conv_id, verdict.credits[j.conv_id]) for j in good})
         with self._lock:
-            self._lost_in_a_row = 0
+            self._in_a_row = dict.fromkeys(self._limits, 0)
             self.failed |= {name: self._clean(why) for name, why in verdict.failed.items()}
             for journey in good:
                 self._take(journey, verdict.credits[journey.conv_id])
@@ -375,12 +372,13 @@ class _Run:
         with self._lock:
             self.failed |= dict.fromkeys((journey.conv_id for journey in part), reason)
 
-    def _lost(self, reason: str) -> None:
+    def _setback(self, kind: str, reason: str) -> None:
+        """Count a setback; too many of its kind with no success between end the run."""
         with self._lock:
-            self._lost_in_a_row += 1
-            ends = self._lost_in_a_row >= _LOST_BATCHES
+            self._in_a_row[kind] += 1
+            ends = self._in_a_row[kind] >= self._limits[kind]
         if ends:
-            self._end(f"not asked, {_LOST_BATCHES} batches failed in a row; the last: {reason}")
+            self._end(f"not asked after {self._limits[kind]} {kind} in a row; the last: {reason}")
 
     def _end(self, reason: str) -> None:
         """Nothing is asked from now on; what is left fails for this reason."""

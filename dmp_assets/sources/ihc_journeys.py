@@ -72,8 +72,8 @@ class Journey:
 def journey_offsets(journeys: pa.Table) -> npt.NDArray[np.int64]:
     """First row of each journey, and the number of rows last.
 
-    Raises IhcError for a missing column, a null, a flag other than 0 and 1, a table that is not
-    sorted, and a session that occurs twice in one journey.
+    Raises IhcError for a missing column, a null, a timestamp of another type, a flag other than 0
+    and 1, a table that is not sorted, and a session that occurs twice in one journey.
     """
     missing = [name for name in COLUMNS if name not in journeys.column_names]
     if missing:
@@ -81,6 +81,8 @@ def journey_offsets(journeys: pa.Table) -> npt.NDArray[np.int64]:
     for name in COLUMNS:
         if journeys[name].null_count:
             raise IhcError(f"journeys hold nulls in {name}; fill or leave out those journeys")
+    if not pa.types.is_timestamp(journeys["timestamp"].type):
+        raise IhcError("timestamp must be of a timestamp type, in UTC where it has no zone")
     for name in (*FLAGS, "conversion"):
         if name in journeys.column_names:
             values = pc.unique(pc.drop_null(journeys[name])).to_pylist()

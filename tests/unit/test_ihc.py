@@ -261,6 +261,7 @@ def test_a_journey_without_a_conversion_converts_in_its_last_session() -> None:
         (lambda t: t.sort_by([("conv_id", "ascending"), ("timestamp", "descending")]), "not sort"),
         (lambda t: t.set_column(1, "session_id", pa.array(["s"] * 6)), "holds a session twice"),
         (lambda t: t.set_column(3, "channel_name", pa.nulls(6, pa.string())), "nulls in channel"),
+        (lambda t: t.set_column(2, "timestamp", pa.array(["noon"] * 6)), "timestamp must be"),
         (lambda t: t.append_column("conversion", pa.array([2] * 6)), "conversion must be 0 or 1"),
     ],
 )  # fmt: skip
@@ -382,6 +383,10 @@ def test_a_journey_too_long_for_a_request_is_named_and_not_asked(
     assert result.oversized == ("c0001",)
     assert_nothing_is_lost(table, result)
     assert calls()[0]["conversions"] == ["c0000", "c0002"]
+    compute(table, config, store)
+    again = compute(table, replace(config, max_sessions=5), store)
+    assert (again.oversized, again.calls.reused) == (("c0001",), 2)
+    assert_nothing_is_lost(table, again)
 
 
 def test_redistribution_reaches_the_service_and_is_another_question(
@@ -453,7 +458,7 @@ def test_a_failure_that_stays_ends_the_run_and_names_every_conversion(
     assert_nothing_is_lost(table, result)
     assert result.calls.sent == 3 * 3
     assert reason in result.failed["c0010"]
-    assert result.failed["c0109"].startswith("not asked, 3 batches failed in a row; the last: ")
+    assert result.failed["c0109"].startswith("not asked after 3 lost batches in a row; the last: ")
     behave("well")
     assert not compute(table, config, store).failed
 
@@ -492,15 +497,16 @@ def test_a_request_that_is_too_large_is_halved(
     assert (result.calls.sent, result.calls.halved) == (5, 2)
 
 
+@pytest.mark.parametrize("size", [1, 100])
 def test_a_service_that_refuses_everything_is_not_asked_about_each_journey(
-    config: IhcConfig, store: AnswerStore
+    config: IhcConfig, store: AnswerStore, size: int
 ) -> None:
     table = journeys([2] * 1_000)
-    wrong = replace(config, conversion_type="nobody trained it", max_journeys=100, concurrency=1)
+    wrong = replace(config, conversion_type="other", max_journeys=size, concurrency=1)
     result = compute(table, wrong, store)
     assert_nothing_is_lost(table, result)
     assert "is no trained conversion type" in result.failed["c0999"]
-    assert result.calls.sent == 3 * 16
+    assert result.calls.sent == 25
 
 
 @pytest.mark.parametrize("status", ["401", "403"])
