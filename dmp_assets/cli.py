@@ -1,6 +1,7 @@
 """`dmp`: the command line. Every command says what it did, or what is wrong and how to mend it."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -180,11 +182,17 @@ def demo(
         count = users or settings.demo_users
         folder = home.sandbox / f"shop-{count}-{settings.demo_seed}-{settings.demo_end}"
         with execution.outside_systems(home):
-            if not (folder / "export" / "users.csv").exists():
+            if not folder.exists():
                 _say(json_output, f"simulating a shop of {count:,} users …")
-                demo_shop.generate(
-                    folder, users=count, seed=settings.demo_seed, end=settings.demo_end
-                )
+                part = folder.with_name(f"{folder.name}.part")
+                shutil.rmtree(part, ignore_errors=True)
+                # In a process of its own, so that the run does not carry its memory along.
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                    pool.submit(
+                        demo_shop.generate,
+                        part, users=count, seed=settings.demo_seed, end=settings.demo_end,
+                    ).result()  # fmt: skip
+                part.replace(folder)
             loaded = load_shop(shop_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
             summary = _run_with_bar(home, quiet=json_output)

@@ -24,6 +24,9 @@ from dmp_assets.resources.window import Window
 from dmp_assets.settings import Settings
 from dmp_assets.tables import LAYERS
 
+AGAIN_TAG = "dmp/again"
+"""Tag of a run: keys, by commas, of tables that are written again though nothing is new."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -56,6 +59,7 @@ class TableRun:
     log: Any
     stamp: dict[str, Any]
     probe: Any = None
+    again: bool = False
     written: dict[str, Written] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -205,7 +209,9 @@ def table_asset(
             in_range = [day.isoformat() for day in days] if days and windowed else None
             fingerprint = _hash([code, inputs, chosen, in_range, probed])
             old = {k: store.stamp(k) for k in tables}
-            unchanged = all(noted.get("fingerprint") == fingerprint for noted in old.values())
+            again = key in context.run.tags.get(AGAIN_TAG, "").split(",")
+            same = all(noted.get("fingerprint") == fingerprint for noted in old.values())
+            unchanged = same and not again
             run = TableRun(
                 key=key,
                 keys=tuple(tables),
@@ -220,6 +226,7 @@ def table_asset(
                     "probe": probed,
                 },
                 probe=probed,
+                again=again,
             )
             if unchanged:
                 context.log.info(f"{key}: nothing new, left as it is")

@@ -4,6 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.table_asset import AGAIN_TAG
 
 REPORTS = dg.AssetSelection.groups("reports")
 
@@ -22,6 +23,7 @@ weekly_report = dg.define_asset_job(
 retrain = dg.define_asset_job(
     "retrain",
     selection=dg.AssetSelection.groups("ml"),
+    tags={AGAIN_TAG: "ml/model_registry"},
     description="Train, compare and promote models on the labels as they are, and score again.",
 )
 

@@ -168,7 +168,8 @@ def model_registry(run: TableRun) -> None:
 
     Grain: one model version. Key: model_version. Also writes ml/abuse_evaluation (figures of the
     comparison) and ml/model_card. A new version is trained when none serves, when code or costs
-    changed, or when enough new labels are there (`retrain_min_labels`); else the last one stays.
+    changed, when enough new labels are there (`retrain_min_labels`) or when the job `retrain` asks
+    for it; else the last one stays.
     """
     tables = run.lakehouse.tables
     known = _existing(run, "ml/model_registry", REGISTRY)
@@ -180,6 +181,7 @@ def model_registry(run: TableRun) -> None:
     cards = _existing(run, "ml/model_card", CARD)
     if (
         serving is not None
+        and not run.again
         and not run.probe
         and serving["code"] == code
         and abs(new_labels) < run.settings.retrain_min_labels
@@ -196,6 +198,8 @@ def model_registry(run: TableRun) -> None:
         row, figures, card = _train(run, versions, code)
         row["labels_known"] = labels_known
         version = row["model_version"]
+        same = [old for old in known if old["model_version"] == version]
+        row |= {key: old[key] for old in same for key in ("created_at", "promoted_at")}
         known = [old | {"is_serving": False} for old in known if old["model_version"] != version]
         evaluation = [old for old in evaluation if old["model_version"] != version]
         cards = [old for old in cards if old["model_version"] != version]

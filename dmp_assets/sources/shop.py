@@ -471,7 +471,8 @@ def _from_watermark(
             f"the watermark column {table}.{column} is text, which does not grow in order; "
             "name a time or number column in DMP_SHOP_WATERMARK_COLUMNS"
         )
-    return sql.SQL("{} >= {}::{}").format(
+    # A row without a value can be new at any time; what was read before is left out afterwards.
+    return sql.SQL("({0} >= {1}::{2} OR {0} IS NULL)").format(
         sql.Identifier(column),
         sql.Literal(str(value)),
         sql.SQL(columns[column]),  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """The model's tables: made from cleaned tables by Dagster's own run, without a JVM."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from deltalake import CommitProperties, write_deltalake
 
 from dmp_assets.abuse import models, view
+from dmp_assets.automation import jobs
 from dmp_assets.demo import shop
 from dmp_assets.home import Home
 from dmp_assets.ml import abuse_drift, abuse_features, abuse_scores, drift, model_registry, registry
@@ -62,9 +63,10 @@ class Place:
             path, table, mode="overwrite", schema_mode="overwrite", commit_properties=stamp
         )
 
-    def run(self, *assets: Any) -> dg.ExecuteInProcessResult:
+    def run(self, *assets: Any, tags: Mapping[str, Any] | None = None) -> dg.ExecuteInProcessResult:
         result = dg.materialize(
             list(assets or ASSETS),
+            tags=tags,
             resources={"lakehouse": Lakehouse(), "window": Window()},
             instance=dg.DagsterInstance.ephemeral(),
         )
@@ -166,9 +168,12 @@ def test_a_corrupt_model_file_is_named_and_the_next_run_recovers(place: Place) -
 
 
 @pytest.mark.usefixtures("two_candidates")
-def test_few_new_labels_keep_the_model_and_many_replace_it(place: Place) -> None:
+def test_few_new_labels_keep_the_model_and_many_or_the_retrain_job_replace_it(
+    place: Place,
+) -> None:
+    serving = "SELECT model_version FROM ml.model_registry WHERE is_serving"
     place.run()
-    first = place.column("SELECT model_version FROM ml.model_registry WHERE is_serving")
+    first = place.column(serving)
     labels = place.tables.sql("SELECT is_abuser FROM cleaned.users").column(0)
     unknown = [row for row, label in enumerate(labels.to_pylist()) if label is None]
 
@@ -180,12 +185,16 @@ def test_few_new_labels_keep_the_model_and_many_replace_it(place: Place) -> None
 
     users_with(place, more(10), "2")
     place.run()
-    assert place.column("SELECT model_version FROM ml.model_registry WHERE is_serving") == first
+    assert place.column(serving) == first
     assert drift.new_labels_since_training(place.tables) == 10
+    place.run(tags=jobs.retrain.tags)
+    second = place.column(serving)
+    assert second != first
+    assert drift.new_labels_since_training(place.tables) == 0
     users_with(place, more(80), "3")
     place.run()
-    assert place.column("SELECT model_version FROM ml.model_registry WHERE is_serving") != first
-    assert place.column("SELECT count(*) FROM ml.model_registry") == [2]
+    assert place.column(serving) not in (first, second)
+    assert place.column("SELECT count(*) FROM ml.model_registry") == [3]
     assert drift.new_labels_since_training(place.tables) == 0
 
 

@@ -461,6 +461,9 @@ def test_a_foreign_table_is_bounded_by_window_and_watermark(foreign_url: SecretS
     since = ("created_at", "2024-04-08 00:00:00+00")
     assert {row[0] for row in read(foreign_url, "users", watermark=since)} == {"98", "99"}
     assert len(read(foreign_url, "users", watermark=("user_id", 90))) == 10
+    with connect(foreign_url) as connection:
+        connection.execute("INSERT INTO users (user_id) VALUES (200)")  # nobody knows since when
+    assert {row[0] for row in read(foreign_url, "users", watermark=since)} == {"98", "99", "200"}
     state = probe(foreign_url)
     with pytest.raises(ShopError, match="lacks the watermark column updated_at"):
         read_plan(state, "users", watermark=("updated_at", 1))
