@@ -45,7 +45,7 @@ from dmp_assets.sources.ihc_journeys import (
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LONGEST_PAUSE = 30.0
 _LOST_BATCHES = 3
-"""So many batches lost in a row end the run: the service is down or refuses everything."""
+"""So many batches in a row that gave no credits end the run: the service is down or broken."""
 _REFUSALS = 25
 """So many refusals in a row for each request at a time end the run: no single journey is the cause.
 
@@ -363,10 +363,13 @@ class _Run:
         good = [journey for journey in part if journey.conv_id in verdict.credits]
         self._store.keep({self._key(j): (j.conv_id, verdict.credits[j.conv_id]) for j in good})
         with self._lock:
-            self._in_a_row = dict.fromkeys(self._limits, 0)
+            if good:
+                self._in_a_row = dict.fromkeys(self._limits, 0)
             self.failed |= {name: self._clean(why) for name, why in verdict.failed.items()}
             for journey in good:
                 self._take(journey, verdict.credits[journey.conv_id])
+        if not good:
+            self._setback("lost batches", self.failed[part[0].conv_id])
 
     def _fail(self, part: tuple[Journey, ...], reason: str) -> None:
         with self._lock:

@@ -565,9 +565,13 @@ def test_credits_that_do_not_sum_to_one_are_refused_with_their_sum(
     config: IhcConfig, store: AnswerStore, behave: Behave
 ) -> None:
     behave("sums")
-    result = compute(journeys([1, 3]), config, store)
-    assert set(result.failed.values()) == {"credits sum to 0.9800, not to 1"}
-    assert len(store) == 0
+    table = journeys([1, 3] * 50)
+    result = compute(table, replace(config, concurrency=1), store)
+    reason = "credits sum to 0.9800, not to 1"
+    assert [result.failed[f"c{i:04}"] for i in range(30)] == [reason] * 30
+    assert result.failed["c0030"] == f"not asked after 3 lost batches in a row; the last: {reason}"
+    assert_nothing_is_lost(table, result)
+    assert (result.calls.sent, len(store)) == (3, 0)
 
 
 # judging ----------------------------------------------------------------------------------------
