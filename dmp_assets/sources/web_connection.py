@@ -38,7 +38,7 @@ class Session(Protocol):
         """Table → column → declared type, of those that exist (views too)."""
 
     def stream(
-        self, table: str, columns: Mapping[str, str], batch_rows: int
+        self, table: str, columns: Mapping[str, str], fetch_rows: int
     ) -> Iterator[Sequence[tuple[Any, ...]]]:
         """All rows as text or UTF-8 bytes, in a stable order: key order, else as stored."""
 

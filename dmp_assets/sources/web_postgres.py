@@ -86,7 +86,7 @@ class PostgresSession:
         return found
 
     def stream(
-        self, table: str, columns: Mapping[str, str], batch_rows: int
+        self, table: str, columns: Mapping[str, str], fetch_rows: int
     ) -> Iterator[Sequence[tuple[Any, ...]]]:
         query = sql.SQL("SELECT {} FROM {} {}").format(
             sql.SQL(", ").join(_as_text(*column) for column in columns.items()),
@@ -97,7 +97,7 @@ class PostgresSession:
         self.connection.execute("SET LOCAL synchronize_seqscans = off")
         with self.connection.cursor(name="dmp_web_rows") as cursor:
             cursor.execute(query)
-            while rows := cursor.fetchmany(batch_rows):
+            while rows := cursor.fetchmany(fetch_rows):
                 yield rows
 
     def _order(self, table: str, columns: Mapping[str, str]) -> sql.Composable:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from dmp_assets.sources.web_connection import ReadOnlyWebDatabase, WebError
 
-_HASH_ROWS = 50_000
+_HASH_ROWS = 2_000
 _SPACE = b"\x1f"
 
 
@@ -108,12 +108,12 @@ class SqliteSession:
         return found
 
     def stream(
-        self, table: str, columns: Mapping[str, str], batch_rows: int
+        self, table: str, columns: Mapping[str, str], fetch_rows: int
     ) -> Iterator[Sequence[tuple[Any, ...]]]:
         selected = ", ".join(f"CAST({_quoted(name)} AS TEXT)" for name in columns)
         query = f"SELECT {selected} FROM {table} ORDER BY {self._order(table, columns)}"
         with closing(self.connection.execute(query)) as cursor:
-            while rows := cursor.fetchmany(batch_rows):
+            while rows := cursor.fetchmany(fetch_rows):
                 yield rows
 
     def _order(self, table: str, columns: Mapping[str, str]) -> str:

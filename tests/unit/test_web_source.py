@@ -6,7 +6,7 @@ import os
 import sqlite3
 import tempfile
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import date
@@ -56,12 +56,12 @@ def exports(tmp_path: Path) -> Path:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def web(request: pytest.FixtureRequest, tmp_path: Path) -> WebSource:
     """An empty web database with its tables, in SQLite and in PostgreSQL."""
-    address = (
+    place = (
         tmp_path / "web.sqlite"
         if request.param == "sqlite"
         else request.getfixturevalue("shop_url")
     )
-    source = WebSource(address, busy_seconds=0.2)
+    source = WebSource(place, busy_seconds=0.2)
     assert source.init() == tuple(TABLES)
     return source
 
@@ -72,6 +72,12 @@ def filled(web: WebSource, exports: Path) -> WebSource:
     return web
 
 
+def address(web: WebSource) -> str:
+    if isinstance(web.address, SecretStr):
+        return web.address.get_secret_value()
+    return str(web.address)
+
+
 @contextmanager
 def opened(web: WebSource) -> Iterator[sqlite3.Connection | psycopg.Connection]:
     """A connection of another program."""
@@ -79,8 +85,7 @@ def opened(web: WebSource) -> Iterator[sqlite3.Connection | psycopg.Connection]:
         with closing(sqlite3.connect(web.address, isolation_level=None)) as connection:
             yield connection
     else:
-        url = web.address.get_secret_value()
-        with psycopg.connect(url, autocommit=True) as connection:
+        with psycopg.connect(address(web), autocommit=True) as connection:
             yield connection
 
 
@@ -156,9 +161,9 @@ def test_a_missing_file_a_folder_and_a_text_file_are_told_apart(tmp_path: Path) 
         WebSource(tmp_path / "no" / "where.sqlite").init()
 
 
-@pytest.mark.parametrize("address", ["mysql://root@db/web", "", "  "])
-def test_an_address_of_another_kind_is_refused(address: str) -> None:
-    [problem] = WebSource(address).check()
+@pytest.mark.parametrize("text", ["mysql://root@db/web", "", "  "])
+def test_an_address_of_another_kind_is_refused(text: str) -> None:
+    [problem] = WebSource(text).check()
     assert "DMP_WEB_DATABASE" in problem
 
 
@@ -385,6 +390,7 @@ def test_reading_holds_a_few_batches_only(tmp_path: Path) -> None:
 
 def test_reading_that_stops_early_leaves_no_lock(filled: WebSource) -> None:
     _, batches = filled.read_batches("session_sources", batch_rows=1)
+    assert isinstance(batches, Generator)
     next(batches)
     batches.close()
     filled.write_results(CREDITS, REPORT)
@@ -467,20 +473,20 @@ def test_days_outside_the_window_and_other_columns_are_refused(filled: WebSource
     assert results(filled) == before
 
 
-def _die_between(address: str) -> None:
+def _die_between(place: str) -> None:
     def last_batches() -> Iterator[pa.RecordBatch]:
         yield from REPORT.slice(1).to_batches()
         os._exit(9)
 
-    WebSource(address).write_results(CREDITS.slice(1), last_batches())
+    WebSource(place).write_results(CREDITS.slice(1), last_batches())
 
 
 def test_a_process_killed_while_writing_leaves_the_old_results(filled: WebSource) -> None:
     filled.write_results(CREDITS, REPORT)
     before = results(filled)
-    address = filled.address
-    text = str(address) if isinstance(address, Path) else address.get_secret_value()
-    process = multiprocessing.get_context("fork").Process(target=_die_between, args=(text,))
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_between, args=(address(filled),)
+    )
     process.start()
     process.join()
     assert process.exitcode == 9
@@ -537,7 +543,7 @@ def test_a_file_that_may_only_be_read_gets_a_read_only_error(exports: Path) -> N
         web = WebSource(Path(folder) / "web.sqlite")
         web.init()
         web.load(exports)
-        web.address.chmod(0o444)
+        Path(folder, "web.sqlite").chmod(0o444)
         Path(folder).chmod(0o555)
         with _ordinary_user():
             assert web.check() == [] and len(rows(web, "session_costs")) == 2
