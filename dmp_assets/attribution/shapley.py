@@ -14,7 +14,7 @@ from dmp_assets.attribution.journeys import Floats, Integers
 from dmp_assets.attribution.paths import Paths
 
 EXACT_LIMIT = 14
-SAMPLES = 500
+SAMPLES = 200
 _SEED = 20_120_812
 
 
@@ -67,9 +67,9 @@ def _sampled(paths: Paths, samples: int) -> Floats:
     """Mean marginal contribution over random orders of the channels.
 
     v adds up over the sets T, so an order is walked within every T at once. Each random order is
-    followed by its rotations, which put every channel in every place as often. A set is known by the
-    sum of random 64-bit numbers of its channels: two sets of a million share one with a chance of
-    1 in 37 million.
+    followed by its rotations, which put every channel in every place as often.
+    A set is known by the sum of random 64-bit numbers of its channels: some two of a million sets
+    share one with a chance of 1 in 37 million.
     """
     random = np.random.default_rng(_SEED)
     players = len(paths.channels)
