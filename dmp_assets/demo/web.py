@@ -11,9 +11,10 @@
                                         (rowid; null: late), detail: one row per dirty thing
 
 `incremental_*` is what happened less what happens in the same simulation without the channel (see
-`web_journeys`), `expected_conversions` the same over the chances instead of the outcomes. Truth
-and ledger are for tests and reports about the product; no product code reads them. The same
-arguments give the same bytes. Times are UTC, money is EUR; only paid channels have costs.
+`web_journeys`), before any dirt; `expected_conversions` is the same over the chances instead of
+the outcomes. Truth and ledger are for tests and reports about the product; no product code reads
+them. The same arguments give the same bytes. Times are UTC, money is EUR; only paid channels have
+costs.
 """
 
 import sqlite3
@@ -145,7 +146,7 @@ def _people(export: Path) -> tuple[pa.Array, People]:
     abusers = f"SELECT user_id FROM '{truth}' WHERE is_abuser" if truth.is_file() else "SELECT NULL"
     with duckdb.connect() as connection:
         rows = connection.sql(
-            f"SELECT user_id, any_value(timezone) AS zone, user_id IN ({abusers}) AS abuser "
+            f"SELECT user_id, min(timezone) AS zone, user_id IN ({abusers}) AS abuser "
             f"FROM read_csv('{export / 'users.csv'}', all_varchar = true, header = true) "
             "WHERE trim(user_id) <> '' GROUP BY user_id ORDER BY user_id"
         ).to_arrow_table()

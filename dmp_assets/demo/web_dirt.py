@@ -217,19 +217,12 @@ class _Soil:
         twice, other = self.dealt["duplicate"], self.dealt["contradictory"]
         late = self.dealt.get("late_arrival", np.zeros(0, dtype=np.int64))
         base = pa.table(self._columns)
-        total = len(base)
+        total, varied = len(base), len(base) + len(twice)
         source = np.concatenate([np.arange(total), twice, other]).astype(np.int64)
-        variants = patch(
-            self._columns[column].take(pa.array(source)),
-            np.arange(total + len(twice), len(source)),
-            changed,
-        )
-        whole = base.take(pa.array(source))
-        whole = whole.set_column(whole.schema.get_field_index(column), column, variants)
         when = seconds[source]
         when[total:] += self._rng.integers(1, 3 * DAY, len(source) - total)
-        self.book.note("duplicate", np.arange(total, total + len(twice)))
-        self.book.note("contradictory", np.arange(total + len(twice), len(source)), column)
+        self.book.note("duplicate", np.arange(total, varied))
+        self.book.note("contradictory", np.arange(varied, len(source)), column)
         order = np.argsort(when, kind="stable")
         is_late = np.zeros(len(source), dtype=bool)
         is_late[late] = True
@@ -237,8 +230,12 @@ class _Soil:
         ledger = self.book.rows(
             self._key.take(pa.array(source)), np.concatenate([written, np.flatnonzero(is_late)])
         )
+        table = base.take(pa.array(source[written]))
+        places = np.flatnonzero(written >= varied)
+        variants = changed.take(pa.array(written[places] - varied))
+        soiled = patch(table[column].combine_chunks(), places, variants)
         return Soiled(
-            table=whole.take(pa.array(written)),
+            table=table.set_column(table.schema.get_field_index(column), column, soiled),
             late_table=base.take(pa.array(late)),
             ledger=pa.concat_tables([ledger, self._late_ledger(late, ledger.schema)]),
             late=late,

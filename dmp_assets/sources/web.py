@@ -4,6 +4,7 @@ It is an SQLite file or PostgreSQL. All values are read as the text that is ther
 into two tables of their own, which say nothing about whether the source changed.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -13,14 +14,17 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import SecretStr
 
-from dmp_assets.sources.web_connection import Engine, ReadOnlyWebDatabase, WebError, engine
+from dmp_assets.sources.web_connection import Engine, ReadOnlyWebDatabase, WebError
 from dmp_assets.sources.web_load import LoadSummary, load_web
+from dmp_assets.sources.web_postgres import PostgresEngine
 from dmp_assets.sources.web_results import ResultsWritten, write_results
+from dmp_assets.sources.web_sqlite import SqliteEngine
 from dmp_assets.sources.web_tables import ROW_NUMBER, TABLES, creation, shape_problems
 
 __all__ = ["ReadOnlyWebDatabase", "WebError", "WebSource", "WebState", "WebTable"]
 
 _BATCH_ROWS = 50_000
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _FETCH_ROWS = (
     2_000  # rows turned into Arrow while they are in the processor's cache: 2.6 times faster
 )
@@ -64,7 +68,7 @@ class WebSource:
 
     @property
     def _engine(self) -> Engine:
-        return engine(self.address, self.busy_seconds)
+        return _engine(self.address, self.busy_seconds)
 
     def check(self) -> list[str]:
         """What is wrong with the database, one line each; nothing when it can be read."""
@@ -146,6 +150,20 @@ class WebSource:
         for other columns or days outside the window.
         """
         return write_results(self._engine, journey_credits, channel_reporting, window)
+
+
+def _engine(address: str | SecretStr | Path, busy_seconds: float) -> Engine:
+    text = address.get_secret_value() if isinstance(address, SecretStr) else str(address)
+    text = text.strip()
+    if text.startswith(("postgresql://", "postgres://")):
+        return PostgresEngine.at(text, busy_seconds)
+    path = text.removeprefix("sqlite:///")
+    if not path or _SCHEME.match(path):
+        raise WebError(
+            "DMP_WEB_DATABASE names no database that can be read: expected the path of an SQLite "
+            "file or postgresql://user:password@host:5432/database"
+        )
+    return SqliteEngine(Path(path).expanduser().absolute(), busy_seconds)
 
 
 def _only(present: Mapping[str, object]) -> dict[str, Mapping]:

@@ -1,23 +1,14 @@
-"""Connecting to the web analytics database: an SQLite file or PostgreSQL, one way to talk to both.
+"""One way to talk to the web analytics database, be it an SQLite file or PostgreSQL.
 
 Every session is one transaction: it commits at the end of its block and rolls back on any error.
 Whatever the database refuses becomes a WebError that says what to put right.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Protocol
 
-import psycopg
 import pyarrow as pa
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import SecretStr
-
-_EXPECTED = "expected postgresql://user:password@host:5432/database or the path of an SQLite file"
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_POSTGRES = ("postgresql://", "postgres://")
 
 
 class WebError(Exception):
@@ -63,34 +54,3 @@ class Engine(Protocol):
         self, *, write: bool = False, create: bool = False
     ) -> AbstractContextManager[Session]:
         """A session; `create` makes a missing SQLite file. Raises WebError."""
-
-
-def engine(address: str | SecretStr | Path, busy_seconds: float) -> Engine:
-    """The engine for a path, `sqlite:///path` or `postgresql://` URL. Raises WebError."""
-    from dmp_assets.sources.web_postgres import PostgresEngine
-    from dmp_assets.sources.web_sqlite import SqliteEngine
-
-    if isinstance(address, SecretStr):
-        address = address.get_secret_value()
-    if isinstance(address, Path):
-        return SqliteEngine(address, busy_seconds)
-    text = address.strip()
-    if text.startswith(_POSTGRES):
-        return PostgresEngine(_postgres_parameters(text), busy_seconds)
-    if text.startswith("sqlite:///"):
-        return SqliteEngine(Path(text.removeprefix("sqlite:///")), busy_seconds)
-    if not text or _SCHEME.match(text):
-        raise WebError(f"DMP_WEB_DATABASE names no database that can be read: {_EXPECTED}")
-    return SqliteEngine(Path(text).expanduser(), busy_seconds)
-
-
-def _postgres_parameters(url: str) -> dict[str, Any]:
-    try:
-        parameters = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:  # its message may quote the password
-        raise WebError(f"the web database's URL cannot be read: {_EXPECTED}") from None
-    if "@" in str(parameters.get("host", "")):
-        raise WebError(
-            f"the web database's URL has a bare @ in its password: write %40; {_EXPECTED}"
-        )
-    return parameters

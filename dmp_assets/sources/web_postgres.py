@@ -11,7 +11,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from dmp_assets.sources.web_connection import ReadOnlyWebDatabase, WebError
 
@@ -25,6 +25,20 @@ class PostgresEngine:
 
     parameters: Mapping[str, Any] = field(repr=False)
     busy_seconds: float
+
+    @classmethod
+    def at(cls, url: str, busy_seconds: float) -> "PostgresEngine":
+        """The database of a `postgresql://` URL. Raises WebError, without quoting the URL."""
+        wanted = "expected postgresql://user:password@host:5432/database"
+        try:
+            parameters = conninfo_to_dict(url)
+        except psycopg.ProgrammingError:  # its message may quote the password
+            raise WebError(f"the web database's URL cannot be read; {wanted}") from None
+        if "@" in str(parameters.get("host", "")):
+            raise WebError(
+                f"the web database's URL has a bare @ in its password: write %40; {wanted}"
+            )
+        return cls(parameters, busy_seconds)
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from dmp_assets.sources.web_connection import ReadOnlyWebDatabase, WebError
 
 _HASH_ROWS = 2_000
-_SPACE = b"\x1f"
+_BETWEEN = b"\x1f"
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class SqliteSession:
                 for buffer in array.buffers():
                     # An absent bitmap means that no value is missing.
                     digest.update(memoryview(buffer) if buffer else b"all")
-                    digest.update(_SPACE)
+                    digest.update(_BETWEEN)
         return count, digest.hexdigest()
 
     def insert(self, table: str, batches: Iterable[pa.RecordBatch]) -> None:

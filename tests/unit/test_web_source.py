@@ -209,6 +209,17 @@ def test_declared_types_are_understood(declared: str, kind: str) -> None:
     assert kind_of(declared) == kind
 
 
+def test_reading_goes_on_while_another_program_writes(filled: WebSource) -> None:
+    before = filled.probe()
+    with opened(filled) as other:
+        other.execute("BEGIN")
+        other.execute("DELETE FROM session_costs")
+        assert filled.check() == []
+        assert filled.probe() == before
+        assert len(rows(filled, "session_costs")) == 2
+        other.execute("ROLLBACK")
+
+
 # loading --------------------------------------------------------------------------------------
 
 
