@@ -74,9 +74,10 @@ def soil_sessions(
     stop: int,
     dirt: float,
 ) -> Soiled:
-    """Soil the sessions. `conversion` and `bought_at` are of the purchase made in the session.
+    """Soil the sessions.
 
-    (null and -1: none.) `stop` is the first second after the last day.
+    `conversion` (id) and `bought_at` (seconds) are of the purchase made in the session; null and
+    -1: none. `stop` is the first second after the last day.
     """
     soil = _Soil(rng, "session_sources", table, table["session_id"])
     soil.deal(
@@ -94,10 +95,9 @@ def soil_sessions(
     rows = soil.dealt["clock_skew"]
     skewed = bought_at[rows] + rng.integers(1, 21, len(rows))
     soil.move("clock_skew", rows, skewed, conversion.take(pa.array(rows)))
-    other = (soil.column("channel_name").to_numpy(zero_copy_only=False))[
-        soil.dealt["contradictory"]
-    ]
-    number = np.array([CHANNEL_NAMES.index(name) for name in other], dtype=np.int64)
+    names = pa.array(CHANNEL_NAMES)
+    other = soil.column("channel_name").take(pa.array(soil.dealt["contradictory"]))
+    number = pc.index_in(other, names).to_numpy()
     changed = pool(CHANNEL_NAMES, (number + 1) % len(CHANNEL_NAMES))
     return soil.finish(seconds, "channel_name", changed, "session_id_missing")
 
@@ -118,8 +118,7 @@ def soil_conversions(
     untouched = np.ones(len(table), dtype=bool)
     untouched[np.concatenate([*soil.dealt.values()])] = False
     soil.book.note("no_session", np.flatnonzero(untouched & ~has_session))
-    changed = join(soil.column("revenue").take(pa.array(soil.dealt["contradictory"])), "9")
-    changed = join("1", changed)
+    changed = join("1", soil.column("revenue").take(pa.array(soil.dealt["contradictory"])))
     return soil.finish(seconds, "revenue", changed, "conv_id_missing")
 
 

@@ -123,8 +123,9 @@ class WebSource:
     ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The rows of a source table: all columns as text, nulls kept, and `_row_number` (int64).
 
-        Rows are numbered from 1 in a stable order: by key, else as stored. An optional column that
-        the table lacks arrives as null. Bytes that are no UTF-8 become U+FFFD.
+        Rows are numbered from 1 in a stable order: by key, else as stored; about `batch_rows` come
+        at a time. An optional column that the table lacks arrives as null. Truth values are 1 and
+        0; bytes that are no UTF-8 become U+FFFD.
         """
         database = self._engine
         with database.connect() as session:
