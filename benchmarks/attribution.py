@@ -142,7 +142,7 @@ def ours(path: Path) -> dict[str, Any]:
     values = shapley_values(paths)
     lap("shapley")
     fitted = Fitted(Parameters(), effects, values)
-    kept = {}
+    kept: dict[str, Any] = {}
     for name in MODELS:
         kept |= credits(journeys, fitted, [name])
         lap(name)

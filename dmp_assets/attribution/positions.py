@@ -42,7 +42,8 @@ def position_based(journeys: Journeys, first: float = 0.4, last: float = 0.4) ->
     """
     if not (first >= 0 and last >= 0 and first + last <= 1):
         raise ValueError(f"first and last must be shares of one credit, not {first} and {last}")
-    weights = np.repeat((1.0 - first - last) / np.maximum(journeys.length - 2, 1), journeys.length)
+    rest = max(1.0 - first - last, 0.0)
+    weights = np.repeat(rest / np.maximum(journeys.length - 2, 1), journeys.length)
     weights[journeys.first] = first
     weights[journeys.last] = last
     weights[journeys.first[journeys.length == 1]] = 1.0

@@ -70,7 +70,7 @@ def role_credits(journeys: Journeys, roles: Roles | None = None) -> RoleCredits:
     weight = np.where(journeys.impression_interaction, roles.impression_weight, 1.0)
 
     places = np.where(journeys.impression_interaction, len(weight), np.arange(len(weight)))
-    visit = np.minimum.reduceat(places, journeys.first) if len(journeys) else journeys.first
+    visit = np.minimum.reduceat(places, journeys.first)
     visit = np.where(visit > journeys.last, journeys.first, visit)
     introduced = np.where(visit == journeys.first, 1.0, weight[journeys.first])
     initializer = np.zeros(len(weight))

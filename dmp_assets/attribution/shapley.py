@@ -16,6 +16,8 @@ from dmp_assets.attribution.paths import Paths
 EXACT_LIMIT = 14
 SAMPLES = 200
 _SEED = 20_120_812
+_NOISE = 1e-10
+"""Values below this share of all conversions are rounding."""
 
 
 def shapley_values(
@@ -29,7 +31,9 @@ def shapley_values(
 
         v(S) = Σ_T n(T) · p(T ∩ S).
 
-    A channel whose presence lowers the share that converts has a negative value. Up to
+    A channel whose presence lowers the share that converts has a negative value. Without paths
+    that did not convert, p(T) is 1 for every set seen: once all subsets are seen, too, the values
+    are an equal split among the channels of a journey. Up to
     `exact_limit` channels the value is exact over all 2^k coalitions, by the game's dividends
     (Harsanyi 1963): d(U) = Σ_{W ⊆ U} (−1)^|U∖W| p(W), weighed by the journeys N(U) that hold U,
 
@@ -45,6 +49,7 @@ def shapley_values(
         raise ValueError(f"Shapley values need one sample at least, not {samples}")
     exact = len(paths.channels) <= exact_limit
     values = _exact(paths) if exact else _sampled(paths, samples)
+    values[np.abs(values) < _NOISE * paths.conversions.sum()] = 0.0
     return dict(zip(paths.channels, values.tolist(), strict=True))
 
 

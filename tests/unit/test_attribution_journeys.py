@@ -73,6 +73,13 @@ def test_a_table_in_pieces_reads_like_a_whole_one() -> None:
     assert read.channel.tolist() == expected.channel.tolist()
 
 
+def test_flags_may_be_booleans() -> None:
+    flags = {name: [True, False, True] for name in COLUMNS[3:]}
+    journeys = Journeys.from_arrow(touchpoints(**flags))
+    assert journeys.holder_engagement.tolist() == [1.0, 0.0, 1.0]
+    assert journeys.impression_interaction.tolist() == [True, False, True]
+
+
 def test_given_channels_keep_their_order_and_unknown_ones_follow() -> None:
     journeys = Journeys.from_arrow(touchpoints(), channels=["z", "b"])
     assert journeys.channels == ("z", "b", "a")

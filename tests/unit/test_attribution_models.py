@@ -234,6 +234,7 @@ def test_linear_shares_equally() -> None:
     [
         ("abcd", 0.4, 0.4, [0.4, 0.1, 0.1, 0.4]),
         ("abc", 0.5, 0.2, [0.5, 0.3, 0.2]),
+        ("abc", 0.9, 0.1, [0.9, 0.0, 0.1]),
         ("ab", 0.4, 0.4, [0.5, 0.5]),
         ("ab", 0.6, 0.2, [0.75, 0.25]),
         ("ab", 0.0, 0.0, [0.5, 0.5]),
@@ -244,7 +245,10 @@ def test_linear_shares_equally() -> None:
 def test_position_based_credits_both_ends(
     path: str, first: float, last: float, expected: list[float]
 ) -> None:
-    assert positions.position_based(along(path), first, last) == pytest.approx(expected)
+    journeys = along(path, "z")
+    credit = positions.position_based(journeys, first, last)
+    check_credit(journeys, credit)
+    assert credit == pytest.approx([*expected, 1.0])
 
 
 def test_time_decay_halves_with_every_half_life() -> None:
@@ -347,6 +351,22 @@ def test_shapley_of_a_channel_that_harms_is_negative_and_its_credit_none() -> No
     fitted = fit(paths)
     assert fitted.shapley_values["x"] < 0
     assert credits(along("ax"), fitted, ["shapley"])["shapley"].tolist() == [1, 0]
+
+
+def test_channels_that_add_nothing_are_worth_exactly_nothing() -> None:
+    names = "abcdefgh"
+    sets = [tuple(n for i, n in enumerate(names) if bits >> i & 1) for bits in range(1, 256)]
+    paths = paths_from([(s, 3 if "a" in s else 0, 7 if "a" in s else 10) for s in sets])
+    found = shapley.shapley_values(paths)
+    assert found == pytest.approx({"a": 3 * 128} | dict.fromkeys(names[1:], 0))
+    assert [found[name] for name in names[1:]] == [0.0] * 7
+
+
+def test_a_channel_of_journeys_that_never_convert_has_exactly_no_removal_effect() -> None:
+    paths = paths_from([(("a", "b", "a"), 3, 7), (("c", "d"), 0, 9), (("b",), 1, 3)])
+    for order in range(1, 5):
+        effects = markov.removal_effects(paths, order)
+        assert effects["c"] == effects["d"] == 0.0 < effects["a"]
 
 
 def test_shapley_of_all_sets_converting_is_an_equal_split() -> None:
