@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -11,6 +11,7 @@ from dmp_assets.attribution.journeys import Journeys
 from dmp_assets.attribution.models import MODELS, credits, fit
 from dmp_assets.attribution.paths import paths_of
 
+unhurried = settings(deadline=None, max_examples=50)
 amounts = arrays(float, (4, 3), elements=st.floats(0, 1e6))
 
 
@@ -49,6 +50,7 @@ def test_totals_add_up_credit_and_revenue_by_channel() -> None:
     }
 
 
+@unhurried
 @given(st.lists(st.text("abc", min_size=1, max_size=5), min_size=1, max_size=8))
 def test_every_model_credits_all_conversions_and_all_revenue(paths: list[str]) -> None:
     journeys = along(*paths)
@@ -74,6 +76,7 @@ def test_the_distance_is_the_share_of_credit_that_moves() -> None:
     assert found == pytest.approx(np.array([[0, 0.3, 0.5], [0.3, 0, 0.8], [0.5, 0.8, 0]]))
 
 
+@unhurried
 @given(amounts)
 def test_distances_are_a_metric_within_one(table: np.ndarray) -> None:
     found = distances(table)
@@ -135,6 +138,7 @@ def test_a_cost_that_cannot_be_is_refused(cost: float) -> None:
 costs = st.one_of(st.just(0.0), st.floats(0.01, 1e6))
 
 
+@unhurried
 @given(amounts, st.lists(costs, min_size=3, max_size=3))
 def test_no_more_than_the_whole_budget_is_misplaced(table: np.ndarray, cost: list[float]) -> None:
     spent = dict(zip("abc", cost, strict=True))

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmp_assets.attribution.journeys import COLUMNS, Journeys
 from dmp_assets.attribution.paths import SCHEMA, Paths, combine, paths_of
 
+unhurried = settings(deadline=None, max_examples=50)
 sequences = st.lists(st.lists(st.sampled_from("abcdé"), min_size=1, max_size=6), max_size=12)
 
 
@@ -150,6 +151,7 @@ def test_paths_with_holes_are_refused(path: list[Any]) -> None:
         Paths.from_arrow(table)
 
 
+@unhurried
 @given(sequences, st.data())
 def test_paths_count_each_sequence_as_often_as_it_is_there(
     paths: list[list[str]], data: st.DataObject
@@ -162,6 +164,7 @@ def test_paths_count_each_sequence_as_often_as_it_is_there(
     assert counted(found) == {path: tuple(counts) for path, counts in expected.items()}
 
 
+@unhurried
 @given(sequences, sequences)
 def test_converting_and_other_paths_combine_in_any_order(
     some: list[list[str]], others: list[list[str]]
@@ -174,6 +177,7 @@ def test_converting_and_other_paths_combine_in_any_order(
     assert counted(combine([won, lost])) == counted(combine([lost, won])) == expected
 
 
+@unhurried
 @given(sequences)
 def test_paths_survive_arrow(paths: list[list[str]]) -> None:
     before = paths_of(from_lists(paths))
@@ -185,6 +189,7 @@ def test_paths_survive_arrow(paths: list[list[str]]) -> None:
     assert counted(Paths.from_arrow(pieces)) == twice
 
 
+@unhurried
 @given(sequences)
 def test_repeats_count_a_channel_within_its_journey(paths: list[list[str]]) -> None:
     expected = [path.count(channel) for path in paths for channel in path]

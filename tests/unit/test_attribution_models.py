@@ -24,6 +24,7 @@ from tests.support import brute_force
 Touchpoint = tuple[str, float, float, float, bool]
 """Channel, hours before, holder engagement, closer engagement, impression."""
 
+unhurried = settings(deadline=None, max_examples=50)
 ORDER_FREE = ("linear", "shapley")
 NAMES = "abcde"
 
@@ -98,6 +99,7 @@ def check_credit(journeys: Journeys, credit: Floats) -> None:
 # Laws for any journeys
 
 
+@unhurried
 @given(many_journeys(), st.data())
 def test_every_model_gives_each_journey_one_credit(
     rows: list[list[Touchpoint]], data: st.DataObject
@@ -111,7 +113,7 @@ def test_every_model_gives_each_journey_one_credit(
         check_credit(journeys, credit)
 
 
-@settings(max_examples=50)
+@unhurried
 @given(many_journeys(), st.permutations(NAMES))
 def test_no_model_cares_what_channels_are_called(
     rows: list[list[Touchpoint]], others: list[str]
@@ -127,7 +129,7 @@ def test_no_model_cares_what_channels_are_called(
         np.testing.assert_allclose(found[name], expected[name], atol=1e-9, err_msg=name)
 
 
-@settings(max_examples=50)
+@unhurried
 @given(many_journeys())
 def test_journeys_credited_in_batches_get_what_they_get_at_once(
     rows: list[list[Touchpoint]],
@@ -140,7 +142,7 @@ def test_journeys_credited_in_batches_get_what_they_get_at_once(
         np.testing.assert_allclose(pieces, whole[name], atol=1e-12, err_msg=name)
 
 
-@settings(max_examples=50)
+@unhurried
 @given(many_journeys(), st.randoms())
 def test_order_free_models_see_no_order(rows: list[list[Touchpoint]], random: Random) -> None:
     journeys = journeys_of(rows)
@@ -161,6 +163,7 @@ def test_order_free_models_see_no_order(rows: list[list[Touchpoint]], random: Ra
         assert by_name[0] == pytest.approx(by_name[1], abs=1e-9)
 
 
+@unhurried
 @given(many_journeys())
 def test_a_channel_on_no_path_gets_nothing(rows: list[list[Touchpoint]]) -> None:
     journeys = journeys_of(rows, channels=["never"])
@@ -304,7 +307,7 @@ def test_an_impression_shares_the_introduction_with_the_first_visit(
     assert found == pytest.approx([*expected, 1.0])
 
 
-@settings(max_examples=50)
+@unhurried
 @given(many_journeys())
 def test_each_role_gives_one_credit_and_the_holder_sometimes_none(
     rows: list[list[Touchpoint]],
@@ -438,7 +441,7 @@ def test_a_chain_on_which_iterating_stalls_is_eliminated(monkeypatch: pytest.Mon
     assert markov.removal_effects(paths, 4) == pytest.approx(eliminated, abs=1e-8)
 
 
-@settings(max_examples=30)
+@unhurried
 @given(many_journeys(), st.data())
 def test_sampled_shapley_values_are_near_the_exact_ones_and_add_up_as_exactly(
     rows: list[list[Touchpoint]], data: st.DataObject
