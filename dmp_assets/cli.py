@@ -34,8 +34,10 @@ from dmp_assets.resources import java
 from dmp_assets.resources.postgres import EmbeddedPostgres, PostgresError
 from dmp_assets.resources.shop import shop_url
 from dmp_assets.settings import project_dir
+from dmp_assets.sources.ihc_journeys import IhcError, export_training
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.shop_load import load_shop
+from dmp_assets.sources.web import WebError, WebSource
 from dmp_assets.tables import TableError, Tables
 
 app = typer.Typer(
@@ -48,11 +50,16 @@ app = typer.Typer(
 )
 db = typer.Typer(help="The embedded PostgreSQL: used as the shop when none is configured.")
 app.add_typer(db, name="db", no_args_is_help=True)
+web = typer.Typer(help="The web database (DMP_WEB_DATABASE): sessions, conversions and costs.")
+app.add_typer(web, name="web", no_args_is_help=True)
+ihc = typer.Typer(help="The IHC attribution API.")
+app.add_typer(ihc, name="ihc", no_args_is_help=True)
 out = Console()
 err = Console(stderr=True)
 
 EXPECTED = (
-    HomeError, PostgresError, ShopError, RangeError, TableError, java.PrerequisiteError,
+    HomeError, PostgresError, ShopError, WebError, IhcError, RangeError, TableError,
+    java.PrerequisiteError,
 )  # fmt: skip
 
 
@@ -229,6 +236,103 @@ def run(
             )
         _print_summary(home, summary, json_output)
         raise typer.Exit(0 if summary.success else 1)
+
+
+ATTRIBUTION_ASSETS = "tag:domain=attribution"
+
+
+@app.command()
+def attribution(
+    start: Annotated[str, typer.Option(help="First day of the conversions, UTC.")] = "",
+    end: Annotated[str, typer.Option(help="Last day (included), UTC.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a busy lakehouse.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Summary for machines.")] = False,
+) -> None:
+    """Attribute the conversions of the web database, all of them or those of some days.
+
+    Needs neither a shop nor Slack nor a key of the IHC API; what is not configured is skipped and
+    named. Writes exports/channel_reporting.csv and the report `attribution`.
+    """
+    with _explained():
+        parse_range(start, end)
+        home = Home.current().prepare()
+        if home.settings().web_database is None:
+            raise WebError(_NO_WEB_DATABASE)
+        with execution.outside_systems(home, shop=False):
+            summary = _run_with_bar(
+                home, start=start, end=end, select=ATTRIBUTION_ASSETS, wait=wait, shop=False,
+                quiet=json_output,
+            )  # fmt: skip
+        _print_summary(home, summary, json_output)
+        raise typer.Exit(0 if summary.success else 1)
+
+
+_NO_WEB_DATABASE = (
+    "no web database is configured; set DMP_WEB_DATABASE to an SQLite file or a PostgreSQL URL "
+    "(make an empty one: dmp web init)"
+)
+
+
+def _web_source() -> WebSource:
+    configured = Home.current().settings().web_database
+    if configured is None:
+        raise WebError(_NO_WEB_DATABASE)
+    return WebSource(configured.get_secret_value())
+
+
+@web.command("init")
+def web_init() -> None:
+    """Create the tables session_sources, conversions and session_costs where they are missing."""
+    with _explained():
+        source = _web_source()
+        made = source.init()
+        what = f"created {', '.join(made)}" if made else "all tables are there"
+        out.print(f"{source.name}: {what}", highlight=False)
+
+
+@web.command("check")
+def web_check() -> None:
+    """Say whether the database has the tables and columns that attribution needs."""
+    with _explained():
+        source = _web_source()
+        problems = source.check()
+        for problem in problems:
+            err.print(f"[bold red]✗[/] {problem}", highlight=False)
+        if problems:
+            raise typer.Exit(1)
+        state = source.probe()
+        for name, table in state.tables.items():
+            out.print(f"[green]✓[/] {name}: {table.row_count:,} rows", highlight=False)
+
+
+@web.command("load")
+def web_load(
+    directory: Annotated[
+        Path,
+        typer.Argument(help="Folder with session_sources.csv, conversions.csv, session_costs.csv."),
+    ],
+    replace: Annotated[bool, typer.Option("--replace", help="Clear the tables first.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add to the tables.")] = False,
+) -> None:
+    """Load CSV files into the web database, all or nothing. The same files again change nothing."""
+    with _explained():
+        source = _web_source()
+        source.init()
+        out.print(source.load(directory, replace=replace, append=append).message)
+
+
+@ihc.command("export-training")
+def ihc_export_training(
+    file: Annotated[Path, typer.Argument(help="A .json or .csv file to write.")],
+) -> None:
+    """Write the journeys as the IHC service takes them to train a conversion type."""
+    with _explained():
+        rows = _tables(Home.current()).sql(
+            """SELECT conv_id, session_id, session_at AS "timestamp", channel_name,
+            holder_engagement, closer_engagement, impression_interaction
+            FROM modeled.customer_journeys ORDER BY conv_id, position"""
+        )
+        out.print(f"{export_training(rows, file):,} sessions in {file}", highlight=False)
 
 
 def _say(quiet: bool, text: str) -> None:

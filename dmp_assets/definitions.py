@@ -5,20 +5,33 @@ from datetime import timedelta
 import dagster as dg
 
 from dmp_assets.automation import jobs, schedules, sensors
-from dmp_assets.cleaned import promo_codes, promo_usages, users
+from dmp_assets.cleaned import (
+    promo_codes,
+    promo_usages,
+    users,
+    web_conversions,
+    web_session_costs,
+    web_sessions,
+)
 from dmp_assets.home import Home
 from dmp_assets.marts import warehouse
 from dmp_assets.ml import abuse_drift, abuse_features, abuse_scores, model_registry
 from dmp_assets.modeled import (
     account_clusters,
     account_links,
+    attribution,
+    attribution_runs,
+    channel_reporting,
+    customer_journeys,
+    customer_paths,
     promo_usage_by_code,
     promo_usage_by_user,
     promo_usage_daily,
     registrations_daily,
 )
 from dmp_assets.raw import shop as raw_shop
-from dmp_assets.reporting import report_assets
+from dmp_assets.raw import web as raw_web
+from dmp_assets.reporting import channel_export, report_assets
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.window import Window
@@ -40,6 +53,18 @@ ASSETS = [
     model_registry.model_registry,
     abuse_scores.abuse_scores,
     abuse_drift.abuse_drift,
+    raw_web.web_sessions,
+    raw_web.web_conversions,
+    raw_web.web_session_costs,
+    web_sessions.web_sessions,
+    web_conversions.web_conversions,
+    web_session_costs.web_session_costs,
+    customer_journeys.customer_journeys,
+    customer_paths.customer_paths,
+    attribution.attribution,
+    channel_reporting.channel_reporting,
+    attribution_runs.attribution_runs,
+    channel_export.channel_export,
     warehouse.marts,
     report_assets.reports,
     report_assets.promo_abuse_delivery,

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -146,15 +147,15 @@ def _is_run(pid: int, run_id: str) -> bool:
 
 
 @contextmanager
-def outside_systems(home: Home) -> Iterator[None]:
+def outside_systems(home: Home, *, shop: bool = True) -> Iterator[None]:
     """Start what the home needs beside itself and leave it as found: the embedded PostgreSQL
-    when no shop is configured, and a sandbox home's stand-in for Slack."""
+    when no shop is configured (and one is wanted), and a sandbox home's stand-ins."""
     with ExitStack() as stack:
         if home.profile == "sandbox":
             from dmp_assets.demo.sandbox import Sandbox
 
             stack.enter_context(Sandbox(home).running())
-        if home.settings().shop_database_url is None:
+        if shop and home.settings().shop_database_url is None:
             stack.enter_context(EmbeddedPostgres(home).running())
         yield
 
@@ -166,11 +167,13 @@ def run(
     end: str = "",
     select: str = "*",
     wait: bool = False,
+    shop: bool = True,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> RunSummary:
     """Materialize the selected assets in a run of the home's Dagster instance.
 
     `select` is Dagster's asset selection syntax, e.g. `group:cleaned` or `key:"modeled/*"`.
+    `shop`: whether it reads the shop, for which Spark then starts early.
     Raises RangeError for a bad range, HomeError when the home is busy and not `wait`.
     """
     import dagster as dg
@@ -183,6 +186,7 @@ def run(
     with dg.DagsterInstance.get() as instance:
         bury_dead_runs(instance)
         request = {"run_id": run_id, "start": start, "end": end, "select": select, "wait": wait}
+        request["shop"] = shop
         log_dir = home.dagster / "logs"
         log_dir.mkdir(exist_ok=True)
         log = log_dir / f"{run_id}.log"
@@ -243,7 +247,7 @@ def _summary(
 
     record = instance.get_run_by_id(run_id)
     entries = instance.all_logs(run_id)
-    tables: list[TableResult] = []
+    tables: dict[str, TableResult] = {}  # one each: a daily table tells of every partition
     failures: list[str] = []
     checks: list[str] = []
     for entry in entries:
@@ -254,13 +258,12 @@ def _summary(
             found: dict[str, Any] = {
                 name: value.value for name, value in event.materialization.metadata.items()
             }
-            tables.append(
-                TableResult(
-                    key="/".join(event.materialization.asset_key.path),
-                    rows=found.get("dagster/row_count"),
-                    unchanged=bool(found.get("unchanged")),
-                    quarantined=found.get("rows_quarantined"),
-                )
+            key = "/".join(event.materialization.asset_key.path)
+            tables[key] = TableResult(
+                key=key,
+                rows=found.get("dagster/row_count"),
+                unchanged=bool(found.get("unchanged")),
+                quarantined=found.get("rows_quarantined"),
             )
         elif event.is_step_failure:
             step = (event.step_key or "?").replace("__", "/", 1)
@@ -287,7 +290,7 @@ def _summary(
         run_id=run_id,
         success=success,
         seconds=round(seconds, 1),
-        tables=tuple(tables),
+        tables=tuple(tables.values()),
         steps=steps,
         failures=tuple(failures),
         failed_checks=tuple(checks),
@@ -321,6 +324,10 @@ def missing_parts(home: Home) -> list[str]:
         missing.append(
             "DMP_SHOP_DATABASE_URL: the embedded PostgreSQL is the shop (fill it: dmp load-shop)"
         )
+    if settings.web_database is None:
+        missing.append("DMP_WEB_DATABASE: no attribution")
+    elif settings.ihc_api_key is None:
+        missing.append("DMP_IHC_API_KEY: our own initializer-holder-closer model stands in")
     if settings.public_url is None:
         missing.append("DMP_PUBLIC_URL: messages carry files but no link")
     return missing
@@ -346,11 +353,13 @@ def clear(home: Home, *, everything: bool = False) -> None:
 def _execute(request: dict[str, Any]) -> int:
     """The child: run the assets in this process. Exit code 0 only when all went well."""
     home = Home.current()
-    threading.Thread(target=_warm_up, args=(home,), daemon=True).start()
+    if request["shop"]:
+        threading.Thread(target=_warm_up, args=(home,), daemon=True).start()
 
     import dagster as dg
 
     from dmp_assets.definitions import defs
+    from dmp_assets.table_asset import ATTRIBUTION
 
     repository = defs.get_repository_def()
     job = repository.get_implicit_global_asset_job_def()
@@ -360,6 +369,9 @@ def _execute(request: dict[str, Any]) -> int:
     keys: Any = selection.required_multi_asset_neighbors().resolve(graph)
     if not keys:
         raise HomeError(f"no asset matches --select {request['select']!r}")
+    if request["select"] == "*" and home.settings().web_database is None:
+        keys -= dg.AssetSelection.tag(*next(iter(ATTRIBUTION.items()))).resolve(graph)
+    daily = any(graph.get(key).is_partitioned for key in keys)
     window = {"start": request["start"], "end": request["end"]}
     with (
         dg.DagsterInstance.get() as instance,
@@ -370,7 +382,11 @@ def _execute(request: dict[str, Any]) -> int:
             instance=instance,
             asset_selection=sorted(keys),
             raise_on_error=False,
-            tags={PID_TAG: str(os.getpid()), "dmp/trigger": "cli"},
+            tags={
+                PID_TAG: str(os.getpid()),
+                "dmp/trigger": "cli",
+                **(partition_tags(home, request["start"], request["end"]) if daily else {}),
+            },
             run_config={
                 "resources": {"window": {"config": window}},
                 "loggers": {"console": {"config": {"log_level": "WARNING"}}},
@@ -379,6 +395,29 @@ def _execute(request: dict[str, Any]) -> int:
     if not result.success and dg.AssetKey(DELIVERY.split("/")) in keys:
         _tell_of_failure(home, result)
     return 0 if result.success else 1
+
+
+def partition_tags(home: Home, start: str = "", end: str = "") -> dict[str, str]:
+    """Tags by which a run makes the daily partitions of START–END, or of all conversions."""
+    from dmp_assets.resources import web
+    from dmp_assets.table_asset import WHOLE_TAG
+
+    settings = home.settings()
+    whole = not start
+    if whole:
+        source = web.web_source(home)
+        days = web.conversion_days(source) if source else None
+    else:
+        days = date.fromisoformat(start), date.fromisoformat(end)
+    if days is None:
+        return {WHOLE_TAG: "true"}
+    first = max(days[0], settings.web_first_day)
+    last = min(days[1], datetime.now(UTC).date())
+    chosen = {
+        "dagster/asset_partition_range_start": first.isoformat(),
+        "dagster/asset_partition_range_end": last.isoformat(),
+    }
+    return (chosen if first <= last else {}) | ({WHOLE_TAG: "true"} if whole else {})
 
 
 def _tell_of_failure(home: Home, result: Any) -> None:

@@ -146,6 +146,8 @@ class Home:
         if self.profile == "live":
             return settings_module.load(sandbox=False, overrides={"home": self.root})
         overrides: dict[str, Any] = {"home": self.root}
+        if (web := self.sandbox / "web.sqlite").exists():
+            overrides["web_database"] = str(web)
         endpoint = self.sandbox / "endpoint.json"
         if endpoint.exists():
             overrides |= json.loads(endpoint.read_text())["settings"]

@@ -63,6 +63,62 @@ class Settings(BaseSettings):
         0.25, ge=0, le=1, description="A cleaned table fails above this share of unusable rows."
     )
 
+    # the web database and attribution
+    web_database: Annotated[SecretStr | None, Outside()] = Field(
+        None,
+        description="Sessions, conversions and costs: path of an SQLite file or a PostgreSQL URL; "
+        "empty: no attribution.",
+    )
+    web_first_day: date = Field(
+        date(2023, 1, 1), description="First day that can be selected as a partition."
+    )
+    channel_mapping: dict[str, str] = Field(
+        default_factory=dict,
+        description='Renames or merges channels, e.g. {"fb": "social", "insta": "social"}.',
+    )
+    lookback_days: int | None = Field(
+        None, ge=1, description="Touchpoints older than this do not count; empty: all of them do."
+    )
+    journeys_since_last_conversion: bool = Field(
+        False, description="A journey starts after the user's previous conversion."
+    )
+    journeys_collapse_repeats: bool = Field(
+        False, description="Of consecutive sessions of one channel only the first is a touchpoint."
+    )
+    reporting_model: str = Field(
+        "ihc", description="Attribution model of Slack, CSV and channel_reporting; see dmp show."
+    )
+    direct_channels: list[str] = Field(
+        default_factory=lambda: ["direct"], description="Channels of people who came by themselves."
+    )
+    half_life_days: float = Field(7, gt=0, description="Half-life of the model time_decay.")
+    first_touch_weight: float = Field(
+        0.4, ge=0, le=1, description="Weight of the first touchpoint in the model position_based."
+    )
+    last_touch_weight: float = Field(
+        0.4, ge=0, le=1, description="Weight of the last touchpoint in the model position_based."
+    )
+    markov_orders: list[int] = Field(
+        default_factory=lambda: [1, 2], description="Orders of the Markov models, 1 to 4."
+    )
+    ihc_url: Annotated[str, Outside()] = Field(
+        "https://api.ihc-attribution.com", description="Base URL of the IHC attribution API."
+    )
+    ihc_api_key: Annotated[SecretStr | None, Outside()] = Field(
+        None, description="Key of the IHC API; empty: our own model takes its place."
+    )
+    ihc_conversion_type: Annotated[str, Outside()] = Field(
+        "", description="Id of the trained conversion type (conv_type_id)."
+    )
+    ihc_max_journeys: int = Field(100, ge=1, description="Journeys in one request.")
+    ihc_max_sessions: int = Field(
+        200, ge=1, description="Sessions in one request (the free plan takes 200, others 3,000)."
+    )
+    ihc_concurrency: int = Field(4, ge=1, le=64, description="Requests in flight.")
+    ihc_redistribution: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="redistribution_parameter of the IHC API; empty: none."
+    )
+
     # the lakehouse
     lakehouse_root: Annotated[str | None, Outside()] = Field(
         None, description="Where tables live, e.g. s3a://bucket/lakehouse; empty: under the home."

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from types import ModuleType
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from dmp_assets.home import Home
 from dmp_assets.resources.lakehouse import Lakehouse, Written
 from dmp_assets.resources.window import Window
 from dmp_assets.settings import Settings
@@ -26,6 +27,18 @@ from dmp_assets.tables import LAYERS
 
 AGAIN_TAG = "dmp/again"
 """Tag of a run: keys, by commas, of tables that are written again though nothing is new."""
+
+ATTRIBUTION = {"domain": "attribution"}
+"""Tag of the assets that are made from the web database."""
+
+WHOLE_TAG = "dmp/whole"
+"""Tag of a run whose range of partitions is everything there is, so whole tables are replaced."""
+
+
+def daily_partitions() -> dg.DailyPartitionsDefinition:
+    """Days (UTC) from `web_first_day` to today."""
+    first = Home.current().settings().web_first_day
+    return dg.DailyPartitionsDefinition(start_date=first.isoformat(), end_offset=1)
 
 
 @dataclass(frozen=True)
@@ -146,7 +159,8 @@ def table_asset(
     uses: Sequence[ModuleType] = (),
     probe: Probe | None = None,
     windowed: bool = False,
-    automation_tags: Mapping[str, str] | None = None,
+    daily: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Callable[[Body], dg.AssetsDefinition]:
     """Make `def <table>(run: TableRun) -> None` the asset `<layer>/<table>`.
 
@@ -160,7 +174,10 @@ def table_asset(
     probe: state of a source outside the lakehouse; the table is written again when it changes.
     windowed: a run with a date range writes the table, unless the run before had the same one
     and nothing is new.
+    daily: the date column by which the table has daily partitions, several of which are one run;
+    implies `windowed`.
     """
+    windowed = windowed or daily is not None
     if layer not in LAYERS:
         raise ValueError(f"{layer!r} is not one of {LAYERS}")
 
@@ -182,7 +199,7 @@ def table_asset(
                 description=first,
                 code_version=code,
                 metadata={"dagster/column_schema": _schema(tables[table_key])},
-                tags=dict(automation_tags or {}),
+                tags=dict(tags or {}),
             )
 
         check_specs = [
@@ -196,13 +213,15 @@ def table_asset(
             name=key.replace("/", "__"),
             specs=[spec(table_key) for table_key in tables],
             check_specs=check_specs,
+            partitions_def=daily_partitions() if daily else None,
+            backfill_policy=dg.BackfillPolicy.single_run() if daily else None,
         )
         def asset(
             context: dg.AssetExecutionContext, lakehouse: Lakehouse, window: Window
         ) -> Iterator[dg.MaterializeResult[Any]]:
             began = time.monotonic()
             store = lakehouse.tables
-            days = window.days()
+            days = window.days() or _partitions(context)
             probed = probe(lakehouse, window) if probe else None
             inputs = {dep: store.stamp(dep).get("data_version") for dep in deps if _is_table(dep)}
             chosen = {name: str(getattr(lakehouse.settings, name)) for name in settings}
@@ -233,6 +252,11 @@ def table_asset(
             else:
                 body(run)
             results = [_evaluate(store, key, check) for check in checks]
+            if daily and days:
+                counted = f"SELECT count(*) FROM {key.replace('/', '.')} WHERE {daily} >= ? AND "
+                in_days = {"rows_in_range": store.scalar(f"{counted}{daily} < ?", days)}
+            else:
+                in_days = {}
             for table_key, described in tables.items():
                 now = run.written.get(table_key) or lakehouse.written(table_key)
                 noted = store.stamp(table_key)
@@ -248,7 +272,7 @@ def table_asset(
                         "preview": dg.MetadataValue.md(
                             preview(store, table_key, described, hide=personal)
                         ),
-                        **(noted.get("figures", {}) if table_key == key else {}),
+                        **(noted.get("figures", {}) | in_days if table_key == key else {}),
                     },
                     data_version=dg.DataVersion(str(noted.get("data_version", fingerprint))),
                     check_results=results if table_key == key else [],
@@ -257,6 +281,15 @@ def table_asset(
         return asset
 
     return decorate
+
+
+def _partitions(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
+    """(first day, day after the last) of the selected partitions; None for everything."""
+    if WHOLE_TAG in context.run.tags or not context.has_partition_key_range:
+        return None
+    chosen = context.partition_key_range
+    first, last = date.fromisoformat(chosen.start), date.fromisoformat(chosen.end)
+    return first, last + timedelta(days=1)
 
 
 def _is_table(key: str) -> bool:

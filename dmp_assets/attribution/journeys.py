@@ -23,6 +23,9 @@ COLUMNS = (
 )
 _MEASURES = ("hours_before", "holder_engagement", "closer_engagement")
 
+_CELLS = 2**18
+"""Counters of journey and channel held at a time, so that memory stays small and near."""
+
 
 @dataclass(frozen=True, eq=False)
 class Journeys:
@@ -109,9 +112,14 @@ class Journeys:
     @cached_property
     def repeats(self) -> Integers:
         """For each touchpoint, how many of its journey have its channel, shape (n,)."""
-        pairs = self.journey * len(self.channels) + self.channel
-        _, inverse, counts = np.unique(pairs, return_inverse=True, return_counts=True)
-        repeats: Integers = counts[inverse]
+        width = len(self.channels)
+        step = max(_CELLS // max(width, 1), 1)
+        repeats = np.empty(len(self.channel), dtype=np.int64)
+        for start in range(0, len(self), step):
+            ends = self.offsets[[start, min(start + step, len(self))]]
+            some = slice(*ends.tolist())
+            cell = (self.journey[some] - start) * width + self.channel[some]
+            repeats[some] = np.bincount(cell)[cell]
         return repeats
 
     def normalised(self, weights: Floats) -> Floats:

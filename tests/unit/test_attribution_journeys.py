@@ -194,3 +194,15 @@ def test_paths_survive_arrow(paths: list[list[str]]) -> None:
 def test_repeats_count_a_channel_within_its_journey(paths: list[list[str]]) -> None:
     expected = [path.count(channel) for path in paths for channel in path]
     assert from_lists(paths).repeats.tolist() == expected
+
+
+@unhurried
+@given(sequences, st.integers(1, 12))
+def test_repeats_are_the_same_counted_a_few_journeys_at_a_time(
+    paths: list[list[str]], cells: int
+) -> None:
+    journeys = from_lists(paths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dmp_assets.attribution.journeys._CELLS", cells)
+        found = from_lists(paths).repeats.tolist()
+    assert found == journeys.repeats.tolist()

@@ -1,0 +1,90 @@
+"""cleaned/web_conversions: one row per conversion, with its revenue.
+
+Grain: one conversion. Key: conv_id. Source: raw/web_conversions.
+"""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from dmp_assets.cleaned import rules
+from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.sources.web_tables import TABLES
+from dmp_assets.table_asset import ATTRIBUTION, TableRun, table_asset
+
+RECEIVED = tuple(TABLES["conversions"])
+MONEY = "DECIMAL(18, 4)"
+RULES = (
+    Rule("conv_id_missing", "conv_id IS NOT NULL", "the conversion has no id", required=True),
+    Rule("user_id_missing", "user_id IS NOT NULL", "the conversion has no user", required=True),
+    Rule(
+        "conv_time_unreadable",
+        "converted_at IS NOT NULL",
+        "the day or the time of the conversion is missing or cannot be read",
+        required=True,
+    ),
+    Rule("revenue_missing", "revenue IS NOT NULL", "the revenue is missing", required=True),
+    Rule(
+        "revenue_unreadable",
+        "revenue IS NULL OR amount IS NOT NULL",
+        "the revenue is no number",
+        required=True,
+    ),
+    Rule("revenue_negative", "amount >= 0", "the revenue is negative"),
+)
+COLUMNS = {
+    "conv_id": "Id of the conversion.",
+    "user_id": "Who converted.",
+    "converted_at": "Time of the conversion (UTC).",
+    "revenue": "Revenue in EUR; null where rows of one conversion contradict each other.",
+    "is_ambiguous": "Rows contradict each other; disputed attributes are null.",
+    "received_rows": "How many received rows this one stands for (itself and its duplicates).",
+}
+
+
+def clean(raw: DataFrame) -> Split:
+    """Type and deduplicate conversions."""
+    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
+    typed = _typed(received).withColumn(
+        "converted_at", F.when(F.col("conv_time").isNotNull(), F.col("converted_at"))
+    )
+    judged = rules.split_by_rules(typed, RULES)
+    usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
+    single = rules.one_row_per_key(
+        usable, ["conv_id"], never_null=["user_id", "conv_date", "conv_time"]
+    )
+    kept = _typed(single.kept).drop("revenue").withColumnsRenamed({"amount": "revenue"})
+    return Split(
+        kept.select(*COLUMNS), rules.quarantine(RECEIVED, judged.quarantined, single.quarantined)
+    )
+
+
+def _typed(received: DataFrame) -> DataFrame:
+    return received.withColumns(
+        {
+            "converted_at": F.expr(rules.read_time("concat_ws(' ', conv_date, conv_time)")),
+            "amount": F.expr(f"try_cast(revenue AS {MONEY})"),
+        }
+    )
+
+
+@table_asset(
+    "cleaned",
+    deps=["raw/web_conversions"],
+    owner="team:marketing",
+    tags=ATTRIBUTION,
+    columns=COLUMNS,
+    also={
+        "quarantine/web_conversions": {
+            **dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS
+        }
+    },
+    settings=["max_bad_share"],
+    uses=[rules],
+    checks=rules.standard_checks("web_conversions", ["conv_id"]),
+)  # fmt: skip
+def web_conversions(run: TableRun) -> None:
+    """One row per conversion, with its revenue.
+
+    Grain: one conversion. Key: conv_id. Source: raw/web_conversions.
+    """
+    rules.write_split(run, clean(run.read("raw/web_conversions")))

@@ -1,0 +1,116 @@
+"""cleaned/web_sessions: one row per session on the web, its channel by the shop's own names.
+
+Grain: one session. Key: session_id. Source: raw/web_sessions.
+"""
+
+from collections.abc import Mapping
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from dmp_assets.cleaned import normalise, rules
+from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.sources.web_tables import TABLES
+from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+
+RECEIVED = tuple(TABLES["session_sources"])
+FLAGS = ("holder_engagement", "closer_engagement", "impression_interaction")
+RULES = (
+    Rule("session_id_missing", "session_id IS NOT NULL", "the session has no id", required=True),
+    Rule(
+        "event_time_unreadable",
+        "event_at IS NOT NULL",
+        "the day or the time of the session is missing or cannot be read",
+        required=True,
+    ),
+    Rule(
+        "event_in_future",
+        "event_at <= _loaded_at + INTERVAL 1 DAY",
+        "the session is said to be later than it was read",
+    ),
+    Rule(
+        "channel_missing", "channel_name IS NOT NULL", "the session has no channel", required=True
+    ),
+)
+COLUMNS = {
+    "session_id": "Id of the session.",
+    "user_id": "Who came; null when the visitor is unknown: cost counts, no journey has it.",
+    "event_at": "Start of the session (UTC).",
+    "channel_name": "Channel, after the shop's mapping (DMP_CHANNEL_MAPPING).",
+    "channel_received": "Channel as received.",
+    "campaign_name": "Campaign, where the source names it.",
+    "holder_engagement": "Whether the visitor engaged with the shop; unknown counts as no.",
+    "closer_engagement": "Whether the visitor came close to a purchase; unknown counts as no.",
+    "impression_interaction": "Whether an ad was only seen, not clicked; unknown counts as no.",
+    "is_ambiguous": "Rows contradict each other; disputed attributes are null.",
+    "received_rows": "How many received rows this one stands for (itself and its duplicates).",
+}
+NEVER_NULL = ("event_date", "event_time", "channel_name")
+
+
+def clean(raw: DataFrame, mapping: Mapping[str, str]) -> Split:
+    """Type, deduplicate and name the channels of sessions."""
+    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
+    timed = received.withColumn(
+        "event_at", F.expr(rules.read_time("concat_ws(' ', event_date, event_time)"))
+    ).withColumn("event_at", F.when(F.col("event_time").isNotNull(), F.col("event_at")))
+    judged = rules.split_by_rules(timed, RULES)
+    usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
+    single = rules.one_row_per_key(usable, ["session_id"], never_null=NEVER_NULL)
+    kept = (
+        single.kept.withColumnsRenamed({"channel_name": "channel_received"})
+        .withColumns(
+            {
+                "event_at": F.expr(rules.read_time("concat_ws(' ', event_date, event_time)")),
+                "channel_name": mapped("channel_received", mapping),
+                **{name: _flag(name) for name in FLAGS},
+            }
+        )
+        .select(*COLUMNS)
+    )
+    return Split(kept, rules.quarantine(RECEIVED, judged.quarantined, single.quarantined))
+
+
+def mapped(column: str, mapping: Mapping[str, str]) -> Column:
+    """The channel's name after the mapping; channels that it does not name keep theirs."""
+    if not mapping:
+        return F.col(column)
+    names = F.create_map(*[F.lit(part) for pair in sorted(mapping.items()) for part in pair])
+    return F.coalesce(names[F.col(column)], F.col(column))
+
+
+def _flag(name: str) -> Column:
+    words = F.lower(F.col(name))
+    return F.coalesce(
+        words.isin(sorted(normalise.TRUE_WORDS)) | (F.expr(f"try_cast({name} AS DOUBLE)") > 0),
+        F.lit(False),
+    )
+
+
+@table_asset(
+    "cleaned",
+    deps=["raw/web_sessions"],
+    owner="team:marketing",
+    tags=ATTRIBUTION,
+    columns=COLUMNS,
+    also={
+        "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
+    },
+    settings=["max_bad_share", "channel_mapping"],
+    uses=[normalise, rules],
+    checks=(
+        *rules.standard_checks("web_sessions", ["session_id"]),
+        Check(
+            "visitors_known",
+            "SELECT count(*) FILTER (user_id IS NULL), count(*) AS sessions "
+            "FROM cleaned.web_sessions",
+            "Every session has a user id; one without has a cost and is on no journey.",
+        ),
+    ),
+)
+def web_sessions(run: TableRun) -> None:
+    """One row per session on the web, its channel by the shop's own names.
+
+    Grain: one session. Key: session_id. Source: raw/web_sessions.
+    """
+    rules.write_split(run, clean(run.read("raw/web_sessions"), run.settings.channel_mapping))

@@ -1,0 +1,155 @@
+"""modeled/attribution_runs: the attribution runs that came to their end, and how they add up.
+
+Grain: one run. Key: run_id. Sources: modeled/channel_reporting, modeled/attribution,
+modeled/attributed_conversions, quarantine/web_conversions, cleaned/web_conversions.
+
+Delta tables cannot commit together, so this one is written last and names the versions that
+belong together; readers use those of its last row. Every conversion in range is attributed, has no
+touchpoint, failed at the IHC service, or is in quarantine; so is its revenue.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from dmp_assets.cleaned.web_conversions import MONEY
+from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.tables import Tables
+
+RESULTS = (
+    "modeled/attribution", "modeled/attributed_conversions", "modeled/channel_reporting",
+)  # fmt: skip
+_UTC = pa.timestamp("us", tz="UTC")
+PARTS = ("attributed", "without_touchpoint", "failed", "quarantined")
+SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("committed_at", _UTC),
+        ("start", pa.date32()),
+        ("end", pa.date32()),
+        ("reporting_model", pa.string()),
+        ("conversions", pa.int64()),
+        *((part, pa.int64()) for part in PARTS),
+        ("quarantined_undated", pa.int64()),
+        ("revenue", pa.float64()),
+        *((f"{part}_revenue", pa.float64()) for part in PARTS),
+        ("versions", pa.map_(pa.string(), pa.int64())),
+    ]
+)
+COLUMNS = {
+    "run_id": "The Dagster run.",
+    "committed_at": "When all its tables were there (UTC).",
+    "start": "First day of the conversions in range; null: all of them.",
+    "end": "Last day of the range (included).",
+    "reporting_model": "Model of CSV, message and the first chart.",
+    "conversions": "Conversions in range, those in quarantine included.",
+    "attributed": "Of these with credits.",
+    "without_touchpoint": "Of these of users without a session before.",
+    "failed": "Of these without an answer of the IHC service; asked for again by the next run.",
+    "quarantined": "Of these that cannot be used (different ones by content).",
+    "quarantined_undated": "Of the quarantined, those whose day cannot be read: in every range.",
+    "revenue": "Revenue of the conversions in range in EUR.",
+    **{f"{part}_revenue": f"Of this, of those {part.replace('_', ' ')}." for part in PARTS},
+    "versions": "Table → Delta version that belong together.",
+}
+
+
+def committed(tables: Tables) -> dict[str, int]:
+    """Versions of the tables of results that the last complete run left; {} before the first."""
+    if not tables.exists("modeled/attribution_runs"):
+        return {}
+    rows = tables.sql(
+        "SELECT versions FROM modeled.attribution_runs ORDER BY committed_at DESC LIMIT 1"
+    )["versions"].to_pylist()
+    return dict(rows[0]) if rows else {}
+
+
+def added_up(tables: Tables, window: tuple[date, date] | None) -> dict[str, Any]:
+    """Conversions and revenue of the range by what became of them."""
+    days = list(window or (date(1900, 1, 1), date(9999, 12, 31)))
+    kept = tables.sql(
+        """SELECT CASE credit_source WHEN 'none' THEN 'without_touchpoint' WHEN 'failed'
+                  THEN 'failed' ELSE 'attributed' END AS part,
+                  count(*) AS n, sum(revenue)::DOUBLE AS revenue
+        FROM modeled.attributed_conversions WHERE conversion_date >= ? AND conversion_date < ?
+        GROUP BY part""",
+        days,
+    ).to_pylist()
+    (bad,) = tables.sql(
+        f"""WITH dated AS (
+          SELECT DISTINCT conv_id, user_id, conv_date, conv_time, revenue,
+                 try_cast(conv_date AS DATE) AS day, try_cast(revenue AS {MONEY}) AS amount
+          FROM quarantine.web_conversions
+        )
+        SELECT count(*) AS n, count(*) FILTER (day IS NULL) AS undated,
+               coalesce(sum(greatest(amount, 0)), 0)::DOUBLE AS revenue
+        FROM dated WHERE day IS NULL OR (day >= ? AND day < ?)""",
+        days,
+    ).to_pylist()
+    parts: dict[str, Mapping[str, Any]] = {row["part"]: row for row in kept}
+    parts["quarantined"] = bad
+    nothing = {"n": 0, "revenue": 0.0}
+    counts = {part: parts.get(part, nothing)["n"] for part in PARTS}
+    money = {f"{part}_revenue": parts.get(part, nothing)["revenue"] for part in PARTS}
+    return {
+        "conversions": sum(counts.values()),
+        **counts,
+        "quarantined_undated": bad["undated"],
+        "revenue": sum(money.values()),
+        **money,
+    }
+
+
+@table_asset(
+    "modeled",
+    deps=[*RESULTS, "cleaned/web_conversions", "quarantine/web_conversions"],
+    owner="team:marketing",
+    tags=ATTRIBUTION,
+    columns=COLUMNS,
+    settings=["reporting_model"],
+    kinds=("duckdb", "delta"),
+    windowed=True,
+    checks=(
+        Check(
+            "conversions_add_up",
+            """
+            WITH last AS (
+              SELECT * FROM modeled.attribution_runs ORDER BY committed_at DESC LIMIT 1
+            ), counted AS (
+              SELECT l.attributed + l.without_touchpoint + l.failed AS accounted,
+                     (SELECT count(*) FROM cleaned.web_conversions
+                      WHERE l.start IS NULL
+                         OR converted_at::DATE BETWEEN l.start AND l."end") AS had
+              FROM last l
+            )
+            SELECT abs(accounted - had) AS offending, * FROM counted
+            """,
+            "Attributed + without touchpoint + failed = all usable conversions in range.",
+            blocking=True,
+        ),
+    ),
+)
+def attribution_runs(run: TableRun) -> None:
+    """The attribution runs that came to their end, and how their conversions add up.
+
+    Grain: one run. Key: run_id. Written last: its newest row names the versions of
+    modeled/attribution, modeled/attributed_conversions and modeled/channel_reporting that readers
+    use.
+    """
+    tables = run.lakehouse.tables
+    start, end = run.window or (None, None)
+    row = {
+        "run_id": run.lakehouse.run_id,
+        "committed_at": datetime.now(UTC),
+        "start": start,
+        "end": date.fromordinal(end.toordinal() - 1) if end else None,
+        "reporting_model": run.settings.reporting_model,
+        **added_up(tables, run.window),
+        "versions": [(key, tables.version(key)) for key in RESULTS],
+    }
+    run.metadata |= {
+        key: row[key] for key in ("conversions", *PARTS, "revenue") if row[key] is not None
+    }
+    run.append(pa.Table.from_pylist([row], SCHEMA))

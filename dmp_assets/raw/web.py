@@ -1,0 +1,136 @@
+"""raw/web_sessions, raw/web_conversions, raw/web_session_costs: the web database as received.
+
+Every received column is kept as text. The tables are read in full whenever a value changed; the
+content hash of the database sees every edit. Without a web database they are empty.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.web import state_in_run, web_source
+from dmp_assets.resources.window import Window
+from dmp_assets.sources.web_tables import ROW_NUMBER, TABLES
+from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+
+LINEAGE = pa.schema(
+    [
+        ("_row_id", pa.int64()),
+        ("_received_at", pa.timestamp("us", tz="UTC")),
+        ("_source", pa.string()),
+        ("_loaded_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+LINEAGE_COLUMNS = {
+    "_row_id": "Number of the row in the source's own order.",
+    "_received_at": "Null: the web database does not say when it received a row.",
+    "_source": "Name of the web database.",
+    "_loaded_at": "When the row was read into the lakehouse (UTC).",
+}
+SOURCES = {
+    "web_sessions": "session_sources",
+    "web_conversions": "conversions",
+    "web_session_costs": "session_costs",
+}
+"""Our table → the web database's."""
+
+
+def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
+    state = state_in_run(lakehouse.run_id, lakehouse.home)
+    if state is None:
+        return None
+    known = state.tables[SOURCES[table]]
+    return {
+        "database": state.identity,
+        "content": known.content_hash,
+        "columns": dict(known.columns),
+    }
+
+
+def _web_table(table: str, key: str) -> Any:
+    return table_asset(
+        "raw",
+        columns={**dict.fromkeys(TABLES[SOURCES[table]], "As received."), **LINEAGE_COLUMNS},
+        probe=lambda lakehouse, window: _probe(table, lakehouse, window),
+        owner="team:marketing",
+        tags=ATTRIBUTION,
+        kinds=("sqlite", "delta"),
+        checks=(
+            Check(
+                "not_empty",
+                f"SELECT (count(*) = 0)::INT AS offending, count(*) AS rows FROM raw.{table}",
+                "The source holds rows.",
+            ),
+            Check(
+                "required_columns_filled",
+                f"SELECT count(*) FROM raw.{table} WHERE {key} IS NULL OR trim({key}) = ''",
+                f"{key} is filled; rows without it end in quarantine.",
+            ),
+        ),
+    )
+
+
+def read_web_table(run: TableRun, table: str) -> None:
+    """Replace raw/<table> by what the web database holds now; empty without a web database.
+
+    Raises WebError when the database cannot be read or has another shape.
+    """
+    source = web_source(run.lakehouse.home)
+    name = SOURCES[table]
+    if source is None:
+        run.log.info("no web database is configured (DMP_WEB_DATABASE)")
+        received = pa.schema([(column, pa.string()) for column in TABLES[name]])
+        run.overwrite(pa.schema([*received, *LINEAGE]).empty_table())
+        return
+    schema, batches = source.read_batches(name)
+    received = pa.schema([field for field in schema if field.name != ROW_NUMBER])
+    wanted = pa.schema([*received, *LINEAGE])
+    run.overwrite(
+        pa.RecordBatchReader.from_batches(wanted, _with_lineage(batches, wanted, source.name))
+    )
+
+
+def _with_lineage(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, source: str
+) -> Iterator[pa.RecordBatch]:
+    now = datetime.now(UTC)
+    for batch in batches:
+        rows = batch.num_rows
+        added = [
+            batch.column(ROW_NUMBER),
+            pa.nulls(rows, LINEAGE.field("_received_at").type),
+            pa.repeat(source, rows),
+            pa.repeat(pa.scalar(now, LINEAGE.field("_loaded_at").type), rows),
+        ]
+        received = [batch.column(name) for name in batch.schema.names if name != ROW_NUMBER]
+        yield pa.RecordBatch.from_arrays([*received, *added], schema=schema)
+
+
+@_web_table("web_sessions", "session_id")
+def web_sessions(run: TableRun) -> None:
+    """Sessions as the web database has them, every column as text.
+
+    Grain: one received row. Key: _row_id. Source: session_sources of the web database.
+    """
+    read_web_table(run, "web_sessions")
+
+
+@_web_table("web_conversions", "conv_id")
+def web_conversions(run: TableRun) -> None:
+    """Conversions as the web database has them, every column as text.
+
+    Grain: one received row. Key: _row_id. Source: conversions of the web database.
+    """
+    read_web_table(run, "web_conversions")
+
+
+@_web_table("web_session_costs", "session_id")
+def web_session_costs(run: TableRun) -> None:
+    """Costs of sessions as the web database has them, every column as text.
+
+    Grain: one received row. Key: _row_id. Source: session_costs of the web database.
+    """
+    read_web_table(run, "web_session_costs")
