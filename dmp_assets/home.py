@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -152,6 +153,16 @@ class Home:
         if endpoint.exists():
             overrides |= json.loads(endpoint.read_text())["settings"]
         return settings_module.load(sandbox=True, overrides=overrides)
+
+    def now(self) -> datetime:
+        """The clock's time in a live home; in a sandbox noon of the day after its history.
+
+        The simulated business ends in the past, so whatever looks back does so from there.
+        """
+        if self.profile == "sandbox":
+            tomorrow = self.settings().demo_end + timedelta(days=1)
+            return datetime.combine(tomorrow, time(12), UTC)
+        return datetime.now(UTC)
 
     # one writer at a time ------------------------------------------------------------------------
     @contextmanager

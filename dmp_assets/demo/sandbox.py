@@ -32,6 +32,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dmp_assets.demo.sandbox_ihc import IhcSandbox
 from dmp_assets.demo.sandbox_slack import SlackSandbox
 from dmp_assets.home import Home
 
@@ -55,7 +56,7 @@ class Service(Protocol):
         """The same as HTML, for a person to look at."""
 
 
-SERVICES: tuple[Callable[[Path], Service], ...] = (SlackSandbox,)
+SERVICES: tuple[Callable[[Path], Service], ...] = (SlackSandbox, IhcSandbox)
 
 
 class Fault(BaseModel):

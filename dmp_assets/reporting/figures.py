@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from dmp_assets.home import Home
 from dmp_assets.reporting.messages import Figure, ReportFigures, last_full_week
 from dmp_assets.reporting.privacy import mask_id
 from dmp_assets.reporting.reader import Report
-from dmp_assets.settings import Settings
 
 DISCOUNT = """CASE discount_type
     WHEN 'fixed_amount' THEN discount_value
@@ -53,17 +51,6 @@ def flagged(report: Report) -> Flagged | None:
         LEFT JOIN cleaned.promo_codes USING (promo_code) WHERE decision <> 'allow'"""
     )
     return Flagged(**counted, **spent)
-
-
-def reporting_day(home: Home, settings: Settings) -> datetime:
-    """ "Now" for reports: the clock's in a live home; the end of its history in a sandbox.
-
-    The simulated shop's history ends in the past, so its reports look back from there.
-    """
-    if home.profile == "sandbox":
-        tomorrow = settings.demo_end + timedelta(days=1)
-        return datetime(tomorrow.year, tomorrow.month, tomorrow.day, 12, tzinfo=UTC)
-    return datetime.now(UTC)
 
 
 def data_through(report: Report, as_of: datetime) -> datetime | None:

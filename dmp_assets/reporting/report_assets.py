@@ -153,7 +153,7 @@ def weekly_figures(home: Home, problem: str | None = None) -> tuple[Report, Repo
     """Reader and figures of the weekly message, from the versions that the report shows."""
     noted = renderer.state(home.reports / "promo_abuse.html")
     report = Report.open(home, noted.get("table_versions", {}))
-    as_of = figures.reporting_day(home, home.settings())
+    as_of = home.now()
     return report, figures.weekly(report, as_of=as_of, problem=problem)
 
 

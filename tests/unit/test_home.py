@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,11 @@ def test_a_writer_that_fails_frees_the_home(home: Home) -> None:
         _ = 1 / 0
     with held_by_another_process(home):
         pass
+
+
+def test_now_is_the_end_of_the_history_in_a_sandbox_and_the_clocks_in_a_live_home(
+    home: Home, tmp_path: Path
+) -> None:
+    assert home.now().date() == home.settings().demo_end + timedelta(days=1)
+    live = Home(tmp_path / "live").prepare("live")
+    assert abs(live.now() - datetime.now(UTC)) < timedelta(minutes=1)

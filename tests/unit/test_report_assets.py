@@ -164,16 +164,6 @@ def test_nothing_personal_is_in_what_waits_for_slack(
     assert find_personal_data((home.reports / "promo_abuse.png").read_bytes()) == []
 
 
-def test_the_reporting_day_is_the_end_of_the_history_in_a_sandbox_and_the_clocks_in_a_live_home(
-    home: Home, tmp_path: Path
-) -> None:
-    settings = home.settings()
-    sandbox = figures.reporting_day(home, settings)
-    assert sandbox.date() == settings.demo_end + timedelta(days=1)
-    live = figures.reporting_day(Home(tmp_path).prepare("live"), settings)
-    assert abs(live - datetime.now(UTC)) < timedelta(minutes=1)
-
-
 def test_data_that_stopped_before_the_end_of_the_week_is_not_called_fresh(home: Home) -> None:
     report = Report.open(home, {})
     fresh = figures.data_through(report, datetime(2024, 4, 1, 12, tzinfo=UTC))
