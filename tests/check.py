@@ -21,12 +21,16 @@ STATIC = {
         "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml",
     ],
 }  # fmt: skip
+# Two processes: most tests wait for something (a start, a disk, a clock) half of the time.
+_TWO = ("-n", "2")
 TESTS = {
-    "unit tests": ["pytest", "tests/unit"],
+    "unit tests": ["pytest", "tests/unit", *_TWO, "--dist", "loadfile"],
     # The integration tests run under the machine's own zone; these show that the zone is nothing.
-    "asset tests in another time zone": ["pytest", "tests/assets"],
-    "integration and browser tests": ["pytest", "tests/integration", "tests/browser"],
-}
+    "asset tests in another time zone": ["pytest", "tests/assets", *_TWO, "--dist", "loadfile"],
+    "integration and browser tests": [
+        "pytest", "tests/integration", "tests/browser", *_TWO, "--dist", "loadgroup",
+    ],
+}  # fmt: skip
 
 
 def run(name: str, command: list[str], environment: dict[str, str]) -> tuple[int, float]:
@@ -45,6 +49,7 @@ def main() -> int:
     spent: dict[str, tuple[int, float]] = {}
     for name, command in parts.items():
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "DO_NOT_TRACK": "1"}
+        environment |= {"OMP_NUM_THREADS": "1"}  # one core each
         if "another time zone" in name:
             environment["TZ"] = "America/New_York"
         if name == "integration and browser tests":

@@ -126,7 +126,7 @@ class Dmp:
         )
 
     def __call__(
-        self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 400
+        self, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 800
     ) -> Ran:
         """Run `dmp …` to its end, watching it."""
         with tempfile.TemporaryDirectory(prefix="dmp-watch-") as folder:
