@@ -3,16 +3,18 @@
 Grain: one conversion. Key: conv_id. Source: raw/web_conversions.
 """
 
+from datetime import datetime
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import rules
+from dmp_assets.cleaned import rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, TableRun, table_asset
 
 RECEIVED = tuple(TABLES["conversions"])
-MONEY = "DECIMAL(18, 4)"
 RULES = (
     Rule("conv_id_missing", "conv_id IS NOT NULL", "the conversion has no id", required=True),
     Rule("user_id_missing", "user_id IS NOT NULL", "the conversion has no user", required=True),
@@ -34,20 +36,22 @@ RULES = (
 COLUMNS = {
     "conv_id": "Id of the conversion.",
     "user_id": "Who converted.",
-    "converted_at": "Time of the conversion (UTC).",
+    "converted_at": "Time of the conversion (UTC), to the second.",
     "revenue": "Revenue in EUR; null where rows of one conversion contradict each other.",
     "is_ambiguous": "Rows contradict each other; disputed attributes are null.",
     "received_rows": "How many received rows this one stands for (itself and its duplicates).",
 }
 
 
-def clean(raw: DataFrame) -> Split:
-    """Type and deduplicate conversions."""
-    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
-    typed = _typed(received).withColumn(
-        "converted_at", F.when(F.col("conv_time").isNotNull(), F.col("converted_at"))
+def clean(raw: DataFrame, now: datetime) -> Split:
+    """Type and deduplicate conversions; what is said to come after `now` is unusable."""
+    future = Rule(
+        "conv_in_future",
+        web_values.not_in_future("converted_at", now),
+        "the conversion is said to be later than now",
     )
-    judged = rules.split_by_rules(typed, RULES)
+    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
+    judged = rules.split_by_rules(_typed(received), (*RULES, future))
     usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
     single = rules.one_row_per_key(
         usable, ["conv_id"], never_null=["user_id", "conv_date", "conv_time"]
@@ -61,7 +65,7 @@ def clean(raw: DataFrame) -> Split:
 def _typed(received: DataFrame) -> DataFrame:
     return received.withColumns(
         {
-            "converted_at": F.expr(rules.read_time("concat_ws(' ', conv_date, conv_time)")),
+            "converted_at": F.expr(web_values.moment("conv_date", "conv_time")),
             "amount": F.expr(f"try_cast(revenue AS {MONEY})"),
         }
     )
@@ -79,7 +83,7 @@ def _typed(received: DataFrame) -> DataFrame:
         }
     },
     settings=["max_bad_share"],
-    uses=[rules],
+    uses=[rules, web_values],
     checks=rules.standard_checks("web_conversions", ["conv_id"]),
 )  # fmt: skip
 def web_conversions(run: TableRun) -> None:
@@ -87,4 +91,4 @@ def web_conversions(run: TableRun) -> None:
 
     Grain: one conversion. Key: conv_id. Source: raw/web_conversions.
     """
-    rules.write_split(run, clean(run.read("raw/web_conversions")))
+    rules.write_split(run, clean(run.read("raw/web_conversions"), run.lakehouse.home.now()))

@@ -1,15 +1,15 @@
 """cleaned/web_session_costs: what each session cost.
 
 Grain: one session that has a cost. Key: session_id. Sources: raw/web_session_costs,
-cleaned/web_sessions. Received cost = kept + duplicates + quarantined, to the last decimal.
+cleaned/web_sessions. Received cost = kept + duplicates + quarantined.
 """
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import rules
+from dmp_assets.cleaned import rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
-from dmp_assets.cleaned.web_conversions import MONEY
+from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 
@@ -32,7 +32,7 @@ RULES = (
     ),
     Rule(
         "contradictory",
-        "amount IS NULL OR amounts = 1",
+        "session_id IS NULL OR amount IS NULL OR amounts <= 1",
         "other rows name another cost of this session",
     ),
 )
@@ -46,7 +46,8 @@ COLUMNS = {
 def clean(raw: DataFrame, sessions: DataFrame) -> Split:
     """Type and deduplicate costs; of a session with several different costs none is used."""
     received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
-    amounts = F.size(F.collect_set("amount").over(Window.partitionBy("session_id")))
+    usable = F.when(F.col("amount") >= 0, F.col("amount"))
+    amounts = F.size(F.collect_set(usable).over(Window.partitionBy("session_id")))
     typed = (
         received.join(sessions.select("session_id", "event_at"), "session_id", "left")
         .withColumn("amount", F.expr(f"try_cast(cost AS {MONEY})"))
@@ -71,7 +72,7 @@ def clean(raw: DataFrame, sessions: DataFrame) -> Split:
         }
     },
     settings=["max_bad_share"],
-    uses=[rules],
+    uses=[rules, web_values],
     checks=(
         *rules.standard_checks("web_session_costs", ["session_id"]),
         Check(
@@ -85,10 +86,10 @@ def clean(raw: DataFrame, sessions: DataFrame) -> Split:
                      (SELECT coalesce(sum(try_cast(cost AS {MONEY})), 0)
                       FROM quarantine.web_session_costs) AS quarantined
             )
-            SELECT (abs(received - kept_with_duplicates - quarantined) * 10000)::BIGINT
+            SELECT round(abs(received - kept_with_duplicates - quarantined) * 100)::BIGINT
                      AS offending, * FROM counted
             """,
-            "Cost received = kept + duplicates + quarantined.",
+            "Cost received = kept + duplicates + quarantined, to the cent.",
             blocking=True,
         ),
     ),

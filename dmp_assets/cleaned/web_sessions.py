@@ -4,11 +4,12 @@ Grain: one session. Key: session_id. Source: raw/web_sessions.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import normalise, rules
+from dmp_assets.cleaned import normalise, rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
@@ -24,18 +25,13 @@ RULES = (
         required=True,
     ),
     Rule(
-        "event_in_future",
-        "event_at <= _loaded_at + INTERVAL 1 DAY",
-        "the session is said to be later than it was read",
-    ),
-    Rule(
         "channel_missing", "channel_name IS NOT NULL", "the session has no channel", required=True
     ),
 )
 COLUMNS = {
     "session_id": "Id of the session.",
     "user_id": "Who came; null when the visitor is unknown: cost counts, no journey has it.",
-    "event_at": "Start of the session (UTC).",
+    "event_at": "Start of the session (UTC), to the second.",
     "channel_name": "Channel, after the shop's mapping (DMP_CHANNEL_MAPPING).",
     "channel_received": "Channel as received.",
     "campaign_name": "Campaign, where the source names it.",
@@ -48,20 +44,23 @@ COLUMNS = {
 NEVER_NULL = ("event_date", "event_time", "channel_name")
 
 
-def clean(raw: DataFrame, mapping: Mapping[str, str]) -> Split:
-    """Type, deduplicate and name the channels of sessions."""
+def clean(raw: DataFrame, mapping: Mapping[str, str], now: datetime) -> Split:
+    """Type, deduplicate and name the channels of sessions; those after `now` are unusable."""
+    future = Rule(
+        "event_in_future",
+        web_values.not_in_future("event_at", now),
+        "the session is said to be later than now",
+    )
+    event_at = F.expr(web_values.moment("event_date", "event_time"))
     received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
-    timed = received.withColumn(
-        "event_at", F.expr(rules.read_time("concat_ws(' ', event_date, event_time)"))
-    ).withColumn("event_at", F.when(F.col("event_time").isNotNull(), F.col("event_at")))
-    judged = rules.split_by_rules(timed, RULES)
+    judged = rules.split_by_rules(received.withColumn("event_at", event_at), (*RULES, future))
     usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
     single = rules.one_row_per_key(usable, ["session_id"], never_null=NEVER_NULL)
     kept = (
         single.kept.withColumnsRenamed({"channel_name": "channel_received"})
         .withColumns(
             {
-                "event_at": F.expr(rules.read_time("concat_ws(' ', event_date, event_time)")),
+                "event_at": event_at,
                 "channel_name": mapped("channel_received", mapping),
                 **{name: _flag(name) for name in FLAGS},
             }
@@ -97,7 +96,7 @@ def _flag(name: str) -> Column:
         "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "channel_mapping"],
-    uses=[normalise, rules],
+    uses=[normalise, rules, web_values],
     checks=(
         *rules.standard_checks("web_sessions", ["session_id"]),
         Check(
@@ -113,4 +112,5 @@ def web_sessions(run: TableRun) -> None:
 
     Grain: one session. Key: session_id. Source: raw/web_sessions.
     """
-    rules.write_split(run, clean(run.read("raw/web_sessions"), run.settings.channel_mapping))
+    raw, mapping = run.read("raw/web_sessions"), run.settings.channel_mapping
+    rules.write_split(run, clean(raw, mapping, run.lakehouse.home.now()))

@@ -21,6 +21,7 @@ from dmp_assets.attribution import batches, markov, models, positions, roles, sh
 from dmp_assets.attribution.batches import credit_batches
 from dmp_assets.attribution.models import Fitted, Parameters, fit, models_of
 from dmp_assets.attribution.paths import Paths
+from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.resources.web import ihc_config
 from dmp_assets.settings import Settings
 from dmp_assets.sources import ihc
@@ -157,7 +158,7 @@ def conversions(
     return found.select(
         "conv_id",
         F.to_date("converted_at").alias("conversion_date"),
-        F.coalesce("revenue", F.lit(0).cast("decimal(18,4)")).alias("revenue"),
+        F.coalesce("revenue", F.lit(0).cast(MONEY)).alias("revenue"),
         F.coalesce("touchpoints", F.lit(0)).cast("int").alias("touchpoints"),
         F.expr("CASE WHEN touchpoints IS NULL THEN 'none' ELSE source END").alias("credit_source"),
         "reason",

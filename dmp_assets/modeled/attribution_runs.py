@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.cleaned.web_conversions import MONEY
+from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 from dmp_assets.tables import Tables
 
@@ -48,26 +48,38 @@ COLUMNS = {
     "attributed": "Of these with credits.",
     "without_touchpoint": "Of these of users without a session before.",
     "failed": "Of these without an answer of the IHC service; asked for again by the next run.",
-    "quarantined": "Of these that cannot be used (different ones by content).",
+    "quarantined": "Of these that cannot be used: no row of them is good.",
     "quarantined_undated": "Of the quarantined, those whose day cannot be read: in every range.",
-    "revenue": "Revenue of the conversions in range in EUR.",
+    "revenue": "Revenue of the conversions in range in EUR, as far as it can be read.",
     **{f"{part}_revenue": f"Of this, of those {part.replace('_', ' ')}." for part in PARTS},
     "versions": "Table → Delta version that belong together.",
 }
 
 
 def committed(tables: Tables) -> dict[str, int]:
-    """Versions of the tables of results that the last complete run left; {} before the first."""
+    """Versions of the tables of results that the last complete run left; {} before the first.
+
+    A table that nobody has written to since is not named: maintenance may have moved its files.
+    """
     if not tables.exists("modeled/attribution_runs"):
         return {}
     rows = tables.sql(
         "SELECT versions FROM modeled.attribution_runs ORDER BY committed_at DESC LIMIT 1"
     )["versions"].to_pylist()
-    return dict(rows[0]) if rows else {}
+    known: dict[str, int] = dict(rows[0]) if rows else {}
+    return {
+        key: version
+        for key, version in known.items()
+        if tables.stamp(key).get("delta_version", version) > version
+    }
 
 
 def added_up(tables: Tables, window: tuple[date, date] | None) -> dict[str, Any]:
-    """Conversions and revenue of the range by what became of them."""
+    """Conversions and revenue of the range by what became of them.
+
+    A quarantined conversion is one of which no row could be used; those without an id count by
+    content. A row in quarantine beside a usable one of the same id is no further conversion.
+    """
     days = list(window or (date(1900, 1, 1), date(9999, 12, 31)))
     kept = tables.sql(
         """SELECT CASE credit_source WHEN 'none' THEN 'without_touchpoint' WHEN 'failed'
@@ -78,14 +90,19 @@ def added_up(tables: Tables, window: tuple[date, date] | None) -> dict[str, Any]
         days,
     ).to_pylist()
     (bad,) = tables.sql(
-        f"""WITH dated AS (
-          SELECT DISTINCT conv_id, user_id, conv_date, conv_time, revenue,
-                 try_cast(conv_date AS DATE) AS day, try_cast(revenue AS {MONEY}) AS amount
-          FROM quarantine.web_conversions
+        f"""WITH unusable AS (
+          SELECT coalesce(conv_id, hash(user_id, conv_date, conv_time, revenue)::VARCHAR) AS id,
+                 min(coalesce(try_cast(conv_date AS DATE),
+                              try_strptime(conv_date, '%d/%m/%Y')::DATE)) AS day,
+                 max(try_cast(revenue AS {MONEY})) AS amount
+          FROM quarantine.web_conversions AS q
+          WHERE conv_id IS NULL
+             OR NOT EXISTS (FROM cleaned.web_conversions AS c WHERE c.conv_id = q.conv_id)
+          GROUP BY id
         )
         SELECT count(*) AS n, count(*) FILTER (day IS NULL) AS undated,
-               coalesce(sum(greatest(amount, 0)), 0)::DOUBLE AS revenue
-        FROM dated WHERE day IS NULL OR (day >= ? AND day < ?)""",
+               coalesce(sum(amount), 0)::DOUBLE AS revenue
+        FROM unusable WHERE day IS NULL OR (day >= ? AND day < ?)""",
         days,
     ).to_pylist()
     parts: dict[str, Mapping[str, Any]] = {row["part"]: row for row in kept}
@@ -127,6 +144,24 @@ def added_up(tables: Tables, window: tuple[date, date] | None) -> dict[str, Any]
             SELECT abs(accounted - had) AS offending, * FROM counted
             """,
             "Attributed + without touchpoint + failed = all usable conversions in range.",
+            blocking=True,
+        ),
+        Check(
+            "all_received_are_there",
+            """
+            WITH received AS (
+              SELECT count(DISTINCT coalesce(nullif(trim(conv_id), ''), hash(
+                       nullif(trim(user_id), ''), nullif(trim(conv_date), ''),
+                       nullif(trim(conv_time), ''), nullif(trim(revenue), ''))::VARCHAR)) AS n
+              FROM raw.web_conversions
+            ), known AS (
+              SELECT conversions, start FROM modeled.attribution_runs
+              ORDER BY committed_at DESC LIMIT 1
+            )
+            SELECT CASE WHEN start IS NULL THEN abs(n - conversions) ELSE 0 END AS offending,
+                   n AS received FROM received, known
+            """,
+            "A run over everything accounts for every conversion that was received.",
             blocking=True,
         ),
     ),

@@ -9,11 +9,15 @@ channel is there on every day on which it has cost or credit. Every run computes
 credits stored so far, so the days that new journeys touch are always right.
 """
 
+from collections.abc import Sequence
 from datetime import date
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from dmp_assets.attribution.models import models_of
+from dmp_assets.cleaned.web_values import MONEY
+from dmp_assets.modeled.attribution import IHC, parameters
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 
 OPEN_DAYS = 30
@@ -38,9 +42,16 @@ COLUMNS = {
 
 
 def report(
-    credits: DataFrame, conversions: DataFrame, costs: DataFrame, sessions: DataFrame
+    credits: DataFrame,
+    conversions: DataFrame,
+    costs: DataFrame,
+    sessions: DataFrame,
+    models: Sequence[str],
 ) -> DataFrame:
-    """Cost and credit by channel, day and model; without `is_open`."""
+    """Cost and credit by channel, day and model; without `is_open`.
+
+    Cost is there by each of `models` (and those of `credits`), though nothing was converted.
+    """
     earned = (
         credits.join(conversions.select("conv_id", "revenue", "is_promo_abuse"), "conv_id")
         .withColumn("honest", F.when(F.coalesce("is_promo_abuse", F.lit(False)), 0.0).otherwise(1))
@@ -55,19 +66,22 @@ def report(
     spent = (
         costs.join(sessions.select("session_id", "channel_name", "event_at"), "session_id")
         .groupBy("channel_name", F.to_date("event_at").alias("date"))
-        .agg(F.sum("cost").cast("decimal(18,4)").alias("cost"))
+        .agg(F.sum("cost").cast(MONEY).alias("cost"))
     )
     keys = ["channel_name", "date"]
+    named = earned.sparkSession.createDataFrame([(name,) for name in models], "model string")
     everything = (
-        earned.select(*keys).union(spent.select(*keys)).distinct()
-        .crossJoin(earned.select("model").distinct())
-    )  # fmt: skip
+        earned.select(*keys)
+        .union(spent.select(*keys))
+        .distinct()
+        .crossJoin(earned.select("model").union(named).distinct())
+    )
     zero = F.lit(0.0)
     figures = ("conversions", "revenue", "conversions_without_abuse", "revenue_without_abuse")
     joined = everything.join(spent, keys, "left").join(earned, [*keys, "model"], "left")
     return joined.withColumns(
         {
-            "cost": F.coalesce("cost", F.lit(0).cast("decimal(18,4)")),
+            "cost": F.coalesce("cost", F.lit(0).cast(MONEY)),
             **{name: F.coalesce(name, zero) for name in figures},
         }
     ).withColumns(
@@ -80,7 +94,7 @@ def report(
     )
 
 
-def _ratio(above: str, below: str) -> F.Column:
+def _ratio(above: str, below: str) -> Column:
     return F.expr(f"CASE WHEN {below} > 0 THEN double({above}) / double({below}) END")
 
 
@@ -93,7 +107,7 @@ def _ratio(above: str, below: str) -> F.Column:
     owner="team:marketing",
     tags=ATTRIBUTION,
     columns=COLUMNS,
-    settings=["lookback_days"],
+    settings=["lookback_days", "markov_orders"],
     daily="date",
     checks=(
         Check(
@@ -107,16 +121,15 @@ def _ratio(above: str, below: str) -> F.Column:
             "cost_agrees",
             """
             WITH reported AS (
-              SELECT date, channel_name, any_value(cost) AS cost FROM modeled.channel_reporting
-              GROUP BY ALL
+              SELECT date, channel_name, min(cost) AS least, max(cost) AS most
+              FROM modeled.channel_reporting GROUP BY ALL
             ), spent AS (
               SELECT s.event_at::DATE AS date, s.channel_name, sum(c.cost) AS cost
               FROM cleaned.web_session_costs c JOIN cleaned.web_sessions s USING (session_id)
               GROUP BY ALL
             )
-            SELECT count(*) FROM spent LEFT JOIN reported USING (date, channel_name)
-            WHERE spent.cost IS DISTINCT FROM reported.cost
-              AND EXISTS (SELECT 1 FROM reported)
+            SELECT count(*) FROM spent FULL JOIN reported USING (date, channel_name)
+            WHERE coalesce(spent.cost, 0) IS DISTINCT FROM least OR least <> most
             """,
             "Every channel's cost of every day is reported to the last decimal.",
             blocking=True,
@@ -155,6 +168,7 @@ def channel_reporting(run: TableRun) -> None:
         run.read("modeled/attributed_conversions"),
         run.read("cleaned/web_session_costs"),
         sessions,
+        (*models_of(parameters(run.settings)), IHC),
     )
     last: date | None = sessions.agg(F.max(F.to_date("event_at"))).collect()[0][0]
     days = run.settings.lookback_days or OPEN_DAYS

@@ -10,6 +10,7 @@ the last conversion, or ever: it may still convert.
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.modeled.customer_journeys import JourneyRules
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 
@@ -63,7 +64,7 @@ def paths(
         .select(
             names.alias("path"),
             F.lit(0).alias("converted"),
-            F.lit(None).cast("decimal(18,4)").alias("revenue"),
+            F.lit(None).cast(MONEY).alias("revenue"),
             F.lit(None).cast("double").alias("hours"),
         )
     )
@@ -73,7 +74,7 @@ def paths(
         .agg(
             F.sum("converted").alias("conversions"),
             F.sum(1 - F.col("converted")).alias("nulls"),
-            F.coalesce(F.sum("revenue"), F.lit(0).cast("decimal(18,4)")).alias("revenue"),
+            F.coalesce(F.sum("revenue"), F.lit(0).cast(MONEY)).alias("revenue"),
             F.median("hours").alias("median_hours"),
         )
         .select(*COLUMNS)
