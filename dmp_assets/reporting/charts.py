@@ -1,6 +1,7 @@
 """Charts as PNG for messages: readable on a phone, scales that start at zero."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from math import ceil
 from pathlib import Path
@@ -15,23 +16,40 @@ INK, QUIET, GRID = "#1d1c1d", "#5f6368", "#e6e6e6"
 USAGES, REGISTRATIONS = "#2a6fb0", "#c26a1b"
 
 
+@dataclass(frozen=True)
+class Panel:
+    """One chart of an image: a title and a bar per day."""
+
+    title: str
+    values: Sequence[float]
+    color: str
+
+
 def usage_chart(
     days: Sequence[date], usages: Sequence[int], registrations: Sequence[int], path: Path
 ) -> Path:
-    """Promo codes used and accounts registered per day, one above the other, as a PNG at `path`.
+    """Promo codes used and accounts registered per day; see `daily_chart`."""
+    upper = Panel("Promo codes used per day", usages, USAGES)
+    return daily_chart(
+        days, (upper, Panel("Accounts registered per day", registrations, REGISTRATIONS)), path
+    )
 
-    Two panels, each with its own scale from zero, because the two differ in size. Written whole;
-    the bytes depend on the numbers alone. Raises ValueError when the lengths differ.
+
+def daily_chart(days: Sequence[date], panels: Sequence[Panel], path: Path) -> Path:
+    """The panels one above the other, as a PNG at `path`.
+
+    Each has its own scale from zero, because they differ in size. Written whole; the bytes depend
+    on the numbers alone. Raises ValueError when a panel has not one value per day.
     """
-    if not len(days) == len(usages) == len(registrations):
-        raise ValueError("days, usages and registrations must have the same length")
+    if any(len(panel.values) != len(days) for panel in panels):
+        raise ValueError("every panel needs one value per day")
     layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1)
-    figure = Figure(figsize=(6, 5.2), dpi=200, facecolor="white", layout=layout)
+    figure = Figure(figsize=(6, 2.6 * len(panels)), dpi=200, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    _panel(upper, days, usages, "Promo codes used per day", USAGES)
-    _panel(lower, days, registrations, "Accounts registered per day", REGISTRATIONS)
-    _date_axis(lower, days)
+    rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, panel in zip(rows, panels, strict=True):
+        _panel(axes, days, panel.values, panel.title, panel.color)
+    _date_axis(rows[-1], days)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     figure.savefig(part, format="png", metadata={"Software": None})
@@ -39,7 +57,9 @@ def usage_chart(
     return path
 
 
-def _panel(axes: Axes, days: Sequence[date], values: Sequence[int], title: str, color: str) -> None:
+def _panel(
+    axes: Axes, days: Sequence[date], values: Sequence[float], title: str, color: str
+) -> None:
     axes.set_title(title, loc="left", fontsize=15, color=INK, fontweight="bold", pad=10)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=GRID, linewidth=1)

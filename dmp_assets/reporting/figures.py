@@ -8,7 +8,7 @@ from typing import Any
 
 from dmp_assets.reporting.messages import Figure, ReportFigures, last_full_week
 from dmp_assets.reporting.privacy import mask_id
-from dmp_assets.reporting.reader import Report
+from dmp_assets.reporting.reader import SHOP_EVENTS, Report
 
 DISCOUNT = """CASE discount_type
     WHEN 'fixed_amount' THEN discount_value
@@ -53,15 +53,19 @@ def flagged(report: Report) -> Flagged | None:
     return Flagged(**counted, **spent)
 
 
-def data_through(report: Report, as_of: datetime) -> datetime | None:
-    """Up to when the shop's events are known: when it was last read, unless it had long been still.
+def data_through(
+    report: Report, as_of: datetime, events: Mapping[str, str] = SHOP_EVENTS
+) -> datetime | None:
+    """Up to when the source's events are known: when it was last read, unless it had long been
+    still.
 
-    A shop whose last event is more than `freshness_hours` older than that counts as known up to
+    A source whose last event is more than `freshness_hours` older than that counts as known up to
     its last event only: nobody can tell a quiet shop from an export that stopped.
     """
-    last = report.data_through()
+    last = report.data_through(events)
     read: list[datetime] = []
-    for table in ("users", "promo_usages"):
+    for key in events:
+        table = key.partition("/")[2]
         if "_loaded_at" in report.columns(f"raw/{table}"):
             at = report.row(f"SELECT max(_loaded_at) AS at FROM raw.{table}")["at"]
             read += [at] if at else []

@@ -41,6 +41,7 @@ class ReportFigures:
 
     `period_start` and `period_end` are both included. `data_through` is the moment up to which the
     source was read, with time zone (None: never). `problem` is set when a blocking check failed.
+    `before` names the period before; `notes` are sentences below the table.
     """
 
     title: str
@@ -51,6 +52,8 @@ class ReportFigures:
     table_headers: Sequence[str] = ()
     table_rows: Sequence[Sequence[str | int | float]] = ()
     problem: str | None = None
+    before: str = "week before"
+    notes: Sequence[str] = ()
 
 
 def last_full_week(today: date | datetime, tz: str) -> tuple[date, date]:
@@ -99,10 +102,11 @@ def report_message(
         image_at = None
     else:
         text = f"{figures.title}, {period}: " + ", ".join(
-            f"{f.label} {number(f.value, f.unit)} ({change(f)})" for f in figures.headline
+            f"{f.label} {number(f.value, f.unit)} ({change(f, figures.before)})"
+            for f in figures.headline
         )
         blocks = [_header(figures.title), _section(f"*{escape(period)}*")]
-        fields = [_field(figure) for figure in figures.headline[:10]]
+        fields = [_field(figure, figures.before) for figure in figures.headline[:10]]
         if fields:
             blocks.append({"type": "section", "fields": fields})
         image_at = len(blocks)
@@ -111,6 +115,8 @@ def report_message(
             blocks.append(_section(f"```\n{table}\n```"))
         else:
             blocks.append(_section("_Nothing to list in this period._"))
+        if figures.notes:
+            blocks.append(_section(_cut(escape("\n".join(figures.notes)), 2_900)))
     blocks.append(_context(_freshness(figures, tz, bool(files)), link))
     return Message(
         report=report,
@@ -127,18 +133,19 @@ def report_message(
 
 
 def number(value: float | int, unit: str = "") -> str:
-    """`12,345`, `3.2 %`, `1,250.5 EUR`."""
-    text = f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+    """`12,345`, `3.2 %`, `1,250.5 EUR`, `4.27`: below 10 with cents, but not percentages."""
+    places = 0 if float(value).is_integer() else 2 if abs(value) < 10 and unit != "%" else 1
+    text = f"{value:,.{places}f}"
     return f"{text} {unit}".rstrip()
 
 
-def change(figure: Figure) -> str:
+def change(figure: Figure, before: str = "week before") -> str:
     """The change against the period before, in words that hold for zero and for nothing."""
     if figure.previous is None:
-        return "no week before to compare"
+        return f"no {before} to compare"
     delta = figure.value - figure.previous
     if delta == 0:
-        return "same as the week before"
+        return f"same as the {before}"
     arrow = "▲" if delta > 0 else "▼"
     if figure.unit == "%":
         return f"{arrow} {delta:+.1f} points"
@@ -197,11 +204,11 @@ def _freshness(figures: ReportFigures, tz: str, has_files: bool) -> str:
     return f"Data through {through}" + (" · full report in the thread" if has_files else "")
 
 
-def _field(figure: Figure) -> dict[str, str]:
+def _field(figure: Figure, before: str) -> dict[str, str]:
     value = escape(number(figure.value, figure.unit))
     return {
         "type": "mrkdwn",
-        "text": f"{escape(figure.label)}\n*{value}*  {change(figure)}",
+        "text": f"{escape(figure.label)}\n*{value}*  {change(figure, before)}",
     }
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -33,6 +34,13 @@ from dmp_assets.tables import TableError, Tables, named_tables
 
 VERSIONS = "DMP_REPORT_VERSIONS"
 RECORD = "DMP_REPORT_RECORD"
+SHOP_EVENTS: Mapping[str, str] = MappingProxyType(
+    {"cleaned/users": "created_at", "cleaned/promo_usages": "used_at"}
+)
+WEB_EVENTS: Mapping[str, str] = MappingProxyType(
+    {"cleaned/web_sessions": "event_at", "cleaned/web_conversions": "converted_at"}
+)
+"""Tables of what happened, and the column that says when."""
 _NUMBER = re.compile(r"—|[-+±]? ?[\d.,]+( ?%)?")
 
 
@@ -113,9 +121,19 @@ class Report:
         frame: pd.DataFrame = self._arrow(query, parameters).to_pandas()
         return frame
 
+    def rows(self, query: str, parameters: Any = None) -> list[dict[str, Any]]:
+        """The rows of a query as dicts of Python values."""
+        found: list[dict[str, Any]] = self._arrow(query, parameters).to_pylist()
+        return found
+
     def row(self, query: str, parameters: Any = None) -> dict[str, Any]:
         """The only row of a query, as a dict of Python values."""
-        return dict(self._arrow(query, parameters).to_pylist()[0])
+        return self.rows(query, parameters)[0]
+
+    def pinned(self, *keys: str) -> Tables:
+        """The tables, these fixed like those that `sql` reads."""
+        self._fix(keys)
+        return self.tables
 
     def _arrow(self, query: str, parameters: Any) -> pa.Table:
         keys = named_tables(query)
@@ -235,18 +253,19 @@ class Report:
         return Html(f'<p class="nothing">{html.escape(text)}</p>')
 
     # the foot ------------------------------------------------------------------------------------
-    def data_through(self) -> datetime | None:
-        """Time (UTC) of the last registration or usage that the cleaned tables hold."""
+    def data_through(self, events: Mapping[str, str] = SHOP_EVENTS) -> datetime | None:
+        """Time (UTC) of the last event that the cleaned tables of `events` hold."""
         latest: list[datetime] = []
-        for key, column in (("users", "created_at"), ("promo_usages", "used_at")):
-            if self.has(f"cleaned/{key}"):
-                found = self.row(f"SELECT max({column}) AS latest FROM cleaned.{key}")["latest"]
+        for key, column in events.items():
+            if self.has(key):
+                table = key.replace("/", ".")
+                found = self.row(f"SELECT max({column}) AS latest FROM {table}")["latest"]
                 latest += [found] if found else []
         return max(latest, default=None)
 
-    def footer(self) -> Html:
+    def footer(self, events: Mapping[str, str] = SHOP_EVENTS) -> Html:
         """The Delta version of every table read, data through, rendered at; ends every report."""
-        through = self.data_through()
+        through = self.data_through(events)
         at = datetime.now(UTC)
         if record := os.environ.get(RECORD):
             noted = {
