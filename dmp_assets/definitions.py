@@ -68,6 +68,7 @@ ASSETS = [
     warehouse.marts,
     report_assets.reports,
     report_assets.promo_abuse_delivery,
+    report_assets.attribution_delivery,
 ]
 
 _FRESH = dg.FreshnessPolicy.time_window(
@@ -82,6 +83,7 @@ defs = dg.Definitions(
     schedules=schedules.build_schedules(),
     sensors=[
         sensors.new_data,
+        sensors.new_web_data,
         sensors.persistent_drift,
         sensors.run_failure,
         sensors.check_failure,

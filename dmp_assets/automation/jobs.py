@@ -5,18 +5,24 @@ from pydantic import Field
 
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.table_asset import AGAIN_TAG
+from dmp_assets.table_asset import ATTRIBUTION as TAGS
 
 REPORTS = dg.AssetSelection.groups("reports")
+ATTRIBUTION = dg.AssetSelection.tag(*next(iter(TAGS.items())))
+"""Left out of every job: a job with partitioned assets would split a backfill into a run a day."""
+
+DELIVERED = dg.AssetSelection.assets(["reports", "attribution"], ["delivery", "attribution"])
+SHOP = dg.AssetSelection.all() - ATTRIBUTION
 
 daily_refresh = dg.define_asset_job(
     "daily_refresh",
-    selection=dg.AssetSelection.all() - REPORTS,
+    selection=SHOP - REPORTS,
     description="Read what is new in the shop and bring tables, model, scores and marts up to it.",
 )
 
 weekly_report = dg.define_asset_job(
     "weekly_report",
-    selection=dg.AssetSelection.all(),
+    selection=SHOP,
     description="Bring everything up to the shop, render the reports and deliver them.",
 )
 

@@ -6,17 +6,21 @@ from typing import Any
 import dagster as dg
 
 from dmp_assets.automation import jobs
-from dmp_assets.automation.schedules import RUNS_BY_DEFAULT
-from dmp_assets.execution import DELIVERY, first_cause
+from dmp_assets.automation.schedules import attribution_request, runs
+from dmp_assets.execution import first_cause
 from dmp_assets.home import Home
+from dmp_assets.raw.web import SOURCES
 from dmp_assets.reporting.alerts import Alert, raise_alert
 from dmp_assets.reporting.delivery import flush
-from dmp_assets.reporting.report_assets import deliver_promo_abuse
+from dmp_assets.reporting.report_assets import deliver_failure, in_range
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.shop import has_news, shop_url
 from dmp_assets.resources.slack import SlackResource
+from dmp_assets.resources.web import web_source
+from dmp_assets.resources.window import Window
 from dmp_assets.sources import shop
 from dmp_assets.sources.shop_connection import ShopError
+from dmp_assets.sources.web_connection import WebError
 
 _ENDED = [
     dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED,
@@ -24,8 +28,7 @@ _ENDED = [
 
 
 def _status(name: str) -> dg.DefaultSensorStatus:
-    on = RUNS_BY_DEFAULT[name]
-    return dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED
+    return dg.DefaultSensorStatus.RUNNING if runs(name) else dg.DefaultSensorStatus.STOPPED
 
 
 def run_url(home: Home, run_id: str) -> str:
@@ -54,6 +57,31 @@ def new_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReas
     if not has_news(state, Lakehouse().tables):
         return dg.SkipReason("nothing new in the shop")
     return dg.RunRequest(run_key="/".join(known.content_hash for known in state.tables.values()))
+
+
+@dg.sensor(
+    target=jobs.ATTRIBUTION - jobs.DELIVERED,
+    minimum_interval_seconds=300,
+    default_status=_status("new_web_data"),
+    description="Attributes when the web database holds what the lakehouse has not seen.",
+)
+def new_web_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    home = Home.current()
+    source = web_source(home)
+    if source is None:
+        return dg.SkipReason("no web database is configured (DMP_WEB_DATABASE)")
+    try:
+        state = source.probe()
+    except WebError as error:
+        return dg.SkipReason(str(error))
+    store = Lakehouse().tables
+    now = {key: state.tables[name].content_hash for key, name in SOURCES.items()}
+    if all(
+        (store.stamp(f"raw/{key}").get("probe") or {}).get("content") == content
+        for key, content in now.items()
+    ):
+        return dg.SkipReason("nothing new in the web database")
+    return attribution_request(home, run_key="/".join(now.values()))
 
 
 @dg.sensor(
@@ -115,10 +143,24 @@ def run_failure(context: dg.RunFailureSensorContext, slack: SlackResource) -> No
         cause = context.failure_event.message or "the run failed"
         _alert(home, slack, Alert("run_failure", run.job_name, cause, None, run.run_id, link))
 
-    wanted = dg.AssetKey(DELIVERY.split("/"))
-    if run.job_name == "weekly_report" or wanted in (run.asset_selection or ()):
-        steps = [(event.step_key or "?").replace("__", "/", 1) for event in failed]
-        deliver_promo_abuse(home, slack, f"The run failed at {', '.join(steps) or run.job_name}.")
+    steps = [(event.step_key or "?").replace("__", "/", 1) for event in failed]
+    window = run.run_config.get("resources", {}).get("window", {}).get("config", {})
+    missing = _planned(context) - _made(context)
+    deliver_failure(home, slack, steps, missing, in_range(Window(**window)))
+
+
+def _keys(context: dg.RunFailureSensorContext, kind: dg.DagsterEventType) -> set[str]:
+    entries = context.instance.all_logs(context.dagster_run.run_id, of_type=kind)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    return {"/".join(event.asset_key.path) for event in events if event.asset_key}
+
+
+def _planned(context: dg.RunFailureSensorContext) -> set[str]:
+    return _keys(context, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+
+
+def _made(context: dg.RunFailureSensorContext) -> set[str]:
+    return _keys(context, dg.DagsterEventType.ASSET_MATERIALIZATION)
 
 
 def owner_of(context: Any, key: str) -> str | None:

@@ -8,7 +8,8 @@ run or a setting that it shows has changed.
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,17 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from dmp_assets.home import Home
-from dmp_assets.reporting import dashboard, figures, look, reader, renderer
-from dmp_assets.reporting.charts import usage_chart
+from dmp_assets.reporting import (
+    attribution_figures,
+    dashboard,
+    figures,
+    journey_figures,
+    look,
+    reader,
+    renderer,
+)
+from dmp_assets.reporting.attribution_figures import Period
+from dmp_assets.reporting.charts import REGISTRATIONS, USAGES, Panel, daily_chart, usage_chart
 from dmp_assets.reporting.delivery import Delivery, deliver
 from dmp_assets.reporting.messages import ReportFigures, report_message, warning
 from dmp_assets.reporting.reader import Report
@@ -26,10 +36,13 @@ from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.window import Window
 from dmp_assets.settings import Settings, project_dir
+from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables
 
 SHOP_TABLES = ("users", "promo_codes", "promo_usages")
+WEB_TABLES = ("web_sessions", "web_conversions", "web_session_costs")
 CLEANED = tuple(f"cleaned/{table}" for table in SHOP_TABLES)
+LAYERS = ("raw", "cleaned", "quarantine")
 READS: dict[str, tuple[str, ...]] = {
     "promo_abuse": (
         *CLEANED,
@@ -48,19 +61,31 @@ READS: dict[str, tuple[str, ...]] = {
         "ml/model_card",
         "ml/abuse_drift",
     ),
-    "data_quality": tuple(
-        f"{layer}/{table}" for layer in ("raw", "cleaned", "quarantine") for table in SHOP_TABLES
+    "data_quality": tuple(f"{layer}/{table}" for layer in LAYERS for table in SHOP_TABLES),
+    "attribution": (
+        *(f"{layer}/{table}" for layer in LAYERS for table in WEB_TABLES),
+        "modeled/customer_journeys",
+        "modeled/customer_paths",
+        "modeled/attribution",
+        "modeled/attributed_conversions",
+        "modeled/channel_reporting",
+        "modeled/attribution_runs",
     ),
     "index": (*CLEANED, "ml/abuse_scores"),
 }
 """Report → the tables that it reads; `index`, which links to the others, comes last."""
 
 SHARED = ("_quarto.yml", "theme.css", "dashboard.js")
-RANGED = frozenset({"promo_abuse"})
+RANGED = frozenset({"promo_abuse", "attribution"})
+TAGS = {"attribution": ATTRIBUTION}
 SHOWN_SETTINGS = (
     "cost_blocked_customer", "cost_lost_discount", "review_cost", "currency", "timezone",
+    "reporting_model", "lookback_days", "markov_orders",
 )  # fmt: skip
-_CODE = (sys.modules[__name__], dashboard, figures, look, reader, renderer)
+_CODE = (
+    sys.modules[__name__], attribution_figures, dashboard, figures, journey_figures, look, reader,
+    renderer,
+)  # fmt: skip
 
 
 def fingerprint(name: str, tables: Tables, settings: Settings, params: Mapping[str, Any]) -> str:
@@ -94,6 +119,7 @@ def _data_version(tables: Tables, key: str) -> str | None:
             group_name="reports",
             owners=["team:data-platform"],
             kinds={"quarto", "html"},
+            tags=TAGS.get(name, {}),
             skippable=False,
         )
         for name, keys in READS.items()
@@ -149,38 +175,123 @@ def _range(window: Window) -> dict[str, str]:
 
 
 # delivery -----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Outline:
+    """One report's message: its figures, the zone of its days, its chart and the thread's files."""
+
+    figures: ReportFigures
+    zone: str
+    image: Path
+    image_alt: str
+    files: tuple[tuple[Path, str], ...]
+
+
+def _noted(home: Home, name: str) -> dict[str, int]:
+    """Versions of the tables that the rendered report shows."""
+    return dict(renderer.state(home.reports / f"{name}.html").get("table_versions", {}))
+
+
 def weekly_figures(home: Home, problem: str | None = None) -> tuple[Report, ReportFigures]:
     """Reader and figures of the weekly message, from the versions that the report shows."""
-    noted = renderer.state(home.reports / "promo_abuse.html")
-    report = Report.open(home, noted.get("table_versions", {}))
-    as_of = home.now()
-    return report, figures.weekly(report, as_of=as_of, problem=problem)
+    report = Report.open(home, _noted(home, "promo_abuse"))
+    return report, figures.weekly(report, as_of=home.now(), problem=problem)
 
 
-def deliver_promo_abuse(home: Home, slack: SlackResource, problem: str | None = None) -> Delivery:
-    """Send the weekly message once per week and channel; see `delivery.deliver`.
+def _promo_abuse(home: Home, problem: str | None, days: Period | None) -> Outline:
+    report, now = weekly_figures(home, problem)
+    used = figures.by_day(report, now)
+    return Outline(
+        now,
+        report.settings.timezone,
+        usage_chart(*used, home.reports / "promo_abuse.png"),
+        "Promo codes used and accounts registered per day of the week",
+        ((home.reports / "promo_abuse.html", "Promo-code abuse dashboard"),),
+    )
 
-    A week whose numbers could not be shown counts apart, so the numbers follow when they can be.
+
+def _attribution(home: Home, problem: str | None, days: Period | None) -> Outline:
+    report = attribution_figures.opened(home, _noted(home, "attribution"))
+    now = attribution_figures.message(report, as_of=home.now(), days=days, problem=problem)
+    shown = Period(now.period_start, now.period_end)
+    every, revenue, cost = attribution_figures.by_day(report, shown)
+    currency = report.settings.currency
+    panels = (
+        Panel(f"Attributed revenue per day, {currency}", revenue, USAGES),
+        Panel(f"Cost per day, {currency}", cost, REGISTRATIONS),
+    )
+    return Outline(
+        now,
+        "UTC",
+        daily_chart(every, panels, home.reports / "attribution.png"),
+        "Attributed revenue and cost per day",
+        (
+            (home.reports / "attribution.html", "Attribution report"),
+            (home.exports / "channel_reporting.csv", "Channels by day, of all days in range"),
+        ),
+    )
+
+
+OUTLINES: dict[str, Callable[[Home, str | None, Period | None], Outline]] = {
+    "promo_abuse": _promo_abuse,
+    "attribution": _attribution,
+}
+"""Report → what its message says."""
+
+
+def deliver_report(
+    name: str,
+    home: Home,
+    slack: SlackResource,
+    problem: str | None = None,
+    days: Period | None = None,
+) -> Delivery:
+    """Send a report's message once per period and channel; see `delivery.deliver`.
+
+    The period is the last full week, or `days` where the report is one of days. A period whose
+    numbers could not be shown counts apart, so the numbers follow when they can be.
     """
     settings = home.settings()
-    report, now = weekly_figures(home, problem)
-    days, usages, registrations = figures.by_day(report, now)
-    image = usage_chart(days, usages, registrations, home.reports / "promo_abuse.png")
-    page = home.reports / "promo_abuse.html"
-    incomplete = warning(now, settings.timezone) is not None
+    outline = OUTLINES[name](home, problem, days)
+    now = outline.figures
+    incomplete = warning(now, outline.zone) is not None
     base = settings.public_url
     message = report_message(
         now,
-        report="promo_abuse",
+        report=name,
         version=f"{now.period_start}_{now.period_end}{'_incomplete' if incomplete else ''}",
         channel=settings.slack_channel,
-        tz=settings.timezone,
-        image=image,
-        image_alt="Promo codes used and accounts registered per day of the week",
-        files=[(page, "Promo-code abuse dashboard")] if page.exists() else [],
-        link=f"{base.rstrip('/')}/promo_abuse.html" if base else None,
+        tz=outline.zone,
+        image=outline.image,
+        image_alt=outline.image_alt,
+        files=[(path, title) for path, title in outline.files if path.exists()],
+        link=f"{base.rstrip('/')}/{name}.html" if base else None,
     )
     return deliver(slack.client(), home.outbox, message)
+
+
+def deliver_promo_abuse(home: Home, slack: SlackResource, problem: str | None = None) -> Delivery:
+    """Send the weekly message about promo-code abuse; see `deliver_report`."""
+    return deliver_report("promo_abuse", home, slack, problem)
+
+
+def deliver_failure(
+    home: Home,
+    slack: SlackResource,
+    failed: Sequence[str],
+    wanted: Iterable[str],
+    days: Period | None = None,
+) -> list[Delivery]:
+    """Of a failed run: say so in the messages that it was to deliver, for a failure skips them.
+
+    `failed` are the steps that failed, `wanted` the keys of the run's assets that were not made.
+    A delivery that itself failed is left to its own alert.
+    """
+    names = [
+        name for name in OUTLINES
+        if f"delivery/{name}" in set(wanted) and f"delivery/{name}" not in failed
+    ]  # fmt: skip
+    cause = f"The run failed at {', '.join(failed) or 'its start'}."
+    return [deliver_report(name, home, slack, cause, days) for name in names]
 
 
 def blocking_failure(
@@ -199,43 +310,70 @@ def blocking_failure(
     return f"A check failed: {', '.join(sorted(failed))}." if failed else None
 
 
-@dg.asset(
-    key=["delivery", "promo_abuse"],
-    deps=[dg.AssetKey(["reports", "promo_abuse"])],
-    group_name="reports",
-    owners=["team:data-platform"],
-    kinds={"slack"},
-    description="The weekly message in Slack: numbers, chart, table, the dashboard to download.",
-    check_specs=[
-        dg.AssetCheckSpec(
-            "delivered",
-            asset=["delivery", "promo_abuse"],
-            description="Slack has the message; else it waits in the outbox and is sent later.",
-        )
-    ],
-)
-def promo_abuse_delivery(
-    context: dg.AssetExecutionContext, lakehouse: Lakehouse, slack: SlackResource
-) -> dg.MaterializeResult:
-    """Deliver the report of the last full week; what cannot be sent now is kept."""
-    inputs = {dg.AssetKey(key.split("/")) for key in READS["promo_abuse"]}
-    known = context.job_def.asset_layer.asset_graph.asset_check_keys
-    problem = blocking_failure(context.instance, [k for k in known if k.asset_key in inputs])
-    done = deliver_promo_abuse(lakehouse.home, slack, problem)
-    return dg.MaterializeResult(
-        metadata={
-            "state": done.state,
-            "version": done.version,
-            "channel": done.channel,
-            "reason": done.reason or "",
-        },
-        data_version=dg.DataVersion(done.delivery_id),
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="delivered",
-                passed=done.state != "kept",
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={"state": done.state, "reason": done.reason or ""},
+def _delivery(name: str, after: Sequence[str], description: str) -> dg.AssetsDefinition:
+    """The asset `delivery/<name>`: the report's message, sent once; what cannot be sent is kept."""
+
+    @dg.asset(
+        key=["delivery", name],
+        deps=[dg.AssetKey(key.split("/")) for key in after],
+        group_name="reports",
+        owners=["team:data-platform"],
+        kinds={"slack"},
+        tags=TAGS.get(name, {}),
+        description=description,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "delivered",
+                asset=["delivery", name],
+                description="Slack has the message; else it waits in the outbox and is sent later.",
             )
         ],
     )
+    def delivery(
+        context: dg.AssetExecutionContext,
+        lakehouse: Lakehouse,
+        slack: SlackResource,
+        window: Window,
+    ) -> dg.MaterializeResult:
+        inputs = {dg.AssetKey(key.split("/")) for key in READS[name]}
+        known = context.job_def.asset_layer.asset_graph.asset_check_keys
+        problem = blocking_failure(context.instance, [k for k in known if k.asset_key in inputs])
+        done = deliver_report(name, lakehouse.home, slack, problem, in_range(window))
+        return dg.MaterializeResult(
+            metadata={
+                "state": done.state,
+                "version": done.version,
+                "channel": done.channel,
+                "reason": done.reason or "",
+            },
+            data_version=dg.DataVersion(done.delivery_id),
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name="delivered",
+                    passed=done.state != "kept",
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"state": done.state, "reason": done.reason or ""},
+                )
+            ],
+        )
+
+    return delivery
+
+
+def in_range(window: Window) -> Period | None:
+    """The run's days; None without a range."""
+    days = window.days()
+    return Period(days[0], days[1] - attribution_figures.DAY) if days else None
+
+
+promo_abuse_delivery = _delivery(
+    "promo_abuse",
+    ["reports/promo_abuse"],
+    "The weekly message in Slack: numbers, chart, table, the dashboard to download.",
+)
+attribution_delivery = _delivery(
+    "attribution",
+    ["reports/attribution", "exports/channel_reporting"],
+    "The message in Slack, of the last full week or of the run's days: cost per order, ROAS, "
+    "channels, how the conversions add up, the report and the CSV to download.",
+)
