@@ -24,7 +24,7 @@ from uuid import uuid4
 import psutil
 import yaml
 
-from dmp_assets.date_range import parse_range
+from dmp_assets.date_range import RangeError, parse_range
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources.postgres import EmbeddedPostgres
 from dmp_assets.tables import LAYERS, Tables
@@ -398,7 +398,10 @@ def _execute(request: dict[str, Any]) -> int:
 
 
 def partition_tags(home: Home, start: str = "", end: str = "") -> dict[str, str]:
-    """Tags by which a run makes the daily partitions of START–END, or of all conversions."""
+    """Tags by which a run makes the daily partitions of START–END, or of all conversions.
+
+    Raises RangeError for a range without a day that can be selected.
+    """
     from dmp_assets.resources import web
     from dmp_assets.table_asset import WHOLE_TAG
 
@@ -409,15 +412,21 @@ def partition_tags(home: Home, start: str = "", end: str = "") -> dict[str, str]
         days = web.conversion_days(source) if source else None
     else:
         days = date.fromisoformat(start), date.fromisoformat(end)
-    if days is None:
-        return {WHOLE_TAG: "true"}
-    first = max(days[0], settings.web_first_day)
-    last = min(days[1], datetime.now(UTC).date())
-    chosen = {
+    opening, today = settings.web_first_day, datetime.now(UTC).date()
+    first, last = days or (opening, opening)
+    if whole:  # conversions of days that cannot be selected are made all the same
+        first, last = min(max(first, opening), today), min(max(last, opening), today)
+    else:
+        first, last = max(first, opening), min(last, today)
+    if first > last:
+        raise RangeError(
+            f"{start} to {end} has no day between DMP_WEB_FIRST_DAY ({opening}) and today"
+        )
+    return {
         "dagster/asset_partition_range_start": first.isoformat(),
         "dagster/asset_partition_range_end": last.isoformat(),
+        **({WHOLE_TAG: "true"} if whole else {}),
     }
-    return (chosen if first <= last else {}) | ({WHOLE_TAG: "true"} if whole else {})
 
 
 def _tell_of_failure(home: Home, result: Any) -> None:
