@@ -121,7 +121,8 @@ def _last_run(report: Report) -> dict[str, Any] | None:
 def period(report: Report, start: str = "", end: str = "") -> Period | None:
     """The days asked for, else those of the last run; None when there is nothing.
 
-    A run without a range stands for all days, shown from its first to its last conversion.
+    A run without a range stands for all days, shown from the first with credit to the last with a
+    conversion.
     """
     last = _last_run(report) if report.has(*NEEDED) else None
     if last is None:
@@ -131,10 +132,13 @@ def period(report: Report, start: str = "", end: str = "") -> Period | None:
     if last["start"] is not None:
         return Period(last["start"], last["end"])
     days = report.row(
-        "SELECT min(conversion_date) AS first, max(conversion_date) AS last "
-        "FROM modeled.attributed_conversions"
+        """SELECT min(conversion_date) AS first, max(conversion_date) AS last,
+        (SELECT min(date) FROM modeled.channel_reporting WHERE conversions > 0) AS earned
+        FROM modeled.attributed_conversions"""
     )
-    return Period(days["first"], days["last"], whole=True) if days["first"] else None
+    if days["first"] is None:
+        return None
+    return Period(min(days["first"], days["earned"] or days["first"]), days["last"], whole=True)
 
 
 def titles(settings: Settings) -> dict[str, str]:

@@ -95,7 +95,7 @@ def lengths(report: Report, days: Period, *, most: int = 10) -> pd.DataFrame:
     )
 
 
-TIMES = ("same hour", "same day", "1–3 days", "3–7 days", "7–30 days", "over 30 days")
+TIMES = ("< 1 h", "< 24 h", "1–3 d", "3–7 d", "7–30 d", "> 30 d")
 
 
 def times(report: Report, days: Period) -> pd.DataFrame:

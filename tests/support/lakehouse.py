@@ -17,6 +17,7 @@ from deltalake import CommitProperties, write_deltalake
 
 from dmp_assets.home import Home
 from dmp_assets.tables import STAMP
+from tests.support import attribution_tables
 
 UTC_TIME = pa.timestamp("us", tz="UTC")
 FIRST_DAY = datetime(2023, 1, 1, tzinfo=UTC)
@@ -83,6 +84,7 @@ def tables(users: int = 400, seed: int = 1) -> dict[str, pa.Table]:
         **_quarantine(),
         **_modeled(people, codes, usages),
         **_ml(rng, people),
+        **attribution_tables.tables(),
     }
 
 
