@@ -144,7 +144,8 @@ def run_failure(context: dg.RunFailureSensorContext, slack: SlackResource) -> No
         _alert(home, slack, Alert("run_failure", run.job_name, cause, None, run.run_id, link))
 
     steps = [(event.step_key or "?").replace("__", "/", 1) for event in failed]
-    window = run.run_config.get("resources", {}).get("window", {}).get("config", {})
+    config: Any = run.run_config
+    window = config.get("resources", {}).get("window", {}).get("config", {})
     missing = _planned(context) - _made(context)
     deliver_failure(home, slack, steps, missing, in_range(Window(**window)))
 

@@ -184,7 +184,11 @@ def added_up(report: Report, days: Period) -> AddedUp:
     if last is None or (last["start"], last["end"]) != run_of:
         from dmp_assets.modeled import attribution_runs
 
-        tables = report.pinned("modeled/attributed_conversions", "quarantine/web_conversions")
+        tables = report.pinned(
+            "modeled/attributed_conversions",
+            "cleaned/web_conversions",
+            "quarantine/web_conversions",
+        )
         window = None if days.whole else (days.first, days.last + DAY)
         last = attribution_runs.added_up(tables, window)
     return AddedUp(
@@ -248,9 +252,7 @@ def _notes(report: Report, model: str, days: Period) -> Sequence[str]:
         [*days.bounds],
     )["n"]
     if open_days:
-        notes.append(
-            f"{open_days} of the days are still open: later conversions will add to them."
-        )
+        notes.append(f"{open_days} of the days are still open: later conversions will add to them.")
     return notes
 
 

@@ -42,7 +42,7 @@ def daily_chart(days: Sequence[date], panels: Sequence[Panel], path: Path) -> Pa
     on the numbers alone. Raises ValueError when a panel has not one value per day.
     """
     if any(len(panel.values) != len(days) for panel in panels):
-        raise ValueError("every panel needs one value per day")
+        raise ValueError("days and the values of every panel must have the same length")
     layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1)
     figure = Figure(figsize=(6, 2.6 * len(panels)), dpi=200, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)

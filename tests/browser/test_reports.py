@@ -86,7 +86,9 @@ def test_a_report_opens_offline_without_errors_and_without_scrolling_sideways(
     width = opened.page.evaluate("document.documentElement.scrollWidth")
     assert width <= size[0]
     for drawn in opened.page.query_selector_all(".js-plotly-plot"):
-        assert drawn.query_selector_all(".point, .js-line, .scatterlayer .trace, .heatmaplayer *")
+        assert drawn.query_selector_all(
+            ".point, .js-line, .scatterlayer .trace, .heatmaplayer *, .sankey-node"
+        )
     for text in opened.page.query_selector_all("p, li, td, th, .tile-value"):
         size_px = float(text.evaluate("e => parseFloat(getComputedStyle(e).fontSize)"))
         assert size_px >= 12
@@ -188,6 +190,22 @@ def test_a_range_without_data_says_so(browser: Browser, rendered: dict[str, Path
     page.locator("#filter-start").dispatch_event("change")
     assert page.inner_text("#usage-timeline-note") == "No usages in these days."
     assert page.inner_text("#top-users-note") == "No user redeemed a code in these days."
+
+
+def test_the_first_chart_of_attribution_shows_the_reporting_model_alone(
+    browser: Browser, rendered: dict[str, Path], home: Home
+) -> None:
+    page = open_page(browser, rendered["attribution"], DESK).page
+    tables = Tables(str(home.lakehouse))
+    rows = tables.sql(
+        """SELECT channel_name, sum(revenue) AS revenue, sum(cost)::DOUBLE AS cost
+        FROM modeled.channel_reporting WHERE model = 'ihc' GROUP BY ALL ORDER BY revenue"""
+    ).to_pylist()
+    cost, revenue = page.evaluate("document.querySelector('.js-plotly-plot').data")
+    assert revenue["y"] == [row["channel_name"] for row in rows]
+    assert revenue["x"] == pytest.approx([row["revenue"] for row in rows])
+    assert cost["x"] == pytest.approx([row["cost"] for row in rows])
+    assert page.locator(".sankey-link").count() > 10
 
 
 def test_the_dashboard_of_an_empty_home_says_that_there_is_no_data(

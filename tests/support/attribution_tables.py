@@ -163,15 +163,16 @@ def _received(made: dict[str, pa.Table]) -> dict[str, pa.Table]:
         "web_sessions": ({"session_id": "bad"}, ["channel_missing"]),
         "web_conversions": (
             {"conv_id": "bad", "user_id": "web-user-1", "conv_date": "2024-03-28",
-             "conv_time": "10:00:00", "revenue": "-5"},
-            ["revenue_negative"],
+             "conv_time": "10:00:00", "revenue": "dear"},
+            ["revenue_unreadable"],
         ),
         "web_session_costs": ({"session_id": "nobody", "cost": "1.2345"}, ["session_unknown"]),
     }  # fmt: skip
     found = {}
     for name, (row, rules) in bad.items():
         cleaned = made[f"cleaned/{name}"]
-        kept = pa.table({key: cleaned[key].cast(pa.string()) for key in row if key in cleaned.schema.names})
+        columns = [key for key in row if key in cleaned.schema.names]
+        kept = pa.table({key: cleaned[key].cast(pa.string()) for key in columns})
         raw = pa.concat_tables([kept, pa.Table.from_pylist([row])], promote_options="default")
         found[f"raw/{name}"] = raw.append_column("_loaded_at", pa.repeat(at, len(raw)))
         found[f"quarantine/{name}"] = pa.Table.from_pylist([row | {"failed_rules": rules}])

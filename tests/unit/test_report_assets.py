@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ from dmp_assets.reporting import figures, renderer, report_assets
 from dmp_assets.reporting.delivery import flush
 from dmp_assets.reporting.privacy import find_personal_data
 from dmp_assets.reporting.reader import Report
-from dmp_assets.reporting.report_assets import promo_abuse_delivery, reports, weekly_figures
+from dmp_assets.reporting.report_assets import (
+    attribution_delivery,
+    promo_abuse_delivery,
+    reports,
+    weekly_figures,
+)
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.window import Window
@@ -24,7 +29,7 @@ from dmp_assets.settings import project_dir
 from dmp_assets.tables import Tables
 from tests.support import lakehouse
 
-ASSETS = [marts, reports, promo_abuse_delivery]
+ASSETS = [marts, reports, promo_abuse_delivery, attribution_delivery]
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +77,11 @@ def test_without_slack_all_is_made_and_the_message_is_kept_with_a_warning(
     made = metadata(first)
     assert {f"reports/{name}" for name in report_assets.READS} < set(made)
     assert made["delivery/promo_abuse"]["state"] == "kept"
-    (check,) = first.get_asset_check_evaluations()
-    assert not check.passed
-    assert check.severity == dg.AssetCheckSeverity.WARN
-    assert len(list(home.outbox.glob("*.json"))) == 1
+    assert made["delivery/attribution"]["state"] == "kept"
+    checks = first.get_asset_check_evaluations()
+    assert [check.passed for check in checks] == [False, False]
+    assert {check.severity for check in checks} == {dg.AssetCheckSeverity.WARN}
+    assert len(list(home.outbox.glob("*.json"))) == 2
 
 
 def test_each_report_reads_only_tables_that_its_asset_declares(
@@ -138,7 +144,7 @@ def test_the_message_is_sent_once_when_slack_is_there_and_its_figures_are_the_ta
     first: dg.ExecuteInProcessResult, home: Home
 ) -> None:
     with Sandbox(home).running():
-        assert [done.state for done in flush(SlackResource().client(), home.outbox)] == ["sent"]
+        assert {done.state for done in flush(SlackResource().client(), home.outbox)} == {"sent"}
         again = metadata(materialize("delivery/promo_abuse"))
         assert again["delivery/promo_abuse"]["state"] == "already_sent"
     _, told = weekly_figures(home)
@@ -161,7 +167,8 @@ def test_nothing_personal_is_in_what_waits_for_slack(
     for record in home.outbox.glob("*.json"):
         sent = json.loads(record.read_text())
         assert find_personal_data(json.dumps([sent["text"], sent["blocks"]])) == []
-    assert find_personal_data((home.reports / "promo_abuse.png").read_bytes()) == []
+    for name in ("promo_abuse", "attribution"):
+        assert find_personal_data((home.reports / f"{name}.png").read_bytes()) == []
 
 
 def test_data_that_stopped_before_the_end_of_the_week_is_not_called_fresh(home: Home) -> None:
@@ -195,8 +202,12 @@ def test_a_failed_blocking_check_is_said_in_words() -> None:
         )
 
 
-def test_a_range_presets_the_dashboard(first: dg.ExecuteInProcessResult, home: Home) -> None:
-    ranged = materialize("reports/promo_abuse", start="2024-01-01", end="2024-01-31")
-    assert not metadata(ranged)["reports/promo_abuse"]["unchanged"]
+def test_a_range_is_shown_by_the_reports_that_know_one(
+    first: dg.ExecuteInProcessResult, home: Home
+) -> None:
+    names = [f"reports/{name}" for name in sorted(report_assets.RANGED)]
+    ranged = metadata(materialize(*names, start="2024-01-01", end="2024-01-31"))
+    assert not any(found["unchanged"] for found in ranged.values())
     page = (home.reports / "promo_abuse.html").read_text()
     assert '"start":"2024-01-01","end":"2024-01-31"' in page
+    assert "2024-01-01 to 2024-01-31" in (home.reports / "attribution.html").read_text()
