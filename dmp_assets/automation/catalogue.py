@@ -7,12 +7,13 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 
 GROUPS = {
-    "raw": "Rows as received from the shop, every column as text.",
+    "raw": "Rows as received from the shop and the web database, every column as text.",
     "cleaned": "Typed, keyed, deduplicated, normalised; what cannot be used is in `quarantine/`.",
-    "modeled": "Business tables: days, users, codes, links between accounts, clusters.",
+    "modeled": "Business tables: days, users, codes, links between accounts, clusters; journeys, "
+    "credits and channels.",
     "ml": "The abuse model: features, versions, scores, drift.",
     "marts": "Tables for people in `warehouse.duckdb`, without the prefix.",
-    "reports": "HTML reports and their delivery to Slack.",
+    "reports": "HTML reports, the CSV of channels, and delivery to Slack.",
 }
 
 INTRO = """\
