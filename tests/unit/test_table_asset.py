@@ -4,6 +4,7 @@ import importlib
 import linecache
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,14 @@ import pytest
 from dmp_assets.home import Home
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.window import Window
-from dmp_assets.table_asset import Check, TableRun, preview, table_asset
+from dmp_assets.table_asset import (
+    WHOLE_TAG,
+    Check,
+    TableRun,
+    daily_partitions,
+    preview,
+    table_asset,
+)
 
 Asset = dg.AssetsDefinition
 Source = dict[str, Any]
@@ -45,12 +53,15 @@ def rows(*given: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(given), schema=kinds)
 
 
-def run(*assets: Asset, start: str = "", end: str = "") -> dg.ExecuteInProcessResult:
+def run(
+    *assets: Asset, start: str = "", end: str = "", tags: dict[str, str] | None = None
+) -> dg.ExecuteInProcessResult:
     return dg.materialize(
         list(assets),
         instance=dg.DagsterInstance.ephemeral(),
         resources={"lakehouse": Lakehouse(), "window": Window(start=start, end=end)},
         raise_on_error=False,
+        tags=tags,
     )
 
 
@@ -324,6 +335,75 @@ def test_a_range_reaches_windowed_tables_only_and_makes_them_write(
     seen.clear()
     assert run(daily, as_of_now, start="2024-01-01", end="2024-01-02").success
     assert [tuple(map(str, window)) for window in seen] == [("2024-01-01", "2024-01-03")]
+
+
+def days_of_january(first: int, last: int, **more: str) -> dict[str, str]:
+    """Tags by which these partitions of January 2024 are one run."""
+    return {
+        "dagster/asset_partition_range_start": f"2024-01-{first:02}",
+        "dagster/asset_partition_range_end": f"2024-01-{last:02}",
+        **more,
+    }
+
+
+def by_day(offset: int, seen: list[Any]) -> Asset:
+    """A daily table of the first five days of 2024, whose numbers are day + offset."""
+
+    @table_asset("modeled", columns={"day": "Day.", "n": "Number."}, daily="day")
+    def daily(run: TableRun) -> None:
+        """By day."""
+        seen.append(run.window)
+        first, after = run.window or (date(2024, 1, 1), date(2024, 1, 6))
+        days = [date(2024, 1, n) for n in range(1, 6)]
+        inside = [day for day in days if first <= day < after]
+        table = pa.table(
+            {
+                "day": pa.array(inside, pa.date32()),
+                "n": pa.array([day.day + offset for day in inside], pa.int64()),
+            }
+        )
+        if run.window and run.exists("modeled/daily"):
+            run.lakehouse.replace_window(
+                run.key, table, column="day", start=first, end=after, stamp=run.stamp
+            )
+        else:
+            run.overwrite(table)
+
+    return daily
+
+
+def numbers() -> list[int]:
+    return list(Lakehouse().tables.sql("SELECT n FROM modeled.daily ORDER BY day")["n"].to_pylist())
+
+
+def test_selected_days_are_one_call_and_each_of_them_is_made(home: Home) -> None:
+    seen: list[Any] = []
+    assert run(by_day(0, seen), tags=days_of_january(1, 5, **{WHOLE_TAG: "true"})).success
+    assert (seen, numbers()) == ([None], [1, 2, 3, 4, 5])
+    result = run(by_day(10, seen), tags=days_of_january(2, 3))
+    assert result.success
+    assert seen[1:] == [(date(2024, 1, 2), date(2024, 1, 4))]
+    assert numbers() == [1, 12, 13, 4, 5]
+    events = [e.step_materialization_data.materialization
+              for e in result.get_asset_materialization_events()]  # fmt: skip
+    assert sorted(event.partition or "" for event in events) == ["2024-01-02", "2024-01-03"]
+    found = made(result)["modeled/daily"]
+    assert (found["rows_in_range"], found["dagster/row_count"]) == (2, 5)
+
+
+def test_a_range_of_the_window_goes_before_the_selected_days(home: Home) -> None:
+    seen: list[Any] = []
+    result = run(by_day(0, seen), start="2024-01-04", end="2024-01-05", tags=days_of_january(4, 5))
+    assert result.success
+    assert seen == [(date(2024, 1, 4), date(2024, 1, 6))]
+
+
+def test_days_begin_where_the_setting_says_and_end_today(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_WEB_FIRST_DAY", "2024-02-28")
+    keys = daily_partitions().get_partition_keys(current_time=datetime(2024, 3, 1, 9, tzinfo=UTC))
+    assert keys == ["2024-02-28", "2024-02-29", "2024-03-01"]
 
 
 def test_a_reversed_range_fails_in_words_and_writes_nothing(
