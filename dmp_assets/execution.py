@@ -298,14 +298,16 @@ def _summary(
 
 
 def first_cause(failure: Any) -> str:
-    """The first cause of a failed step in one line: the innermost exception's message."""
+    """The cause of a failed step in one line: our own words, else the innermost exception's."""
     if failure.user_failure_data is not None and failure.user_failure_data.description:
         return str(failure.user_failure_data.description)
-    error = failure.error
-    while error is not None and error.cause is not None:
+    chain, error = [], failure.error
+    while error is not None:
+        chain.append(error)
         error = error.cause
-    if error is None:
+    if not chain:
         return "unknown cause"
+    error = next((e for e in chain if e.message.startswith("dmp_assets.")), chain[-1])
     lines = [line.strip() for line in error.message.strip().splitlines() if line.strip()]
     text = lines[0] if lines else error.cls_name
     causes = _JVM_CAUSE.findall(error.message)
