@@ -6,13 +6,16 @@ Sources: modeled/customer_journeys, modeled/customer_paths, the IHC API where a 
 Credits of a conversion sum to 1 by each model; rows without credit are left out, except the IHC
 service's own. `ihc` is the service's answer where it answered, else our own model of initializer,
 holder and closer; a conversion that the service was asked about and gave no usable answer for has
-no `ihc` rows, is named in modeled/attributed_conversions and asked for again by the next run.
+no `ihc` rows, is named in modeled/attributed_conversions and asked for again by the next run. When
+it answered for none, the run ends there, and readers keep what the run before left.
 """
 
 from functools import partial
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, StructField, StructType
@@ -196,8 +199,15 @@ def conversions(
         ),
         Check(
             "nothing_failed",
-            "SELECT count(*) FROM modeled.attributed_conversions WHERE credit_source = 'failed'",
+            "SELECT count(*), mode(reason) AS mostly FROM modeled.attributed_conversions "
+            "WHERE credit_source = 'failed'",
             "The IHC service answered for every conversion; failed ones are asked for again.",
+        ),
+        Check(
+            "users_known",
+            "SELECT CASE WHEN count(is_promo_abuse) > 0 THEN count(*) - count(is_promo_abuse) "
+            "ELSE 0 END, count(*) AS conversions FROM modeled.attributed_conversions",
+            "Where a shop is configured, it knows the user of every conversion.",
         ),
         Check(
             "conversions_agree",
@@ -233,6 +243,20 @@ def attribution(run: TableRun) -> None:
     found = conversions(cleaned, journeys, status, scores)
     run.replace_window(found, column="conversion_date", key="modeled/attributed_conversions")
     run.replace_window(long_form(wide, names), column="conversion_date")
+    if got and (problem := unanswered(got[1])):
+        raise dg.Failure(problem)
+
+
+def unanswered(status: pa.Table) -> str | None:
+    """Why nothing can be reported by the service's credits: it gave none at all; else None."""
+    failed = status.filter(pc.equal(status["source"], "failed"))
+    if not len(failed) or pc.any(pc.equal(status["source"], "api")).as_py():
+        return None
+    return (
+        f"the IHC service answered for none of {len(failed)} conversions: "
+        f"{failed['reason'][0]}. They are marked as failed; the next run asks again (without "
+        "DMP_IHC_API_KEY our own model takes its place)."
+    )
 
 
 def _paths(run: TableRun) -> Paths:
