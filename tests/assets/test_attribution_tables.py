@@ -1,11 +1,20 @@
 """From cleaned web tables to journeys, credits, reporting and CSV: rules, sums, runs, readers."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from csv import DictReader
+from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,11 +24,37 @@ from dmp_assets.attribution.journeys import COLUMNS as TOUCHPOINT
 from dmp_assets.attribution.journeys import Journeys
 from dmp_assets.attribution.models import Fitted, credits, fit, models_of
 from dmp_assets.attribution.paths import Paths
-from dmp_assets.modeled import attribution, channel_reporting
+from dmp_assets.cleaned import web_conversions, web_session_costs, web_sessions
+from dmp_assets.execution import first_cause, partition_tags
+from dmp_assets.home import Home
+from dmp_assets.modeled import (
+    attribution,
+    attribution_runs,
+    channel_reporting,
+    customer_journeys,
+    customer_paths,
+)
 from dmp_assets.modeled.attribution import ANSWERS, IHC, OWN_IHC, STATUS
 from dmp_assets.modeled.customer_journeys import JourneyRules, journeys
 from dmp_assets.modeled.customer_paths import paths
-from tests.support.web import START
+from dmp_assets.raw import web as raw_web
+from dmp_assets.reporting import channel_export
+from dmp_assets.resources import web
+from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.window import Window
+from dmp_assets.sources.web import WebSource
+from dmp_assets.tables import Tables
+from tests.support.postgres import fresh_database, postgres_server
+from tests.support.web import (
+    START,
+    Row,
+    add_rows,
+    conversion,
+    cost,
+    customers,
+    session,
+    write_database,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -380,3 +415,457 @@ def test_cost_is_reported_though_nobody_converted(spark: "SparkSession") -> None
     assert {key: (row["cost"], row["roas"]) for key, row in found.items()} == {
         ("seo", "01", "linear"): (1, 0), ("seo", "01", IHC): (1, 0),
     }  # fmt: skip
+
+
+# runs -------------------------------------------------------------------------------------------
+
+ASSETS = (
+    raw_web.web_sessions, raw_web.web_conversions, raw_web.web_session_costs,
+    web_sessions.web_sessions, web_conversions.web_conversions,
+    web_session_costs.web_session_costs, customer_journeys.customer_journeys,
+    customer_paths.customer_paths, attribution.attribution, channel_reporting.channel_reporting,
+    attribution_runs.attribution_runs, channel_export.channel_export,
+)  # fmt: skip
+DAILY = ("modeled/customer_journeys", "modeled/attribution", "modeled/channel_reporting")
+OWN_TABLES = (*DAILY, "modeled/attributed_conversions")
+
+
+def run(*assets: dg.AssetsDefinition, start: str = "", end: str = "") -> dg.ExecuteInProcessResult:
+    """A run of the home named by DMP_HOME, as `dmp attribution` makes it."""
+    return dg.materialize(
+        list(assets or ASSETS),
+        instance=dg.DagsterInstance.ephemeral(),
+        resources={"lakehouse": Lakehouse(), "window": Window(start=start, end=end)},
+        tags=partition_tags(Home.current(), start, end),
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        raise_on_error=False,
+    )
+
+
+def failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    return [first_cause(e.step_failure_data) for e in result.get_step_failure_events()]
+
+
+def failed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {e.check_name for e in result.get_asset_check_evaluations() if not e.passed}
+
+
+def metadata(result: dg.ExecuteInProcessResult, key: str) -> dict[str, Any]:
+    return {
+        name: value.value
+        for event in result.get_asset_materialization_events()
+        if "/".join(event.step_materialization_data.materialization.asset_key.path) == key
+        for name, value in event.step_materialization_data.materialization.metadata.items()
+    }
+
+
+def partitions(result: dg.ExecuteInProcessResult, key: str) -> list[str]:
+    found = [
+        event.step_materialization_data.materialization
+        for event in result.get_asset_materialization_events()
+    ]
+    return sorted(m.partition or "" for m in found if "/".join(m.asset_key.path) == key)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run, and what it left."""
+
+    result: dg.ExecuteInProcessResult
+    versions: dict[str, int]
+    tables: dict[str, list[dict[str, Any]]]
+    line: dict[str, Any]
+    csv: list[dict[str, str]]
+    credits: dict[tuple[str, str], float]
+    reporting: dict[tuple[str, str], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A home with a web database."""
+
+    home: Home
+
+    @property
+    def tables(self) -> Tables:
+        return Tables(str(self.home.lakehouse))
+
+    @property
+    def database(self) -> Path:
+        return self.home.sandbox / "web.sqlite"
+
+    def add(self, **tables: Sequence[Row]) -> None:
+        with closing(sqlite3.connect(self.database)) as connection, connection:
+            for name, rows in tables.items():
+                add_rows(connection, name, rows)
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        """SQL on the web database."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(query).fetchall()
+
+    def versions(self) -> dict[str, int]:
+        return {key: self.tables.version(key) for key in self.tables.written()}
+
+    def look(self, result: dg.ExecuteInProcessResult) -> Seen:
+        last = "FROM modeled.attribution_runs ORDER BY committed_at DESC LIMIT 1"
+        with (self.home.exports / "channel_reporting.csv").open() as file:
+            csv = list(DictReader(file))
+        credits = self.sql("SELECT * FROM attribution_customer_journey")
+        reporting = self.sql("SELECT * FROM channel_reporting")
+        return Seen(
+            result,
+            self.versions(),
+            {key: self.tables.dataset(key).to_table().to_pylist() for key in OWN_TABLES},
+            self.tables.sql(last).to_pylist()[0],
+            csv,
+            {(conv_id, session_id): ihc for conv_id, session_id, ihc in credits},
+            {(channel, day): tuple(rest) for channel, day, *rest in reporting},
+        )
+
+
+@contextmanager
+def shop_at(root: Path, **rows: Sequence[Row]) -> Iterator[Shop]:
+    """A sandbox home with these rows in its web database, named by DMP_HOME."""
+    home = Home(root).prepare("sandbox")
+    write_database(home.sandbox / "web.sqlite", **rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DMP_HOME", str(home.root))
+        patch.setenv("DMP_MAX_BAD_SHARE", "1")
+        yield Shop(home)
+
+
+EXTRA = {
+    "session_sources": [session("stray", user_id=None, channel_name="ads")],
+    "conversions": [
+        conversion("alone", user_id="x", conv_date="2024-03-04", revenue="7"),
+        conversion("bad", user_id="u4", conv_date="2024-03-05", revenue="n/a"),
+        conversion("negative", user_id="u4", conv_date="2024-03-05", revenue="-2"),
+        conversion("undated", user_id="u4", conv_date=None, revenue="3"),
+        conversion("c3", user_id="u3", revenue="-40"),  # beside a usable row
+    ],
+    "session_costs": [cost("stray", "0.001"), cost("stray", "0.0010"), cost("nobody", "9")],
+}
+
+
+@pytest.fixture(scope="module")
+def shop(spark: "SparkSession", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Ten customers, one of each day from 1 March on, and what does not fit in."""
+    clean = customers(10)
+    rows = {name: [*clean[name], *EXTRA[name]] for name in clean}
+    with shop_at(tmp_path_factory.mktemp("shop") / "home", **rows) as shop:
+        decisions = [{"user_id": f"u{n}", "decision": "block" if n == 1 else "allow"}
+                     for n in range(10)]  # fmt: skip
+        Lakehouse().overwrite("ml/abuse_scores", pa.Table.from_pylist(decisions))
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def whole(shop: Shop) -> Seen:
+    """Everything, from nothing."""
+    return shop.look(run())
+
+
+@pytest.fixture(scope="module")
+def ranged(shop: Shop, whole: Seen) -> Seen:
+    """Two sessions came late, one of a conversion in range and one of another."""
+    shop.add(
+        session_sources=[
+            session("late2", user_id="u2", channel_name="tv"),
+            session("late8", user_id="u8", channel_name="tv"),
+        ],
+        session_costs=[cost("late2", "5"), cost("late8", "6")],
+    )
+    return shop.look(run(start="2024-03-03", end="2024-03-05"))
+
+
+@pytest.fixture(scope="module")
+def broken_off(shop: Shop, ranged: Seen) -> Seen:
+    """A run that ended between the two tables of results, and what readers then see."""
+    shop.add(session_sources=[session("late9", user_id="u9", channel_name="radio")])
+    assert run(*ASSETS[:9]).success
+    return shop.look(run(channel_export.channel_export))
+
+
+@pytest.fixture(scope="module")
+def whole_again(shop: Shop, broken_off: Seen) -> Seen:
+    """Everything, after all that."""
+    return shop.look(run())
+
+
+def test_a_run_over_everything_succeeds_and_only_says_what_is_odd(whole: Seen) -> None:
+    assert failures(whole.result) == []
+    assert failed_checks(whole.result) == {"visitors_known", "users_known"}
+
+
+def test_attributed_without_touchpoint_failed_and_quarantined_are_all_conversions(
+    whole: Seen,
+) -> None:
+    line = whole.line
+    counts = {part: line[part] for part in attribution_runs.PARTS}
+    assert counts == {"attributed": 10, "without_touchpoint": 1, "failed": 0, "quarantined": 3}
+    assert (line["conversions"], line["quarantined_undated"]) == (14, 1)
+    money = {part: line[f"{part}_revenue"] for part in attribution_runs.PARTS}
+    assert money == {
+        "attributed": 550.0, "without_touchpoint": 7.0, "failed": 0.0, "quarantined": 1.0,
+    }  # fmt: skip
+    assert line["revenue"] == 558.0
+    assert (line["start"], line["end"], line["reporting_model"]) == (None, None, IHC)
+
+
+def test_credits_of_every_conversion_sum_to_one_by_every_model(whole: Seen) -> None:
+    sums: dict[tuple[str, str], float] = defaultdict(float)
+    for row in whole.tables["modeled/attribution"]:
+        sums[row["conv_id"], row["model"]] += row["credit"]
+    models = {*models_of(fitted_on(touchpoints([2])).parameters), IHC}
+    assert set(sums) == {(f"c{n}", model) for n in range(10) for model in models}
+    assert max(abs(total - 1) for total in sums.values()) < 1e-9
+
+
+def test_the_csv_and_the_web_database_hold_cost_and_credit_of_the_reporting_model(
+    shop: Shop, whole: Seen
+) -> None:
+    expected = {
+        (channel, day): (money, ihc, revenue)
+        for channel, day, money, ihc, revenue in shop_reporting(shop)
+    }
+    assert set(whole.reporting) == set(expected)
+    for key, figures in whole.reporting.items():
+        assert figures == pytest.approx(expected[key]), key
+    assert list(whole.csv[0]) == [
+        "channel_name",
+        "date",
+        "cost",
+        "ihc",
+        "ihc_revenue",
+        "CPO",
+        "ROAS",
+    ]
+    assert len(whole.csv) == len(expected)
+    for row in whole.csv:
+        money, ihc, revenue = expected[row["channel_name"], row["date"]]
+        found = [float(row[name]) for name in ("cost", "ihc", "ihc_revenue")]
+        assert found == pytest.approx([money, ihc, revenue])
+        ratios = [money / ihc if ihc else None, revenue / money if money else None]
+        assert [float(row[name]) if row[name] else None for name in ("CPO", "ROAS")] == (
+            pytest.approx(ratios)
+        )
+    assert any(row["ROAS"] == "" for row in whole.csv)
+    received = "SELECT sum(cost) - 9 - 0.001 FROM session_costs WHERE session_id NOT LIKE 'late%'"
+    assert sum(money for money, _, _ in expected.values()) == pytest.approx(
+        shop.sql(received)[0][0]
+    )
+
+
+def shop_reporting(shop: Shop) -> list[tuple[Any, ...]]:
+    """Channel, day, cost, credit and revenue, by SQLite from the source and the credits."""
+    return shop.sql(
+        """WITH spent AS (SELECT DISTINCT session_id, cost + 0.0 AS cost FROM session_costs),
+        told AS (
+          SELECT channel_name, event_date AS day, 0 AS cost, ihc, ihc * revenue AS revenue
+          FROM attribution_customer_journey JOIN session_sources USING (session_id)
+          JOIN conversions USING (conv_id) WHERE revenue + 0 > 0
+          UNION ALL
+          SELECT channel_name, event_date, cost, 0, 0 FROM spent
+          JOIN session_sources USING (session_id)
+        )
+        SELECT channel_name, day, sum(cost), sum(ihc), sum(revenue) FROM told GROUP BY 1, 2"""
+    )
+
+
+def test_conversions_of_abusers_are_marked_and_left_out_apart(whole: Seen) -> None:
+    marked = {
+        row["conv_id"]: row["is_promo_abuse"]
+        for row in whole.tables["modeled/attributed_conversions"]
+    }
+    assert [name for name, abuse in marked.items() if abuse] == ["c1"]
+    assert marked["alone"] is None
+    rows = [r for r in whole.tables["modeled/channel_reporting"] if r["model"] == "linear"]
+    assert sum(row["conversions"] for row in rows) == pytest.approx(10)
+    assert sum(row["conversions_without_abuse"] for row in rows) == pytest.approx(9)
+    assert sum(row["revenue_without_abuse"] for row in rows) == pytest.approx(550 - 20)
+
+
+def test_days_younger_than_the_lookback_window_are_open(whole: Seen) -> None:
+    rows = whole.tables["modeled/channel_reporting"]
+    assert {row["is_open"] for row in rows} == {True}  # no window is set: thirty days
+
+
+def test_a_run_over_everything_makes_the_partition_of_every_day_with_a_conversion(
+    whole: Seen,
+) -> None:
+    days = [f"2024-03-{day:02}" for day in range(1, 11)]
+    for key in DAILY:
+        assert partitions(whole.result, key) == days
+
+
+def test_a_range_is_one_run_with_every_partition_of_it_made(ranged: Seen) -> None:
+    assert failures(ranged.result) == []
+    for key in DAILY:
+        assert partitions(ranged.result, key) == ["2024-03-03", "2024-03-04", "2024-03-05"]
+    found = metadata(ranged.result, "modeled/customer_journeys")
+    assert (found["rows_in_range"], found["dagster/row_count"]) == (4 + 4 + 1, 23 + 1)
+
+
+def test_a_range_replaces_the_credits_of_its_conversions_and_no_others(
+    whole: Seen, ranged: Seen
+) -> None:
+    inside = {"c2", "c3", "c4"}
+    for key in ("modeled/attribution", "modeled/customer_journeys"):
+        before, after = (
+            [row for row in seen.tables[key] if row["conv_id"] not in inside]
+            for seen in (whole, ranged)
+        )
+        assert by_conversion(after) == by_conversion(before)
+        sessions = {
+            (row["conv_id"], row["session_id"])
+            for row in ranged.tables[key]
+            if row["session_id"].startswith("late")
+        }
+        assert sessions == {("c2", "late2")}
+    line = ranged.line
+    counts = {part: line[part] for part in attribution_runs.PARTS}
+    assert counts == {"attributed": 3, "without_touchpoint": 1, "failed": 0, "quarantined": 3}
+    assert (line["start"], line["end"]) == (date(2024, 3, 3), date(2024, 3, 5))
+
+
+def by_conversion(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return sorted(tuple(map(str, row.values())) for row in rows)
+
+
+def test_late_sessions_and_costs_are_in_the_days_that_they_touch(shop: Shop, ranged: Seen) -> None:
+    late = [
+        row for row in ranged.tables["modeled/channel_reporting"]
+        if row["channel_name"] == "tv" and row["model"] == "linear"
+    ]  # fmt: skip
+    assert [(row["date"], row["cost"], row["conversions"]) for row in late] == [
+        (START.date(), Decimal(11), 1 / 4)
+    ]
+    assert ranged.reporting["tv", "2024-03-01"][0] == 11
+    assert {row["date"] for row in ranged.csv} == {"2024-03-03", "2024-03-04", "2024-03-05"}
+    assert set(whole_days(ranged)) == {f"2024-03-{day:02}" for day in range(1, 11)}
+
+
+def whole_days(seen: Seen) -> set[str]:
+    return {day for _, day in seen.reporting}
+
+
+def test_readers_of_a_broken_off_run_see_what_the_last_complete_one_left(
+    shop: Shop, ranged: Seen, broken_off: Seen
+) -> None:
+    assert broken_off.versions["modeled/attribution"] > ranged.versions["modeled/attribution"]
+    assert any(row["session_id"] == "late9" for row in broken_off.tables["modeled/attribution"])
+    assert broken_off.credits == ranged.credits
+    assert broken_off.reporting == ranged.reporting
+    assert {row["channel_name"] for row in broken_off.csv} == {"seo", "ads", "mail", "tv"}
+
+
+def test_the_run_after_it_finishes_the_work(shop: Shop, whole_again: Seen) -> None:
+    assert failures(whole_again.result) == []
+    assert {key for key in whole_again.credits if key[1].startswith("late")} == {
+        ("c2", "late2"), ("c8", "late8"), ("c9", "late9"),
+    }  # fmt: skip
+    assert whole_again.line["attributed"] == 10
+    assert attribution_runs.committed(shop.tables) == {}  # nothing was written since
+
+
+def test_a_run_with_nothing_new_writes_no_table(shop: Shop, whole_again: Seen) -> None:
+    result = run()
+    assert failures(result) == []
+    assert shop.versions() == whole_again.versions
+    assert all(metadata(result, key)["unchanged"] for key in OWN_TABLES)
+
+
+@pytest.mark.parametrize(
+    ("key", "tampered", "asset", "check"),
+    [
+        ("modeled/attribution", "SELECT * REPLACE (credit * 0.999 AS credit)",
+         attribution.attribution, "credits_sum_to_one"),
+        ("modeled/attributed_conversions", "SELECT * REPLACE ('failed' AS credit_source)",
+         attribution.attribution, "nothing_failed"),
+        ("modeled/channel_reporting", "SELECT * REPLACE (cost + 0.01 AS cost)",
+         channel_reporting.channel_reporting, "cost_agrees"),
+        ("modeled/channel_reporting", "SELECT * REPLACE (revenue * 1.01 AS revenue)",
+         channel_reporting.channel_reporting, "revenue_agrees"),
+        ("modeled/attribution_runs", "SELECT * REPLACE (attributed - 1 AS attributed)",
+         attribution_runs.attribution_runs, "conversions_add_up"),
+        ("modeled/attribution_runs", "SELECT * REPLACE (conversions - 1 AS conversions)",
+         attribution_runs.attribution_runs, "all_received_are_there"),
+        ("modeled/customer_journeys", "SELECT * REPLACE (1 AS position)",
+         customer_journeys.customer_journeys, "key_unique"),
+        ("modeled/customer_paths", "SELECT * REPLACE (conversions + 1 AS conversions)",
+         customer_paths.customer_paths, "conversions_agree"),
+        ("cleaned/web_session_costs", "SELECT * REPLACE (cost + 0.005 AS cost)",
+         web_session_costs.web_session_costs, "cost_adds_up"),
+        ("cleaned/web_sessions", "SELECT * REPLACE (received_rows + 1 AS received_rows)",
+         web_sessions.web_sessions, "rows_add_up"),
+    ],
+)  # fmt: skip
+def test_each_check_fails_when_its_rule_is_broken(
+    shop: Shop, whole_again: Seen, key: str, tampered: str, asset: Any, check: str
+) -> None:
+    lakehouse, table = Lakehouse(), shop.tables.dataset(key).to_table()
+    stamp = shop.tables.stamp(key)
+    broken = shop.tables.sql(f"{tampered} FROM {key.replace('/', '.')}").cast(table.schema)
+    lakehouse.overwrite(key, broken, stamp=stamp)
+    try:
+        assert check in failed_checks(run(asset))
+    finally:
+        lakehouse.overwrite(key, table, stamp=stamp)
+
+
+# the web database -------------------------------------------------------------------------------
+
+
+def test_a_locked_database_is_named_and_the_csv_is_there_all_the_same(
+    shop: Shop, whole_again: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "WebSource", partial(WebSource, busy_seconds=0.1))
+    file = shop.home.exports / "channel_reporting.csv"
+    file.unlink()
+    with closing(sqlite3.connect(shop.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        (said,) = failures(run(channel_export.channel_export))
+    assert said.startswith(f"the web database {shop.database} is locked by another program")
+    assert len(file.read_text().splitlines()) == 1 + len(whole_again.csv)
+    assert run(channel_export.channel_export).success
+
+
+def test_a_database_that_may_only_be_read_is_left_and_the_csv_says_the_same(
+    shop: Shop, whole_again: Seen
+) -> None:
+    with postgres_server() as server, fresh_database(server) as url:
+        read_only = f"{url.get_secret_value()}&options=-cdefault_transaction_read_only%3Don"
+        endpoint = shop.home.sandbox / "endpoint.json"
+        endpoint.write_text(json.dumps({"settings": {"web_database": read_only}}))
+        try:
+            result = run(channel_export.channel_export)
+        finally:
+            endpoint.unlink()
+    assert failures(result) == []
+    assert metadata(result, "exports/channel_reporting")["web_database"].startswith("not written: ")
+    assert metadata(result, "exports/channel_reporting")["dagster/row_count"] == len(
+        whole_again.csv
+    )
+
+
+# little or nothing ------------------------------------------------------------------------------
+
+
+def test_empty_tables_and_then_a_range_without_data_leave_every_table_there(
+    spark: "SparkSession", tmp_path: Path
+) -> None:
+    with shop_at(tmp_path / "home") as shop:
+        empty = shop.look(run())
+        assert failures(empty.result) == []
+        assert failed_checks(empty.result) == {"not_empty"}
+        assert (empty.line["conversions"], empty.line["revenue"]) == (0, 0)
+        assert (empty.csv, empty.credits, empty.reporting) == ([], {}, {})
+        clean = customers(3)
+        shop.add(session_sources=clean["session_sources"], session_costs=clean["session_costs"])
+        idle = shop.look(run(start="2024-01-01", end="2024-01-31"))
+        assert failures(idle.result) == []
+        assert (idle.line["conversions"], idle.csv) == (0, [])
+        spent = sum(float(row["cost"]) for row in clean["session_costs"])
+        assert sum(money for money, *_ in idle.reporting.values()) == pytest.approx(spent)
+        assert {tuple(rest) for _, *rest in idle.reporting.values()} == {(0, 0)}

@@ -1,5 +1,6 @@
 """Web data for tests: rows as raw has them, small databases, and what a clean one would hold."""
 
+import csv
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -125,3 +126,14 @@ class Cleaned:
     def received(self) -> int:
         """Rows that the kept ones stand for, and the quarantined."""
         return sum(row["received_rows"] for row in self.rows) + len(self.quarantined)
+
+
+def write_csv(folder: Path, **tables: Sequence[Row]) -> Path:
+    """`<table>.csv` of each of the tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    return folder
