@@ -188,6 +188,11 @@ class Settings(BaseSettings):
     demo_seed: int = Field(7, description="Seed of the demo shop.")
     demo_end: date = Field(date(2024, 3, 31), description="Last day of the demo shop's history.")
 
+    @field_validator("web_database", "ihc_api_key")
+    @classmethod
+    def _empty_is_none(cls, value: SecretStr | None) -> SecretStr | None:
+        return value or None
+
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

@@ -176,6 +176,14 @@ def test_every_setting_and_nothing_else_is_in_the_example_with_its_default() -> 
         assert load(sandbox=False) == default
 
 
+@pytest.mark.parametrize("name", ["DMP_WEB_DATABASE", "DMP_IHC_API_KEY"])
+def test_an_empty_database_or_key_is_none(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "")
+    assert getattr(load(sandbox=False), name.removeprefix("DMP_").lower()) is None
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     silent = [name for name, field in Settings.model_fields.items() if not field.description]
     assert silent == []
