@@ -835,6 +835,7 @@ def test_a_database_that_may_only_be_read_is_left_and_the_csv_says_the_same(
     shop: Shop, whole_again: Seen
 ) -> None:
     with postgres_server() as server, fresh_database(server) as url:
+        WebSource(url).init()
         read_only = f"{url.get_secret_value()}&options=-cdefault_transaction_read_only%3Don"
         endpoint = shop.home.sandbox / "endpoint.json"
         endpoint.write_text(json.dumps({"settings": {"web_database": read_only}}))
@@ -852,20 +853,13 @@ def test_a_database_that_may_only_be_read_is_left_and_the_csv_says_the_same(
 # little or nothing ------------------------------------------------------------------------------
 
 
-def test_empty_tables_and_then_a_range_without_data_leave_every_table_there(
+def test_a_range_of_empty_tables_leaves_every_table_there(
     spark: "SparkSession", tmp_path: Path
 ) -> None:
     with shop_at(tmp_path / "home") as shop:
-        empty = shop.look(run())
+        empty = shop.look(run(start="2024-01-01", end="2024-01-31"))
         assert failures(empty.result) == []
         assert failed_checks(empty.result) == {"not_empty"}
         assert (empty.line["conversions"], empty.line["revenue"]) == (0, 0)
         assert (empty.csv, empty.credits, empty.reporting) == ([], {}, {})
-        clean = customers(3)
-        shop.add(session_sources=clean["session_sources"], session_costs=clean["session_costs"])
-        idle = shop.look(run(start="2024-01-01", end="2024-01-31"))
-        assert failures(idle.result) == []
-        assert (idle.line["conversions"], idle.csv) == (0, [])
-        spent = sum(float(row["cost"]) for row in clean["session_costs"])
-        assert sum(money for money, *_ in idle.reporting.values()) == pytest.approx(spent)
-        assert {tuple(rest) for _, *rest in idle.reporting.values()} == {(0, 0)}
+        assert set(OWN_TABLES) <= set(empty.versions)
