@@ -67,6 +67,7 @@ ASSETS = [
     channel_export.channel_export,
     warehouse.marts,
     report_assets.reports,
+    report_assets.attribution_report,
     report_assets.promo_abuse_delivery,
     report_assets.attribution_delivery,
 ]

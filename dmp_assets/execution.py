@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _ENDED = ("SUCCESS", "FAILURE", "SKIPPED")
 PID_TAG = "dmp/pid"
-DELIVERY = "delivery/promo_abuse"
 _JVM_CAUSE = re.compile(r"^(?:: |Caused by: )(\S.*)$", re.MULTILINE)
 ENVIRONMENT = {"TZ": "UTC", "DO_NOT_TRACK": "1", "DAGSTER_DISABLE_TELEMETRY": "1"}
 
@@ -394,8 +393,8 @@ def _execute(request: dict[str, Any]) -> int:
                 "loggers": {"console": {"config": {"log_level": "WARNING"}}},
             },
         )
-    if not result.success and dg.AssetKey(DELIVERY.split("/")) in keys:
-        _tell_of_failure(home, result)
+    if not result.success:
+        _tell_of_failure(home, result, {"/".join(key.path) for key in keys}, window)
     return 0 if result.success else 1
 
 
@@ -431,19 +430,19 @@ def partition_tags(home: Home, start: str = "", end: str = "") -> dict[str, str]
     }
 
 
-def _tell_of_failure(home: Home, result: Any) -> None:
-    """A failed run skips the delivery; the message of the week must not be silently absent."""
-    from dmp_assets.reporting.report_assets import deliver_promo_abuse
+def _tell_of_failure(home: Home, result: Any, wanted: set[str], window: dict[str, str]) -> None:
+    """A failed run skips its deliveries; a message must not be silently absent."""
+    from dmp_assets.reporting.report_assets import deliver_failure, in_range
     from dmp_assets.resources.slack import SlackResource
+    from dmp_assets.resources.window import Window
 
     failed = [
         (event.step_key or "?").replace("__", "/", 1)
         for event in result.all_events
         if event.is_step_failure
     ]
-    if any(step.startswith("delivery/") for step in failed):
-        return
-    deliver_promo_abuse(home, SlackResource(), f"The run failed at {', '.join(failed)}.")
+    made = {"/".join(event.asset_key.path) for event in result.get_asset_materialization_events()}
+    deliver_failure(home, SlackResource(), failed, wanted - made, in_range(Window(**window)))
 
 
 def _warm_up(home: Home) -> None:

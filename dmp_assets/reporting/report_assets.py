@@ -106,67 +106,78 @@ def _data_version(tables: Tables, key: str) -> str | None:
     return str(tables.stamp(key).get("data_version") or tables.version(key))
 
 
-@dg.multi_asset(
-    name="reports",
-    specs=[
-        dg.AssetSpec(
-            ["reports", name],
-            deps=[
-                *(dg.AssetKey(key.split("/")) for key in keys),
-                *(dg.AssetKey(["reports", r]) for r in READS if name == "index" and r != name),
-            ],
-            description=f"The report reports/{name}.qmd as one HTML file that needs no network.",
-            group_name="reports",
-            owners=["team:data-platform"],
-            kinds={"quarto", "html"},
-            tags=TAGS.get(name, {}),
-            skippable=False,
-        )
-        for name, keys in READS.items()
-    ],
-    can_subset=True,
-)
-def reports(
-    context: dg.AssetExecutionContext, lakehouse: Lakehouse, window: Window
-) -> Iterator[dg.MaterializeResult[Any]]:
-    """Render what has changed, all in one kernel; one failing report does not stop the others."""
-    wanted = {key.path[-1] for key in context.selected_asset_keys}
-    failed: list[str] = []
-    rendered_now: list[str] = []
-    with Renderer(project_dir(), lakehouse.home) as engine:
-        for name in READS:
-            if name not in wanted:
-                continue
-            params = _range(window) if name in RANGED else {}
-            mark = fingerprint(name, lakehouse.tables, lakehouse.settings, params)
-            target = lakehouse.home.reports / f"{name}.html"
-            unchanged = renderer.state(target).get("fingerprint") == mark
-            if name == "index" and rendered_now:
-                unchanged = False
-            if unchanged:
-                context.log.info(f"reports/{name}: nothing new, left as it is")
-            else:
-                try:
-                    engine.render(name, params=params, fingerprint=mark)
-                except RenderError as error:
-                    failed.append(str(error))
-                    continue
-                rendered_now.append(name)
-            noted = renderer.state(target)
-            yield dg.MaterializeResult(
-                asset_key=["reports", name],
-                metadata={
-                    "path": dg.MetadataValue.path(str(target)),
-                    "unchanged": unchanged,
-                    "seconds": float(noted["seconds"]),
-                    "engine": str(noted["engine"]),
-                    "data_through": str(noted.get("data_through")),
-                    "table_versions": dg.MetadataValue.json(noted.get("table_versions", {})),
-                },
-                data_version=dg.DataVersion(mark),
+def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
+    """The assets of some reports, which one step renders."""
+
+    @dg.multi_asset(
+        name=step,
+        specs=[
+            dg.AssetSpec(
+                ["reports", name],
+                deps=[
+                    *(dg.AssetKey(key.split("/")) for key in keys),
+                    *(dg.AssetKey(["reports", r]) for r in names if name == "index" and r != name),
+                ],
+                description=f"The report {name}.qmd as one HTML file that needs no network.",
+                group_name="reports",
+                owners=["team:data-platform"],
+                kinds={"quarto", "html"},
+                tags=TAGS.get(name, {}),
+                skippable=False,
             )
-    if failed:
-        raise dg.Failure("; ".join(failed))
+            for name, keys in READS.items()
+            if name in names
+        ],
+        can_subset=True,
+    )
+    def rendered(
+        context: dg.AssetExecutionContext, lakehouse: Lakehouse, window: Window
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        """Render what has changed, all in one kernel; one that fails does not stop the others."""
+        wanted = {key.path[-1] for key in context.selected_asset_keys}
+        failed: list[str] = []
+        rendered_now: list[str] = []
+        with Renderer(project_dir(), lakehouse.home) as engine:
+            for name in names:
+                if name not in wanted:
+                    continue
+                params = _range(window) if name in RANGED else {}
+                mark = fingerprint(name, lakehouse.tables, lakehouse.settings, params)
+                target = lakehouse.home.reports / f"{name}.html"
+                unchanged = renderer.state(target).get("fingerprint") == mark
+                if name == "index" and rendered_now:
+                    unchanged = False
+                if unchanged:
+                    context.log.info(f"reports/{name}: nothing new, left as it is")
+                else:
+                    try:
+                        engine.render(name, params=params, fingerprint=mark)
+                    except RenderError as error:
+                        failed.append(str(error))
+                        continue
+                    rendered_now.append(name)
+                noted = renderer.state(target)
+                yield dg.MaterializeResult(
+                    asset_key=["reports", name],
+                    metadata={
+                        "path": dg.MetadataValue.path(str(target)),
+                        "unchanged": unchanged,
+                        "seconds": float(noted["seconds"]),
+                        "engine": str(noted["engine"]),
+                        "data_through": str(noted.get("data_through")),
+                        "table_versions": dg.MetadataValue.json(noted.get("table_versions", {})),
+                    },
+                    data_version=dg.DataVersion(mark),
+                )
+        if failed:
+            raise dg.Failure("; ".join(failed))
+
+    return rendered
+
+
+reports = _rendering("reports", [name for name in READS if name != "attribution"])
+# Apart, so that what fails on one domain's way does not hold up the other's reports.
+attribution_report = _rendering("reports__attribution", ["attribution"])
 
 
 def _range(window: Window) -> dict[str, str]:
@@ -267,11 +278,6 @@ def deliver_report(
         link=f"{base.rstrip('/')}/{name}.html" if base else None,
     )
     return deliver(slack.client(), home.outbox, message)
-
-
-def deliver_promo_abuse(home: Home, slack: SlackResource, problem: str | None = None) -> Delivery:
-    """Send the weekly message about promo-code abuse; see `deliver_report`."""
-    return deliver_report("promo_abuse", home, slack, problem)
 
 
 def deliver_failure(

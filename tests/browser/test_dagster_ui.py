@@ -20,8 +20,13 @@ from tests.support import chromium
 from tests.support.demo import Demo
 
 GROUPS = ("raw", "cleaned", "modeled", "ml", "marts", "reports")
-SCHEDULES = ("daily_refresh", "weekly_report", "monthly_maintenance")
-SENSORS = ("new_data", "persistent_drift", "run_failure", "check_failure", "outbox")
+SCHEDULES = (
+    "daily_refresh", "weekly_report", "monthly_maintenance", "daily_attribution",
+    "weekly_attribution",
+)  # fmt: skip
+SENSORS = (
+    "new_data", "new_web_data", "persistent_drift", "run_failure", "check_failure", "outbox",
+)  # fmt: skip
 PATIENCE = 60_000  # milliseconds; the machine may be busy
 
 
