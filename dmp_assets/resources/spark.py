@@ -95,7 +95,7 @@ def _know_localhost() -> None:
     try:
         socket.gethostbyname("localhost")
     except OSError:
-        accumulators.AccumulatorTCPServer.server_bind = _bind_by_number  # type: ignore[method-assign]
+        accumulators.AccumulatorTCPServer.server_bind = _bind_by_number  # type: ignore
 
 
 def _bind_by_number(server: socketserver.TCPServer) -> None:
