@@ -16,6 +16,7 @@ ALONE = ("test_faults", "test_real_data")
 """Integration tests with homes of their own; all others look at one demo, in one process."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         module = item.path.stem

@@ -4,9 +4,13 @@ Only the DataFrame API and SQL are used, so that Spark Connect serves as well.
 """
 
 import os
+import socket
+import socketserver
 import sys
 from pathlib import Path
 
+from pyspark import accumulators
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from dmp_assets.resources import java
@@ -30,6 +34,9 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     scratch.mkdir(parents=True, exist_ok=True)
     cores = str(os.cpu_count() or 2)
     local = settings.spark_master is None
+    if local:  # Spark would look up the machine's own name, which a container may not know
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        _know_localhost()
     jvm = f"-Duser.timezone=UTC -Dderby.system.home={scratch}"
     if local:
         jvm += " -XX:TieredStopAtLevel=1" if rows <= SMALL else ""
@@ -69,7 +76,31 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     builder = SparkSession.builder
     for name, value in (conf | settings.spark_conf).items():
         builder = builder.config(name, value)
-    return _utc(builder.getOrCreate())
+    try:
+        return _utc(builder.getOrCreate())
+    except PySparkRuntimeError as error:
+        if error.getCondition() != "JAVA_GATEWAY_EXITED":
+            raise
+        raise java.PrerequisiteError(
+            f"Spark's JVM ({os.environ['JAVA_HOME']}) ended before it was ready; what it said is "
+            "in the newest log below $DMP_HOME/dagster/logs"
+        ) from error
+
+
+def _know_localhost() -> None:
+    """Let PySpark listen on loopback by number where the name `localhost` is not known.
+
+    A bare root without /etc/hosts is such a machine; PySpark has no setting for it.
+    """
+    try:
+        socket.gethostbyname("localhost")
+    except OSError:
+        accumulators.AccumulatorTCPServer.server_bind = _bind_by_number  # type: ignore
+
+
+def _bind_by_number(server: socketserver.TCPServer) -> None:
+    server.server_address = ("127.0.0.1", server.server_address[1])
+    socketserver.TCPServer.server_bind(server)
 
 
 def warm_up(spark: SparkSession, scratch: Path) -> None:

@@ -74,7 +74,9 @@ def run(dmp: Dmp, env: dict[str, str] | None = None, select: str = ROWS) -> Ran:
     return dmp("run", "--json", "--select", select, env=env)
 
 
-def refused(dmp: Dmp, message: str, env: dict[str, str] | None = None, select: str = ROWS) -> Ran:
+def refused(
+    dmp: Dmp, message: str, env: dict[str, str] | None = None, select: str = "group:raw"
+) -> Ran:
     """The run fails, says so, and leaves every table as it was."""
     before = dmp.versions()
     ran = run(dmp, env, select)

@@ -12,7 +12,7 @@ from dmp_assets.home import Home
 from dmp_assets.resources.postgres import EmbeddedPostgres
 from tests.support.dmp import Dmp, Ran, workplace
 
-USERS = 10_000
+USERS = 3_000
 OUTSIDE_WORLD = {
     "DMP_SHOP_DATABASE_URL": "postgresql://shop:Real-Looking-1@db.shop.invalid:5432/production",
     "DMP_WEB_DATABASE": "postgresql://web:Real-Looking-1@db.shop.invalid:5432/analytics",
