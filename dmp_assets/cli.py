@@ -183,7 +183,6 @@ def demo(
     """
     with _explained():
         from dmp_assets.demo import shop as demo_shop
-        from dmp_assets.demo import web as demo_web
 
         home = Home.current().prepare("sandbox")
         settings = home.settings()
@@ -201,14 +200,6 @@ def demo(
                         part, users=count, seed=settings.demo_seed, end=settings.demo_end,
                     ).result()  # fmt: skip
                 part.replace(folder)
-            web_database = home.sandbox / "web.sqlite"
-            if not web_database.exists():
-                _say(json_output, "simulating their visits on the web …")
-                made = demo_web.generate_web(
-                    folder / "web", folder / "export", seed=settings.demo_seed,
-                    end=settings.demo_end,
-                )  # fmt: skip
-                made.database.replace(web_database)
             loaded = load_shop(shop_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
             summary = _run_with_bar(home, quiet=json_output)
