@@ -169,6 +169,13 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
                     },
                     data_version=dg.DataVersion(mark),
                 )
+            index = lakehouse.home.reports / "index.html"
+            if rendered_now and "index" not in names and index.exists():  # it links to them
+                mark = str(renderer.state(index).get("fingerprint", ""))
+                try:
+                    engine.render("index", fingerprint=mark)
+                except RenderError as error:
+                    failed.append(str(error))
         if failed:
             raise dg.Failure("; ".join(failed))
 

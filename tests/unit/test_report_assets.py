@@ -18,6 +18,7 @@ from dmp_assets.reporting.privacy import find_personal_data
 from dmp_assets.reporting.reader import Report
 from dmp_assets.reporting.report_assets import (
     attribution_delivery,
+    attribution_report,
     promo_abuse_delivery,
     reports,
     weekly_figures,
@@ -29,7 +30,7 @@ from dmp_assets.settings import project_dir
 from dmp_assets.tables import Tables
 from tests.support import lakehouse
 
-ASSETS = [marts, reports, promo_abuse_delivery, attribution_delivery]
+ASSETS = [marts, attribution_report, reports, promo_abuse_delivery, attribution_delivery]
 
 
 @pytest.fixture(scope="module")
