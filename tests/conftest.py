@@ -12,17 +12,6 @@ for name in [name for name in os.environ if name.startswith(("DMP_", "DAGSTER_HO
         del os.environ[name]
 
 
-ALONE = ("test_faults", "test_real_data")
-"""Integration tests with homes of their own; all others look at one demo, in one process."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        module = item.path.stem
-        item.add_marker(pytest.mark.xdist_group(module if module in ALONE else "demo"))
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     outcome = yield
