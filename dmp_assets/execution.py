@@ -370,8 +370,9 @@ def _execute(request: dict[str, Any]) -> int:
     keys: Any = selection.required_multi_asset_neighbors().resolve(graph)
     if not keys:
         raise HomeError(f"no asset matches --select {request['select']!r}")
-    if request["select"] == "*" and home.settings().web_database is None:
-        keys -= dg.AssetSelection.tag(*next(iter(ATTRIBUTION.items()))).resolve(graph)
+    if home.settings().web_database is None:  # skipped, unless nothing else is asked for
+        web = dg.AssetSelection.tag(*next(iter(ATTRIBUTION.items()))).resolve(graph)
+        keys = keys - web or keys
     daily = any(graph.get(key).is_partitioned for key in keys)
     window = {"start": request["start"], "end": request["end"]}
     with (
