@@ -56,6 +56,22 @@ class Check:
     blocking: bool = False
 
 
+def source_checks(table: str, key: str) -> tuple[Check, ...]:
+    """Checks that every table of received rows has: it holds rows, and their key is filled."""
+    return (
+        Check(
+            "not_empty",
+            f"SELECT (count(*) = 0)::INT AS offending, count(*) AS rows FROM raw.{table}",
+            "The source holds rows.",
+        ),
+        Check(
+            "required_columns_filled",
+            f"SELECT count(*) FROM raw.{table} WHERE {key} IS NULL OR trim({key}) = ''",
+            f"{key} is filled; rows without it end in quarantine.",
+        ),
+    )
+
+
 @dataclass
 class TableRun:
     """What a table's function works with: reads of declared inputs, and the ways of writing.

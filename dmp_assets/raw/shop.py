@@ -18,7 +18,7 @@ from dmp_assets.resources.window import Window
 from dmp_assets.sources import shop
 from dmp_assets.sources.shop import ReadPlan, ShopState
 from dmp_assets.sources.shop_connection import ShopError
-from dmp_assets.table_asset import Check, TableRun, table_asset
+from dmp_assets.table_asset import TableRun, source_checks, table_asset
 
 LINEAGE_COLUMNS = {
     "_row_id": "Number of the row in the shop's landing table; null in a foreign shop.",
@@ -56,18 +56,7 @@ def _shop_table(table: str, key: str) -> Any:
         personal=PERSONAL,
         kinds=("postgres", "spark", "delta"),
         settings=["shop_watermark_columns"],
-        checks=(
-            Check(
-                "not_empty",
-                f"SELECT (count(*) = 0)::INT AS offending, count(*) AS rows FROM raw.{table}",
-                "The source holds rows.",
-            ),
-            Check(
-                "required_columns_filled",
-                f"SELECT count(*) FROM raw.{table} WHERE {key} IS NULL OR trim({key}) = ''",
-                f"{key} is filled; rows without it end in quarantine.",
-            ),
-        ),
+        checks=source_checks(table, key),
     )
 
 

@@ -14,7 +14,7 @@ from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.web import state_in_run, web_source
 from dmp_assets.resources.window import Window
 from dmp_assets.sources.web_tables import ROW_NUMBER, TABLES
-from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.table_asset import ATTRIBUTION, TableRun, source_checks, table_asset
 
 LINEAGE = pa.schema(
     [
@@ -58,18 +58,7 @@ def _web_table(table: str, key: str) -> Any:
         owner="team:marketing",
         tags=ATTRIBUTION,
         kinds=("sqlite", "delta"),
-        checks=(
-            Check(
-                "not_empty",
-                f"SELECT (count(*) = 0)::INT AS offending, count(*) AS rows FROM raw.{table}",
-                "The source holds rows.",
-            ),
-            Check(
-                "required_columns_filled",
-                f"SELECT count(*) FROM raw.{table} WHERE {key} IS NULL OR trim({key}) = ''",
-                f"{key} is filled; rows without it end in quarantine.",
-            ),
-        ),
+        checks=source_checks(table, key),
     )
 
 

@@ -1,6 +1,5 @@
 """Connecting to the shop's PostgreSQL, with errors that name what to put right."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +8,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-_SESSION = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex"
+from dmp_assets.sources.postgres import SESSION, why_not_connected
 
 
 class ShopError(Exception):
@@ -50,34 +49,21 @@ def connect(url: str | SecretStr) -> Iterator[psycopg.Connection[Any]]:
     """
     parameters = url_parameters(url)
     name = shop_name(url)
-    parameters["options"] = f"{parameters.get('options', '')} {_SESSION}".strip()
+    parameters["options"] = f"{parameters.get('options', '')} {SESSION}".strip()
     parameters.setdefault("connect_timeout", 10)
     parameters.setdefault("application_name", "dmp_assets")
     parameters["client_encoding"] = "UTF8"
     try:
         connection = psycopg.connect(make_conninfo(**parameters))
     except psycopg.Error as error:
-        raise ShopError(_why_not_connected(name, str(error))) from None
+        raise ShopError(
+            why_not_connected(f"the shop {name}", str(error), "DMP_SHOP_DATABASE_URL")
+        ) from None
     try:
         with connection:
             yield connection
     except psycopg.Error as error:
         raise ShopError(_why_refused(name, error)) from error
-
-
-def _why_not_connected(name: str, said: str) -> str:
-    last = " ".join(said.split())
-    lowered = last.lower()
-    advice = "check DMP_SHOP_DATABASE_URL"
-    if "password" in lowered or "authentication failed" in lowered:
-        return f"the shop {name} refuses the user or password; {advice}"
-    missing = re.search(r'(database|role) "([^"]*)" does not exist', last)
-    if missing:
-        return f"the shop {name} cannot be opened: {missing[0]}; {advice}"
-    unreachable = ("refused", "resolve", "translate", "timeout", "timed out", "no route", "unreach")
-    if any(word in lowered for word in unreachable):
-        return f"no PostgreSQL answers for the shop {name}: is it up, and host and port right?"
-    return f"the shop {name} cannot be opened: {last}"
 
 
 def _why_refused(name: str, error: psycopg.Error) -> str:

@@ -13,9 +13,9 @@ import pyarrow.csv as pa_csv
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from dmp_assets.sources.postgres import SESSION, why_not_connected
 from dmp_assets.sources.web_connection import ReadOnlyWebDatabase, WebError
 
-_SESSION = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex"
 _WRITERS_LOCK = 0x646D77  # any number, the same for every writer
 
 
@@ -55,12 +55,14 @@ class PostgresEngine:
         """A session that sees one state of the database throughout."""
         wait = f"-c lock_timeout={max(1, round(self.busy_seconds * 1_000))}"
         parameters = {"connect_timeout": 10, "application_name": "dmp_assets", **self.parameters}
-        parameters["options"] = f"{parameters.get('options') or ''} {_SESSION} {wait}".strip()
+        parameters["options"] = f"{parameters.get('options') or ''} {SESSION} {wait}".strip()
         parameters["client_encoding"] = "UTF8"
         try:
             connection = psycopg.connect(make_conninfo(**parameters))
         except psycopg.Error as error:
-            raise WebError(_why_not_connected(self.name, str(error))) from None
+            raise WebError(
+                why_not_connected(f"the web database {self.name}", str(error), "DMP_WEB_DATABASE")
+            ) from None
         try:
             with connection:
                 if write:
@@ -176,21 +178,6 @@ def _as_text(column: str, kind: str) -> sql.Composable:
     """Text of a column's values; a truth value is 1 or 0, as SQLite has it."""
     cast = "{}::int::text" if kind == "boolean" else "{}::text"
     return sql.SQL(cast).format(sql.Identifier(column))
-
-
-def _why_not_connected(name: str, said: str) -> str:
-    last = " ".join(said.split())
-    lowered = last.lower()
-    advice = "check DMP_WEB_DATABASE"
-    if "password" in lowered or "authentication failed" in lowered:
-        return f"the web database {name} refuses the user or password; {advice}"
-    missing = re.search(r'(database|role) "([^"]*)" does not exist', last)
-    if missing:
-        return f"the web database {name} cannot be opened: {missing[0]}; {advice}"
-    unreachable = ("refused", "resolve", "translate", "timeout", "timed out", "no route", "unreach")
-    if any(word in lowered for word in unreachable):
-        return f"no PostgreSQL answers for the web database {name}: is it up, and the host right?"
-    return f"the web database {name} cannot be opened: {last}"
 
 
 def _why_refused(name: str, error: psycopg.Error, write: bool) -> WebError:

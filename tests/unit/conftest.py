@@ -1,10 +1,14 @@
 """Fixtures of the unit tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from dmp_assets.demo.sandbox import Endpoint as SandboxEndpoint
+from dmp_assets.demo.sandbox import Sandbox
+from dmp_assets.home import Home
 from dmp_assets.resources.postgres import Endpoint
 from tests.support.postgres import fresh_database, postgres_server
 
@@ -21,3 +25,16 @@ def shop_url(postgres: Endpoint) -> Iterator[SecretStr]:
     """URL of an empty database of this test's own."""
     with fresh_database(postgres) as url:
         yield url
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """An empty sandbox home of the test's own."""
+    return Home(tmp_path / "home").prepare("sandbox")
+
+
+@pytest.fixture
+def endpoint(home: Home) -> Iterator[SandboxEndpoint]:
+    """That home's sandbox, running."""
+    with Sandbox(home).running() as endpoint:
+        yield endpoint

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,6 @@ Faulty = Callable[..., None]
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "PAUSE_SECONDS", 0.05)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home").prepare("sandbox")
-
-
-@pytest.fixture
-def endpoint(home: Home) -> Iterator[Endpoint]:
-    with Sandbox(home).running() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture

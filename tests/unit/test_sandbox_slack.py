@@ -5,9 +5,7 @@ import os
 import stat
 import time
 import urllib.request
-from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,17 +16,6 @@ from slack_sdk.errors import SlackApiError
 from dmp_assets.demo.sandbox import Endpoint, Sandbox
 from dmp_assets.home import Home
 from dmp_assets.resources.slack import build_client
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home").prepare("sandbox")
-
-
-@pytest.fixture
-def endpoint(home: Home) -> Iterator[Endpoint]:
-    with Sandbox(home).running() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture
