@@ -1,6 +1,7 @@
 # dmp_assets: webserver, daemon and runs in one image; Java, JARs and Quarto are baked in.
 FROM python:3.11-slim-bookworm AS build
-ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never \
+    UV_COMPILE_BYTECODE=1
 WORKDIR /app
 RUN pip install --no-cache-dir uv==0.13.8
 COPY pyproject.toml setup.cfg uv.lock README.md ./
@@ -33,6 +34,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     DO_NOT_TRACK=1 \
     PYTHONUNBUFFERED=1 \
     TZ=UTC
+RUN dmp setup
 USER dmp
 VOLUME /data
 EXPOSE 3000

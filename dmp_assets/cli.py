@@ -30,7 +30,7 @@ from dmp_assets import execution
 from dmp_assets.date_range import RangeError, parse_range
 from dmp_assets.execution import Progress, RunSummary
 from dmp_assets.home import Home, HomeError
-from dmp_assets.resources import java
+from dmp_assets.resources import class_archive, java
 from dmp_assets.resources.postgres import EmbeddedPostgres, PostgresError
 from dmp_assets.resources.shop import shop_url
 from dmp_assets.settings import project_dir
@@ -104,6 +104,10 @@ def setup() -> None:
         home = java.install_java(out.print)
         fetched = java.fetch_jars(out.print)
         out.print(f"Java: {home}; JARs: {fetched} fetched, all there")
+        if not class_archive.path().exists():
+            out.print("archiving Spark's classes (about 200 MB, once), so that runs start faster")
+            if class_archive.make() is None:
+                out.print("this Java cannot archive classes; runs work, and start more slowly")
 
 
 @app.command()

@@ -13,7 +13,7 @@ from pyspark import accumulators
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
-from dmp_assets.resources import java
+from dmp_assets.resources import class_archive, java
 from dmp_assets.settings import Settings
 
 SMALL = 200_000  # rows up to which planning and compiling cost more than the data itself
@@ -38,12 +38,17 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         _know_localhost()
     jvm = f"-Duser.timezone=UTC -Dderby.system.home={scratch}"
-    if local:
-        jvm += " -XX:TieredStopAtLevel=1" if rows <= SMALL else ""
+    jars = ",".join(java.jar_paths())
+    if local:  # on the class path, because only its classes can be archived
+        java_path = {"spark.driver.extraClassPath": jars.replace(",", os.pathsep)}
+        jvm += f" {class_archive.jvm_options()}"
+        jvm += " -XX:TieredStopAtLevel=1 -XX:+UseSerialGC" if rows <= SMALL else ""
+    else:
+        java_path = {"spark.jars": jars}
     conf = {
         "spark.app.name": "dmp_assets",
         "spark.master": settings.spark_master or f"local[{cores}]",
-        "spark.jars": ",".join(java.jar_paths()),
+        **java_path,
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.memory": settings.spark_memory or ("2g" if rows <= SMALL else "4g"),
