@@ -9,12 +9,6 @@ channel is there on every day on which it has cost or credit. Every run computes
 credits stored so far, so the days that new journeys touch are always right.
 """
 
-from collections.abc import Sequence
-from datetime import date
-
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
-
 from dmp_assets.attribution.models import models_of
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.modeled.attribution import IHC, parameters
@@ -41,61 +35,46 @@ COLUMNS = {
 }
 
 
-def report(
-    credits: DataFrame,
-    conversions: DataFrame,
-    costs: DataFrame,
-    sessions: DataFrame,
-    models: Sequence[str],
-) -> DataFrame:
-    """Cost and credit by channel, day and model; without `is_open`.
-
-    Cost is there by each of `models` (and those of `credits`), though nothing was converted.
-    """
-    earned = (
-        credits.join(conversions.select("conv_id", "revenue", "is_promo_abuse"), "conv_id")
-        .withColumn("honest", F.when(F.coalesce("is_promo_abuse", F.lit(False)), 0.0).otherwise(1))
-        .groupBy("channel_name", F.col("session_date").alias("date"), "model")
-        .agg(
-            F.sum("credit").alias("conversions"),
-            F.sum(F.expr("credit * double(revenue)")).alias("revenue"),
-            F.sum(F.expr("credit * honest")).alias("conversions_without_abuse"),
-            F.sum(F.expr("credit * honest * double(revenue)")).alias("revenue_without_abuse"),
-        )
-    )
-    spent = (
-        costs.join(sessions.select("session_id", "channel_name", "event_at"), "session_id")
-        .groupBy("channel_name", F.to_date("event_at").alias("date"))
-        .agg(F.sum("cost").cast(MONEY).alias("cost"))
-    )
-    keys = ["channel_name", "date"]
-    named = earned.sparkSession.createDataFrame([(name,) for name in models], "model string")
-    everything = (
-        earned.select(*keys)
-        .union(spent.select(*keys))
-        .distinct()
-        .crossJoin(earned.select("model").union(named).distinct())
-    )
-    zero = F.lit(0.0)
-    figures = ("conversions", "revenue", "conversions_without_abuse", "revenue_without_abuse")
-    joined = everything.join(spent, keys, "left").join(earned, [*keys, "model"], "left")
-    return joined.withColumns(
-        {
-            "cost": F.coalesce("cost", F.lit(0).cast(MONEY)),
-            **{name: F.coalesce(name, zero) for name in figures},
-        }
-    ).withColumns(
-        {
-            "cpo": _ratio("cost", "conversions"),
-            "roas": _ratio("revenue", "cost"),
-            "cpo_without_abuse": _ratio("cost", "conversions_without_abuse"),
-            "roas_without_abuse": _ratio("revenue_without_abuse", "cost"),
-        }
-    )
-
-
-def _ratio(above: str, below: str) -> Column:
-    return F.expr(f"CASE WHEN {below} > 0 THEN double({above}) / double({below}) END")
+REPORT = f"""
+WITH earned AS (
+  SELECT channel_name, session_date AS date, model,
+         fsum(credit) AS conversions,
+         fsum(credit * revenue::DOUBLE) AS revenue,
+         fsum(credit) FILTER (is_promo_abuse IS NOT TRUE) AS conversions_without_abuse,
+         fsum(credit * revenue::DOUBLE) FILTER (is_promo_abuse IS NOT TRUE)
+           AS revenue_without_abuse
+  FROM modeled.attribution JOIN modeled.attributed_conversions USING (conv_id)
+  GROUP BY ALL
+), spent AS (
+  SELECT channel_name, event_at::DATE AS date, sum(cost) AS cost
+  FROM cleaned.web_session_costs JOIN cleaned.web_sessions USING (session_id)
+  GROUP BY ALL
+), everything AS (
+  SELECT channel_name, date, model
+  FROM (SELECT channel_name, date FROM earned UNION SELECT channel_name, date FROM spent)
+  CROSS JOIN (SELECT unnest($models::VARCHAR[]) AS model UNION SELECT model FROM earned)
+), figures AS (
+  SELECT channel_name, date, model,
+         coalesce(cost, 0)::{MONEY} AS cost,
+         round(coalesce(conversions, 0), 9) AS conversions,
+         round(coalesce(revenue, 0), 9) AS revenue,
+         round(coalesce(conversions_without_abuse, 0), 9) AS conversions_without_abuse,
+         round(coalesce(revenue_without_abuse, 0), 9) AS revenue_without_abuse
+  FROM everything LEFT JOIN spent USING (channel_name, date)
+  LEFT JOIN earned USING (channel_name, date, model)
+), newest AS (SELECT max(event_at)::DATE AS day FROM cleaned.web_sessions)
+SELECT *,
+       CASE WHEN conversions > 0 THEN cost::DOUBLE / conversions END AS cpo,
+       CASE WHEN cost > 0 THEN revenue / cost::DOUBLE END AS roas,
+       CASE WHEN conversions_without_abuse > 0
+            THEN cost::DOUBLE / conversions_without_abuse END AS cpo_without_abuse,
+       CASE WHEN cost > 0 THEN revenue_without_abuse / cost::DOUBLE END AS roas_without_abuse,
+       coalesce(date > (SELECT day FROM newest) - $days::INTEGER, false) AS is_open
+FROM figures
+ORDER BY date, channel_name, model
+"""
+"""Cost and credit by channel, day and model. Parameters: `models`, by which cost is there though
+nothing was converted, and `days`, after which a day is closed."""
 
 
 @table_asset(
@@ -105,6 +84,7 @@ def _ratio(above: str, below: str) -> Column:
         "cleaned/web_sessions",
     ],
     owner="team:marketing",
+    kinds=("duckdb", "delta"),
     tags=ATTRIBUTION,
     columns=COLUMNS,
     settings=["lookback_days", "markov_orders"],
@@ -162,15 +142,6 @@ def channel_reporting(run: TableRun) -> None:
     Sources: modeled/attribution, modeled/attributed_conversions, cleaned/web_session_costs,
     cleaned/web_sessions.
     """
-    sessions = run.read("cleaned/web_sessions")
-    found = report(
-        run.read("modeled/attribution"),
-        run.read("modeled/attributed_conversions"),
-        run.read("cleaned/web_session_costs"),
-        sessions,
-        (*models_of(parameters(run.settings)), IHC),
-    )
-    last: date | None = sessions.agg(F.max(F.to_date("event_at"))).collect()[0][0]
     days = run.settings.lookback_days or OPEN_DAYS
-    still = F.lit(False) if last is None else F.col("date") > F.date_sub(F.lit(last), days)
-    run.overwrite(found.withColumn("is_open", still).select(*COLUMNS))
+    models = [*models_of(parameters(run.settings)), IHC]
+    run.overwrite(run.sql(REPORT, {"models": models, "days": days}).select(list(COLUMNS)))

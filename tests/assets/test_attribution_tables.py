@@ -44,6 +44,7 @@ from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.window import Window
 from dmp_assets.sources.web import WebSource
 from dmp_assets.tables import Tables
+from tests.support.lakehouse import write
 from tests.support.postgres import fresh_database, postgres_server
 from tests.support.web import (
     START,
@@ -98,11 +99,16 @@ def order(name: str, hour: float, *, user: str = "u", revenue: str | None = "10"
     }  # fmt: skip
 
 
-def frame(spark: "SparkSession", schema: pa.Schema, rows: Sequence[Any]) -> "DataFrame":
+def table_of(schema: pa.Schema, rows: Sequence[Any]) -> pa.Table:
     """Rows as mappings or tuples."""
     named = [row if isinstance(row, dict) else dict(zip(schema.names, row, strict=True))
              for row in rows]  # fmt: skip
-    return spark.createDataFrame(pa.Table.from_pylist(named, schema=schema))
+    return pa.Table.from_pylist(named, schema=schema)
+
+
+def frame(spark: "SparkSession", schema: pa.Schema, rows: Sequence[Any]) -> "DataFrame":
+    """Rows as mappings or tuples, in Spark."""
+    return spark.createDataFrame(table_of(schema, rows))
 
 
 class World:
@@ -365,27 +371,29 @@ def test_every_conversion_says_where_its_credit_is_from_and_whether_its_user_abu
 
 
 def reported(
-    spark: "SparkSession", credited: Sequence[Any], costs: Sequence[Any], *models: str
+    folder: Path, credited: Sequence[Any], costs: Sequence[Any], *models: str
 ) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The report's rows by channel, day of March and model."""
-    found = channel_reporting.report(
-        frame(spark, CREDITS, credited),
-        frame(spark, STATUSES, [("c", Decimal(100), False), ("d", Decimal(50), True),
-                                ("e", Decimal(10), None)]),
-        frame(spark, COSTS, costs),
-        frame(spark, SESSIONS, [visit("s1", 0), visit("s2", 13.9), visit("s3", 14),
-                                visit("s4", 0, channel="ads", user=None)]),
-        models,
-    )  # fmt: skip
-    rows = found.toArrow().to_pylist()
+    home = Home(folder).prepare("sandbox")
+    revenue = [("c", Decimal(100), False), ("d", Decimal(50), True), ("e", Decimal(10), None)]
+    visits = [visit("s1", 0), visit("s2", 13.9), visit("s3", 14), visit("s4", 0, channel="ads")]
+    write(home, "modeled/attribution", table_of(CREDITS, credited))
+    write(home, "modeled/attributed_conversions", table_of(STATUSES, revenue))
+    write(home, "cleaned/web_session_costs", table_of(COSTS, costs))
+    write(home, "cleaned/web_sessions", table_of(SESSIONS, visits))
+    found = Tables(str(home.lakehouse)).sql(
+        channel_reporting.REPORT, {"models": list(models), "days": 1}
+    )
+    assert set(found.column_names) == set(channel_reporting.COLUMNS)
+    rows = found.to_pylist()
     assert len(rows) == len({(row["channel_name"], row["date"], row["model"]) for row in rows})
     return {(row["channel_name"], f"{row['date']:%d}", row["model"]): row for row in rows}
 
 
-def test_cost_and_credit_meet_by_channel_and_day_of_the_session(spark: "SparkSession") -> None:
+def test_cost_and_credit_meet_by_channel_and_day_of_the_session(tmp_path: Path) -> None:
     day = START.date()
     found = reported(
-        spark,
+        tmp_path,
         [("c", "seo", day, "linear", 0.5), ("c", "ads", day, "linear", 0.5),
          ("d", "seo", day, "linear", 1.0), ("e", "mail", day, "linear", 1.0),
          ("c", "seo", day, "last_touch", 1.0)],
@@ -408,10 +416,11 @@ def test_cost_and_credit_meet_by_channel_and_day_of_the_session(spark: "SparkSes
         assert (without_credit["conversions"], without_credit["revenue"]) == (0, 0)
         assert (without_credit["cpo"], without_credit["roas"]) == (None, 0)
     assert found["ads", "01", "linear"]["cost"] == found["ads", "01", "shapley"]["cost"] == 4
+    assert {day: row["is_open"] for (_, day, _), row in found.items()} == {"01": False, "02": True}
 
 
-def test_cost_is_reported_though_nobody_converted(spark: "SparkSession") -> None:
-    found = reported(spark, [], [("s1", Decimal(1))], "linear", IHC)
+def test_cost_is_reported_though_nobody_converted(tmp_path: Path) -> None:
+    found = reported(tmp_path, [], [("s1", Decimal(1))], "linear", IHC)
     assert {key: (row["cost"], row["roas"]) for key, row in found.items()} == {
         ("seo", "01", "linear"): (1, 0), ("seo", "01", IHC): (1, 0),
     }  # fmt: skip
