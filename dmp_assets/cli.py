@@ -186,7 +186,7 @@ def demo(
     is configured.
     """
     with _explained():
-        from dmp_assets.demo import shop as demo_shop
+        from dmp_assets.demo import business
 
         home = Home.current().prepare("sandbox")
         settings = home.settings()
@@ -194,16 +194,21 @@ def demo(
         folder = home.sandbox / f"shop-{count}-{settings.demo_seed}-{settings.demo_end}"
         with execution.outside_systems(home):
             if not folder.exists():
-                _say(json_output, f"simulating a shop of {count:,} users …")
+                _say(json_output, f"simulating a shop of {count:,} users and its web visits …")
                 part = folder.with_name(f"{folder.name}.part")
                 shutil.rmtree(part, ignore_errors=True)
                 # In a process of its own, so that the run does not carry its memory along.
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                     pool.submit(
-                        demo_shop.generate,
+                        business.generate,
                         part, users=count, seed=settings.demo_seed, end=settings.demo_end,
                     ).result()  # fmt: skip
                 part.replace(folder)
+            web_database = home.sandbox / "web.sqlite"  # results are written back into it
+            if not web_database.exists():
+                copied = web_database.with_suffix(".part")
+                shutil.copyfile(folder / "web" / "web.sqlite", copied)
+                copied.replace(web_database)
             loaded = load_shop(shop_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
             summary = _run_with_bar(home, quiet=json_output)

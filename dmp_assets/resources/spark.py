@@ -16,6 +16,11 @@ from pyspark.sql import SparkSession
 from dmp_assets.resources import class_archive, java
 from dmp_assets.settings import Settings
 
+_SHORT_RUN = (
+    # The quick compiler alone; its default code cache is full after a minute of planning, and
+    # a JVM with a full one interprets from then on.
+    "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
+)
 SMALL = 200_000  # rows up to which planning and compiling cost more than the data itself
 
 
@@ -42,7 +47,7 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     if local:  # on the class path, because only its classes can be archived
         java_path = {"spark.driver.extraClassPath": jars.replace(",", os.pathsep)}
         jvm += f" {class_archive.jvm_options()}"
-        jvm += " -XX:TieredStopAtLevel=1 -XX:+UseSerialGC" if rows <= SMALL else ""
+        jvm += f" {_SHORT_RUN}" if rows <= SMALL else ""
     else:
         java_path = {"spark.jars": jars}
     conf = {

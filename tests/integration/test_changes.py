@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Iterator
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pyarrow as pa
 import pytest
+from pyarrow import csv
 
 from dmp_assets.demo import shop as demo_shop
 from tests.support.demo import USERS, Demo, source_url
@@ -129,6 +131,51 @@ def test_an_increment_is_appended_to_raw_and_all_tables_stay_consistent(
     assert daily == tables.scalar("SELECT count(*) FROM cleaned.promo_usages")
     registered = tables.scalar("SELECT sum(registrations)::BIGINT FROM modeled.registrations_daily")
     assert registered == tables.scalar("SELECT count(*) FROM cleaned.users")
+
+
+def test_late_sessions_costs_and_conversions_change_the_days_that_they_touch(
+    changed: Dmp, demo: Demo
+) -> None:
+    folder = demo.shop / "web" / "late"
+    reporting = """SELECT date, channel_name, cost, conversions, revenue
+        FROM modeled.channel_reporting WHERE model = 'ihc'"""
+
+    def rows() -> dict[tuple[date, str], tuple[Any, ...]]:
+        found = changed.tables.sql(reporting).to_pylist()
+        return {(row["date"], row["channel_name"]): tuple(row.values())[2:] for row in found}
+
+    def run_row() -> dict[str, Any]:
+        last = "SELECT * FROM modeled.attribution_runs ORDER BY committed_at DESC LIMIT 1"
+        return dict(changed.tables.sql(last).to_pylist()[0])
+
+    before, first = rows(), run_row()
+    loaded = changed("web", "load", str(folder), "--append")
+    assert loaded.code == 0, loaded.text
+    ran = changed("attribution", "--json")
+    assert ran.code == 0, ran.text
+    after, second = rows(), run_row()
+    came = {
+        name: csv.read_csv(folder / f"{name}.csv").to_pylist()
+        for name in ("session_sources", "session_costs", "conversions")
+    }
+    assert all(came.values())
+    assert second["conversions"] - first["conversions"] == len(
+        {row["conv_id"] for row in came["conversions"]}
+    )
+    sessions = {row["session_id"]: row for row in came["session_sources"]}
+    spent = {
+        key: after[key][0] - before.get(key, (Decimal(0),))[0]
+        for key in after
+        if key not in before or after[key][0] != before[key][0]
+    }
+    owed = sum(Decimal(str(row["cost"])) for row in came["session_costs"])
+    assert sum(spent.values()) == owed > 0
+    assert {day for day, _ in spent} <= {
+        date.fromisoformat(str(row["event_date"])) for row in sessions.values()
+    }
+    assert second["conversions"] == sum(
+        second[part] for part in ("attributed", "without_touchpoint", "failed", "quarantined")
+    )
 
 
 def test_a_range_reads_its_days_again_and_leaves_all_others(
