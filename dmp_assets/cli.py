@@ -397,10 +397,10 @@ def _print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
             f"{spent[layer]:.1f}" if layer in spent else "",
         )
     out.print(layers)
-    for line in _model_quality(home):
+    for line in (*_model_quality(home), *_attribution(home)):
         out.print(line, highlight=False)
-    for failed in summary.failed_checks:
-        out.print(f"[yellow]check[/] {failed}", highlight=False)
+    for line in summary.failed_checks_by_name():
+        out.print(line, highlight=False)
     for failure in summary.failures:
         out.print(f"[bold red]✗[/] {failure}", highlight=False)
     for part in summary.skipped:
@@ -408,6 +408,8 @@ def _print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
     if (home.reports / "promo_abuse.html").exists():
         out.print(f"Dashboard  {home.reports / 'promo_abuse.html'}", highlight=False)
         out.print(f"Reports    {home.reports / 'index.html'}", highlight=False)
+    if (exported := home.exports / "channel_reporting.csv").exists():
+        out.print(f"CSV        {exported}", highlight=False)
     out.print("Tables     dmp show cleaned/users · dmp show ml/abuse_scores", highlight=False)
     out.print("Dagster    make up", highlight=False)
 
@@ -419,6 +421,24 @@ def _model_quality(home: Home) -> list[str]:
     from dmp_assets.ml.registry import headline
 
     return [headline(store)]
+
+
+def _attribution(home: Home) -> list[str]:
+    """How the last attribution adds up, and what it found."""
+    if not _tables(home).exists("modeled/attribution_runs"):
+        return []
+    from dmp_assets.reporting import attribution_figures as figures
+
+    report = figures.opened(home)
+    days = figures.period(report)
+    if days is None:
+        return []
+    settings = home.settings()
+    found = figures.totals(report, settings.reporting_model, days)
+    cpo = "—" if found.cpo is None else f"{found.cpo:.2f} {settings.currency}"
+    roas = "—" if found.roas is None else f"{found.roas:.2f}"
+    conversions, _ = figures.added_up(report, days).lines(settings.currency)
+    return [f"attribution {days}: CPO {cpo}, ROAS {roas}; {conversions}"]
 
 
 def _tables(home: Home) -> Tables:

@@ -78,6 +78,15 @@ class RunSummary:
             spent[layer] = round(spent.get(layer, 0.0) + seconds, 2)
         return spent
 
+    def failed_checks_by_name(self) -> list[str]:
+        """One line a check, with the tables that it found something in, for people."""
+        tables: dict[tuple[str, str], list[str]] = {}
+        for failed in self.failed_checks:
+            table, name, severity = failed.split(" ")
+            tables.setdefault((severity.strip("()"), name), []).append(table)
+        words = {"ERROR": "[bold red]check failed[/]", "WARN": "[yellow]check warns[/]"}
+        return [f"{words[s]} {name}: {', '.join(where)}" for (s, name), where in tables.items()]
+
     def as_json(self) -> str:
         return json.dumps(
             asdict(self)
