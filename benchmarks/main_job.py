@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/main_job.py                 # 10,000 and 100,000 users
     .venv/bin/python benchmarks/main_job.py 1 10 100        # 1,000,000 as well
 
-Each size runs `dmp demo` in a new home, then again with nothing new. Generating and loading the
-simulated shop count as set-up. Memory is the largest sum over the whole process tree (PSS, so
+Each size runs `dmp demo --no-web` in a new home, then again with nothing new. Generating and
+loading the simulated shop count as set-up. Memory is the largest sum over the whole process tree (PSS, so
 that shared pages count once), sampled four times a second. Ratios are to the row above.
 """
 
@@ -67,9 +67,9 @@ def run(factor: int) -> dict[str, Any]:
     users = BASE * factor
     with tempfile.TemporaryDirectory(prefix="dmp-benchmark-") as folder:
         environment = os.environ | {"DMP_HOME": folder, "DMP_DEMO_USERS": str(users)}
-        _, peak, out = measured([str(DMP), "demo", "--json"], environment)
+        _, peak, out = measured([str(DMP), "demo", "--no-web", "--json"], environment)
         first = json.loads(out)
-        _, _, out = measured([str(DMP), "demo", "--json"], environment)
+        _, _, out = measured([str(DMP), "demo", "--no-web", "--json"], environment)
         again = json.loads(out)
     return {
         "users": users,

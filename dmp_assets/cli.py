@@ -175,9 +175,19 @@ def _quarto() -> str:
     return found or "not found; reports are rendered by the embedded renderer"
 
 
+def _simulate(make: Callable[..., object], folder: Path, *arguments: object, **named: Any) -> None:
+    """Fill a folder, all or nothing, in a process whose memory the run does not carry along."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pool.submit(make, part, *arguments, **named).result()
+    part.replace(folder)
+
+
 @app.command()
 def demo(
     users: Annotated[int | None, typer.Option(help="Users of the simulated shop.")] = None,
+    web: Annotated[bool, typer.Option(help="Their visits on the web too, and attribution.")] = True,
     json_output: Annotated[bool, typer.Option("--json", help="Summary for machines.")] = False,
 ) -> None:
     """Run the whole job on a simulated shop, with a stand-in for Slack; needs nothing else.
@@ -186,29 +196,26 @@ def demo(
     is configured.
     """
     with _explained():
-        from dmp_assets.demo import business
+        from dmp_assets.demo.shop import generate
+        from dmp_assets.demo.web import generate_web
 
         home = Home.current().prepare("sandbox")
         settings = home.settings()
+        seed, last = settings.demo_seed, settings.demo_end
         count = users or settings.demo_users
-        folder = home.sandbox / f"shop-{count}-{settings.demo_seed}-{settings.demo_end}"
+        folder = home.sandbox / f"shop-{count}-{seed}-{last}"
         with execution.outside_systems(home):
             if not folder.exists():
-                _say(json_output, f"simulating a shop of {count:,} users and its web visits …")
-                part = folder.with_name(f"{folder.name}.part")
-                shutil.rmtree(part, ignore_errors=True)
-                # In a process of its own, so that the run does not carry its memory along.
-                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                    pool.submit(
-                        business.generate,
-                        part, users=count, seed=settings.demo_seed, end=settings.demo_end,
-                    ).result()  # fmt: skip
-                part.replace(folder)
-            web_database = home.sandbox / "web.sqlite"  # results are written back into it
-            if not web_database.exists():
-                copied = web_database.with_suffix(".part")
+                _say(json_output, f"simulating a shop of {count:,} users …")
+                _simulate(generate, folder, users=count, seed=seed, end=last)
+            if web and not (folder / "web").exists():
+                _say(json_output, "simulating their visits on the web …")
+                _simulate(generate_web, folder / "web", folder / "export", seed=seed, end=last)
+            database = home.sandbox / "web.sqlite"  # results are written back into it
+            if web and not database.exists():
+                copied = database.with_suffix(".part")
                 shutil.copyfile(folder / "web" / "web.sqlite", copied)
-                copied.replace(web_database)
+                copied.replace(database)
             loaded = load_shop(shop_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
             summary = _run_with_bar(home, quiet=json_output)
