@@ -4,8 +4,8 @@
     .venv/bin/python benchmarks/main_job.py 1 10 100        # 1,000,000 as well
 
 Each size runs `dmp demo --no-web` in a new home, then again with nothing new. Generating and
-loading the simulated shop count as set-up. Memory is the largest sum over the whole process tree (PSS, so
-that shared pages count once), sampled four times a second. Ratios are to the row above.
+loading the simulated shop count as set-up. Memory is the largest sum over the whole process tree
+(PSS, so that shared pages count once), sampled four times a second. Ratios are to the row above.
 """
 
 import json
