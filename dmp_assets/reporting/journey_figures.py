@@ -8,7 +8,7 @@ from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.reader import Report
 
 STEPS = 3
-OTHER, CONVERTED, FURTHER = "other channels", "conversion", "further touchpoints"
+OTHER, CONVERTED, FURTHER = "other channels", "conversion", "more"
 INSIDE = "FROM modeled.customer_journeys WHERE conversion_date BETWEEN $1 AND $2"
 
 
