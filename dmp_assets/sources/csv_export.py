@@ -28,6 +28,33 @@ class CsvExport:
         return self.path.name
 
 
+@dataclass(frozen=True)
+class FileLoad:
+    """One CSV file of a load. `replaced` counts bytes that were no UTF-8 and became U+FFFD."""
+
+    name: str
+    table: str
+    sha256: str
+    rows: int
+    loaded: bool
+    replaced: int = 0
+    replaced_line: int | None = None
+
+    @classmethod
+    def left_alone(cls, file: CsvExport) -> "FileLoad":
+        """Of a file that was loaded before."""
+        return cls(file.name, file.table, file.sha256, 0, loaded=False)
+
+    def __str__(self) -> str:
+        done = f"{self.rows:,} rows" if self.loaded else "there already, left alone"
+        if self.replaced:
+            done += (
+                f"; {self.replaced} unreadable characters (not UTF-8, first in line "
+                f"{self.replaced_line}) were replaced by \N{REPLACEMENT CHARACTER}"
+            )
+        return f"{self.name}: {done}"
+
+
 def inspect(
     path: Path, table: str, *, required: Sequence[str], reserved: Sequence[str]
 ) -> CsvExport:

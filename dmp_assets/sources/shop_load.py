@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from dmp_assets.sources.csv_export import CsvExport, Utf8Blocks, inspect
+from dmp_assets.sources.csv_export import CsvExport, FileLoad, Utf8Blocks, inspect
 from dmp_assets.sources.shop import (
     LOADS,
     RECEIVED_AT,
@@ -34,19 +34,6 @@ _LOAD_LOCK = 0x646D70  # any number, the same for every loader
 
 
 @dataclass(frozen=True)
-class FileLoad:
-    """One CSV file of a load. `replaced` counts bytes that were no UTF-8 and became U+FFFD."""
-
-    name: str
-    table: str
-    sha256: str
-    rows: int
-    loaded: bool
-    replaced: int = 0
-    replaced_line: int | None = None
-
-
-@dataclass(frozen=True)
 class LoadSummary:
     """What a load did; `changed` is False when these very files were there already."""
 
@@ -61,16 +48,7 @@ class LoadSummary:
         """One line per file, for people."""
         if not self.changed:
             return f"the shop {self.shop} holds these very files already; nothing was changed"
-        lines = []
-        for file in self.files:
-            done = f"{file.rows:,} rows" if file.loaded else "there already, left alone"
-            if file.replaced:
-                done += (
-                    f"; {file.replaced} unreadable characters (not UTF-8, first in line "
-                    f"{file.replaced_line}) were replaced by \N{REPLACEMENT CHARACTER}"
-                )
-            lines.append(f"{file.name}: {done}")
-        return "\n".join(lines)
+        return "\n".join(map(str, self.files))
 
 
 def load_shop(
@@ -104,7 +82,7 @@ def load_shop(
                 False,
                 mode,
                 generation,
-                tuple(FileLoad(f.name, f.table, f.sha256, 0, loaded=False) for f in files),
+                tuple(FileLoad.left_alone(f) for f in files),
             )
         if mode == "refuse":
             _refuse_filled(connection, name, schema, present)
@@ -113,7 +91,7 @@ def load_shop(
         if mode == "replace":
             present = _clear(connection, name, schema, present)
         done = tuple(
-            FileLoad(file.name, file.table, file.sha256, 0, loaded=False)
+            FileLoad.left_alone(file)
             if file in same
             else _load_file(connection, schema, file, present.get(file.table))
             for file in files

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dmp_assets.sources.csv_export import CsvExport, Utf8Blocks, inspect
+from dmp_assets.sources.csv_export import CsvExport, FileLoad, Utf8Blocks, inspect
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.web_connection import Engine, Session, WebError
 from dmp_assets.sources.web_tables import (
@@ -20,18 +20,6 @@ from dmp_assets.sources.web_tables import (
     creation,
     shape_problems,
 )
-
-
-@dataclass(frozen=True)
-class FileLoad:
-    """One CSV file of a load. `replaced` counts bytes that were no UTF-8 and became U+FFFD."""
-
-    name: str
-    table: str
-    sha256: str
-    rows: int
-    loaded: bool
-    replaced: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class LoadSummary:
                 f"the web database {self.database} holds these very files already; "
                 "nothing was changed"
             )
-        return "\n".join(map(_told, self.files))
+        return "\n".join(map(str, self.files))
 
 
 def load_web(
@@ -70,7 +58,9 @@ def load_web(
         if all(file.sha256 in held.get(file.table, {}) for file in files) and (
             not replace or _just_these(session, files, held, present)
         ):
-            return LoadSummary(database.name, False, tuple(_left_alone(file) for file in files))
+            return LoadSummary(
+                database.name, False, tuple(FileLoad.left_alone(file) for file in files)
+            )
         _prepare(session, database.name, present)
         if replace:
             held = {}
@@ -81,7 +71,7 @@ def load_web(
         columns = session.columns(TABLES)
         _refuse_unknown(files, columns)
         done = tuple(
-            _left_alone(file)
+            FileLoad.left_alone(file)
             if file.sha256 in held.get(file.table, {})
             else _load_file(session, file)
             for file in files
@@ -184,18 +174,12 @@ def _load_file(session: Session, file: CsvExport) -> FileLoad:
         f"INSERT INTO {LOADS} (table_name, sha256, row_count, loaded_at) VALUES (?, ?, ?, ?)",
         [file.table, file.sha256, rows, datetime.now(UTC).isoformat(timespec="seconds")],
     )
-    return FileLoad(file.name, file.table, file.sha256, rows, loaded=True, replaced=text.replaced)
-
-
-def _left_alone(file: CsvExport) -> FileLoad:
-    return FileLoad(file.name, file.table, file.sha256, 0, loaded=False)
-
-
-def _told(file: FileLoad) -> str:
-    done = f"{file.rows:,} rows" if file.loaded else "there already, left alone"
-    if file.replaced:
-        done += (
-            f"; {file.replaced} unreadable characters (not UTF-8) were replaced by "
-            "\N{REPLACEMENT CHARACTER}"
-        )
-    return f"{file.name}: {done}"
+    return FileLoad(
+        file.name,
+        file.table,
+        file.sha256,
+        rows,
+        loaded=True,
+        replaced=text.replaced,
+        replaced_line=text.replaced_line,
+    )
