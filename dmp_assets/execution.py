@@ -32,7 +32,7 @@ from dmp_assets.tables import LAYERS, Tables
 if TYPE_CHECKING:
     import dagster as dg
 
-_ENDED = ("SUCCESS", "FAILURE", "SKIPPED")
+_ENDED = ("SUCCESS", "FAILURE", "SKIPPED")  # of Dagster's STEP_… events
 PID_TAG = "dmp/pid"
 _JVM_CAUSE = re.compile(r"^(?:: |Caused by: )(\S.*)$", re.MULTILINE)
 ENVIRONMENT = {"TZ": "UTC", "DO_NOT_TRACK": "1", "DAGSTER_DISABLE_TELEMETRY": "1"}
@@ -176,7 +176,7 @@ def run(
     select: str = "*",
     wait: bool = False,
     shop: bool = True,
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Callable[[Progress], None] | None = None,
 ) -> RunSummary:
     """Materialize the selected assets in a run of the home's Dagster instance.
 
@@ -209,16 +209,13 @@ def run(
                 start_new_session=True,  # its group: the run and its JVM
             )
             try:
-                progress = Progress()
-                while child.poll() is None:
-                    _follow(instance, run_id, progress)
-                    report(progress)
-                    time.sleep(0.3)
+                if report is None:
+                    child.wait()
+                else:
+                    _follow(instance, run_id, child, report)
             finally:
                 _end_group(child)
                 bury_dead_runs(instance)
-        _follow(instance, run_id, progress)
-        report(progress)
         seconds = time.monotonic() - began
         summary = _summary(instance, run_id, seconds, child.returncode, log)
         return replace(summary, skipped=tuple(missing_parts(home)))
@@ -233,19 +230,38 @@ def _end_group(child: "subprocess.Popen[bytes]") -> None:
             child.wait(timeout=10)
 
 
-def _follow(instance: "dg.DagsterInstance", run_id: str, progress: Progress) -> None:
-    record = instance.get_run_by_id(run_id)
-    if record is None:
-        return
-    if not progress.total and record.execution_plan_snapshot_id:
-        plan = instance.get_execution_plan_snapshot(record.execution_plan_snapshot_id)
-        progress.total = len(plan.step_keys_to_execute)
-    stats = instance.get_run_step_stats(run_id)
-    ended = [step.step_key for step in stats if step.status and step.status.value in _ENDED]
-    running = [step.step_key for step in stats if step.status and step.status.value not in _ENDED]
-    progress.finished, progress.done = ended, len(ended)
-    if running:
-        progress.current = running[-1].replace("__", "/")
+def _follow(
+    instance: "dg.DagsterInstance",
+    run_id: str,
+    child: "subprocess.Popen[bytes]",
+    report: Callable[[Progress], None],
+) -> None:
+    """Tell of the steps until the child ends; reads only the events that are new."""
+    import dagster as dg
+
+    kinds = {dg.DagsterEventType(f"STEP_{name}") for name in ("START", *_ENDED)}
+    progress, cursor, running = Progress(), None, True
+    while running:
+        running = child.poll() is None
+        if not progress.total:
+            record = instance.get_run_by_id(run_id)
+            if record is not None and record.execution_plan_snapshot_id:
+                plan = instance.get_execution_plan_snapshot(record.execution_plan_snapshot_id)
+                progress.total = len(plan.step_keys_to_execute)
+        else:
+            found = instance.get_records_for_run(run_id, cursor=cursor, of_type=kinds)
+            cursor = found.cursor
+            for event in (entry.event_log_entry.dagster_event for entry in found.records):
+                if event is None or event.step_key is None:
+                    continue
+                if event.event_type is dg.DagsterEventType.STEP_START:
+                    progress.current = event.step_key.replace("__", "/", 1)
+                else:
+                    progress.finished.append(event.step_key)
+            progress.done = len(progress.finished)
+        report(progress)
+        if running:
+            time.sleep(0.5)
 
 
 def _summary(

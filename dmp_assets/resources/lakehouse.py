@@ -44,6 +44,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
 
     _spark: Any = PrivateAttr(default=None)
     _home: Home | None = PrivateAttr(default=None)
+    _settings: Settings | None = PrivateAttr(default=None)
     _run_id: str = PrivateAttr(default="unknown")
     _expected_rows: int = PrivateAttr(default=0)
 
@@ -68,7 +69,10 @@ class Lakehouse(dg.ConfigurableResource[Any]):
 
     @property
     def settings(self) -> Settings:
-        return self.home.settings()
+        """The home's settings, the same throughout a run."""
+        if self._settings is None:
+            self._settings = self.home.settings()
+        return self._settings
 
     @property
     def tables(self) -> Tables:
