@@ -5,7 +5,7 @@
 
 Each size runs `dmp demo --no-web` in a new home, then again with nothing new. Generating and
 loading the simulated shop count as set-up. Memory is the largest sum over the whole process tree
-(PSS, so that shared pages count once), sampled four times a second. Ratios are to the row above.
+(PSS, so that shared pages count once), sampled once a second. Ratios are to the row above.
 """
 
 import json
@@ -51,7 +51,7 @@ def measured(command: list[str], environment: dict[str, str]) -> tuple[float, in
         nonlocal peak
         while child.poll() is None:
             peak = max(peak, tree_memory(child.pid))
-            time.sleep(0.25)
+            time.sleep(1)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -6,7 +6,9 @@ Prints how long each part took; ends with the first exit code that is not 0.
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,32 +23,59 @@ STATIC = {
         "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml",
     ],
 }  # fmt: skip
-# Two processes: most tests wait for something (a start, a disk, a clock) half of the time.
 _TWO = ("-n", "2", "--dist", "loadfile")
-TESTS = {
-    "unit tests": ["pytest", "tests/unit", *_TWO],
+# These start whole runs, each of which keeps a core and a quarter busy: two pytest processes beside
+# each other, because all tests of the first share one demo.
+_RUNS = ("pytest", "tests/integration", "tests/browser")
+_OTHER_HOMES = [
+    f"tests/integration/test_{name}.py" for name in ("attribution", "faults", "real_data")
+]
+TESTS: dict[str, list[list[str]]] = {
+    "unit tests": [["pytest", "tests/unit", *_TWO]],
     # The integration tests run under the machine's own zone; these show that the zone is nothing.
-    "asset tests in another time zone": ["pytest", "tests/assets", *_TWO],
-    # These start whole runs, each of which keeps both cores busy by itself.
-    "integration and browser tests": ["pytest", "tests/integration", "tests/browser"],
+    "asset tests in another time zone": [["pytest", "tests/assets", *_TWO]],
+    "integration and browser tests": [
+        [*_RUNS, *(f"--ignore={path}" for path in _OTHER_HOMES)],
+        ["pytest", *_OTHER_HOMES],
+    ],
 }
 
 
-def run(name: str, command: list[str], environment: dict[str, str]) -> tuple[int, float]:
-    """Run one part and return its exit code and its seconds."""
+def run(name: str, commands: list[list[str]], environment: dict[str, str]) -> tuple[int, float]:
+    """Run the commands of one part beside each other; its worst exit code and its seconds.
+
+    The first one's output is shown as it comes, that of the others when they have ended.
+    """
     print(f"\n=== {name}", flush=True)
     began = time.monotonic()
-    code = subprocess.run(
-        [str(BIN / command[0]), *command[1:]], cwd=ROOT, env=environment
-    ).returncode
-    return code, time.monotonic() - began
+    with ExitStack() as stack:
+        started = []
+        for number, command in enumerate(commands):
+            out = stack.enter_context(tempfile.TemporaryFile()) if number else None
+            child = subprocess.Popen(
+                [str(BIN / command[0]), *command[1:]],
+                cwd=ROOT,
+                env=environment,
+                stdout=out,
+                stderr=subprocess.STDOUT if out else None,
+            )
+            started.append((child, out))
+        codes = [child.wait() for child, _ in started]
+        for _, out in started:
+            if out:
+                out.seek(0)
+                sys.stdout.buffer.write(out.read())
+                sys.stdout.flush()
+    return next((code for code in codes if code), 0), time.monotonic() - began
 
 
 def main() -> int:
     """Run the parts; static checks alone with `--static`."""
-    parts = STATIC if "--static" in sys.argv else STATIC | TESTS
+    parts = {name: [command] for name, command in STATIC.items()}
+    if "--static" not in sys.argv:
+        parts |= TESTS
     spent: dict[str, tuple[int, float]] = {}
-    for name, command in parts.items():
+    for name, commands in parts.items():
         environment = os.environ | {"DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}  # one core each
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every test's processes would compile all
         if "another time zone" in name:
@@ -55,7 +84,7 @@ def main() -> int:
             from tests.support.chromium import find_or_install
 
             find_or_install()
-        spent[name] = run(name, command, environment)
+        spent[name] = run(name, commands, environment)
     print()
     for name, (code, seconds) in spent.items():
         print(f"{'ok    ' if code == 0 else 'FAILED'} {seconds:7.1f} s  {name}")
