@@ -17,12 +17,12 @@ import pytest
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
 from dmp_assets.reporting.privacy import find_personal_data
-from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import LAYERS
 from tests.support.demo import Demo
 from tests.support.dmp import Ran
 from tests.support.recount import recount, rows, tally
 
+DELIVERIES = {"delivery/promo_abuse", "delivery/attribution"}
 NOT_PERSONAL = frozenset({"12.4.84.32"})  # an SVG path in plotly.js
 TABLES = ("users", "promo_codes", "promo_usages")
 
@@ -74,8 +74,14 @@ def delivered(demo: Demo, name: str) -> bytes:
     raise AssertionError(f"Slack has no {name}")
 
 
-def posts(demo: Demo, channel: str = "C_REPORTS") -> list[dict[str, Any]]:
-    return [m for m in demo.slack().messages() if m["channel"] == channel and "thread_ts" not in m]
+def posts(demo: Demo, title: str = "", channel: str = "C_REPORTS") -> list[dict[str, Any]]:
+    return [
+        message
+        for message in demo.slack().messages()
+        if message["channel"] == channel
+        and "thread_ts" not in message
+        and message["text"].startswith(title)
+    ]
 
 
 # the run ------------------------------------------------------------------------------------------
@@ -86,14 +92,14 @@ def test_the_demo_ends_well_and_sums_up_for_machines(demo: Demo) -> None:
     assert summary["failures"] == []
     assert all("(WARN)" in check for check in summary["failed_checks"])
     assert summary["rows_by_layer"]["raw"] > 0
-    assert {"raw", "cleaned", "modeled", "ml", "marts", "reports", "delivery"} <= set(
+    assert {"raw", "cleaned", "modeled", "ml", "marts", "reports", "delivery", "exports"} <= set(
         summary["seconds_by_layer"]
     )
 
 
 def test_the_demo_leaves_its_reports_tables_and_warehouse_in_the_home(demo: Demo) -> None:
     home = demo.dmp.home
-    for report in ("promo_abuse", "model_monitoring", "data_quality", "index"):
+    for report in ("promo_abuse", "attribution", "model_monitoring", "data_quality", "index"):
         assert (home.reports / f"{report}.html").stat().st_size > 5_000
     assert home.warehouse.exists()
     assert list(home.models.glob("*"))
@@ -114,21 +120,15 @@ def test_no_key_or_address_of_the_environment_is_used_or_kept(demo: Demo) -> Non
                 content = file.read_bytes()
                 for secret in (b"Real-Looking-1", b"xoxb-904861734209", b".shop.invalid"):
                     assert secret not in content, file
-    assert posts(demo, "C0PRODUCTION") == []
+    assert posts(demo, channel="C0PRODUCTION") == []
 
 
 # tables -------------------------------------------------------------------------------------------
-def of_the_shop(graph: AssetGraph) -> list[dg.AssetKey]:
-    """Assets that a demo without a web database makes."""
-    web = ATTRIBUTION.items()
-    return [key for key in graph.get_all_asset_keys() if not graph.get(key).tags.items() >= web]
-
-
 def last_materializations(
     instance: dg.DagsterInstance, graph: AssetGraph
 ) -> dict[str, dg.AssetMaterialization]:
     found = {}
-    for key in of_the_shop(graph):
+    for key in graph.get_all_asset_keys():
         event = instance.get_latest_materialization_event(key)
         assert event is not None, f"{key} was never made"
         assert event.asset_materialization is not None
@@ -169,7 +169,7 @@ def test_every_mart_holds_the_rows_that_dagster_shows(
 def test_every_column_of_every_table_is_declared_and_described(
     demo: Demo, graph: AssetGraph
 ) -> None:
-    for key in of_the_shop(graph):
+    for key in graph.get_all_asset_keys():
         name = "/".join(key.path)
         if key.path[0] not in LAYERS:
             continue
@@ -327,7 +327,7 @@ def test_top_lists_of_the_marts_equal_a_recount_with_ties(
 def test_the_message_equals_a_recount_of_the_last_full_week(
     demo: Demo, source: psycopg.Connection[tuple]
 ) -> None:
-    (post,) = posts(demo)
+    (post,) = posts(demo, "Promo-code abuse")
     monday, weeks = date(2024, 3, 25), []  # the simulated history ends on Sunday, 31 March
     for start in (monday, monday - timedelta(days=7)):
         days = [start + timedelta(days=i) for i in range(7)]
@@ -376,12 +376,13 @@ def test_nothing_delivered_holds_personal_data(
     demo: Demo, source: psycopg.Connection[tuple], page: str
 ) -> None:
     messages = json.dumps(demo.slack().messages(), ensure_ascii=False)
-    image = delivered(demo, "promo_abuse.png")
-    for content in (messages, image, page):
+    images = [delivered(demo, f"{name}.png") for name in ("promo_abuse", "attribution")]
+    pages = page + delivered(demo, "attribution.html").decode()
+    for content in (messages, *images, pages):
         assert find_personal_data(content, NOT_PERSONAL) == []
     from plotly.offline import get_plotlyjs
 
-    texts = messages + page.replace(get_plotlyjs(), "") + image.decode("latin-1")
+    texts = messages + pages.replace(get_plotlyjs(), "") + b"".join(images).decode("latin-1")
     assert [value for value in personal_values(source) if value in texts] == []
 
 
@@ -413,7 +414,7 @@ def test_a_second_demo_changes_nothing_and_starts_no_jvm(
 ) -> None:
     ran, before, after = again
     assert ran.code == 0, ran.text
-    assert ran.made() == {"delivery/promo_abuse"}  # it looked, and had been sent
+    assert ran.made() == DELIVERIES  # they looked, and had been sent
     assert before == after
     assert not {name for name in ran.watched.programs if "java" in name}
 
@@ -422,13 +423,18 @@ def test_slack_has_message_image_and_file_once_also_after_a_second_demo(
     demo: Demo, again: tuple[Ran, dict[str, int], dict[str, int]]
 ) -> None:
     assert again[0].code == 0
-    (post,) = posts(demo)
-    images = [block for block in post["blocks"] if block["type"] == "image"]
-    assert len(images) == 1
-    replies = [m for m in demo.slack().messages() if m.get("thread_ts") == post["ts"]]
-    names = [file["name"] for reply in replies for file in reply["files"]]
-    assert sorted(names) == ["promo_abuse.html", "promo_abuse.png"]
-    assert delivered(demo, "promo_abuse.png").startswith(b"\x89PNG")
+    assert len(posts(demo)) == 2
+    for title, name, more in (
+        ("Promo-code abuse", "promo_abuse", []),
+        ("Attribution", "attribution", ["channel_reporting.csv"]),
+    ):
+        (post,) = posts(demo, title)
+        images = [block for block in post["blocks"] if block["type"] == "image"]
+        assert len(images) == 1
+        replies = [m for m in demo.slack().messages() if m.get("thread_ts") == post["ts"]]
+        names = [file["name"] for reply in replies for file in reply["files"]]
+        assert sorted(names) == [f"{name}.html", f"{name}.png", *more]
+        assert delivered(demo, f"{name}.png").startswith(b"\x89PNG")
     assert list(demo.dmp.home.outbox.glob("*.json"))
 
 
@@ -442,7 +448,7 @@ def test_a_table_that_was_wiped_is_rebuilt_alone(
     shutil.rmtree(Path(tables.path(key)))
     ran = demo.dmp("demo", "--json")
     assert ran.code == 0, ran.text
-    assert ran.made() == {key, "delivery/promo_abuse"}
+    assert ran.made() == {key, *DELIVERIES}
     assert tables.sql("SELECT * FROM modeled.promo_usage_daily ORDER BY date") == content
     after = demo.dmp.versions()
     assert {k: v for k, v in after.items() if k != key} == {
