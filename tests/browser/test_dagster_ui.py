@@ -127,7 +127,7 @@ def test_schedules_and_sensors_are_listed_and_can_be_switched(
 
 
 def test_sensors_look_without_errors(up: Up, demo: Demo) -> None:
-    looking = set(SENSORS) - {"new_web_data"}  # off: there is no web database
+    looking = set(SENSORS) - {"new_web_data"}
     with dg.DagsterInstance.from_config(str(demo.dmp.home.dagster)) as instance:
         deadline = time.monotonic() + 120
         seen: dict[str, InstigatorTick] = {}
