@@ -181,7 +181,7 @@ def conversions(
     also={"modeled/attributed_conversions": CONVERSION_COLUMNS},
     settings=[
         "half_life_days", "first_touch_weight", "last_touch_weight", "direct_channels",
-        "markov_orders", "ihc_url", "ihc_conversion_type", "ihc_redistribution",
+        "markov_orders", "ihc_conversion_type", "ihc_redistribution",
         "ihc_max_sessions",
     ],
     uses=[batches, models, markov, positions, roles, shapley],
@@ -267,12 +267,14 @@ def _paths(run: TableRun) -> Paths:
 
 
 def _probe(lakehouse: Any) -> dict[str, Any]:
-    """Whether the service is asked, and what it still owes: failed conversions are tried again."""
+    """Which service is asked, and what it still owes: failed conversions are tried again."""
     tables = lakehouse.tables
     owed = 0
     if tables.exists("modeled/attributed_conversions"):
         owed = tables.scalar(
             "SELECT count(*) FROM modeled.attributed_conversions WHERE credit_source = 'failed'"
         )
-    has_key = lakehouse.settings.ihc_api_key is not None
-    return {"asks": has_key, "owed": [lakehouse.run_id, owed] if has_key and owed else 0}
+    if lakehouse.settings.ihc_api_key is None:
+        return {"asks": None, "owed": 0}
+    service = ihc.service_of(lakehouse.settings.ihc_url)
+    return {"asks": service, "owed": [lakehouse.run_id, owed] if owed else 0}

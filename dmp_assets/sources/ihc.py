@@ -120,6 +120,12 @@ class Attribution:
     calls: Calls
 
 
+def service_of(url: str) -> str:
+    """Which service a URL names: on loopback its path alone, because a stand-in's port changes."""
+    address = urlsplit(url)
+    return address.path if address.hostname in _LOOPBACK else url
+
+
 def compute(journeys: pa.Table, config: IhcConfig, store: AnswerStore) -> Attribution:
     """Credits of the journeys (see `ihc_journeys`), asked of the service unless in the store.
 
@@ -197,8 +203,7 @@ class _Run:
         self._url = f"{config.url.rstrip('/')}/v1/compute_ihc"
         rule = config.redistribution
         self._parameters = rule and json.dumps(rule.model_dump(mode="json"), ensure_ascii=False)
-        address = urlsplit(self._url)
-        service = address.path if address.hostname in _LOOPBACK else self._url  # ports change
+        service = service_of(self._url)
         asked = json.dumps([service, config.conversion_type, self._parameters])
         self._context = hashlib.sha256(asked.encode())
         self._lock = threading.Lock()

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -105,27 +106,64 @@ def test_usages_of_late_users_leave_quarantine_and_nothing_else_changes(
     consistent(changed, source)
 
 
-def test_an_increment_is_appended_to_raw_and_all_tables_stay_consistent(
-    changed: Dmp, demo: Demo, folder: Path, source: psycopg.Connection[tuple]
-) -> None:
+@dataclass(frozen=True)
+class Later:
+    """One run after new rows of the shop and late rows of the web came, and what was before."""
+
+    shop: demo_shop.Summary
+    web: dict[str, list[dict[str, Any]]]
+    tables: dict[str, pa.Table]
+    reporting: dict[tuple[date, str], Decimal]
+    line: dict[str, Any]
+
+
+def cost_by_day(dmp: Dmp) -> dict[tuple[date, str], Decimal]:
+    found = dmp.tables.sql(
+        "SELECT date, channel_name, cost FROM modeled.channel_reporting WHERE model = 'ihc'"
+    )
+    return {(row["date"], row["channel_name"]): row["cost"] for row in found.to_pylist()}
+
+
+def line(dmp: Dmp) -> dict[str, Any]:
+    """How the conversions of the last attribution add up."""
+    last = "SELECT * FROM modeled.attribution_runs ORDER BY committed_at DESC LIMIT 1"
+    return dict(dmp.tables.sql(last).to_pylist()[0])
+
+
+@pytest.fixture(scope="module")
+def later(changed: Dmp, demo: Demo, folder: Path) -> Later:
     new = demo_shop.generate_increment(
         folder / "increment", users=USERS, seed=7, end=date(2024, 3, 31), days=14
     )
-    before = {key: changed.tables.dataset(key).to_table() for key in changed.versions()}
-    loaded = changed("load-shop", str(new.export), "--append")
-    assert loaded.code == 0, loaded.text
-    ran = changed("run", "--json", "--select", DAYS)
+    late = demo.shop / "web" / "late"
+    before = Later(
+        new,
+        {file.stem: csv.read_csv(file).to_pylist() for file in late.glob("*.csv")},
+        {key: changed.tables.dataset(key).to_table() for key in changed.versions()},
+        cost_by_day(changed),
+        line(changed),
+    )
+    for command in (("load-shop", str(new.export)), ("web", "load", str(late))):
+        loaded = changed(*command, "--append")
+        assert loaded.code == 0, loaded.text
+    ran = changed("run", "--json", "--select", f"({DAYS}) or tag:domain=attribution")
     assert ran.code == 0, ran.text
+    return before
+
+
+def test_an_increment_is_appended_to_raw_and_all_tables_stay_consistent(
+    changed: Dmp, later: Later, source: psycopg.Connection[tuple]
+) -> None:
     for table in TABLES:
         key = f"raw/{table}"
         delta = changed.tables.delta(key)
         (last,) = delta.history(1)
         assert last["operation"] == "WRITE"
         assert last["operationParameters"]["mode"] == "Append"
-        last_known = before[key]["_row_id"].to_numpy().max()
+        last_known = later.tables[key]["_row_id"].to_numpy().max()
         added = f"SELECT count(*) FROM raw.{table} WHERE _row_id > {last_known}"
-        assert changed.tables.scalar(added) == new.rows[table]
-        assert delta.count() == len(before[key]) + new.rows[table]
+        assert changed.tables.scalar(added) == later.shop.rows[table]
+        assert delta.count() == len(later.tables[key]) + later.shop.rows[table]
     consistent(changed, source)
     tables = changed.tables
     daily = tables.scalar("SELECT sum(usages)::BIGINT FROM modeled.promo_usage_daily")
@@ -135,48 +173,24 @@ def test_an_increment_is_appended_to_raw_and_all_tables_stay_consistent(
 
 
 def test_late_sessions_costs_and_conversions_change_the_days_that_they_touch(
-    changed: Dmp, demo: Demo
+    changed: Dmp, later: Later
 ) -> None:
-    folder = demo.shop / "web" / "late"
-    reporting = """SELECT date, channel_name, cost, conversions, revenue
-        FROM modeled.channel_reporting WHERE model = 'ihc'"""
-
-    def rows() -> dict[tuple[date, str], tuple[Any, ...]]:
-        found = changed.tables.sql(reporting).to_pylist()
-        return {(row["date"], row["channel_name"]): tuple(row.values())[2:] for row in found}
-
-    def run_row() -> dict[str, Any]:
-        last = "SELECT * FROM modeled.attribution_runs ORDER BY committed_at DESC LIMIT 1"
-        return dict(changed.tables.sql(last).to_pylist()[0])
-
-    before, first = rows(), run_row()
-    loaded = changed("web", "load", str(folder), "--append")
-    assert loaded.code == 0, loaded.text
-    ran = changed("attribution", "--json")
-    assert ran.code == 0, ran.text
-    after, second = rows(), run_row()
-    came = {
-        name: csv.read_csv(folder / f"{name}.csv").to_pylist()
-        for name in ("session_sources", "session_costs", "conversions")
-    }
-    assert all(came.values())
-    assert second["conversions"] - first["conversions"] == len(
-        {row["conv_id"] for row in came["conversions"]}
+    assert all(later.web.values())
+    now = line(changed)
+    came = {row["conv_id"] for row in later.web["conversions"]}
+    assert now["conversions"] - later.line["conversions"] == len(came)
+    assert now["conversions"] == sum(
+        now[part] for part in ("attributed", "without_touchpoint", "failed", "quarantined")
     )
-    sessions = {row["session_id"]: row for row in came["session_sources"]}
     spent = {
-        key: after[key][0] - before.get(key, (Decimal(0),))[0]
-        for key in after
-        if key not in before or after[key][0] != before[key][0]
+        key: cost - later.reporting.get(key, Decimal(0))
+        for key, cost in cost_by_day(changed).items()
+        if cost != later.reporting.get(key)
     }
-    owed = sum(Decimal(str(row["cost"])) for row in came["session_costs"])
+    owed = sum(Decimal(str(row["cost"])) for row in later.web["session_costs"])
     assert sum(spent.values()) == owed > 0
-    assert {day for day, _ in spent} <= {
-        date.fromisoformat(str(row["event_date"])) for row in sessions.values()
-    }
-    assert second["conversions"] == sum(
-        second[part] for part in ("attributed", "without_touchpoint", "failed", "quarantined")
-    )
+    days = {date.fromisoformat(str(row["event_date"])) for row in later.web["session_sources"]}
+    assert {day for day, _ in spent} <= days
 
 
 def test_a_range_reads_its_days_again_and_leaves_all_others(
