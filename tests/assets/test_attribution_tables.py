@@ -376,7 +376,8 @@ def reported(
     """The report's rows by channel, day of March and model."""
     home = Home(folder).prepare("sandbox")
     revenue = [("c", Decimal(100), False), ("d", Decimal(50), True), ("e", Decimal(10), None)]
-    visits = [visit("s1", 0), visit("s2", 13.9), visit("s3", 14), visit("s4", 0, channel="ads")]
+    visits = [visit("s1", 0), visit("s2", 13.9), visit("s3", 14),
+              visit("s4", 0, channel="ads", user=None)]  # fmt: skip
     write(home, "modeled/attribution", table_of(CREDITS, credited))
     write(home, "modeled/attributed_conversions", table_of(STATUSES, revenue))
     write(home, "cleaned/web_session_costs", table_of(COSTS, costs))

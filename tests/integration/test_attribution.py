@@ -20,7 +20,7 @@ import pytest
 from dmp_assets.demo.sandbox import Endpoint, Sandbox
 from dmp_assets.home import Home
 from tests.support.dmp import Dmp
-from tests.support.web import add_rows, conversion, customers, write_csv
+from tests.support.web import add_rows, conversion, customers, session, write_csv
 
 CUSTOMERS = 20
 SOURCES = "SELECT credit_source AS s, count(*) AS n FROM modeled.attributed_conversions GROUP BY s"
@@ -156,8 +156,9 @@ def test_a_refused_key_ends_the_run_in_words_and_the_next_run_asks_again(
 ) -> None:
     database = Path(dmp.environment["DMP_WEB_DATABASE"])
     with closing(sqlite3.connect(database)) as connection, connection:
-        again = conversion("new", user_id="u1", conv_date="2024-03-25")
-        add_rows(connection, "conversions", [again])
+        day = "2024-03-25"
+        add_rows(connection, "session_sources", [session("new", user_id="n", event_date=day)])
+        add_rows(connection, "conversions", [conversion("new", user_id="n", conv_date=day)])
     behave(service, kind="401")
     days = ("--start", "2024-03-25", "--end", "2024-03-25")
     before, csv = len(calls(service)), csv_lines(dmp)
@@ -175,4 +176,4 @@ def test_a_refused_key_ends_the_run_in_words_and_the_next_run_asks_again(
     assert mended.code == 0, mended.text
     assert asked(calls(service)[before:]) == ["new", "new"]
     assert sources(dmp) == {"api": CUSTOMERS + 1}
-    assert len(csv_lines(dmp)) == 1  # no session of that day
+    assert len(csv_lines(dmp)) == 2
