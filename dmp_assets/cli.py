@@ -104,9 +104,10 @@ def setup() -> None:
         home = java.install_java(out.print)
         fetched = java.fetch_jars(out.print)
         out.print(f"Java: {home}; JARs: {fetched} fetched, all there")
-        if not class_archive.path().exists():
+        archive = class_archive.path(home)
+        if not archive.exists():
             out.print("archiving Spark's classes (about 200 MB, once), so that runs start faster")
-            if class_archive.make() is None:
+            if not class_archive.make(archive):
                 out.print("this Java cannot archive classes; runs work, and start more slowly")
 
 
@@ -406,7 +407,7 @@ def _print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
     out.print(layers)
     for line in (*_model_quality(home), *_attribution(home)):
         out.print(line, highlight=False)
-    for line in summary.failed_checks_by_name():
+    for line in _checks(summary):
         out.print(line, highlight=False)
     for failure in summary.failures:
         out.print(f"[bold red]✗[/] {failure}", highlight=False)
@@ -428,6 +429,16 @@ def _model_quality(home: Home) -> list[str]:
     from dmp_assets.ml.registry import headline
 
     return [headline(store)]
+
+
+def _checks(summary: RunSummary) -> list[str]:
+    """One line a check, with the tables that it found something in."""
+    tables: dict[tuple[str, str], list[str]] = {}
+    for failed in summary.failed_checks:
+        table, name, severity = failed.split(" ")
+        tables.setdefault((severity.strip("()"), name), []).append(table)
+    words = {"ERROR": "[bold red]check failed[/]", "WARN": "[yellow]check warns[/]"}
+    return [f"{words[s]} {name}: {', '.join(where)}" for (s, name), where in tables.items()]
 
 
 def _attribution(home: Home) -> list[str]:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,15 +78,6 @@ class RunSummary:
             spent[layer] = round(spent.get(layer, 0.0) + seconds, 2)
         return spent
 
-    def failed_checks_by_name(self) -> list[str]:
-        """One line a check, with the tables that it found something in, for people."""
-        tables: dict[tuple[str, str], list[str]] = {}
-        for failed in self.failed_checks:
-            table, name, severity = failed.split(" ")
-            tables.setdefault((severity.strip("()"), name), []).append(table)
-        words = {"ERROR": "[bold red]check failed[/]", "WARN": "[yellow]check warns[/]"}
-        return [f"{words[s]} {name}: {', '.join(where)}" for (s, name), where in tables.items()]
-
     def as_json(self) -> str:
         return json.dumps(
             asdict(self)
@@ -105,7 +96,6 @@ class Progress:
     total: int = 0
     done: int = 0
     current: str = "starting"
-    finished: list[str] = field(default_factory=list)
 
 
 def prepare_instance(home: Home) -> None:
@@ -257,8 +247,7 @@ def _follow(
                 if event.event_type is dg.DagsterEventType.STEP_START:
                     progress.current = event.step_key.replace("__", "/", 1)
                 else:
-                    progress.finished.append(event.step_key)
-            progress.done = len(progress.finished)
+                    progress.done += 1
         report(progress)
         if running:
             time.sleep(0.5)

@@ -24,9 +24,8 @@ from dmp_assets.resources import java
 DUMP_VARIABLE = "DMP_CLASS_ARCHIVE_TO"
 
 
-def path() -> Path:
-    """Where the archive for this Java, this Spark and these JARs is, made or not."""
-    home = java.find_java()
+def path(home: Path) -> Path:
+    """Where the archive for the Java at `home`, this Spark and these JARs is, made or not."""
     release = home / "release"
     parts = [str(home), version("pyspark"), *java.jar_paths()]
     if release.exists():
@@ -35,23 +34,20 @@ def path() -> Path:
     return java.jars_dir() / f"spark-{name}.jsa"
 
 
-def jvm_options() -> str:
+def jvm_options(home: Path) -> str:
     """Options by which a JVM uses the archive, or makes it in the process that `make` started."""
     if target := os.environ.get(DUMP_VARIABLE):
-        return f"-XX:ArchiveClassesAtExit={target} -Xlog:disable"
-    archive = path()
+        return f'"-XX:ArchiveClassesAtExit={target}" -Xlog:disable'
+    archive = path(home)
     return (
-        f"-XX:SharedArchiveFile={archive} -Xlog:disable -Xlog:all=error:stderr"
+        f'"-XX:SharedArchiveFile={archive}" -Xlog:disable -Xlog:all=error:stderr'
         if archive.exists()
         else ""
     )
 
 
-def make() -> Path | None:
-    """Make the archive where it is missing; returns None where this JVM cannot."""
-    archive = path()
-    if archive.exists():
-        return archive
+def make(archive: Path) -> bool:
+    """Make the archive at its `path`; False where this JVM cannot."""
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         part = Path(folder) / archive.name
         done = subprocess.run(
@@ -60,11 +56,11 @@ def make() -> Path | None:
             capture_output=True,
         )
         if done.returncode or not part.exists():
-            return None
+            return False
         for old in archive.parent.glob("spark-*.jsa"):
             old.unlink()
         shutil.move(part, archive)
-    return archive
+    return True
 
 
 def _rehearse(scratch: Path) -> None:

@@ -38,7 +38,8 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     if settings.spark_remote:
         builder = SparkSession.builder.remote(settings.spark_remote)
         return _utc(builder.getOrCreate())
-    os.environ["JAVA_HOME"] = str(java.find_java())
+    java_home = java.find_java()
+    os.environ["JAVA_HOME"] = str(java_home)
     os.environ["TZ"] = "UTC"
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -47,11 +48,11 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     if local:  # Spark would look up the machine's own name, which a container may not know
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         _know_localhost()
-    jvm = f"-Duser.timezone=UTC -Dderby.system.home={scratch}"
+    jvm = f'-Duser.timezone=UTC "-Dderby.system.home={scratch}"'
     jars = ",".join(java.jar_paths())
     if local:  # on the class path, because only its classes can be archived
         java_path = {"spark.driver.extraClassPath": jars.replace(",", os.pathsep)}
-        jvm += f" {class_archive.jvm_options()}"
+        jvm += f" {class_archive.jvm_options(java_home)}"
         jvm += f" {_SHORT_RUN if rows <= SMALL else _LONG_RUN}"
     else:
         java_path = {"spark.jars": jars}
