@@ -645,7 +645,7 @@ def _port(host: str, port: int) -> int:
 def _stop(children: list[subprocess.Popen[bytes]]) -> None:
     for child in children:
         if child.poll() is None:
-            os.killpg(child.pid, signal.SIGINT)
+            os.killpg(child.pid, signal.SIGTERM)
     for child in children:
         try:
             child.wait(timeout=20)

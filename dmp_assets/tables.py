@@ -56,8 +56,11 @@ class Tables:
         options = dict(self.storage_options) or None
         try:
             return DeltaTable(self.path(key), version=wanted, storage_options=options)
-        except TableNotFoundError as error:
-            raise TableError(f"there is no table {key} in {self.root}") from error
+        except TableNotFoundError:
+            raise TableError(
+                f"there is no table {key} in {self.root}: it was never made. Materialize it first "
+                "(Dagster's UI, or `dmp run`)"
+            ) from None
         except DeltaError as error:
             if wanted is None:
                 raise

@@ -105,7 +105,11 @@ class Lakehouse(dg.ConfigurableResource[Any]):
 
     # reading -------------------------------------------------------------------------------------
     def read(self, key: str, version: int | None = None) -> "DataFrame":
-        """The table as a Spark DataFrame, as of now or of a Delta version."""
+        """The table as a Spark DataFrame, as of now or of a Delta version.
+
+        Raises TableError, before a JVM starts, for a table that was never made.
+        """
+        self.tables.delta(key)
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -44,7 +45,12 @@ class Up:
 @pytest.fixture(scope="module")
 def up(demo: Demo) -> Iterator[Up]:
     demo.dmp.postgres.stop()
-    process = demo.dmp.start("up", env={"DMP_WEBSERVER_PORT": "0", "PYTHONUNBUFFERED": "1"})
+    process = demo.dmp.start(
+        "up",
+        env={"DMP_WEBSERVER_PORT": "0", "PYTHONUNBUFFERED": "1"},
+        # As in a terminal: a shell lets its background jobs, such as this one, ignore Ctrl-C.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout
     url = ""
     while not url and (line := process.stdout.readline()):

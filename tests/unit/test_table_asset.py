@@ -283,6 +283,27 @@ def test_what_is_not_declared_can_neither_be_read_nor_written(
     assert said in failure(run(t))
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda run: run.read("cleaned/users"),  # starts no JVM for it
+        lambda run: run.sql("SELECT * FROM cleaned.users"),
+        lambda run: run.lakehouse.tables.dataset("cleaned/users"),
+    ],
+)
+def test_a_declared_input_that_was_never_made_is_named_with_what_to_do(
+    home: Home, read: Callable[[TableRun], Any]
+) -> None:
+    @table_asset("modeled", columns={"id": "Id."}, deps=["cleaned/users"])
+    def t(run: TableRun) -> None:
+        """Comes too early."""
+        read(run)
+
+    said = failure(run(t))
+    assert "there is no table cleaned/users" in said
+    assert "Materialize it first" in said
+
+
 def test_a_layer_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="'gold' is not one of"):
         table_asset("gold", columns={})
