@@ -29,6 +29,7 @@ from dmp_assets.modeled import (
     promo_usage_daily,
     registrations_daily,
 )
+from dmp_assets.published import tables as published
 from dmp_assets.raw import shop as raw_shop
 from dmp_assets.raw import web as raw_web
 from dmp_assets.reporting import channel_export, report_assets
@@ -66,6 +67,7 @@ ASSETS = [
     attribution_runs.attribution_runs,
     channel_export.channel_export,
     warehouse.marts,
+    *published.ASSETS,
     report_assets.reports,
     report_assets.attribution_report,
     report_assets.promo_abuse_delivery,

@@ -27,6 +27,7 @@ import yaml
 from dmp_assets.date_range import RangeError, parse_range
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.store import where
 from dmp_assets.tables import LAYERS, Tables
 
 if TYPE_CHECKING:
@@ -147,13 +148,13 @@ def _is_run(pid: int, run_id: str) -> bool:
 @contextmanager
 def outside_systems(home: Home, *, shop: bool = True) -> Iterator[None]:
     """Start what the home needs beside itself and leave it as found: the embedded PostgreSQL
-    when no shop is configured (and one is wanted), and a sandbox home's stand-ins."""
+    when it is the shop (and one is wanted) or the store, and a sandbox home's stand-ins."""
     with ExitStack() as stack:
         if home.profile == "sandbox":
             from dmp_assets.demo.sandbox import Sandbox
 
             stack.enter_context(Sandbox(home).running())
-        if shop and home.settings().shop_database_url is None:
+        if (shop and home.settings().shop_database_url is None) or where.is_embedded(home):
             stack.enter_context(EmbeddedPostgres(home).running())
         yield
 
@@ -343,6 +344,8 @@ def missing_parts(home: Home) -> list[str]:
         missing.append("DMP_WEB_DATABASE: no attribution")
     elif settings.ihc_api_key is None:
         missing.append("DMP_IHC_API_KEY: our own initializer-holder-closer model stands in")
+    if not where.is_configured(home):
+        missing.append("the operational store (`dmp migrate`): nothing is published to the API")
     if settings.public_url is None:
         missing.append("DMP_PUBLIC_URL: messages carry files but no link")
     return missing

@@ -181,6 +181,35 @@ class Settings(BaseSettings):
         26, ge=1, description="A table older than this is reported as not fresh."
     )
 
+    # the operational store and the API
+    store_url: Annotated[SecretStr | None, Outside()] = Field(
+        None,
+        description="PostgreSQL URL of the operational store; empty: the embedded PostgreSQL, from "
+        "`dmp migrate` on.",
+    )
+
+    api_host: str = Field("127.0.0.1", description="Where the API listens.")
+    api_port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
+    api_behind_proxy: bool = Field(
+        False, description="A proxy in front of the API speaks TLS and sets X-Forwarded-For."
+    )
+    api_tls_certificate: Path | None = Field(
+        None, description="PEM file of the API's certificate; empty: plain HTTP, loopback only."
+    )
+    api_tls_key: Path | None = Field(None, description="PEM file of its private key.")
+    api_secret: Annotated[SecretStr | None, Outside()] = Field(
+        None,
+        description="Seals cursors (32 bytes, url-safe base64); empty: one is generated, which "
+        "does on loopback only.",
+    )
+    api_rate_limit: str = Field("600/minute", description="Calls of one client, e.g. 600/minute.")
+    api_denied_rate_limit: str = Field(
+        "20/minute", description="Wrong credentials from one address."
+    )
+    api_rate_limit_storage: Annotated[SecretStr | None, Outside()] = Field(
+        None, description="Where calls are counted, e.g. redis://…; empty: in each process."
+    )
+
     # people and machines
     webserver_host: str = Field("127.0.0.1", description="Where Dagster's UI listens.")
     webserver_port: int = Field(3000, ge=0, le=65535, description="Port of Dagster's UI.")
@@ -188,10 +217,28 @@ class Settings(BaseSettings):
     demo_seed: int = Field(7, description="Seed of the demo shop.")
     demo_end: date = Field(date(2024, 3, 31), description="Last day of the demo shop's history.")
 
-    @field_validator("web_database", "ihc_api_key")
+    @field_validator(
+        "web_database", "ihc_api_key", "store_url", "api_secret", "api_rate_limit_storage"
+    )
     @classmethod
     def _empty_is_none(cls, value: SecretStr | None) -> SecretStr | None:
         return value or None
+
+    @field_validator("api_tls_certificate", "api_tls_key", mode="before")
+    @classmethod
+    def _no_path_is_none(cls, value: Any) -> Any:
+        return value or None
+
+    @field_validator("api_rate_limit", "api_denied_rate_limit")
+    @classmethod
+    def _known_rate(cls, value: str) -> str:
+        import limits
+
+        try:
+            limits.parse(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is not a rate (e.g. 600/minute)") from error
+        return value
 
     @field_validator("timezone")
     @classmethod

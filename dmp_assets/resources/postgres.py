@@ -207,6 +207,10 @@ class EmbeddedPostgres:
             )
         return endpoint
 
+    def create(self, database: str) -> None:
+        """Make a database of the running server unless it is there. Raises PostgresError."""
+        _ensure_database(self.endpoint(), database)
+
     @contextmanager
     def running(self) -> Iterator[Endpoint]:
         """A running server; one that was started for this is stopped by its last user."""

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.support import chromium
 from tests.support.demo import Demo
 
-GROUPS = ("raw", "cleaned", "modeled", "ml", "marts", "reports")
+GROUPS = ("raw", "cleaned", "modeled", "ml", "marts", "published", "reports")
 SCHEDULES = (
     "daily_refresh", "weekly_report", "monthly_maintenance", "daily_attribution",
     "weekly_attribution",
@@ -47,7 +47,7 @@ def up(demo: Demo) -> Iterator[Up]:
     demo.dmp.postgres.stop()
     process = demo.dmp.start(
         "up",
-        env={"DMP_WEBSERVER_PORT": "0", "PYTHONUNBUFFERED": "1"},
+        env={"DMP_WEBSERVER_PORT": "0", "DMP_API_PORT": "0", "PYTHONUNBUFFERED": "1"},
         # As in a terminal: a shell lets its background jobs, such as this one, ignore Ctrl-C.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )

@@ -16,6 +16,7 @@ USERS = 3_000
 OUTSIDE_WORLD = {
     "DMP_SHOP_DATABASE_URL": "postgresql://shop:Real-Looking-1@db.shop.invalid:5432/production",
     "DMP_WEB_DATABASE": "postgresql://web:Real-Looking-1@db.shop.invalid:5432/analytics",
+    "DMP_STORE_URL": "postgresql://store:Real-Looking-1@db.shop.invalid:5432/store",
     "DMP_IHC_URL": "https://ihc.shop.invalid",
     "DMP_IHC_API_KEY": "Real-Looking-1",
     "DMP_SLACK_TOKEN": "xoxb-904861734209-5830178492217-bT7kYq2LwZr9XcVnEs4HuJdP",

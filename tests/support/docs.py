@@ -39,7 +39,10 @@ def files(page: Path) -> list[tuple[str, str]]:
 
 
 def commands(page: Path) -> Iterator[str]:
-    """Lines of shell blocks, and inline code that starts with `dmp` or `make`."""
+    """Lines of shell blocks, and inline code that starts with `dmp` or `make`.
+
+    Blocks of `bash` are left out: they are run as they stand (tests/integration/test_service.py).
+    """
     for block in blocks(page):
         if block.language == "sh":
             yield from (line.strip() for line in block.text.splitlines() if line.strip())

@@ -15,16 +15,24 @@ from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint
 
 
 @contextmanager
-def postgres_server() -> Iterator[Endpoint]:
-    """An embedded PostgreSQL in a sandbox home of its own, gone afterwards."""
+def stoppable_server() -> Iterator[EmbeddedPostgres]:
+    """A running embedded PostgreSQL in a sandbox home of its own, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="dmp-postgres-") as folder:
         Path(folder).chmod(0o755)  # the server's account must be able to enter
         home = Home(Path(folder) / "home").prepare("sandbox")
         server = EmbeddedPostgres(home, state_dir=Path(folder) / "state")
         try:
-            yield server.start()
+            server.start()
+            yield server
         finally:
             server.destroy()
+
+
+@contextmanager
+def postgres_server() -> Iterator[Endpoint]:
+    """Where such a server answers."""
+    with stoppable_server() as server:
+        yield server.endpoint()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import typer.main
 from dmp_assets.automation import catalogue
 from dmp_assets.automation.schedules import RUNS_BY_DEFAULT
 from dmp_assets.cleaned import promo_codes, promo_usages, users
-from dmp_assets.cli import app
+from dmp_assets.cli.main import app
 from dmp_assets.settings import Settings
 from dmp_assets.tables import LAYERS
 from tests.support.docs import PAGES, ROOT, commands, files, inline, links

@@ -17,6 +17,9 @@ REAL = {
     "DMP_SHOP_SCHEMA": "sales",
     "DMP_SHOP_WATERMARK_COLUMNS": '{"users": "created_at"}',
     "DMP_WEB_DATABASE": "postgresql://boss:hunter2@web.example.com/web",
+    "DMP_STORE_URL": "postgresql://boss:hunter2@store.example.com/store",
+    "DMP_API_SECRET": "hunter2-secret",
+    "DMP_API_RATE_LIMIT_STORAGE": "redis://:hunter2@redis.example.com",
     "DMP_IHC_URL": "https://ihc.example.com",
     "DMP_IHC_API_KEY": "hunter2-ihc",
     "DMP_IHC_CONVERSION_TYPE": "orders",
@@ -106,7 +109,7 @@ def test_a_time_zone_that_does_not_exist_is_named(
 @pytest.mark.parametrize(
     ("name", "value"),
     [("DMP_MAX_BAD_SHARE", "1.5"), ("DMP_WEBSERVER_PORT", "70000"), ("DMP_RETENTION_DAYS", "0"),
-     ("DMP_DEMO_END", "yesterday")],
+     ("DMP_DEMO_END", "yesterday"), ("DMP_API_RATE_LIMIT", "often")],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused_with_the_name_of_the_setting(
     project: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -176,8 +179,12 @@ def test_every_setting_and_nothing_else_is_in_the_example_with_its_default() -> 
         assert load(sandbox=False) == default
 
 
-@pytest.mark.parametrize("name", ["DMP_WEB_DATABASE", "DMP_IHC_API_KEY"])
-def test_an_empty_database_or_key_is_none(
+@pytest.mark.parametrize(
+    "name",
+    ["DMP_WEB_DATABASE", "DMP_IHC_API_KEY", "DMP_STORE_URL", "DMP_API_SECRET",
+     "DMP_API_TLS_CERTIFICATE", "DMP_API_TLS_KEY", "DMP_API_RATE_LIMIT_STORAGE"],
+)  # fmt: skip
+def test_an_empty_database_key_or_file_is_none(
     project: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "")

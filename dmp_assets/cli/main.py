@@ -10,9 +10,9 @@ import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -21,20 +21,21 @@ from typing import Annotated, Any
 import duckdb
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
 from dmp_assets import execution
-from dmp_assets.date_range import RangeError, parse_range
+from dmp_assets.cli import service
+from dmp_assets.cli.shared import EXPECTED, err, explained, out
+from dmp_assets.date_range import parse_range
 from dmp_assets.execution import Progress, RunSummary
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources import class_archive, java
-from dmp_assets.resources.postgres import EmbeddedPostgres, PostgresError
+from dmp_assets.resources.postgres import EmbeddedPostgres
 from dmp_assets.resources.shop import shop_url
 from dmp_assets.settings import project_dir
-from dmp_assets.sources.ihc_journeys import IhcError, export_training
+from dmp_assets.sources.ihc_journeys import export_training
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.shop_load import load_shop
 from dmp_assets.sources.web import WebError, WebSource
@@ -54,13 +55,10 @@ web = typer.Typer(help="The web database (DMP_WEB_DATABASE): sessions, conversio
 app.add_typer(web, name="web", no_args_is_help=True)
 ihc = typer.Typer(help="The IHC attribution API.")
 app.add_typer(ihc, name="ihc", no_args_is_help=True)
-out = Console()
-err = Console(stderr=True)
-
-EXPECTED = (
-    HomeError, PostgresError, ShopError, WebError, IhcError, RangeError, TableError,
-    java.PrerequisiteError,
-)  # fmt: skip
+app.add_typer(service.client, name="client", no_args_is_help=True)
+app.add_typer(service.user, name="user", no_args_is_help=True)
+app.command()(service.migrate)
+app.command()(service.api)
 
 
 @app.callback()
@@ -79,28 +77,10 @@ class LoadMode(StrEnum):
     APPEND = "append"
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn the errors that a user can mend into one clear line and exit code 1."""
-    try:
-        yield
-    except EXPECTED as error:
-        err.print(f"[bold red]✗[/] {error}", highlight=False)
-        raise typer.Exit(1) from error
-    except ValidationError as error:
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"])
-            err.print(f"[bold red]✗[/] setting DMP_{name.upper()}: {problem['msg']}")
-        raise typer.Exit(2) from error
-    except ValueError as error:
-        err.print(f"[bold red]✗[/] {error}", highlight=False)
-        raise typer.Exit(2) from error
-
-
 @app.command()
 def setup() -> None:
     """Find or install Java, and fetch the JARs that Spark needs (once)."""
-    with _explained():
+    with explained():
         home = java.install_java(out.print)
         fetched = java.fetch_jars(out.print)
         out.print(f"Java: {home}; JARs: {fetched} fetched, all there")
@@ -114,7 +94,7 @@ def setup() -> None:
 @app.command()
 def doctor() -> None:
     """Say what is missing on this machine and in the settings, and how to get it."""
-    with _explained():
+    with explained():
         home = Home.current()
         problems = 0
         checks: list[tuple[str, Callable[[], str], bool]] = [
@@ -196,7 +176,7 @@ def demo(
     Again: loads nothing twice and redoes only what changed. Never touches a real system, whatever
     is configured.
     """
-    with _explained():
+    with explained():
         from dmp_assets.demo.shop import generate
         from dmp_assets.demo.web import generate_web
 
@@ -219,6 +199,7 @@ def demo(
                 copied.replace(database)
             loaded = load_shop(shop_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
+            service.migrate_home(home)
             summary = _run_with_bar(home, quiet=json_output)
         _print_summary(home, summary, json_output)
         raise typer.Exit(0 if summary.success else 1)
@@ -242,7 +223,7 @@ def run(
     `--start/--end` read those days' registrations and usages again and replace them in the daily
     tables and reports; everything per user is always as of now. Exits 0 only when all went well.
     """
-    with _explained():
+    with explained():
         parse_range(start, end)
         home = Home.current().prepare()
         if replace:
@@ -270,7 +251,7 @@ def attribution(
     Needs neither a shop nor Slack nor a key of the IHC API; what is not configured is skipped and
     named. Writes exports/channel_reporting.csv and the report `attribution`.
     """
-    with _explained():
+    with explained():
         parse_range(start, end)
         home = Home.current().prepare()
         if home.settings().web_database is None:
@@ -300,7 +281,7 @@ def _web_source() -> WebSource:
 @web.command("init")
 def web_init() -> None:
     """Create the tables session_sources, conversions and session_costs where they are missing."""
-    with _explained():
+    with explained():
         source = _web_source()
         made = source.init()
         what = f"created {', '.join(made)}" if made else "all tables are there"
@@ -310,7 +291,7 @@ def web_init() -> None:
 @web.command("check")
 def web_check() -> None:
     """Say whether the database has the tables and columns that attribution needs."""
-    with _explained():
+    with explained():
         source = _web_source()
         problems = source.check()
         for problem in problems:
@@ -332,7 +313,7 @@ def web_load(
     append: Annotated[bool, typer.Option("--append", help="Add to the tables.")] = False,
 ) -> None:
     """Load CSV files into the web database, all or nothing. The same files again change nothing."""
-    with _explained():
+    with explained():
         source = _web_source()
         source.init()
         out.print(source.load(directory, replace=replace, append=append).message)
@@ -343,7 +324,7 @@ def ihc_export_training(
     file: Annotated[Path, typer.Argument(help="A .json or .csv file to write.")],
 ) -> None:
     """Write the journeys as the IHC service takes them to train a conversion type."""
-    with _explained():
+    with explained():
         rows = _tables(Home.current()).sql(
             """SELECT conv_id, session_id, session_at AS "timestamp", channel_name,
             holder_engagement, closer_engagement, impression_interaction
@@ -419,7 +400,7 @@ def _print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
     if (exported := home.exports / "channel_reporting.csv").exists():
         out.print(f"CSV        {exported}", highlight=False)
     out.print("Tables     dmp show cleaned/users · dmp show ml/abuse_scores", highlight=False)
-    out.print("Dagster    make up", highlight=False)
+    out.print("Dagster    make up  (and the API: docs/api.md)", highlight=False)
 
 
 def _model_quality(home: Home) -> list[str]:
@@ -473,7 +454,7 @@ def show(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Print any table, quarantine included; without a name, list the tables."""
-    with _explained():
+    with explained():
         home = Home.current()
         store = _tables(home)
         if not table:
@@ -541,7 +522,7 @@ def load_shop_command(
     Refuses a shop that holds other rows unless --replace or --append. The same files again change
     nothing.
     """
-    with _explained():
+    with explained():
         if replace and append:
             raise ShopError("--replace and --append exclude each other")
         mode = LoadMode.REPLACE if replace else LoadMode.APPEND if append else LoadMode.REFUSE
@@ -559,7 +540,7 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
     """Render a report from the tables as they are, and print its path."""
-    with _explained():
+    with explained():
         from dmp_assets.reporting.renderer import Renderer, RenderError
         from dmp_assets.reporting.report_assets import READS
 
@@ -580,25 +561,26 @@ def report(
 class Part(StrEnum):
     WEBSERVER = "webserver"
     DAEMON = "daemon"
+    API = "api"
 
 
 @app.command()
 def up(
     only: Annotated[
-        Part | None, typer.Option(help="Start one of the two, e.g. in compose.")
+        Part | None, typer.Option(help="Start one of the three, e.g. in compose.")
     ] = None,
 ) -> None:
-    """Start Dagster's webserver and daemon (and what the home needs); Ctrl-C stops them all."""
-    with _explained():
+    """Start Dagster's webserver and daemon, and the API, with what they need; Ctrl-C stops all."""
+    with explained():
         home = Home.current().prepare()
         settings = home.settings()
         execution.prepare_instance(home)
         workspace = str(project_dir() / "workspace.yaml")
         programs = Path(sys.executable).parent
         commands: list[list[str | Path]] = []
-        if only is not Part.DAEMON:
-            host, port = settings.webserver_host, settings.webserver_port
-            port = _port(host, port)
+        if only in (None, Part.WEBSERVER):
+            host = settings.webserver_host
+            port = _port(host, settings.webserver_port, "DMP_WEBSERVER_PORT")
             server: list[str | Path] = [
                 programs / "dagster-webserver",
                 "-h",
@@ -610,8 +592,18 @@ def up(
             ]
             commands.append(server)
             out.print(f"Dagster: http://{host}:{port}  (Ctrl-C stops it)", highlight=False)
-        if only is not Part.WEBSERVER:
+        if only in (None, Part.DAEMON):
             commands.append([programs / "dagster-daemon", "run", "-w", workspace])
+        if only in (None, Part.API):
+            host, port = (
+                settings.api_host,
+                _port(settings.api_host, settings.api_port, "DMP_API_PORT"),
+            )
+            service.prepare(home)
+            os.environ["DMP_API_PORT"] = str(port)
+            commands.append([programs / "dmp", "api"])
+            scheme = "http" if settings.api_tls_certificate is None else "https"
+            out.print(f"API:     {scheme}://{host}:{port}", highlight=False)
         with ExitStack() as stack:
             stack.enter_context(execution.outside_systems(home))
             import dagster as dg
@@ -626,18 +618,17 @@ def up(
             except KeyboardInterrupt:
                 out.print("stopping …")
                 return
-            raise HomeError("Dagster's webserver or daemon ended by itself; see its output above")
+            raise HomeError("one of them ended by itself; see its output above")
 
 
-def _port(host: str, port: int) -> int:
+def _port(host: str, port: int, setting: str) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             raise HomeError(
-                f"port {port} of {host} is taken ({error.strerror}); "
-                "set DMP_WEBSERVER_PORT to another one"
+                f"port {port} of {host} is taken ({error.strerror}); set {setting} to another one"
             ) from error
         return int(probe.getsockname()[1])
 
@@ -667,7 +658,7 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove the home with everything in it. Asks first."""
-    with _explained():
+    with explained():
         home = Home.current()
         if not home.root.exists():
             out.print(f"{home.root} is not there; nothing to remove")
@@ -681,7 +672,7 @@ def reset(
 @db.command("start")
 def db_start() -> None:
     """Start the home's embedded PostgreSQL and leave it running."""
-    with _explained():
+    with explained():
         endpoint = EmbeddedPostgres(Home.current().prepare()).start()
         out.print(f"PostgreSQL on {endpoint.host}:{endpoint.port}; password in endpoint.json")
 
@@ -689,7 +680,7 @@ def db_start() -> None:
 @db.command("stop")
 def db_stop() -> None:
     """Stop the home's embedded PostgreSQL."""
-    with _explained():
+    with explained():
         stopped = EmbeddedPostgres(Home.current()).stop()
         out.print("stopped" if stopped else "was not running")
 
@@ -697,5 +688,5 @@ def db_stop() -> None:
 @db.command("status")
 def db_status() -> None:
     """Say whether the home's embedded PostgreSQL runs, and where."""
-    with _explained():
+    with explained():
         out.print(_postgres(Home.current()), highlight=False)

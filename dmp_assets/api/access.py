@@ -1,0 +1,207 @@
+"""Who calls, whether they may, and how often: the dependency of every route that needs it."""
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import limits
+import limits.aio
+import sqlalchemy as sa
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.concurrency import run_in_threadpool
+
+from dmp_assets.api.problems import Problem
+from dmp_assets.api.state import Service, service_of
+from dmp_assets.store import access, audit
+from dmp_assets.store.access import NotLetInError, Principal
+
+COOKIE = "dmp_session"
+KNOWN_SECONDS = 2.0
+"""How long a credential that opened is not looked up again: a revoked one ends at most so late."""
+WITHOUT_STORE_SECONDS = 3600.0
+"""How long a credential that opened goes on opening while the store does not answer."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass
+class Known:
+    """Credentials that opened a short while ago."""
+
+    found: dict[bytes, tuple[Principal, float]] = field(default_factory=dict)
+    size: int = 10_000
+
+    def get(self, credential: bytes, within: float) -> Principal | None:
+        principal, at = self.found.get(credential, (None, 0.0))
+        return principal if time.monotonic() - at <= within else None
+
+    def put(self, credential: bytes, principal: Principal) -> None:
+        while len(self.found) >= self.size:
+            self.found.pop(next(iter(self.found)))
+        self.found[credential] = (principal, time.monotonic())
+
+    def forget(self, credential: bytes) -> None:
+        self.found.pop(credential, None)
+
+
+def credential_of(kind: str, secret: str) -> bytes:
+    return hashlib.sha256(f"{kind}:{secret}".encode()).digest()
+
+
+async def principal_of(request: Request) -> Principal | None:
+    """Who calls by key or session; None without either. Raises Problem 401 for one that fails."""
+    service = service_of(request)
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, secret = header.partition(" ")
+        kind = "key" if scheme.lower() == "bearer" else "other"
+        secret = secret.strip()
+    else:
+        kind, secret = "session", request.cookies.get(COOKIE, "")
+        if not secret:
+            return None
+    credential = credential_of(kind, secret)
+    known = service.known.get(credential, KNOWN_SECONDS)
+    if known is None:
+        await _not_guessing(request)
+        try:
+            known = await run_in_threadpool(_look_up, service, kind, secret)
+        except NotLetInError as error:
+            service.known.forget(credential)
+            await _denied(request, error.actor, error.why)
+            raise _unauthenticated() from error
+        except (DBAPIError, PoolTimeout):
+            known = service.known.get(credential, WITHOUT_STORE_SECONDS)
+            if known is None:
+                raise
+        else:
+            service.known.put(credential, known)
+    request.state.actor = known.actor
+    if kind == "session" and request.method not in SAFE:
+        await _same_site(request, known)
+    return known
+
+
+async def _not_guessing(request: Request) -> None:
+    """Refuse an address that tried too many wrong credentials, before anything is looked up."""
+    service = service_of(request)
+    item = limits.parse(service.settings.api_denied_rate_limit)
+    who = caller_address(request)
+    if not await service.limiter.test(item, who, "denied"):
+        reset, _ = await service.limiter.get_window_stats(item, who, "denied")
+        wait = max(1, round(reset - time.time() + 0.5))
+        raise Problem(
+            429, "rate-limited", f"too many wrong credentials; try again in {wait} s",
+            headers={"Retry-After": str(wait)},
+        )  # fmt: skip
+
+
+def _look_up(service: Service, kind: str, secret: str) -> Principal:
+    with service.store.begin() as connection:
+        if kind == "key":
+            return access.client_of(connection, secret, now=service.now())
+        if kind == "session":
+            return access.person_of(connection, secret, now=service.now())
+    raise NotLetInError("unknown")
+
+
+def _unauthenticated() -> Problem:
+    return Problem(
+        401, "unauthenticated", "send `Authorization: Bearer <key>`, or log in at /login",
+        headers={"WWW-Authenticate": "Bearer"},
+    )  # fmt: skip
+
+
+async def _same_site(request: Request, principal: Principal) -> None:
+    """A changing request of a browser comes from our own page and carries the session's token."""
+    token = request.headers.get("x-csrf-token")
+    if token is None and "form" in request.headers.get("content-type", ""):
+        token = str((await request.form()).get("csrf_token", ""))
+    if token != principal.csrf_token or not from_our_page(request):
+        await _denied(request, principal.actor, "csrf")
+        raise Problem(403, "forbidden", "the form is too old or not ours: load the page again")
+
+
+def from_our_page(request: Request) -> bool:
+    """Whether the browser says that the request comes from this site (or says nothing)."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
+async def _denied(request: Request, actor: str, why: str) -> None:
+    service = service_of(request)
+    service.metrics.denied.labels(why).inc()
+
+    def note(connection: sa.Connection) -> None:
+        audit.record(
+            connection, at=service.now(), actor=actor, outcome="denied",
+            action=f"{request.method} {getattr(request.scope.get('route'), 'path', 'unknown')}",
+            request_id=request.state.request_id, detail={"why": why},
+        )  # fmt: skip
+
+    try:
+        await run_in_threadpool(service.in_store, note)
+    except (DBAPIError, PoolTimeout):
+        service.log.warning("a denied call is not in the audit log: the store does not answer")
+
+
+async def limit(request: Request, response: Response, who: str, rate: str, name: str) -> None:
+    """Count a call against a rate such as `120/minute`; raise Problem 429 beyond it."""
+    service = service_of(request)
+    item = limits.parse(rate)
+    allowed = await service.limiter.hit(item, who, name)
+    reset, remaining = await service.limiter.get_window_stats(item, who, name)
+    wait = max(1, round(reset - time.time() + 0.5))
+    shown = {
+        "RateLimit-Policy": f'"{name}";q={item.amount};w={item.get_expiry()}',
+        "RateLimit": f'"{name}";r={remaining};t={wait}',
+    }
+    if not allowed:
+        service.metrics.denied.labels("rate").inc()
+        raise Problem(
+            429, "rate-limited", f"at most {rate} for {name}; try again in {wait} s",
+            headers={**shown, "Retry-After": str(wait)},
+        )  # fmt: skip
+    response.headers.update(shown)
+
+
+def caller_address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def needs(scope: str) -> Callable[..., Awaitable[Principal]]:
+    """The dependency of a route that only callers with this scope may use."""
+
+    async def let_in(request: Request, response: Response) -> Principal:
+        service = service_of(request)
+        address = caller_address(request)
+        try:
+            principal = await principal_of(request)
+            if principal is None:
+                raise _unauthenticated()
+        except Problem as problem:
+            if problem.status_code == 401:
+                await limit(
+                    request, response, address, service.settings.api_denied_rate_limit, "denied"
+                )
+            raise
+        await limit(request, response, principal.actor, service.settings.api_rate_limit, "default")
+        if not principal.may(scope):
+            await _denied(request, principal.actor, f"scope {scope}")
+            raise Problem(403, "forbidden", f"the scope {scope} is needed")
+        return principal
+
+    let_in.scope = scope  # type: ignore[attr-defined]
+    return let_in
+
+
+def scopes_of(route: APIRoute) -> list[str]:
+    """Scopes that a route needs."""
+    calls = [dependency.call for dependency in route.dependant.dependencies]
+    return [scope for call in calls if (scope := getattr(call, "scope", None)) is not None]

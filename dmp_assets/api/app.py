@@ -1,0 +1,139 @@
+"""The app factory: `create_app(home)` is the whole service, under `/v1`, `/reports` and `/`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from importlib.resources import files
+
+import limits.aio
+import limits.errors
+import limits.storage
+import sqlalchemy as sa
+from cryptography.fernet import Fernet
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import SecretStr
+
+from dmp_assets.api import problems, secret
+from dmp_assets.api.access import Known, scopes_of
+from dmp_assets.api.middleware import Guard
+from dmp_assets.api.problems import ProblemDetail
+from dmp_assets.api.routes import attribution, health, pages, promo, reports, runs
+from dmp_assets.api.state import Service
+from dmp_assets.home import Home, HomeError
+from dmp_assets.store import database, where
+
+ABOUT = """
+Results of the lakehouse for programs: promo-code usage, attribution, what was materialized when.
+
+Send a key as `Authorization: Bearer dmp_…` (`dmp client add` makes one). Errors are problem
+details (RFC 9457). Lists come as JSON pages with a cursor, or as CSV when `Accept: text/csv` asks
+for it. Times are UTC, dates are days in UTC, ranges include both ends.
+"""
+
+
+ROUTERS = (
+    health.router, promo.router, attribution.router, runs.router, reports.router, pages.router,
+)  # fmt: skip
+
+
+def api_routes() -> list[APIRoute]:
+    """Every route of the service; static files apart."""
+    return [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+
+
+def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = None) -> FastAPI:
+    """The service of a home; `secure` when callers reach it by TLS.
+
+    Raises StoreError when the operational store's schema is not this program's.
+    """
+    settings = home.settings()
+    if store is None:
+        store = database.engine(where.store_url(home), pool_size=10)
+    database.check(store)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        app.state.service.store.dispose()
+
+    app = FastAPI(
+        title="dmp_assets",
+        version=version("dmp_assets"),
+        description=ABOUT,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+        responses=problems.responses(404, 422, 503),
+    )
+    app.state.service = service = Service(
+        home=home,
+        settings=settings,
+        store=store,
+        seal=Fernet(secret.of(home)),
+        limiter=_limiter(settings.api_rate_limit_storage),
+        pages=Environment(
+            loader=PackageLoader("dmp_assets.api"), autoescape=True, undefined=StrictUndefined
+        ),
+        known=Known(),
+        secure=secure,
+    )
+    problems.install(app)
+    for router in (
+        health.router, promo.router, attribution.router, runs.router, reports.router, pages.router,
+    ):  # fmt: skip
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=str(files("dmp_assets.api") / "static")))
+    _describe(app)
+    app.add_middleware(Guard, metrics=service.metrics, secure=secure)
+    return app
+
+
+def _limiter(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
+    """Counts calls in this process, or where `storage` says, for all processes together."""
+    if storage is None:
+        return limits.aio.strategies.FixedWindowRateLimiter(limits.aio.storage.MemoryStorage())
+    try:
+        shared = limits.storage.storage_from_string(f"async+{storage.get_secret_value()}")
+    except limits.errors.ConfigurationError as error:
+        raise HomeError(
+            "DMP_API_RATE_LIMIT_STORAGE cannot be used; for Redis: `pip install dmp_assets[redis]` "
+            "and redis://host:port"
+        ) from error
+    assert isinstance(shared, limits.aio.storage.Storage)
+    return limits.aio.strategies.FixedWindowRateLimiter(shared)
+
+
+def _describe(app: FastAPI) -> None:
+    """Put the schema of problem details, and how to authenticate, into the OpenAPI document."""
+    generate = app.openapi
+
+    def described() -> dict[str, object]:
+        if app.openapi_schema is None:
+            document = generate()
+            components = document.setdefault("components", {})
+            schemas = components.setdefault("schemas", {})
+            schema = ProblemDetail.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= schema.pop("$defs", {}) | {"ProblemDetail": schema}
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+            components["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer", "description": "A client's key."},
+                "session": {"type": "apiKey", "in": "cookie", "name": "dmp_session"},
+            }
+            for route in api_routes():
+                if scopes_of(route):
+                    for method in route.methods or ():
+                        operation = document["paths"][route.path_format][method.lower()]
+                        operation["security"] = [{"key": []}, {"session": []}]
+                        scopes = ", ".join(f"`{scope}`" for scope in scopes_of(route))
+                        said = operation.get("description", "")
+                        operation["description"] = f"{said}\n\nScope: {scopes}.".strip()
+            app.openapi_schema = document
+        return dict(app.openapi_schema or {})
+
+    app.openapi = described  # type: ignore[method-assign]

@@ -1,0 +1,153 @@
+"""Errors of the API: RFC 9457 problem details, everywhere and nothing else."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+MEDIA_TYPE = "application/problem+json"
+STORE_RETRY_SECONDS = 5
+
+log = logging.getLogger(__name__)
+
+
+class FieldError(BaseModel):
+    """One field of the request that is wrong."""
+
+    field: str = Field(description="Where it is, e.g. `query.limit` or `body.accounts.3.email`.")
+    message: str = Field(description="What is wrong with it.")
+
+
+class ProblemDetail(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field(description="Kind of problem; stable.", examples=["urn:dmp:problem:invalid"])
+    title: str = Field(description="The kind in words.")
+    status: int = Field(description="HTTP status.", ge=400, le=599)
+    detail: str | None = Field(None, description="This case in words.")
+    request_id: str = Field(description="Names this request in our logs.")
+    errors: list[FieldError] | None = Field(None, description="The fields that are wrong.")
+
+
+class Problem(HTTPException):
+    """Raised anywhere below a route, answered as a problem detail."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, dict(headers) if headers else None)
+        self.kind, self.errors = kind, errors
+
+
+_TITLES = {
+    "invalid": "The request is not valid",
+    "unauthenticated": "A valid key or session is needed",
+    "forbidden": "Not allowed with this key or role",
+    "not-found": "There is no such thing",
+    "too-large": "The body is too large",
+    "too-slow": "The body took too long to arrive",
+    "rate-limited": "Too many requests",
+    "unavailable": "Not available at the moment",
+    "internal": "Our mistake",
+}
+_KINDS = {
+    400: "invalid", 401: "unauthenticated", 403: "forbidden", 404: "not-found",
+    408: "too-slow", 413: "too-large", 422: "invalid", 429: "rate-limited",
+    500: "internal", 503: "unavailable",
+}  # fmt: skip
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer beside success, for OpenAPI."""
+    schema = {"$ref": "#/components/schemas/ProblemDetail"}
+    return {
+        status: {
+            "description": _TITLES.get(_KINDS.get(status, ""), HTTPStatus(status).phrase),
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+def answer(
+    request_id: str,
+    status: int,
+    kind: str | None = None,
+    detail: str | None = None,
+    *,
+    errors: Sequence[FieldError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """A problem detail as a response."""
+    kind = kind or _KINDS.get(status, HTTPStatus(status).phrase.lower().replace(" ", "-"))
+    body = ProblemDetail(
+        type=f"urn:dmp:problem:{kind}",
+        title=_TITLES.get(kind, HTTPStatus(status).phrase),
+        status=status,
+        detail=detail,
+        request_id=request_id,
+        errors=list(errors) if errors else None,
+    )
+    return JSONResponse(
+        body.model_dump(exclude_none=True),
+        status,
+        headers={**(headers or {}), "Cache-Control": "no-store"},
+        media_type=MEDIA_TYPE,
+    )
+
+
+def unavailable(request_id: str, detail: str) -> JSONResponse:
+    """503, to be tried again soon."""
+    return answer(request_id, 503, detail=detail, headers={"Retry-After": str(STORE_RETRY_SECONDS)})
+
+
+def _id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the app a problem detail."""
+
+    @app.exception_handler(Problem)
+    async def _problem(request: Request, error: Problem) -> JSONResponse:
+        return answer(
+            _id(request), error.status_code, error.kind, error.detail,
+            errors=error.errors, headers=error.headers,
+        )  # fmt: skip
+
+    @app.exception_handler(StarletteHTTPException)
+    async def _http(request: Request, error: StarletteHTTPException) -> JSONResponse:
+        return answer(_id(request), error.status_code, detail=None, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            FieldError(field=".".join(str(part) for part in found["loc"]), message=found["msg"])
+            for found in error.errors()
+        ]
+        return answer(_id(request), 422, errors=errors)
+
+    @app.exception_handler(PoolTimeout)
+    @app.exception_handler(DBAPIError)
+    async def _store(request: Request, error: Exception) -> JSONResponse:
+        gone = isinstance(error, PoolTimeout) or (
+            isinstance(error, DBAPIError)
+            and (error.connection_invalidated or type(error).__name__ == "OperationalError")
+        )
+        if gone:
+            return unavailable(_id(request), "the operational store does not answer")
+        raise error

@@ -1,0 +1,105 @@
+"""Whether the service lives, whether it can serve, and what Prometheus is told."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from dmp_assets.api import problems
+from dmp_assets.api.access import needs
+from dmp_assets.api.state import Service, service_of
+from dmp_assets.store import database
+from dmp_assets.store.access import Principal
+from dmp_assets.store.errors import StoreError
+from dmp_assets.store.schema import publication
+
+router = APIRouter(tags=["health"])
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: str = Field(examples=["live"])
+
+
+class Check(BaseModel):
+    """One thing that must be right before the service can serve."""
+
+    name: str = Field(examples=["store"])
+    ok: bool
+    detail: str = Field(examples=["schema 0001"])
+
+
+class Ready(BaseModel):
+    """What was looked at."""
+
+    ready: bool
+    checks: list[Check]
+
+
+@router.get("/health/live")
+async def live() -> Live:
+    """Answers as long as the process does; restart it when this does not answer."""
+    return Live(status="live")
+
+
+@router.get("/health/ready", responses={503: {"model": Ready}})
+def ready(request: Request, response: Response) -> Ready:
+    """Whether the store answers, its schema fits and the tables are fresh; else 503 and why."""
+    service = service_of(request)
+    checks = look(service)
+    whole = all(check.ok for check in checks)
+    service.metrics.ready.set(whole)
+    if not whole:
+        response.status_code = 503
+        response.headers["Retry-After"] = str(problems.STORE_RETRY_SECONDS)
+    response.headers["Cache-Control"] = "no-store"
+    return Ready(ready=whole, checks=checks)
+
+
+def look(service: Service) -> list[Check]:
+    """All checks; one that cannot be made fails."""
+    try:
+        database.check(service.store)
+        published = service.in_store(_published)
+    except (StoreError, DBAPIError, PoolTimeout) as error:
+        said = str(error) if isinstance(error, StoreError) else "the store does not answer"
+        return [Check(name="store", ok=False, detail=said)]
+    checks = [Check(name="store", ok=True, detail=f"schema {database.head()}")]
+    for name, at in published.items():
+        hours = (service.now() - at).total_seconds() / 3600
+        service.metrics.published_age.labels(name).set(hours * 3600)
+        fresh = hours <= service.settings.freshness_hours
+        checks.append(
+            Check(name=f"published/{name}", ok=fresh, detail=f"published {hours:.1f} hours ago")
+        )
+    if not published:
+        said = "nothing is published yet: `dmp run`, or materialize the group `published`"
+        checks.append(Check(name="published", ok=False, detail=said))
+    return checks
+
+
+def _published(connection: sa.Connection) -> dict[str, datetime]:
+    rows = connection.execute(
+        sa.select(publication.c.table_name, publication.c.published_at).order_by(
+            publication.c.table_name
+        )
+    )
+    return {row.table_name: row.published_at for row in rows}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **problems.responses(401, 403, 429)},
+)
+def metrics(request: Request, _: Annotated[Principal, Depends(needs("metrics:read"))]) -> Any:
+    """Metrics in Prometheus's text format."""
+    return Response(
+        generate_latest(service_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST
+    )

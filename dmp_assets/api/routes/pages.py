@@ -1,0 +1,182 @@
+"""Pages for people: what is here with its headline numbers, logging in and out."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+from dmp_assets.api.access import (
+    COOKIE,
+    caller_address,
+    credential_of,
+    from_our_page,
+    limit,
+    principal_of,
+)
+from dmp_assets.api.problems import Problem
+from dmp_assets.api.state import Service, service_of
+from dmp_assets.store import access, audit
+from dmp_assets.store.access import NotLetInError, Principal
+from dmp_assets.store.schema import channel_reporting, daily_activity, user_usage
+
+router = APIRouter(include_in_schema=False)
+NO_NUL = r"^[^\x00]*$"
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+def page(service: Service, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page from its template."""
+    text = service.pages.get_template(template).render(**values)
+    return HTMLResponse(text, status, headers=_NO_STORE)
+
+
+async def person(request: Request) -> Principal | None:
+    """Who is logged in; None for nobody, an old session included."""
+    try:
+        return await principal_of(request)
+    except Problem as problem:
+        if problem.status_code == 401:
+            return None
+        raise
+
+
+@router.get("/")
+async def home(request: Request) -> HTMLResponse:
+    """What is here; with headline numbers for those who may see them."""
+    service, who = service_of(request), await person(request)
+    headlines: list[Headline] = []
+    if who is not None:
+        headlines = await run_in_threadpool(service.in_store, lambda s: _headlines(s, service, who))
+    reports = sorted(
+        path.name for path in service.home.reports.glob("*.html") if path.name != "index.html"
+    )
+    return page(
+        service, "home.html", who=who, headlines=headlines,
+        reports=reports if who is not None and who.may("reports:read") else [],
+        may=frozenset() if who is None else who.scopes,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One number of the first page."""
+
+    value: str
+    label: str
+
+
+def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[Headline]:
+    found: list[Headline] = []
+    newest: date | None = store.scalar(sa.select(sa.func.max(daily_activity.c.date)))
+    if who.may("promo:read") and newest is not None:
+        since = newest - timedelta(days=29)
+        row = store.execute(
+            sa.select(
+                sa.func.sum(daily_activity.c.registrations).label("registrations"),
+                sa.func.sum(daily_activity.c.usages).label("usages"),
+            ).where(daily_activity.c.date >= since)
+        ).one()
+        said = f"in the 30 days to {newest}"
+        found.append(Headline(f"{row.registrations:,}", f"registrations {said}"))
+        found.append(Headline(f"{row.usages:,}", f"promo codes redeemed {said}"))
+        flagged = store.scalar(
+            sa.select(sa.func.count()).where(user_usage.c.decision.in_(("review", "block")))
+        )
+        found.append(Headline(f"{flagged:,}", "users of codes to be reviewed or blocked"))
+    reported = channel_reporting.c
+    closed: date | None = store.scalar(
+        sa.select(sa.func.max(reported.date)).where(reported.is_open.is_(False))
+    )
+    if who.may("attribution:read") and closed is not None:
+        total = store.execute(
+            sa.select(
+                sa.cast(sa.func.sum(reported.cost), sa.Double).label("cost"),
+                sa.func.sum(reported.conversions).label("conversions"),
+                sa.func.sum(reported.revenue).label("revenue"),
+            ).where(
+                reported.model == service.settings.reporting_model,
+                reported.date.between(closed - timedelta(days=29), closed),
+            )
+        ).one()
+        said = f"in the 30 days to {closed}"
+        if total.conversions:
+            found.append(
+                Headline(f"{total.cost / total.conversions:,.2f}", f"EUR per order {said}")
+            )
+        if total.cost:
+            found.append(
+                Headline(f"{total.revenue / total.cost:,.2f}", f"return on ad spend {said}")
+            )
+    return found
+
+
+@router.get("/login")
+async def login_form(request: Request) -> Response:
+    """The form; those who are logged in already go on."""
+    if await person(request) is not None:
+        return RedirectResponse("/", 303)
+    return page(service_of(request), "login.html", problem=None, email="")
+
+
+@router.post("/login")
+async def log_in(
+    request: Request,
+    response: Response,
+    email: Annotated[str, Form(max_length=255, pattern=NO_NUL)],
+    password: Annotated[str, Form(max_length=1024, pattern=NO_NUL)],
+) -> Response:
+    """Begin a session. What was wrong is not told apart, and takes as long as what is right."""
+    service = service_of(request)
+    if not from_our_page(request):
+        raise Problem(403, "forbidden", "the form is not ours: load the page again")
+    await limit(
+        request, response, caller_address(request), service.settings.api_denied_rate_limit, "login"
+    )
+    try:
+        token = await run_in_threadpool(_log_in, service, request, email, password)
+    except NotLetInError:
+        service.metrics.denied.labels("login").inc()
+        said = "Address or password is wrong, or there were too many attempts: wait 15 minutes."
+        return page(service, "login.html", 401, problem=said, email=email)
+    answer = RedirectResponse("/", 303, headers=_NO_STORE)
+    answer.set_cookie(
+        COOKIE, token, max_age=int(access.SESSION_LONGEST.total_seconds()), httponly=True,
+        secure=service.secure, samesite="strict", path="/",
+    )  # fmt: skip
+    return answer
+
+
+def _log_in(service: Service, request: Request, email: str, password: str) -> str:
+    """The session's token; the attempt is in the audit log whatever comes of it."""
+    token, error = "", None
+    with service.store.begin() as store:
+        try:
+            token = access.log_in(store, email, password, now=service.now())
+            actor = access.person_of(store, token, now=service.now()).actor
+        except NotLetInError as refused:
+            actor, error = refused.actor, refused
+        audit.record(
+            store, at=service.now(), actor=actor, action="log in",
+            outcome="denied" if error else "done", request_id=request.state.request_id,
+            detail={"why": error.why} if error else {},
+        )  # fmt: skip
+    if error:
+        raise error
+    return token
+
+
+@router.post("/logout")
+async def log_out(request: Request) -> Response:
+    """End the session."""
+    service, who = service_of(request), await person(request)
+    if who is not None:
+        token = request.cookies.get(COOKIE, "")
+        service.known.forget(credential_of("session", token))
+        await run_in_threadpool(service.in_store, lambda store: access.log_out(store, token))
+    answer = RedirectResponse("/login", 303, headers=_NO_STORE)
+    answer.delete_cookie(COOKIE, path="/", secure=service.secure, httponly=True)
+    return answer

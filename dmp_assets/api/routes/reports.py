@@ -1,0 +1,46 @@
+"""The rendered dashboard and reports, behind the login."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.responses import FileResponse
+
+from dmp_assets.api.access import needs
+from dmp_assets.api.problems import Problem, responses
+from dmp_assets.api.state import service_of
+from dmp_assets.store.access import Principal
+
+router = APIRouter(prefix="/reports", tags=["reports"])
+# Reports are self-contained pages whose scripts draw charts: they may run, and reach nothing.
+_POLICY = (
+    "sandbox allow-scripts allow-downloads allow-popups; default-src 'none'; "
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
+    "frame-ancestors 'none'"
+)
+
+
+@router.get(
+    "/{name:path}",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {"text/html": {}}, "description": "The page."},
+        **responses(401, 403, 429),
+    },
+)
+def report(
+    request: Request,
+    name: Annotated[str, Path(max_length=200, description="e.g. `promo_abuse.html`.")],
+    _: Annotated[Principal, Depends(needs("reports:read"))],
+) -> Any:
+    """A rendered report; `index.html` lists them."""
+    folder = service_of(request).home.reports.resolve()
+    try:
+        path = (folder / (name or "index.html")).resolve()
+        there = path.is_relative_to(folder) and path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
+        raise Problem(404, "not-found", "there is no such report; see /reports/index.html")
+    return FileResponse(
+        path, headers={"Content-Security-Policy": _POLICY, "Cache-Control": "private, no-cache"}
+    )

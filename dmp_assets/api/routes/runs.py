@@ -1,0 +1,68 @@
+"""What was materialized when: version, rows and freshness of every table."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, Field
+
+from dmp_assets.api.access import needs
+from dmp_assets.api.output import Page, csv_or_json, rows_answer
+from dmp_assets.api.problems import responses
+from dmp_assets.api.state import service_of
+from dmp_assets.store.access import Principal
+from dmp_assets.store.schema import publication
+
+router = APIRouter(prefix="/v1", tags=["runs"])
+
+
+class Materialization(BaseModel):
+    """The last write of a table."""
+
+    key: str = Field(description="Asset key.", examples=["cleaned/users"])
+    written_at: datetime
+    version: str = Field(description="Delta version, or data version of a published table.")
+    rows: int
+    run_id: str | None = Field(description="The Dagster run that wrote it.")
+    is_fresh: bool = Field(description="Written within DMP_FRESHNESS_HOURS.")
+
+
+@router.get(
+    "/runs",
+    response_model=Page[Materialization],
+    responses={**csv_or_json(Materialization), **responses(401, 403, 406, 429)},
+)
+def runs(
+    request: Request,
+    response: Response,
+    _: Annotated[Principal, Depends(needs("runs:read"))],
+) -> Any:
+    """Every table of the lakehouse and every published one, as it stands."""
+    service = service_of(request)
+    oldest = service.now() - timedelta(hours=service.settings.freshness_hours)
+    tables, found = service.tables, []
+    for key in tables.written():
+        table, at = tables.delta(key), tables.written_at(key)
+        found.append(
+            Materialization(
+                key=key,
+                written_at=at,
+                version=str(table.version()),
+                rows=int(table.count()),
+                run_id=tables.stamp(key).get("run_id"),
+                is_fresh=at >= oldest,
+            )
+        )
+    for row in service.in_store(lambda store: store.execute(sa.select(publication)).all()):
+        found.append(
+            Materialization(
+                key=f"published/{row.table_name}",
+                written_at=row.published_at,
+                version=row.data_version,
+                rows=row.rows,
+                run_id=row.run_id,
+                is_fresh=row.published_at >= oldest,
+            )
+        )
+    return rows_answer(request, response, Materialization, found)

@@ -1,0 +1,111 @@
+"""Running the service: where it may listen, TLS, and uvicorn."""
+
+import ipaddress
+import logging
+import os
+import socket
+import sys
+from typing import Any, TextIO
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from dmp_assets.api import secret
+from dmp_assets.api.app import create_app
+from dmp_assets.home import Home, HomeError
+
+HARDENED: dict[str, Any] = {
+    "server_header": False,
+    "access_log": False,  # ours names routes, not addresses
+    "log_level": "warning",
+    "timeout_keep_alive": 30,
+    "timeout_graceful_shutdown": 10,
+    "limit_concurrency": 1000,
+    "h11_max_incomplete_event_size": 16_384,
+}
+"""How uvicorn serves us, wherever it listens."""
+
+
+def check_address(home: Home) -> None:
+    """Raise HomeError when the service would be open to others in plain text."""
+    settings = home.settings()
+    certificate, key = settings.api_tls_certificate, settings.api_tls_key
+    if (certificate is None) != (key is None):
+        raise HomeError("TLS needs both DMP_API_TLS_CERTIFICATE and DMP_API_TLS_KEY")
+    for path in (certificate, key):
+        if path is not None and not os.access(path, os.R_OK):
+            raise HomeError(f"cannot read {path}, which the API's TLS needs")
+    if not is_loopback(settings.api_host):
+        if certificate is None and not settings.api_behind_proxy:
+            raise HomeError(
+                f"the API would listen on {settings.api_host} without TLS: set "
+                "DMP_API_TLS_CERTIFICATE and DMP_API_TLS_KEY, or start it --behind-proxy"
+            )
+        if secret.is_generated(home):
+            raise HomeError(
+                f"the API would listen on {settings.api_host} with a generated secret: set "
+                "DMP_API_SECRET"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address reaches this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def log_as_json(file: TextIO | None = None) -> None:
+    """One JSON object a line, by default on standard error; nothing personal is given to it."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(
+                    show_locals=False
+                )  # they hold secrets
+            ),
+            structlog.processors.EventRenamer("event"),
+            structlog.processors.JSONRenderer(sort_keys=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(file=file or sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def app_of_environment() -> FastAPI:
+    """The app of the home that the environment names; uvicorn's factory."""
+    log_as_json()
+    home = Home.current()
+    settings = home.settings()
+    secure = settings.api_tls_certificate is not None or settings.api_behind_proxy
+    return create_app(home, secure=secure)
+
+
+def serve(home: Home, listening: socket.socket | None = None) -> None:
+    """Serve until stopped. Raises HomeError for an address that must not be used."""
+    check_address(home)
+    settings = home.settings()
+    options: dict[str, Any] = {}
+    if settings.api_tls_certificate is not None:
+        options = {
+            "ssl_certfile": settings.api_tls_certificate,
+            "ssl_keyfile": settings.api_tls_key,
+        }
+    config = uvicorn.Config(
+        "dmp_assets.api.serve:app_of_environment",
+        factory=True,
+        host=settings.api_host,
+        port=settings.api_port,
+        proxy_headers=settings.api_behind_proxy,
+        forwarded_allow_ips="*" if settings.api_behind_proxy else None,
+        **HARDENED,
+        **options,
+    )
+    uvicorn.Server(config).run(sockets=[listening] if listening else None)

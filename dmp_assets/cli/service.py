@@ -1,0 +1,291 @@
+"""Commands of the service: the operational store, who may call the API, and serving it."""
+
+import getpass
+import os
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.table import Table
+
+from dmp_assets import execution
+from dmp_assets.cli.shared import explained, out
+from dmp_assets.home import Home
+from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.store import where
+from dmp_assets.store.errors import AccessError, StoreError
+from dmp_assets.store.roles import MIN_PASSWORD, SCOPES, Role
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+# Database libraries are imported by the commands that use them: every `dmp` would wait for them.
+
+client = typer.Typer(help="Machines that call the API: their keys.")
+user = typer.Typer(help="People who log in.")
+T = TypeVar("T")
+_PERIOD = re.compile(r"(\d{1,5})([mhd])")
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def period(text: str) -> timedelta:
+    """`90d`, `12h` or `30m` as a time span. Raises ValueError."""
+    found = _PERIOD.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no period; write 90d, 12h or 30m")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def in_store(home: Home, work: Callable[["sa.Connection"], T], *, checked: bool = True) -> T:
+    """Run `work` in a transaction of the home's store, which is started for it if need be."""
+    from dmp_assets.store import database
+
+    if not where.is_configured(home):
+        raise StoreError("this home has no operational store yet; `dmp migrate` makes it")
+    with execution.outside_systems(home, shop=False):
+        store = database.engine(where.store_url(home), pool_size=1)
+        try:
+            if checked:
+                database.check(store)
+            with store.begin() as connection:
+                return work(connection)
+        finally:
+            store.dispose()
+
+
+def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
+    """Make the home's store, or bring its schema to a revision; (before, after)."""
+    from dmp_assets.store import database
+
+    embedded = home.settings().store_url is None
+    if embedded:
+        home.remember(**where.EMBEDDED)
+    with execution.outside_systems(home, shop=False):
+        if embedded:
+            EmbeddedPostgres(home).create(where.DATABASE)
+        store = database.engine(where.store_url(home), pool_size=1)
+        try:
+            return database.migrate(store, to)
+        finally:
+            store.dispose()
+
+
+def migrate(
+    to: Annotated[
+        str, typer.Option(help="Schema to go to; an older one undoes, `base` removes all.")
+    ] = "head",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before undoing.")] = False,
+) -> None:
+    """Bring the operational store and Dagster's instance up to this program's schemas."""
+    with explained():
+        home = Home.current().prepare()
+        if to != "head" and not yes:
+            typer.confirm(f"Go to schema {to}? What only newer ones hold is lost.", abort=True)
+        before, after = migrate_home(home, to)
+        out.print(f"operational store: schema {before or 'none'} → {after or 'none'}")
+        execution.prepare_instance(home)
+        import dagster as dg
+
+        with dg.DagsterInstance.get() as instance:
+            instance.upgrade()
+        out.print("Dagster's instance: up to date")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _actor() -> str:
+    return f"command line ({getpass.getuser()})" if "USER" in os.environ else "command line"
+
+
+def _changed(action: str, work: Callable[["sa.Connection"], T], **detail: str) -> T:
+    """Do it and note it in the audit log, in one transaction."""
+    from dmp_assets.store import audit
+
+    def both(store: "sa.Connection") -> T:
+        done = work(store)
+        audit.record(store, at=_now(), actor=_actor(), action=action, outcome="done", detail=detail)
+        return done
+
+    return in_store(Home.current(), both)
+
+
+@client.command("add")
+def client_add(
+    name: Annotated[str, typer.Argument(help="Name of the program, e.g. checkout.")],
+    scopes: Annotated[
+        list[str], typer.Option("--scope", help=f"One of {', '.join(SCOPES)}; repeat it.")
+    ],
+    expires: Annotated[str, typer.Option(help="How long the key works: 90d, 12h, never.")] = "365d",
+) -> None:
+    """Make a client and print its key, which is shown this once."""
+    with explained():
+        from dmp_assets.store import access
+
+        until = None if expires == "never" else period(expires)
+        key = _changed(
+            "client add",
+            lambda store: access.add_client(store, name, scopes, now=_now(), expires=until),
+            client=name,
+        )
+        print(key)
+
+
+@client.command("rotate")
+def client_rotate(
+    name: str,
+    overlap: Annotated[str, typer.Option(help="How long the old key works on: 24h.")] = "24h",
+    expires: Annotated[str, typer.Option(help="How long the key works: 90d, 12h, never.")] = "365d",
+) -> None:
+    """Print a new key for the client; the old one works on for a while."""
+    with explained():
+        from dmp_assets.store import access
+
+        until = None if expires == "never" else period(expires)
+        key = _changed(
+            "client rotate",
+            lambda store: access.rotate_client(
+                store, name, now=_now(), overlap=period(overlap), expires=until
+            ),
+            client=name,
+        )
+        print(key)
+
+
+@client.command("revoke")
+def client_revoke(name: str) -> None:
+    """End all keys of a client for good."""
+    with explained():
+        from dmp_assets.store import access
+
+        _changed(
+            "client revoke",
+            lambda store: access.revoke_client(store, name, now=_now()),
+            client=name,
+        )
+        out.print(f"{name} has no access any more")
+
+
+@client.command("list")
+def client_list() -> None:
+    """List the clients, their scopes, and until when their keys work."""
+    with explained():
+        import sqlalchemy as sa
+
+        from dmp_assets.store.schema import api_client, api_key
+
+        rows = in_store(
+            Home.current(),
+            lambda store: store.execute(
+                sa.select(api_client, sa.func.max(api_key.c.expires_at).label("until"))
+                .join(api_key, api_key.c.client_id == api_client.c.client_id)
+                .group_by(api_client.c.client_id)
+                .order_by(api_client.c.name)
+            ).all(),
+        )
+        shown = Table("client", "scopes", "until", box=None, pad_edge=False)
+        for row in rows:
+            until = "revoked" if row.revoked_at else str(row.until or "no end")[:16]
+            shown.add_row(row.name, " ".join(row.scopes), until)
+        out.print(shown)
+
+
+def _password() -> str:
+    """From the terminal, twice; from a pipe, its first line."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    first = getpass.getpass(f"Password (at least {MIN_PASSWORD} characters): ")
+    if getpass.getpass("Again: ") != first:
+        raise AccessError("the two passwords differ")
+    return first
+
+
+@user.command("add")
+def user_add(
+    email: str,
+    role: Annotated[Role, typer.Option(help="What the person may do.")],
+) -> None:
+    """Make a person who logs in; the password is asked for, or read from a pipe."""
+    with explained():
+        from dmp_assets.store import access
+
+        password = _password()
+        _changed(
+            "user add",
+            lambda store: access.add_person(store, email, role, password, now=_now()),
+            role=role,
+        )
+        out.print(f"{email} can log in as {role}", highlight=False)
+
+
+@user.command("password")
+def user_password(email: str) -> None:
+    """Give a person a new password; ends a lock and all sessions."""
+    with explained():
+        from dmp_assets.store import access
+
+        password = _password()
+        _changed("user password", lambda store: access.set_password(store, email, password))
+        out.print("changed; all sessions have ended")
+
+
+@user.command("disable")
+def user_disable(email: str) -> None:
+    """Let a person in no more."""
+    with explained():
+        from dmp_assets.store import access
+
+        _changed("user disable", lambda store: access.disable_person(store, email, now=_now()))
+        out.print(f"{email} is not let in any more", highlight=False)
+
+
+@user.command("list")
+def user_list() -> None:
+    """List the people and their roles."""
+    with explained():
+        import sqlalchemy as sa
+
+        from dmp_assets.store.schema import person
+
+        rows = in_store(
+            Home.current(), lambda store: store.execute(sa.select(person).order_by("email")).all()
+        )
+        shown = Table("person", "role", "state", box=None, pad_edge=False)
+        for row in rows:
+            locked = row.locked_until is not None and row.locked_until > _now()
+            state = "disabled" if row.disabled_at else "locked" if locked else "active"
+            shown.add_row(row.email, row.role, state)
+        out.print(shown)
+
+
+def api(
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A proxy in front speaks TLS.")
+    ] = False,
+) -> None:
+    """Serve the API and its pages; Ctrl-C stops it."""
+    with explained():
+        if behind_proxy:
+            os.environ["DMP_API_BEHIND_PROXY"] = "true"
+        home = Home.current().prepare()
+        prepare(home)
+        from dmp_assets.api import serve
+
+        os.environ["DMP_HOME"] = str(home.root)
+        with execution.outside_systems(home, shop=False):
+            serve.serve(home)
+
+
+def prepare(home: Home) -> None:
+    """Make the home's store at first use. Raises StoreError, HomeError for what must not start."""
+    from dmp_assets.api import serve
+    from dmp_assets.store import database
+
+    serve.check_address(home)
+    if not where.is_configured(home):
+        migrate_home(home)
+    in_store(home, database.check_connection, checked=False)

@@ -1,0 +1,169 @@
+"""published: tables that the API serves, swapped whole into the operational store.
+
+Each is computed by DuckDB from the lakehouse and takes its predecessor's place in one transaction.
+A home without an operational store publishes nothing, and says so.
+"""
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.store import where
+from dmp_assets.table_asset import ATTRIBUTION
+from dmp_assets.tables import Tables, named_tables
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One table of `published` in the store (columns: `store/schema.py`) and the SQL it is from."""
+
+    name: str
+    about: str
+    sql: str
+    owner: str = "team:data-platform"
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return f"published/{self.name}"
+
+    @property
+    def deps(self) -> tuple[str, ...]:
+        return named_tables(self.sql)
+
+    def fingerprint(self, tables: Tables) -> str:
+        """What it is made of: this code, and every input's data version."""
+        inputs = {key: tables.stamp(key).get("data_version") for key in self.deps}
+        code = inspect.getsource(sys.modules[__name__])
+        text = json.dumps([code, self.name, inputs], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+PUBLICATIONS = (
+    Publication(
+        "user_usage",
+        "How each user uses promo codes, with what the model advises. One row per user with a "
+        "usage. Key: user_id.",
+        """
+        SELECT b.user_id, rank() OVER (ORDER BY b.usages DESC) AS rank, b.usages, b.codes,
+               b.first_used_at, b.last_used_at, s.decision, s.probability
+        FROM modeled.promo_usage_by_user b LEFT JOIN ml.abuse_scores s USING (user_id)
+        """,
+    ),
+    Publication(
+        "code_usage",
+        "How each promo code is used. One row per code. Key: promo_code.",
+        """
+        SELECT c.promo_code, rank() OVER (ORDER BY coalesce(b.usages, 0) DESC) AS rank,
+               coalesce(b.usages, 0) AS usages, coalesce(b.users, 0) AS users,
+               coalesce(f.flagged, 0) AS flagged_usages, c.discount_type, c.discount_value,
+               b.first_used_at, b.last_used_at
+        FROM cleaned.promo_codes c
+        LEFT JOIN modeled.promo_usage_by_code b USING (promo_code)
+        LEFT JOIN (
+            SELECT promo_code, count(*) AS flagged
+            FROM cleaned.promo_usages JOIN ml.abuse_scores USING (user_id)
+            WHERE decision <> 'allow' GROUP BY promo_code
+        ) f USING (promo_code)
+        """,
+    ),
+    Publication(
+        "daily_activity",
+        "Registrations and redemptions per day (UTC), days without any included. Key: date.",
+        """
+        WITH days AS (
+            SELECT unnest(generate_series(min(date), max(date), INTERVAL 1 DAY))::DATE AS date
+            FROM (SELECT date FROM modeled.registrations_daily
+                  UNION ALL SELECT date FROM modeled.promo_usage_daily)
+        )
+        SELECT date, coalesce(r.registrations, 0) AS registrations,
+               coalesce(r.verified_email, 0) AS verified_email,
+               coalesce(r.verified_phone, 0) AS verified_phone,
+               coalesce(p.usages, 0) AS usages, coalesce(p.users, 0) AS users,
+               coalesce(p.first_usages, 0) AS first_usages
+        FROM days
+        LEFT JOIN modeled.registrations_daily r USING (date)
+        LEFT JOIN modeled.promo_usage_daily p USING (date)
+        """,
+    ),
+    Publication(
+        "channel_reporting",
+        "Cost and credit by day of the sessions (UTC), channel and attribution model. "
+        "Key: date, channel_name, model.",
+        "SELECT date, channel_name, model, cost, conversions, revenue, conversions_without_abuse, "
+        "revenue_without_abuse, is_open FROM modeled.channel_reporting",
+        owner="team:marketing",
+        tags=ATTRIBUTION,
+    ),
+)
+
+
+def publish(lakehouse: Lakehouse, publication: Publication) -> dict[str, Any] | None:
+    """Put the table into the store unless it is there as it would be; figures, None without store.
+
+    Raises StoreError when the store does not answer or has another schema, TableError when an
+    input was never made.
+    """
+    if not where.is_configured(lakehouse.home):
+        return None
+    from dmp_assets.store import database
+    from dmp_assets.store import publish as swap
+
+    tables, version = lakehouse.tables, publication.fingerprint(lakehouse.tables)
+    store = database.engine(where.store_url(lakehouse.home), pool_size=1)
+    try:
+        database.check(store)
+        with store.begin() as connection:
+            known = swap.versions(connection).get(publication.name)
+            if known == version:
+                rows = swap.rows_of(connection, publication.name)
+                return {"rows": rows, "version": version, "unchanged": True}
+            with tables.connect(*publication.deps) as duck:
+                found = duck.sql(publication.sql).to_arrow_reader(10_000)
+                rows = swap.replace(
+                    connection, publication.name, found, data_version=version,
+                    run_id=lakehouse.run_id,
+                )  # fmt: skip
+        return {"rows": rows, "version": version, "unchanged": False}
+    finally:
+        store.dispose()
+
+
+def _asset(publication: Publication) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=publication.key.replace("/", "__"),
+        specs=[
+            dg.AssetSpec(
+                publication.key.split("/"),
+                deps=[dg.AssetKey(key.split("/")) for key in publication.deps],
+                description=publication.about,
+                group_name="published",
+                owners=[publication.owner],
+                kinds={"duckdb", "postgres"},
+                tags=dict(publication.tags),
+                skippable=True,
+            )
+        ],
+    )
+    def asset(context: dg.AssetExecutionContext, lakehouse: Lakehouse) -> Any:
+        done = publish(lakehouse, publication)
+        if done is None:
+            context.log.info("not published: this home has no operational store (`dmp migrate`)")
+            return
+        yield dg.MaterializeResult(
+            asset_key=publication.key.split("/"),
+            metadata={"dagster/row_count": done["rows"], "unchanged": done["unchanged"]},
+            data_version=dg.DataVersion(done["version"]),
+        )
+
+    return asset
+
+
+ASSETS = [_asset(publication) for publication in PUBLICATIONS]

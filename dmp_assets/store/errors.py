@@ -1,0 +1,9 @@
+"""What can go wrong with the operational store; known without importing a database library."""
+
+
+class StoreError(Exception):
+    """The operational store cannot be used; the message says what to do."""
+
+
+class AccessError(Exception):
+    """A client or person that cannot be made or changed; the message says why."""

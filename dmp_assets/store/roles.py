@@ -1,0 +1,21 @@
+"""Scopes, and the roles that have them."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+SCOPES: Mapping[str, str] = {
+    "promo:read": "Usage of promo codes, registrations",
+    "attribution:read": "Attribution, cost per order, ROAS",
+    "reports:read": "The rendered dashboard and reports",
+    "runs:read": "What was materialized when",
+    "metrics:read": "Prometheus metrics",
+    "personal:read": "Ids of people unmasked",
+}
+Role = Literal["admin", "risk", "analyst", "marketer"]
+ROLES: Mapping[str, frozenset[str]] = {
+    "admin": frozenset(SCOPES),
+    "risk": frozenset({"promo:read", "reports:read", "runs:read", "personal:read"}),
+    "analyst": frozenset({"promo:read", "attribution:read", "reports:read", "runs:read"}),
+    "marketer": frozenset({"promo:read", "attribution:read", "reports:read"}),
+}
+MIN_PASSWORD = 12

@@ -1,0 +1,113 @@
+"""The service from the command line, on the demo's home: its documented commands, as they stand."""
+
+import json
+import re
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support.demo import Demo
+from tests.support.dmp import PROGRAM, ROOT
+
+BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@pytest.fixture(scope="module")
+def api(demo: Demo) -> Iterator[str]:
+    """URL of `dmp up --only api` on the demo's home; stopped as by Ctrl-C."""
+    env = {"DMP_API_PORT": "0", "PYTHONUNBUFFERED": "1"}
+    process = demo.dmp.start(
+        "up", "--only", "api", env=env,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stdout
+    url = ""
+    while not url and (line := process.stdout.readline()):
+        if found := re.search(r"API: +(http://127\.0\.0\.1:\d+)", line):
+            url = found[1]
+    assert url, process.communicate(timeout=60)
+    wait = (
+        f"for i in $(seq 120); do curl -s -o /dev/null {url}/health/live && exit; sleep 0.5; done"
+    )
+    subprocess.run(["bash", "-c", f"{wait}; exit 1"], check=True)
+    yield url
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+
+
+def read(url: str, key: str = "") -> dict:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
+    with DIRECT.open(request) as answer:
+        return dict(json.load(answer))
+
+
+def test_every_command_of_the_page_works_as_it_stands(api: str, demo: Demo, folder: Path) -> None:
+    text = (ROOT / "docs" / "api.md").read_text()
+    blocks = BLOCK.findall(text)
+    assert [kind for kind, _ in blocks] == ["bash", "python", "bash", "bash"]
+    (folder / "call.py").write_text(blocks[1][1])
+    shell = [code for kind, code in blocks if kind == "bash"]
+    python = f"export API KEY NO_PROXY=127.0.0.1; {PROGRAM.with_name('python')} {folder}/call.py\n"
+    script = "".join(["set -euo pipefail\n", shell[0], "\necho\n", python, *shell[1:]])
+    script = script.replace("http://127.0.0.1:8000", api).replace(".venv/bin/dmp", str(PROGRAM))
+    ran = subprocess.run(
+        ["bash", "-c", script], env=demo.dmp.env(), cwd=demo.dmp.project,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    said = ran.stdout
+    users, channels = json.loads(said.split("\n")[0].split("}{")[0] + "}"), said
+    assert len(users["items"]) == 3
+    assert '"channel_name"' in channels
+    assert "date,registrations,verified_email,verified_phone" in said
+    assert re.search(r"^\d+ users to block$", said, re.MULTILINE)
+    assert "first-try has no access any more" in said
+    assert "ann@shop.example is not let in any more" in said
+
+
+def test_the_service_gives_the_numbers_of_the_lakehouse(api: str, demo: Demo) -> None:
+    ran = demo.dmp("client", "add", "numbers", "--scope", "promo:read", "--scope", "runs:read")
+    assert ran.code == 0, ran.text
+    key, tables = ran.out.strip(), demo.dmp.tables
+    days = read(f"{api}/v1/promo/usage?start=2019-01-01&end=2024-12-31", key)["items"]
+    assert sum(day["usages"] for day in days) == tables.scalar(
+        "SELECT count(*) FROM cleaned.promo_usages"
+    )
+    runs = {row["key"]: row for row in read(f"{api}/v1/runs", key)["items"]}
+    written = {table: tables.written_at(table) for table in tables.written()}
+    assert {k for k in runs if not k.startswith("published/")} == set(written)
+    assert runs["cleaned/users"]["rows"] == tables.scalar("SELECT count(*) FROM cleaned.users")
+    assert runs["published/user_usage"]["is_fresh"]
+
+
+def test_all_is_ready_after_the_demo(api: str) -> None:
+    assert read(f"{api}/health/ready")["ready"]
+
+
+def test_what_cannot_be_done_is_said(demo: Demo) -> None:
+    for arguments, said in (
+        (("client", "add", "x", "--scope", "everything"), "'everything' is not a scope"),
+        (("client", "revoke", "nobody"), "there is no client 'nobody'"),
+        (("client", "rotate", "nobody"), "there is no client 'nobody'"),
+        (("client", "add", "x", "--scope", "promo:read", "--expires", "soon"), "is no period"),
+        (("user", "disable", "nobody@shop.example"), "there is no person with this address"),
+        (("migrate", "--to", "0042", "--yes"), "there is no schema 0042"),
+    ):
+        ran = demo.dmp(*arguments)
+        assert ran.code != 0
+        assert said in ran.text
+        assert "Traceback" not in ran.text
+
+
+def test_a_home_without_a_store_says_how_to_make_one(demo: Demo, folder: Path) -> None:
+    bare = type(demo.dmp)(folder / "bare", demo.dmp.project)
+    ran = bare("client", "list")
+    assert ran.code == 1
+    assert "no operational store yet; `dmp migrate` makes it" in ran.text

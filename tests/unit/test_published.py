@@ -1,0 +1,133 @@
+"""Publishing: from lakehouse tables, written without a JVM, into a real PostgreSQL."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+
+from dmp_assets.execution import first_cause
+from dmp_assets.home import Home
+from dmp_assets.published import tables as published
+from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.store import database
+from dmp_assets.store.schema import PUBLISHED_TABLES, publication
+from dmp_assets.tables import Tables
+from tests.support import lakehouse
+from tests.support.service import published as some_rows
+
+
+@pytest.fixture
+def home(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DMP_PROJECT_DIR", str(tmp_path))
+    home = Home(tmp_path / "home").prepare("live")
+    for key, rows in lakehouse.tables().items():
+        lakehouse.write(home, key, rows, stamp="1")
+    channels = some_rows()["channel_reporting"]
+    lakehouse.write(home, "modeled/channel_reporting", channels, stamp="1")
+    return home
+
+
+@pytest.fixture
+def store(home: Home, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
+    monkeypatch.setenv("DMP_STORE_URL", shop_url.get_secret_value())
+    engine = database.engine(shop_url)
+    database.migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+def run() -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        published.ASSETS,
+        instance=dg.DagsterInstance.ephemeral(),
+        resources={"lakehouse": Lakehouse()},
+        raise_on_error=False,
+    )
+
+
+def made(result: dg.ExecuteInProcessResult) -> dict[str, tuple[int, bool]]:
+    """Per table its rows, and whether it was left as it was."""
+    found = {}
+    for event in result.get_asset_materialization_events():
+        told = event.step_materialization_data.materialization
+        values = {name: value.value for name, value in told.metadata.items()}
+        found[told.asset_key.path[-1]] = (values["dagster/row_count"], values["unchanged"])
+    return found
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    """What a person is told of the first failed step."""
+    event = next(e for e in result.all_events if e.is_step_failure)
+    return first_cause(event.step_failure_data)
+
+
+def test_every_table_of_the_schema_has_its_asset() -> None:
+    assert {p.name for p in published.PUBLICATIONS} == set(PUBLISHED_TABLES)
+    for asset in published.ASSETS:
+        for spec in asset.specs:
+            assert spec.group_name == "published"
+            assert spec.description
+            assert spec.owners
+
+
+def test_what_is_published_is_what_the_lakehouse_holds(home: Home, store: sa.Engine) -> None:
+    result = run()
+    assert result.success
+    tables = Tables(str(home.lakehouse))
+    with store.connect() as connection:
+
+        def total(sql: str) -> int:
+            return int(connection.execute(sa.text(sql)).scalar_one())
+
+        usages = tables.scalar("SELECT count(*) FROM cleaned.promo_usages")
+        for name in ("user_usage", "code_usage", "daily_activity"):
+            assert total(f"SELECT sum(usages) FROM published.{name}") == usages
+        assert total("SELECT count(*) FROM published.code_usage") == tables.scalar(
+            "SELECT count(*) FROM cleaned.promo_codes"
+        )
+        assert total("SELECT sum(registrations) FROM published.daily_activity") == tables.scalar(
+            "SELECT count(*) FROM cleaned.users"
+        )
+        assert total("SELECT count(*) FROM published.user_usage WHERE decision <> 'allow'") == (
+            tables.scalar(
+                "SELECT count(*) FROM ml.abuse_scores SEMI JOIN modeled.promo_usage_by_user "
+                "USING (user_id) WHERE decision <> 'allow'"
+            )
+        )
+        rows = {name: total(f"SELECT count(*) FROM published.{name}") for name in PUBLISHED_TABLES}
+        noted = connection.execute(sa.select(publication)).all()
+    assert made(result) == {name: (count, False) for name, count in rows.items()}
+    assert {row.table_name: row.rows for row in noted} == rows
+    assert {row.run_id for row in noted} == {result.run_id}
+
+
+def test_only_what_is_new_is_published_again(home: Home, store: sa.Engine) -> None:
+    first = made(run())
+    assert made(run()) == {name: (rows, True) for name, (rows, _) in first.items()}
+    fewer = some_rows()["channel_reporting"].slice(0, 10)
+    lakehouse.write(home, "modeled/channel_reporting", fewer, stamp="another")
+    again = made(run())
+    assert again.pop("channel_reporting") == (10, False)
+    assert all(unchanged for _, unchanged in again.values())
+
+
+def test_without_a_store_nothing_is_published_and_the_run_is_fine(home: Home) -> None:
+    result = run()
+    assert result.success
+    assert made(result) == {}
+
+
+def test_a_store_of_another_schema_is_refused_in_words(home: Home, store: sa.Engine) -> None:
+    database.migrate(store, "base")
+    assert "run `dmp migrate`" in failure(run())
+
+
+def test_a_store_that_does_not_answer_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DMP_STORE_URL", "postgresql://dmp:Secret-1@127.0.0.1:9/store")
+    said = failure(run())
+    assert "no PostgreSQL serves the operational store at 127.0.0.1:9" in said
+    assert "Secret-1" not in said
