@@ -51,7 +51,7 @@ def run() -> dg.ExecuteInProcessResult:
 
 def made(result: dg.ExecuteInProcessResult) -> dict[str, tuple[int, bool]]:
     """Per table its rows, and whether it was left as it was."""
-    found = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for event in result.get_asset_materialization_events():
         told = event.step_materialization_data.materialization
         values = {name: value.value for name, value in told.metadata.items()}
