@@ -15,7 +15,7 @@ START ?=
 END ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run up report test lint clean doctor benchmark docker-build docker-up docker-run
+.PHONY: help setup demo run up report test fuzz lint clean doctor benchmark docker-build docker-up docker-run
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ test: $(VENV)/.dev  ## lint, types, import contracts and every test
 
 lint: $(VENV)/.dev  ## lint, types and import contracts only
 	@$(BIN)/python -m tests.check --static
+
+fuzz: $(VENV)/.dev  ## generated requests over the whole API, 20,000 and more
+	@FUZZ_REQUESTS=24000 $(BIN)/pytest tests/unit/test_fuzz.py
 
 benchmark: $(VENV)/.dev  ## time and memory of the main job at 1x and 10x
 	@$(BIN)/python benchmarks/main_job.py

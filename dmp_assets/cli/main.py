@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from dmp_assets import execution
+from dmp_assets import backup, execution
 from dmp_assets.cli import service
 from dmp_assets.cli.shared import EXPECTED, err, explained, out
 from dmp_assets.date_range import parse_range
@@ -651,6 +651,27 @@ def catalogue() -> None:
     from dmp_assets.definitions import defs
 
     print(assets.markdown(defs.get_repository_def().asset_graph), end="")
+
+
+@app.command("backup")
+def backup_command(
+    file: Annotated[Path, typer.Argument(help="A new file, e.g. dmp-2024-03-31.tar.gz.")],
+) -> None:
+    """Write the home with its own databases into one file. It holds secrets and personal data."""
+    with explained():
+        size = backup.back_up(Home.current(), file)
+        out.print(f"{file}: {size / 2**20:.1f} MB, readable by its owner only", highlight=False)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `dmp backup` wrote.", exists=True)],
+) -> None:
+    """Make the home from a backup; DMP_HOME must be a folder that is empty or not there."""
+    with explained():
+        home = Home.current()
+        backup.restore(file, home)
+        out.print(f"{home.root} is as it was", highlight=False)
 
 
 @app.command()

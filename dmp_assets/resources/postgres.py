@@ -211,6 +211,43 @@ class EmbeddedPostgres:
         """Make a database of the running server unless it is there. Raises PostgresError."""
         _ensure_database(self.endpoint(), database)
 
+    def exists(self) -> bool:
+        """Whether this home has a server of its own, running or not."""
+        return self._known() is not None
+
+    def databases(self) -> list[str]:
+        """Names of the running server's databases that are ours."""
+        with _admin(self.endpoint()) as connection:
+            rows = connection.execute(
+                "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres' "
+                "ORDER BY datname"
+            ).fetchall()
+        return [str(name) for (name,) in rows]
+
+    def dump(self, database: str, file: Path) -> Path:
+        """Write a database of the running server into a file. Raises PostgresError."""
+        self._client("pg_dump", database, "--format=custom", f"--file={file}")
+        return file
+
+    def load(self, database: str, file: Path) -> None:
+        """Make a database of the running server from such a file. Raises PostgresError."""
+        self.create(database)
+        self._client(
+            "pg_restore", database, "--clean", "--if-exists", "--exit-on-error", "--no-owner", file
+        )
+
+    def _client(self, program: str, database: str, *arguments: str | Path) -> None:
+        endpoint = self.endpoint()
+        done = subprocess.run(
+            [_install(self.status().data) / "bin" / program, *arguments, "--dbname",
+             f"host={endpoint.host} port={endpoint.port} user={endpoint.user} dbname={database}"],
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C",
+                 "PGPASSWORD": endpoint.password.get_secret_value()},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise PostgresError(_explain(done.stderr, self.folder))
+
     @contextmanager
     def running(self) -> Iterator[Endpoint]:
         """A running server; one that was started for this is stopped by its last user."""
@@ -537,22 +574,27 @@ def _open_to_all(root: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
-def _ensure_database(endpoint: Endpoint, name: str) -> None:
-    """Create the database unless it is there."""
+@contextmanager
+def _admin(endpoint: Endpoint) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
     try:
         with psycopg.connect(
             endpoint.url("postgres").get_secret_value(), autocommit=True, connect_timeout=10
         ) as connection:
-            if not connection.execute(
-                "SELECT 1 FROM pg_database WHERE datname = %s", (name,)
-            ).fetchone():
-                identifier = psycopg.sql.Identifier(name)
-                connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(identifier))
+            yield connection
     except psycopg.Error as error:
         raise PostgresError(
             f"the embedded PostgreSQL at {endpoint.host}:{endpoint.port} started but refuses to "
             f"work: {str(error).strip()}"
         ) from error
+
+
+def _ensure_database(endpoint: Endpoint, name: str) -> None:
+    """Create the database unless it is there."""
+    with _admin(endpoint) as connection:
+        known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+        if not known.fetchone():
+            identifier = psycopg.sql.Identifier(name)
+            connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(identifier))
 
 
 def _explain(said: str, where: Path) -> str:

@@ -19,7 +19,7 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dmp_assets.reporting.privacy import find_personal_data
 from dmp_assets.tables import LAYERS
 from tests.support.demo import Demo
-from tests.support.dmp import Ran
+from tests.support.dmp import Dmp, Ran
 from tests.support.recount import recount, rows, tally
 
 OUTSIDE = {"delivery/promo_abuse", "delivery/attribution", "exports/channel_reporting"}
@@ -479,3 +479,21 @@ def test_tables_are_listed_and_shown_without_a_jvm(demo: Demo) -> None:
     assert unknown.code == 1
     assert "there is no table cleaned/nothing" in unknown.text
     assert not (shown.watched.programs | listed.watched.programs) & {"java"}
+
+
+def test_a_restored_home_gives_the_same_scores_and_reports(demo: Demo, folder: Path) -> None:
+    file = folder / "backup.tar.gz"
+    saved = demo.dmp("backup", str(file))
+    assert saved.code == 0, saved.text
+    restored = Dmp(folder / "restored", demo.dmp.project, demo.dmp.environment)
+    ran = restored("restore", str(file))
+    assert ran.code == 0, ran.text
+    scores = "SELECT * FROM ml.abuse_scores ORDER BY user_id"
+    assert restored.tables.sql(scores) == demo.dmp.tables.sql(scores)
+    assert restored.versions() == demo.dmp.versions()
+    for report in demo.dmp.home.reports.glob("*.html"):
+        assert (restored.home.reports / report.name).read_bytes() == report.read_bytes()
+    again = restored("run", "--json")
+    assert again.code == 0, again.text
+    assert again.made() <= OUTSIDE
+    assert restored.versions() == demo.dmp.versions()

@@ -1,0 +1,122 @@
+"""Generated requests over the whole OpenAPI document, as each role: nothing breaks, all is said.
+
+`make fuzz` sends 20,000 requests and more, the test suite a tenth of that.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from dmp_assets.home import Home
+from dmp_assets.resources.postgres import Endpoint
+from dmp_assets.store.roles import ROLES
+from tests.support.postgres import fresh_database
+from tests.support.service import FIRST, Api, running_api
+
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "2000"))
+CALLERS = (*ROLES, "nobody")
+CHECKS = [
+    not_a_server_error, status_code_conformance, content_type_conformance,
+    response_schema_conformance,
+]  # fmt: skip
+LEAST_SUCCESS = 0.3
+"""Share of well-formed requests that must be answered with 2xx where the caller may call."""
+
+
+@pytest.fixture(scope="module")
+def api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    home = Home(tmp_path_factory.mktemp("fuzz") / "home").prepare("sandbox")
+    with fresh_database(postgres) as url, running_api(home, url) as api:
+        settings_ = api.app.state.service.settings
+        settings_.api_rate_limit = settings_.api_denied_rate_limit = "100000000/minute"
+        yield api
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_no_request_breaks_the_service_or_its_description(api: Api, caller: str) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        if caller != "nobody":
+            session.headers["Authorization"] = f"Bearer {api.keys[caller]}"
+        schema = schemathesis.openapi.from_url(f"{api.url}/v1/openapi.json")
+        operations = [found.ok() for found in schema.get_all_operations() if isinstance(found, Ok)]
+        assert len(operations) >= 10
+        each = -(-REQUESTS // (len(CALLERS) * len(operations) * 2))
+        sent = 0
+        for operation in operations:
+            scopes = operation.definition.raw.get("description", "")
+            may = [f"`{scope}`" in scopes for scope in ROLES.get(caller, ())]
+            is_open = "Scope: `" not in scopes
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                codes = send(operation, mode, session, each, api.url)
+                sent += codes.total()
+                good = sum(n for status, n in codes.items() if status < 300)
+                if mode is GenerationMode.POSITIVE and (is_open or any(may)):
+                    assert good >= LEAST_SUCCESS * codes.total(), (operation.label, codes)
+                elif not is_open and not any(may):
+                    assert good == 0, (operation.label, codes)
+        assert sent >= REQUESTS / len(CALLERS) * 0.5
+
+
+def make_sense(case: Case) -> None:
+    """Mend what no schema can say: a report that is there, a range whose start is not its end's
+    future and that is not longer than a request may ask for, a column that can be sorted by."""
+    if "name" in (case.path_parameters or {}):
+        case.path_parameters["name"] = "promo_abuse.html"
+    query = case.query or {}
+    days = sorted(
+        FIRST + timedelta(days=date.fromisoformat(query[name]).toordinal() % 200)
+        for name in ("start", "end")
+        if query.get(name) not in (None, "null")
+    )
+    for name in ("start", "end"):
+        if query.get(name) not in (None, "null"):
+            query[name] = str(days.pop(0))
+    if "sort" in query:
+        query["sort"] = ("-" if len(query["sort"]) % 2 else "") + "usages"
+    query.pop("cursor", None)
+
+
+def send(
+    operation: schemathesis.APIOperation,
+    mode: GenerationMode,
+    session: requests.Session,
+    most: int,
+    url: str,
+) -> Counter[int]:
+    """Send up to `most` generated requests, check every answer; how often each status came."""
+    codes: Counter[int] = Counter()
+
+    @seed(1)
+    @settings(
+        max_examples=most, deadline=None, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def one(case: Case) -> None:
+        if mode is GenerationMode.POSITIVE:
+            make_sense(case)
+        answer = case.call(base_url=url, session=session)
+        codes[answer.status_code] += 1
+        case.validate_response(answer, checks=CHECKS)
+
+    try:
+        one()
+    except Unsatisfiable:  # nothing can be wrong with a route that takes nothing
+        assert mode is GenerationMode.NEGATIVE and not operation.query
+    return codes
