@@ -107,6 +107,7 @@ def doctor() -> None:
             ("Settings", lambda: str(home.settings() and "readable"), True),
             ("Quarto", _quarto, False),
             ("Embedded PostgreSQL", lambda: _postgres(home), False),
+            ("Operational store", lambda: service.store_state(home), False),
         ]
         for name, look, needed in checks:
             try:

@@ -56,6 +56,18 @@ def in_store(home: Home, work: Callable[["sa.Connection"], T], *, checked: bool 
             store.dispose()
 
 
+def store_state(home: Home) -> str:
+    """What `dmp doctor` says of the store. Raises StoreError, PostgresError."""
+    from dmp_assets.store import database
+
+    if not where.is_configured(home):
+        raise StoreError("none yet; `dmp migrate` makes it, `dmp up` and `dmp demo` do so too")
+    if where.is_embedded(home) and not EmbeddedPostgres(home).status().running:
+        return "in the embedded PostgreSQL, which does not run"
+    in_store(home, database.check_connection, checked=False)
+    return f"schema {database.head()}"
+
+
 def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
     """Make the home's store, or bring its schema to a revision; (before, after)."""
     from dmp_assets.store import database
