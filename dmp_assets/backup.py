@@ -7,9 +7,12 @@ what lies elsewhere: a shop, store or lakehouse that a setting names.
 
 import os
 import shutil
+import sqlite3
 import tarfile
 import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from dmp_assets.resources.shop import EMBEDDED_DATABASE, shop_url
 from dmp_assets.sources import shop
 
 DUMPS = "databases"
+_SQLITE = (".db", ".db-wal", ".db-shm", ".db-journal")
 _LEFT_OUT = frozenset({"postgres", "spark", "tmp", "run.lock", "run.json"})
 
 
@@ -45,23 +49,60 @@ def back_up(home: Home, file: Path) -> int:
             os.fdopen(target, "wb") as out,
             tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as archive,
         ):
-            for path in sorted(home.root.iterdir()):
-                if path.name not in _LEFT_OUT:
-                    archive.add(path, path.name)
-            for dump in _dumped(home, Path(folder)):
-                archive.add(dump, f"{DUMPS}/{dump.name}")
+            archive.add(home.root, ".", recursive=False)
+            for path in _files(home.root):
+                archive.add(path, path.relative_to(home.root), recursive=False)
+            for copy in (*_dumped(home, Path(folder)), *_copied(home, Path(folder))):
+                archive.add(copy, copy.relative_to(folder), filter=_private)
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise HomeError(f"the home could not be read or written whole: {error}") from error
     except BaseException:
         file.unlink(missing_ok=True)
         raise
     return file.stat().st_size
 
 
+def _files(root: Path) -> Iterator[Path]:
+    """Folders and files to keep, parents first. Raises HomeError for a link out of the home."""
+    for folder, names, files in os.walk(root):
+        here = Path(folder)
+        if here == root:
+            names[:] = [name for name in names if name not in _LEFT_OUT]
+            files = [name for name in files if name not in _LEFT_OUT]
+        else:
+            yield here
+        for name in (*names, *files):
+            if (here / name).is_symlink():
+                raise HomeError(
+                    f"{here / name} leads elsewhere and would not be in the backup; name its place "
+                    "by a setting (DMP_LAKEHOUSE_ROOT) and back it up there"
+                )
+        yield from (here / name for name in files if not name.endswith(_SQLITE))
+
+
+def _private(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.mode = 0o700 if entry.isdir() else 0o600
+    return entry
+
+
+def _copied(home: Home, folder: Path) -> Iterator[Path]:
+    """SQLite files as of one moment, though Dagster's daemon may be writing."""
+    for path in sorted(home.root.rglob("*.db")):
+        copy = folder / path.relative_to(home.root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as known, closing(sqlite3.connect(copy)) as new:
+            known.backup(new)
+        yield copy
+
+
 def _dumped(home: Home, folder: Path) -> list[Path]:
     server = EmbeddedPostgres(home)
     if not server.exists():
         return []
+    (folder / DUMPS).mkdir()
     with server.running():
-        return [server.dump(name, folder / f"{name}.dump") for name in server.databases()]
+        return [server.dump(name, folder / DUMPS / f"{name}.dump") for name in server.databases()]
 
 
 def restore(file: Path, home: Home) -> None:
@@ -73,6 +114,7 @@ def restore(file: Path, home: Home) -> None:
         raise HomeError(f"{home.root} is not empty; restore into a new DMP_HOME, or `dmp reset`")
     try:
         home.root.mkdir(parents=True, exist_ok=True)
+        home.root.chmod(0o700)  # until the archive says otherwise
         _unpack(file, home)
         dumps = sorted((home.root / DUMPS).glob("*.dump"))
         _load(home, dumps)
@@ -86,7 +128,10 @@ def restore(file: Path, home: Home) -> None:
 def _unpack(file: Path, home: Home) -> None:
     try:
         with tarfile.open(file, "r:gz") as archive:
-            archive.extractall(home.root, filter="data")
+            archive.extractall(home.root, filter="data")  # refuses what leads outside
+            for entry in archive:  # and leaves the modes of folders to the umask
+                if entry.isdir():
+                    (home.root / entry.name).chmod(entry.mode & 0o777)
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise HomeError(f"{file} is no whole backup of a home: {error}") from error
     if not home.state():

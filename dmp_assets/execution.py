@@ -351,6 +351,20 @@ def missing_parts(home: Home) -> list[str]:
     return missing
 
 
+def _publish_nothing(home: Home) -> None:
+    """The API must not go on serving another shop's figures."""
+    from dmp_assets.store import database, publish
+
+    with outside_systems(home, shop=False):
+        store = database.engine(where.store_url(home), pool_size=1)
+        try:
+            database.check(store)
+            with store.begin() as connection:
+                publish.clear(connection)
+        finally:
+            store.dispose()
+
+
 def clear(home: Home, *, everything: bool = False) -> None:
     """Remove what runs made of the shop's data; `everything` removes the home itself.
 
@@ -358,6 +372,8 @@ def clear(home: Home, *, everything: bool = False) -> None:
     `everything`.
     """
     with home.exclusive("clear"):
+        if where.is_configured(home) and not everything:
+            _publish_nothing(home)
         for path in (home.lakehouse, home.reports, home.exports, home.models):
             if path.exists():
                 shutil.rmtree(path)

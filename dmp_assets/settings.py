@@ -193,6 +193,10 @@ class Settings(BaseSettings):
     api_behind_proxy: bool = Field(
         False, description="A proxy in front of the API speaks TLS and sets X-Forwarded-For."
     )
+    api_proxies: list[str] = Field(
+        default_factory=lambda: ["127.0.0.1"],
+        description="Addresses or networks of that proxy: only what they forward is believed.",
+    )
     api_tls_certificate: Path | None = Field(
         None, description="PEM file of the API's certificate; empty: plain HTTP, loopback only."
     )

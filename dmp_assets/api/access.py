@@ -67,15 +67,19 @@ async def principal_of(request: Request) -> Principal | None:
     credential = credential_of(kind, secret)
     known = service.known.get(credential, KNOWN_SECONDS)
     if known is None:
-        await _not_guessing(request)
+        before = service.known.get(credential, WITHOUT_STORE_SECONDS)
+        if before is None:  # who opened a while ago does not suffer from a neighbour's guesses
+            await _not_guessing(request)
         try:
             known = await run_in_threadpool(_look_up, service, kind, secret)
         except NotLetInError as error:
             service.known.forget(credential)
-            await _denied(request, error.actor, error.why)
+            await _count_wrong(request)
+            if kind == "key" or error.why not in ("unknown", "expired"):
+                await _denied(request, error.actor, error.why)
             raise _unauthenticated() from error
         except (DBAPIError, PoolTimeout):
-            known = service.known.get(credential, WITHOUT_STORE_SECONDS)
+            known = before
             if known is None:
                 raise
         else:
@@ -84,6 +88,13 @@ async def principal_of(request: Request) -> Principal | None:
     if kind == "session" and request.method not in SAFE:
         await _same_site(request, known)
     return known
+
+
+async def _count_wrong(request: Request) -> None:
+    """Count a wrong credential of the caller's address."""
+    service = service_of(request)
+    item = limits.parse(service.settings.api_denied_rate_limit)
+    await service.limiter.hit(item, caller_address(request), "denied")
 
 
 async def _not_guessing(request: Request) -> None:
@@ -146,7 +157,7 @@ async def _denied(request: Request, actor: str, why: str) -> None:
         )  # fmt: skip
 
     try:
-        await run_in_threadpool(service.in_store, note)
+        await run_in_threadpool(service.change, note)
     except (DBAPIError, PoolTimeout):
         service.log.warning("a denied call is not in the audit log: the store does not answer")
 
@@ -180,18 +191,11 @@ def needs(scope: str) -> Callable[..., Awaitable[Principal]]:
 
     async def let_in(request: Request, response: Response) -> Principal:
         service = service_of(request)
-        address = caller_address(request)
-        try:
-            principal = await principal_of(request)
-            if principal is None:
-                raise _unauthenticated()
-        except Problem as problem:
-            if problem.status_code == 401:
-                await limit(
-                    request, response, address, service.settings.api_denied_rate_limit, "denied"
-                )
-            raise
-        await limit(request, response, principal.actor, service.settings.api_rate_limit, "default")
+        principal = await principal_of(request)
+        if principal is None:
+            raise _unauthenticated()
+        rate = service.settings.api_rate_limit
+        await limit(request, response, principal.actor, rate, "default")
         if not principal.may(scope):
             await _denied(request, principal.actor, f"scope {scope}")
             raise Problem(403, "forbidden", f"the scope {scope} is needed")

@@ -51,7 +51,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     """
     settings = home.settings()
     if store is None:
-        store = database.engine(where.store_url(home), pool_size=10)
+        store = database.engine(where.store_url(home), pool_size=10, patience=10)
     database.check(store)
 
     @asynccontextmanager
@@ -83,9 +83,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         secure=secure,
     )
     problems.install(app)
-    for router in (
-        health.router, promo.router, attribution.router, runs.router, reports.router, pages.router,
-    ):  # fmt: skip
+    for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("dmp_assets.api") / "static")))
     _describe(app)
@@ -98,7 +96,9 @@ def _limiter(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
     if storage is None:
         return limits.aio.strategies.FixedWindowRateLimiter(limits.aio.storage.MemoryStorage())
     try:
-        shared = limits.storage.storage_from_string(f"async+{storage.get_secret_value()}")
+        shared = limits.storage.storage_from_string(
+            f"async+{storage.get_secret_value()}", wrap_exceptions=True
+        )
     except limits.errors.ConfigurationError as error:
         raise HomeError(
             "DMP_API_RATE_LIMIT_STORAGE cannot be used; for Redis: `pip install dmp_assets[redis]` "

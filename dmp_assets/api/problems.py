@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from limits.errors import StorageError
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -140,6 +141,10 @@ def install(app: FastAPI) -> None:
             for found in error.errors()
         ]
         return answer(_id(request), 422, errors=errors)
+
+    @app.exception_handler(StorageError)
+    async def _counts(request: Request, error: Exception) -> JSONResponse:
+        return unavailable(_id(request), "where calls are counted does not answer")
 
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(DBAPIError)

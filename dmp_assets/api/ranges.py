@@ -26,7 +26,9 @@ class Range:
         if end is None:
             return None
         start = self.start or end - timedelta(days=DEFAULT - 1)
-        return start, end
+        if (end - start).days >= LONGEST:
+            raise _invalid("query.start", f"at most {LONGEST} days in one request")
+        return start, max(start, end)
 
     def within(self, query: sa.Select, column: sa.Column, store: sa.Connection) -> sa.Select:
         """The query, bounded by this range of its table."""
@@ -46,11 +48,8 @@ def date_range(
     ] = None,
 ) -> Range:
     """The range of a request. Raises Problem 422 for a reversed or overlong one."""
-    if start is not None and end is not None:
-        if end < start:
-            raise _invalid("query.end", f"{end} is before the start, {start}")
-        if (end - start).days >= LONGEST:
-            raise _invalid("query.start", f"at most {LONGEST} days in one request")
+    if start is not None and end is not None and end < start:
+        raise _invalid("query.end", f"{end} is before the start, {start}")
     for name, day in (("start", start), ("end", end)):
         if day is not None and not 1900 <= day.year <= 2200:
             raise _invalid(f"query.{name}", "a year between 1900 and 2200")

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -70,13 +71,21 @@ def log_as_json(file: TextIO | None = None) -> None:
                     show_locals=False
                 )  # they hold secrets
             ),
-            structlog.processors.EventRenamer("event"),
+            _without_values,
             structlog.processors.JSONRenderer(sort_keys=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(file=file or sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _without_values(logger: Any, method: str, line: MutableMapping[str, Any]) -> Any:
+    """An error's message may quote a row: its kind and its place say enough."""
+    for error in line.get("exception", ()):
+        error["exc_value"] = ""
+        error["exc_notes"] = []
+    return line
 
 
 def app_of_environment() -> FastAPI:
@@ -95,6 +104,7 @@ def serve(home: Home, listening: socket.socket | None = None) -> None:
     options: dict[str, Any] = {}
     if settings.api_tls_certificate is not None:
         options = {
+            "http": "h11",  # httptools sets no bound to headers; before a proxy one is needed
             "ssl_certfile": settings.api_tls_certificate,
             "ssl_keyfile": settings.api_tls_key,
         }
@@ -104,7 +114,7 @@ def serve(home: Home, listening: socket.socket | None = None) -> None:
         host=settings.api_host,
         port=settings.api_port,
         proxy_headers=settings.api_behind_proxy,
-        forwarded_allow_ips="*" if settings.api_behind_proxy else None,
+        forwarded_allow_ips=settings.api_proxies,
         **HARDENED,
         **options,
     )

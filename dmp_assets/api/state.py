@@ -1,5 +1,6 @@
 """What the routes of one app share."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ class Service:
     known: "Known"
     secure: bool
     metrics: Metrics = field(default_factory=Metrics)
+    looking: threading.Lock = field(default_factory=threading.Lock)
+    looked: tuple[float, list[Any]] = (float("-inf"), [])
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))
 
     @property
@@ -48,8 +51,14 @@ class Service:
         """The clock's time in UTC: keys and sessions expire by it, in a sandbox too."""
         return datetime.now(UTC)
 
-    def in_store(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run `work` in a transaction of the store."""
+    def in_store(self, read: Callable[[sa.Connection], T]) -> T:
+        """Read the store as it is at one moment, whatever is published meanwhile."""
+        moment = self.store.execution_options(isolation_level="REPEATABLE READ")
+        with moment.begin() as connection:
+            return read(connection)
+
+    def change(self, work: Callable[[sa.Connection], T]) -> T:
+        """Change the store in a transaction."""
         with self.store.begin() as connection:
             return work(connection)
 

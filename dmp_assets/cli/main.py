@@ -607,10 +607,11 @@ def up(
             out.print(f"API:     {scheme}://{host}:{port}", highlight=False)
         with ExitStack() as stack:
             stack.enter_context(execution.outside_systems(home))
-            import dagster as dg
+            if only is not Part.API:
+                import dagster as dg
 
-            with dg.DagsterInstance.get() as instance:
-                execution.bury_dead_runs(instance)
+                with dg.DagsterInstance.get() as instance:
+                    execution.bury_dead_runs(instance)
             children = [subprocess.Popen(command, start_new_session=True) for command in commands]
             stack.callback(_stop, children)
             try:

@@ -6,7 +6,8 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from uuid import UUID
 
 import typer
 from rich.table import Table
@@ -114,13 +115,14 @@ def _actor() -> str:
     return f"command line ({getpass.getuser()})" if "USER" in os.environ else "command line"
 
 
-def _changed(action: str, work: Callable[["sa.Connection"], T], **detail: str) -> T:
-    """Do it and note it in the audit log, in one transaction."""
+def _changed(action: str, work: Callable[["sa.Connection"], T], **detail: Any) -> T:
+    """Do it and note it in the audit log, in one transaction; a person that it gives is named."""
     from dmp_assets.store import audit
 
     def both(store: "sa.Connection") -> T:
         done = work(store)
-        audit.record(store, at=_now(), actor=_actor(), action=action, outcome="done", detail=detail)
+        told = detail | ({"person": str(done)} if isinstance(done, UUID) else {})
+        audit.record(store, at=_now(), actor=_actor(), action=action, outcome="done", detail=told)
         return done
 
     return in_store(Home.current(), both)
@@ -143,6 +145,8 @@ def client_add(
             "client add",
             lambda store: access.add_client(store, name, scopes, now=_now(), expires=until),
             client=name,
+            scopes=sorted(scopes),
+            expires=expires,
         )
         print(key)
 
@@ -164,6 +168,8 @@ def client_rotate(
                 store, name, now=_now(), overlap=period(overlap), expires=until
             ),
             client=name,
+            overlap=overlap,
+            expires=expires,
         )
         print(key)
 
@@ -193,7 +199,13 @@ def client_list() -> None:
         rows = in_store(
             Home.current(),
             lambda store: store.execute(
-                sa.select(api_client, sa.func.max(api_key.c.expires_at).label("until"))
+                sa.select(
+                    api_client,
+                    sa.case(
+                        (sa.func.bool_or(api_key.c.expires_at.is_(None)), None),
+                        else_=sa.func.max(api_key.c.expires_at),
+                    ).label("until"),
+                )
                 .join(api_key, api_key.c.client_id == api_client.c.client_id)
                 .group_by(api_client.c.client_id)
                 .order_by(api_client.c.name)

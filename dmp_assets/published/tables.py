@@ -104,7 +104,7 @@ def publish(lakehouse: Lakehouse, publication: Publication) -> dict[str, Any] | 
         with store.begin() as connection:
             known = swap.versions(connection).get(publication.name)
             if known == version:
-                rows = swap.rows_of(connection, publication.name)
+                rows = swap.confirm(connection, publication.name, run_id=lakehouse.run_id)
                 return {"rows": rows, "version": version, "unchanged": True}
             with tables.connect(*publication.deps) as duck:
                 found = duck.sql(publication.sql).to_arrow_reader(10_000)

@@ -233,7 +233,14 @@ class EmbeddedPostgres:
         """Make a database of the running server from such a file. Raises PostgresError."""
         self.create(database)
         self._client(
-            "pg_restore", database, "--clean", "--if-exists", "--exit-on-error", "--no-owner", file
+            "pg_restore",
+            database,
+            "--clean",
+            "--if-exists",
+            "--exit-on-error",
+            "--no-owner",
+            "--no-privileges",
+            file,
         )
 
     def _client(self, program: str, database: str, *arguments: str | Path) -> None:

@@ -85,7 +85,10 @@ def add_client(
         {"id": client_id, "name": name, "scopes": sorted(set(scopes)), "now": now},
     )
     if made.rowcount == 0:
-        raise AccessError(f"there is a client {name!r} already; `dmp client rotate {name}`?")
+        raise AccessError(
+            f"there is or was a client {name!r}; `dmp client rotate {name}` gives it a new key, a "
+            "revoked one needs another name"
+        )
     return _new_key(connection, client_id, now, expires)
 
 
@@ -199,20 +202,20 @@ def add_person(
     return person_id
 
 
-def set_password(connection: sa.Connection, email: str, password: str) -> None:
+def set_password(connection: sa.Connection, email: str, password: str) -> uuid.UUID:
     """Give a person a new password, which ends a lock and all sessions. Raises AccessError."""
     _fit(password)
-    _change(
+    return _change(
         connection, email, password_hash=_HASHER.hash(password), failed_logins=0, locked_until=None
     )
 
 
-def disable_person(connection: sa.Connection, email: str, *, now: datetime) -> None:
+def disable_person(connection: sa.Connection, email: str, *, now: datetime) -> uuid.UUID:
     """Let a person in no more; ends all sessions. Raises AccessError."""
-    _change(connection, email, disabled_at=now)
+    return _change(connection, email, disabled_at=now)
 
 
-def _change(connection: sa.Connection, email: str, **values: object) -> None:
+def _change(connection: sa.Connection, email: str, **values: object) -> uuid.UUID:
     found = connection.scalar(
         person.update()
         .where(person.c.email == email.strip().lower())
@@ -222,6 +225,7 @@ def _change(connection: sa.Connection, email: str, **values: object) -> None:
     if found is None:
         raise AccessError("there is no person with this address; `dmp user list` shows them")
     connection.execute(login_session.delete().where(login_session.c.person_id == found))
+    return uuid.UUID(str(found))
 
 
 def _fit(password: str) -> None:
@@ -274,7 +278,8 @@ def _verify(known: str, password: str) -> bool:
 
 
 def begin_session(connection: sa.Connection, person_id: uuid.UUID, *, now: datetime) -> str:
-    """A new session; its token is returned and only its hash kept."""
+    """A new session; its token is returned and only its hash kept. Those that are over go."""
+    sweep(connection, now=now)
     token = secrets.token_urlsafe(32)
     connection.execute(
         login_session.insert().values(

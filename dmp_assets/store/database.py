@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -12,18 +13,25 @@ from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 
-from dmp_assets.store.errors import StoreError
+from dmp_assets.store.errors import SchemaError, StoreError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x646D70  # "dmp": two migrations at once wait for each other
 
 
-def engine(url: SecretStr, *, pool_size: int = 5) -> sa.Engine:
-    """A pool of connections in UTC; a connection that died is replaced, a wait ends after 5 s."""
+def engine(url: SecretStr, *, pool_size: int = 5, patience: int | None = None) -> sa.Engine:
+    """A pool of connections in UTC; a connection that died is replaced, a wait ends after 5 s.
+
+    `patience`: seconds after which a statement, and a network that is silent, is given up.
+    """
     secret = url.get_secret_value()
     scheme, found, rest = secret.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not found:
         raise StoreError("DMP_STORE_URL is not a PostgreSQL URL (postgresql://user@host/name)")
+    options, silent = "-c timezone=UTC", 60_000
+    if patience is not None:
+        silent = 1000 * patience
+        options += f" -c statement_timeout={silent} -c lock_timeout={silent // 2}"
     return sa.create_engine(
         f"postgresql+psycopg://{rest}",
         pool_size=pool_size,
@@ -31,7 +39,7 @@ def engine(url: SecretStr, *, pool_size: int = 5) -> sa.Engine:
         pool_timeout=5,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"connect_timeout": 5, "options": "-c timezone=UTC"},
+        connect_args={"connect_timeout": 5, "options": options, "tcp_user_timeout": silent},
     )
 
 
@@ -41,6 +49,7 @@ def _config() -> Config:
     return config
 
 
+@cache
 def head() -> str:
     """The revision of the schema that this code works with."""
     found = ScriptDirectory.from_config(_config()).get_current_head()
@@ -66,11 +75,11 @@ def check_connection(connection: sa.Connection) -> None:
         return
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found is not None and found not in known:
-        raise StoreError(
+        raise SchemaError(
             f"the operational store has schema {found}, which is newer than this program's "
             f"({head()}): install the newer version, or restore the backup made before it"
         )
-    raise StoreError(
+    raise SchemaError(
         f"the operational store has schema {found or 'none'}, this program needs {head()}: "
         "run `dmp migrate`"
     )

@@ -5,5 +5,9 @@ class StoreError(Exception):
     """The operational store cannot be used; the message says what to do."""
 
 
+class SchemaError(StoreError):
+    """The store answers, and its schema is not this program's."""
+
+
 class AccessError(Exception):
     """A client or person that cannot be made or changed; the message says why."""

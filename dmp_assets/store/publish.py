@@ -62,6 +62,23 @@ def _batches(rows: pa.Table | pa.RecordBatchReader):  # type: ignore[no-untyped-
     return rows.to_batches(max_chunksize=10_000) if isinstance(rows, pa.Table) else rows
 
 
+def confirm(connection: sa.Connection, name: str, *, run_id: str) -> int:
+    """Note that a published table is still what it should be; its rows."""
+    rows = connection.scalar(
+        publication.update()
+        .where(publication.c.table_name == name)
+        .values(published_at=sa.func.now(), run_id=run_id)
+        .returning(publication.c.rows)
+    )
+    return int(rows or 0)
+
+
+def clear(connection: sa.Connection) -> None:
+    """Publish nothing any more."""
+    for table in (*PUBLISHED_TABLES.values(), publication):
+        connection.execute(table.delete())
+
+
 def rows_of(connection: sa.Connection, name: str) -> int:
     """Rows of a published table, as noted when it was put in place."""
     query = sa.select(publication.c.rows).where(publication.c.table_name == name)

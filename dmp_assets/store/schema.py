@@ -111,7 +111,8 @@ publication = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
     sa.Column("run_id", sa.Text, nullable=False),
     _time("published_at", required=True),
-    comment="Which version of each published table is in place. One row per table.",
+    comment="Which version of each published table is in place, since when it is known to be up "
+    "to date. One row per table.",
 )
 
 user_usage = sa.Table(

@@ -190,7 +190,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_where_it_belongs(graph: Ass
         assert node.kinds, key
         assert node.group_name == elsewhere.get(key.path[0], key.path[0]), key
     groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
-    assert groups == {"raw", "cleaned", "modeled", "ml", "marts", "reports"}
+    assert groups == {"raw", "cleaned", "modeled", "ml", "marts", "published", "reports"}
 
 
 def test_every_asset_but_the_sources_declares_inputs_that_exist(graph: AssetGraph) -> None:

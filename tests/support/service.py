@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -114,6 +115,7 @@ class Api:
         """Look every credential up again, and count calls from 0."""
         self.app.state.service.known.found.clear()
         self.app.state.service.limiter.storage.storage.clear()
+        self.app.state.service.looked = (float("-inf"), [])
 
 
 def email(role: str) -> str:
@@ -125,9 +127,9 @@ def now() -> datetime:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: FastAPI, **options: Any) -> Iterator[str]:
     """The app behind a real server on loopback; its URL."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, **HARDENED)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, **(HARDENED | options))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

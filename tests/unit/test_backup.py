@@ -1,8 +1,10 @@
 """Backup and restore of a small home with databases of its own."""
 
 import os
+import sqlite3
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -28,7 +30,7 @@ def rows(home: Home, database: str) -> list[tuple[str]]:
 
 
 @pytest.fixture(scope="module")
-def home(place: Path) -> Home:
+def home(place: Path) -> Iterator[Home]:
     home = Home(place / "home").prepare("sandbox")
     (home.lakehouse / "raw" / "users").mkdir(parents=True)
     (home.lakehouse / "raw" / "users" / "part.parquet").write_bytes(os.urandom(5000))
@@ -37,6 +39,14 @@ def home(place: Path) -> Home:
     home.secrets.mkdir(mode=0o700)
     (home.secrets / "api_secret").write_text("sealed")
     (home.secrets / "api_secret").chmod(0o600)
+    home.root.chmod(0o751)
+    home.dagster.mkdir()
+    writing = sqlite3.connect(home.dagster / "runs.db")  # as Dagster's daemon has it open
+    writing.execute("PRAGMA journal_mode = wal")
+    writing.execute("CREATE TABLE words (word text)")
+    writing.execute("INSERT INTO words VALUES ('written')")
+    writing.commit()
+    writing.execute("INSERT INTO words VALUES ('half-way')")
     server = EmbeddedPostgres(home)
     with server.running() as endpoint:
         server.create("store")
@@ -44,7 +54,8 @@ def home(place: Path) -> Home:
             with psycopg.connect(endpoint.url(name).get_secret_value()) as connection:
                 connection.execute("CREATE TABLE words (word text PRIMARY KEY)")
                 connection.execute("INSERT INTO words VALUES (%s), ('Grüße')", (name,))
-    return home
+    yield home
+    writing.close()
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +71,11 @@ def test_a_restored_home_is_the_one_that_was_backed_up(home: Home, file: Path, p
     assert (found.root / part).read_bytes() == (home.root / part).read_bytes()
     assert found.profile == "sandbox"
     assert (found.secrets / "api_secret").read_text() == "sealed"
-    assert oct((found.secrets / "api_secret").stat().st_mode)[-3:] == "600"
+    for path in (".", "secrets", "secrets/api_secret", "lakehouse/raw/users"):
+        assert (found.root / path).stat().st_mode == (home.root / path).stat().st_mode, path
+    with closing(sqlite3.connect(found.dagster / "runs.db")) as known:
+        assert known.execute("SELECT word FROM words").fetchall() == [("written",)]
+    assert not list(found.dagster.glob("*-wal"))
     assert not (found.root / "databases").exists()
     for name in ("shop", "store"):
         assert rows(found, name) == [("Grüße",), (name,)]
@@ -71,6 +86,7 @@ def test_a_backup_is_for_its_owner_and_leaves_out_what_is_made_again(file: Path)
     assert oct(file.stat().st_mode)[-3:] == "600"
     with tarfile.open(file) as archive:
         names = archive.getnames()
+        assert {m.mode for m in archive if m.name.startswith("databases/")} == {0o600}
     assert "lakehouse/raw/users/part.parquet" in names
     assert {"databases/shop.dump", "databases/store.dump"} <= set(names)
     assert not [n for n in names if n.split("/")[0] in ("spark", "postgres", "run.lock")]
@@ -86,6 +102,18 @@ def test_nothing_is_overwritten(home: Home, file: Path, place: Path) -> None:
     with pytest.raises(HomeError, match="there is no home"):
         back_up(Home(place / "nowhere"), place / "nothing.tar.gz")
     assert not (place / "nothing.tar.gz").exists()
+
+
+def test_a_link_out_of_the_home_is_named_and_nothing_written(home: Home, place: Path) -> None:
+    (place / "other-disk").mkdir(exist_ok=True)
+    link = home.lakehouse / "cleaned"
+    link.symlink_to(place / "other-disk")
+    try:
+        with pytest.raises(HomeError, match=r"cleaned leads elsewhere"):
+            back_up(home, place / "linked.tar.gz")
+    finally:
+        link.unlink()
+    assert not (place / "linked.tar.gz").exists()
 
 
 def test_a_busy_home_is_not_backed_up(home: Home, place: Path) -> None:

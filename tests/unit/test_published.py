@@ -1,6 +1,7 @@
 """Publishing: from lakehouse tables, written without a JVM, into a real PostgreSQL."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -8,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from dmp_assets import execution
 from dmp_assets.execution import first_cause
 from dmp_assets.home import Home
 from dmp_assets.published import tables as published
@@ -17,6 +19,8 @@ from dmp_assets.store.schema import PUBLISHED_TABLES, publication
 from dmp_assets.tables import Tables
 from tests.support import lakehouse
 from tests.support.service import published as some_rows
+
+LONG_AGO = timedelta(days=3)
 
 
 @pytest.fixture
@@ -107,7 +111,15 @@ def test_what_is_published_is_what_the_lakehouse_holds(home: Home, store: sa.Eng
 
 def test_only_what_is_new_is_published_again(home: Home, store: sa.Engine) -> None:
     first = made(run())
-    assert made(run()) == {name: (rows, True) for name, (rows, _) in first.items()}
+    with store.begin() as connection:
+        connection.execute(publication.update().values(published_at=sa.func.now() - LONG_AGO))
+    second = run()
+    assert made(second) == {name: (rows, True) for name, (rows, _) in first.items()}
+    with store.connect() as connection:  # known to be up to date as of now
+        old = connection.scalar(sa.select(sa.func.now() - sa.func.min(publication.c.published_at)))
+        runs = connection.scalars(sa.select(publication.c.run_id)).all()
+    assert old is not None and old < LONG_AGO / 2
+    assert set(runs) == {second.run_id}
     fewer = some_rows()["channel_reporting"].slice(0, 10)
     lakehouse.write(home, "modeled/channel_reporting", fewer, stamp="another")
     again = made(run())
@@ -131,3 +143,14 @@ def test_a_store_that_does_not_answer_is_named(home: Home, monkeypatch: pytest.M
     said = failure(run())
     assert "no PostgreSQL serves the operational store at 127.0.0.1:9" in said
     assert "Secret-1" not in said
+
+
+def test_a_home_that_is_cleared_for_another_shop_publishes_nothing(
+    home: Home, store: sa.Engine
+) -> None:
+    run()
+    execution.clear(home)
+    with store.connect() as connection:
+        for name in PUBLISHED_TABLES:
+            assert connection.scalar(sa.text(f"SELECT count(*) FROM published.{name}")) == 0
+        assert connection.scalar(sa.select(sa.func.count()).select_from(publication)) == 0

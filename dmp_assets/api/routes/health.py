@@ -1,5 +1,6 @@
 """Whether the service lives, whether it can serve, and what Prometheus is told."""
 
+import time
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -15,8 +16,11 @@ from dmp_assets.api.access import needs
 from dmp_assets.api.state import Service, service_of
 from dmp_assets.store import database
 from dmp_assets.store.access import Principal
-from dmp_assets.store.errors import StoreError
+from dmp_assets.store.errors import SchemaError, StoreError
 from dmp_assets.store.schema import publication
+
+LOOK_EVERY = 1.0
+"""Seconds for which an answer of `/health/ready` is good."""
 
 router = APIRouter(tags=["health"])
 
@@ -52,7 +56,11 @@ async def live() -> Live:
 def ready(request: Request, response: Response) -> Ready:
     """Whether the store answers, its schema fits and the tables are fresh; else 503 and why."""
     service = service_of(request)
-    checks = look(service)
+    with service.looking:  # whoever asks at the same time gets the same answer
+        at, checks = service.looked
+        if time.monotonic() - at > LOOK_EVERY:
+            checks = look(service)
+            service.looked = (time.monotonic(), checks)
     whole = all(check.ok for check in checks)
     service.metrics.ready.set(whole)
     if not whole:
@@ -67,9 +75,11 @@ def look(service: Service) -> list[Check]:
     try:
         database.check(service.store)
         published = service.in_store(_published)
+    except SchemaError as error:
+        return [Check(name="store", ok=False, detail=str(error))]
     except (StoreError, DBAPIError, PoolTimeout) as error:
-        said = str(error) if isinstance(error, StoreError) else "the store does not answer"
-        return [Check(name="store", ok=False, detail=said)]
+        service.log.warning("the store does not answer", error=type(error).__name__)
+        return [Check(name="store", ok=False, detail="the store does not answer")]
     checks = [Check(name="store", ok=True, detail=f"schema {database.head()}")]
     for name, at in published.items():
         hours = (service.now() - at).total_seconds() / 3600

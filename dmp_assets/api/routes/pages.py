@@ -175,8 +175,8 @@ async def log_out(request: Request) -> Response:
     service, who = service_of(request), await person(request)
     if who is not None:
         token = request.cookies.get(COOKIE, "")
+        await run_in_threadpool(service.change, lambda store: access.log_out(store, token))
         service.known.forget(credential_of("session", token))
-        await run_in_threadpool(service.in_store, lambda store: access.log_out(store, token))
     answer = RedirectResponse("/login", 303, headers=_NO_STORE)
     answer.delete_cookie(COOKIE, path="/", secure=service.secure, httponly=True)
     return answer

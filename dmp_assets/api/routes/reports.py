@@ -1,9 +1,9 @@
 """The rendered dashboard and reports, behind the login."""
 
+import mimetypes
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from dmp_assets.api.access import needs
 from dmp_assets.api.problems import Problem, responses
@@ -21,7 +21,7 @@ _POLICY = (
 
 @router.get(
     "/{name:path}",
-    response_class=FileResponse,
+    response_class=Response,
     responses={
         200: {"content": {"text/html": {}}, "description": "The page."},
         **responses(401, 403, 429),
@@ -41,6 +41,6 @@ def report(
         there = False
     if not there:
         raise Problem(404, "not-found", "there is no such report; see /reports/index.html")
-    return FileResponse(
-        path, headers={"Content-Security-Policy": _POLICY, "Cache-Control": "private, no-cache"}
-    )
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "private, no-cache"}
+    return Response(path.read_bytes(), media_type=kind, headers=headers)

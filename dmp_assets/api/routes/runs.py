@@ -4,15 +4,17 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import sqlalchemy as sa
+from deltalake.exceptions import DeltaError
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from dmp_assets.api.access import needs
 from dmp_assets.api.output import Page, csv_or_json, rows_answer
-from dmp_assets.api.problems import responses
+from dmp_assets.api.problems import STORE_RETRY_SECONDS, Problem, responses
 from dmp_assets.api.state import service_of
 from dmp_assets.store.access import Principal
 from dmp_assets.store.schema import publication
+from dmp_assets.tables import TableError, Tables
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
@@ -41,19 +43,14 @@ def runs(
     """Every table of the lakehouse and every published one, as it stands."""
     service = service_of(request)
     oldest = service.now() - timedelta(hours=service.settings.freshness_hours)
-    tables, found = service.tables, []
-    for key in tables.written():
-        table, at = tables.delta(key), tables.written_at(key)
-        found.append(
-            Materialization(
-                key=key,
-                written_at=at,
-                version=str(table.version()),
-                rows=int(table.count()),
-                run_id=tables.stamp(key).get("run_id"),
-                is_fresh=at >= oldest,
-            )
-        )
+    try:
+        found = _lakehouse(service.tables, oldest)
+    except (TableError, DeltaError, OSError) as error:  # a table is being cleared away
+        service.log.warning("the lakehouse cannot be read", error=type(error).__name__)
+        raise Problem(
+            503, "unavailable", "the lakehouse cannot be read",
+            headers={"Retry-After": str(STORE_RETRY_SECONDS)},
+        ) from error  # fmt: skip
     for row in service.in_store(lambda store: store.execute(sa.select(publication)).all()):
         found.append(
             Materialization(
@@ -66,3 +63,20 @@ def runs(
             )
         )
     return rows_answer(request, response, Materialization, found)
+
+
+def _lakehouse(tables: Tables, oldest: datetime) -> list[Materialization]:
+    found = []
+    for key in tables.written():
+        table, at = tables.delta(key), tables.written_at(key)
+        found.append(
+            Materialization(
+                key=key,
+                written_at=at,
+                version=str(table.version()),
+                rows=int(table.count()),
+                run_id=tables.stamp(key).get("run_id"),
+                is_fresh=at >= oldest,
+            )
+        )
+    return found

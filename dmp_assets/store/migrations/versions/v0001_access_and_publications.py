@@ -64,7 +64,8 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("table_name", name=op.f("pk_publication")),
-        comment="Which version of each published table is in place. One row per table.",
+        comment="Which version of each published table is in place, since when it is known to be "
+        "up to date. One row per table.",
     )
     op.create_table(
         "channel_reporting",
