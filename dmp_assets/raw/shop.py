@@ -40,7 +40,6 @@ def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any]:
     state = state_in_run(lakehouse.run_id, lakehouse.home)
     known = state.tables[table]
     return {
-        "shop": state.identity.id,
         "content": known.content_hash,
         "columns": dict(known.columns),
         "range": [day.isoformat() for day in days] if (days := window.days()) else None,

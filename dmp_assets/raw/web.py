@@ -44,7 +44,6 @@ def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any] |
         return None
     known = state.tables[SOURCES[table]]
     return {
-        "database": state.identity,
         "content": known.content_hash,
         "columns": dict(known.columns),
     }
