@@ -355,14 +355,12 @@ def _publish_nothing(home: Home) -> None:
     """The API must not go on serving another shop's figures."""
     from dmp_assets.store import database, publish
 
-    with outside_systems(home, shop=False):
-        store = database.engine(where.store_url(home), pool_size=1)
-        try:
-            database.check(store)
-            with store.begin() as connection:
-                publish.clear(connection)
-        finally:
-            store.dispose()
+    with (
+        outside_systems(home, shop=False),
+        database.opened(where.store_url(home)) as store,
+        store.begin() as connection,
+    ):
+        publish.clear(connection)
 
 
 def clear(home: Home, *, everything: bool = False) -> None:

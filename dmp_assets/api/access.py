@@ -93,22 +93,31 @@ async def principal_of(request: Request) -> Principal | None:
 async def _count_wrong(request: Request) -> None:
     """Count a wrong credential of the caller's address."""
     service = service_of(request)
-    item = limits.parse(service.settings.api_denied_rate_limit)
-    await service.limiter.hit(item, caller_address(request), "denied")
+    await service.limiter.hit(_wrong(service), caller_address(request), "denied")
 
 
 async def _not_guessing(request: Request) -> None:
     """Refuse an address that tried too many wrong credentials, before anything is looked up."""
-    service = service_of(request)
-    item = limits.parse(service.settings.api_denied_rate_limit)
-    who = caller_address(request)
+    service, who = service_of(request), caller_address(request)
+    item = _wrong(service)
     if not await service.limiter.test(item, who, "denied"):
-        reset, _ = await service.limiter.get_window_stats(item, who, "denied")
-        wait = max(1, round(reset - time.time() + 0.5))
+        _, wait = await _window(service, item, who, "denied")
         raise Problem(
             429, "rate-limited", f"too many wrong credentials; try again in {wait} s",
             headers={"Retry-After": str(wait)},
         )  # fmt: skip
+
+
+def _wrong(service: Service) -> limits.RateLimitItem:
+    return limits.parse(service.settings.api_denied_rate_limit)
+
+
+async def _window(
+    service: Service, item: limits.RateLimitItem, who: str, name: str
+) -> tuple[int, int]:
+    """(calls left, seconds until all are allowed again, at least 1)."""
+    reset, remaining = await service.limiter.get_window_stats(item, who, name)
+    return remaining, max(1, round(reset - time.time() + 0.5))
 
 
 def _look_up(service: Service, kind: str, secret: str) -> Principal:
@@ -167,8 +176,7 @@ async def limit(request: Request, response: Response, who: str, rate: str, name:
     service = service_of(request)
     item = limits.parse(rate)
     allowed = await service.limiter.hit(item, who, name)
-    reset, remaining = await service.limiter.get_window_stats(item, who, name)
-    wait = max(1, round(reset - time.time() + 0.5))
+    remaining, wait = await _window(service, item, who, name)
     shown = {
         "RateLimit-Policy": f'"{name}";q={item.amount};w={item.get_expiry()}',
         "RateLimit": f'"{name}";r={remaining};t={wait}',

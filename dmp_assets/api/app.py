@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import SecretStr
 
 from dmp_assets.api import problems, secret
-from dmp_assets.api.access import Known, scopes_of
+from dmp_assets.api.access import COOKIE, Known, scopes_of
 from dmp_assets.api.middleware import Guard
 from dmp_assets.api.problems import ProblemDetail
 from dmp_assets.api.routes import attribution, health, pages, promo, reports, runs
@@ -123,7 +123,7 @@ def _describe(app: FastAPI) -> None:
             schemas.pop("ValidationError", None)
             components["securitySchemes"] = {
                 "key": {"type": "http", "scheme": "bearer", "description": "A client's key."},
-                "session": {"type": "apiKey", "in": "cookie", "name": "dmp_session"},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
             }
             for route in api_routes():
                 if scopes_of(route):

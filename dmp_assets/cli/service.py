@@ -40,21 +40,18 @@ def period(text: str) -> timedelta:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def in_store(home: Home, work: Callable[["sa.Connection"], T], *, checked: bool = True) -> T:
+def in_store(home: Home, work: Callable[["sa.Connection"], T]) -> T:
     """Run `work` in a transaction of the home's store, which is started for it if need be."""
     from dmp_assets.store import database
 
     if not where.is_configured(home):
         raise StoreError("this home has no operational store yet; `dmp migrate` makes it")
-    with execution.outside_systems(home, shop=False):
-        store = database.engine(where.store_url(home), pool_size=1)
-        try:
-            if checked:
-                database.check(store)
-            with store.begin() as connection:
-                return work(connection)
-        finally:
-            store.dispose()
+    with (
+        execution.outside_systems(home, shop=False),
+        database.opened(where.store_url(home)) as store,
+        store.begin() as connection,
+    ):
+        return work(connection)
 
 
 def store_state(home: Home) -> str:
@@ -65,8 +62,7 @@ def store_state(home: Home) -> str:
         raise StoreError("none yet; `dmp migrate` makes it, `dmp up` and `dmp demo` do so too")
     if where.is_embedded(home) and not EmbeddedPostgres(home).status().running:
         return "in the embedded PostgreSQL, which does not run"
-    in_store(home, database.check_connection, checked=False)
-    return f"schema {database.head()}"
+    return f"schema {in_store(home, database.revision)}"
 
 
 def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
@@ -79,11 +75,8 @@ def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
     with execution.outside_systems(home, shop=False):
         if embedded:
             EmbeddedPostgres(home).create(where.DATABASE)
-        store = database.engine(where.store_url(home), pool_size=1)
-        try:
+        with database.opened(where.store_url(home), checked=False) as store:
             return database.migrate(store, to)
-        finally:
-            store.dispose()
 
 
 def migrate(
@@ -312,4 +305,4 @@ def prepare(home: Home) -> None:
     serve.check_address(home)
     if not where.is_configured(home):
         migrate_home(home)
-    in_store(home, database.check_connection, checked=False)
+    in_store(home, database.revision)

@@ -98,23 +98,18 @@ def publish(lakehouse: Lakehouse, publication: Publication) -> dict[str, Any] | 
     from dmp_assets.store import publish as swap
 
     tables, version = lakehouse.tables, publication.fingerprint(lakehouse.tables)
-    store = database.engine(where.store_url(lakehouse.home), pool_size=1)
-    try:
-        database.check(store)
-        with store.begin() as connection:
-            known = swap.versions(connection).get(publication.name)
-            if known == version:
-                rows = swap.confirm(connection, publication.name, run_id=lakehouse.run_id)
-                return {"rows": rows, "version": version, "unchanged": True}
+    with database.opened(where.store_url(lakehouse.home)) as store, store.begin() as connection:
+        unchanged = swap.versions(connection).get(publication.name) == version
+        if unchanged:
+            rows = swap.confirm(connection, publication.name, run_id=lakehouse.run_id)
+        else:
             with tables.connect(*publication.deps) as duck:
                 found = duck.sql(publication.sql).to_arrow_reader(10_000)
                 rows = swap.replace(
                     connection, publication.name, found, data_version=version,
                     run_id=lakehouse.run_id,
                 )  # fmt: skip
-        return {"rows": rows, "version": version, "unchanged": False}
-    finally:
-        store.dispose()
+    return {"rows": rows, "version": version, "unchanged": unchanged}
 
 
 def _asset(publication: Publication) -> dg.AssetsDefinition:

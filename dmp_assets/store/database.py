@@ -65,12 +65,7 @@ def revision(connection: sa.Connection) -> str | None:
 def check(store: sa.Engine) -> None:
     """Raise StoreError, saying what to do, unless the schema is exactly this code's."""
     with _reachable(store) as connection:
-        check_connection(connection)
-
-
-def check_connection(connection: sa.Connection) -> None:
-    """As `check`, on a connection."""
-    found = revision(connection)
+        found = revision(connection)
     if found == head():
         return
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
@@ -83,6 +78,21 @@ def check_connection(connection: sa.Connection) -> None:
         f"the operational store has schema {found or 'none'}, this program needs {head()}: "
         "run `dmp migrate`"
     )
+
+
+@contextmanager
+def opened(url: SecretStr, *, checked: bool = True) -> Iterator[sa.Engine]:
+    """The store for one piece of work, closed afterwards. Raises StoreError.
+
+    `checked`: its schema must be this program's.
+    """
+    store = engine(url, pool_size=1)
+    try:
+        if checked:
+            check(store)
+        yield store
+    finally:
+        store.dispose()
 
 
 def migrate(store: sa.Engine, to: str = "head") -> tuple[str | None, str | None]:

@@ -79,12 +79,6 @@ def clear(connection: sa.Connection) -> None:
         connection.execute(table.delete())
 
 
-def rows_of(connection: sa.Connection, name: str) -> int:
-    """Rows of a published table, as noted when it was put in place."""
-    query = sa.select(publication.c.rows).where(publication.c.table_name == name)
-    return int(connection.scalar(query) or 0)
-
-
 def versions(connection: sa.Connection) -> Mapping[str, str]:
     """Data version of each published table."""
     found = connection.execute(sa.select(publication.c.table_name, publication.c.data_version))

@@ -56,7 +56,8 @@ class ModelChannel(Figures, ByModel):
     """A channel over the range, by one attribution model."""
 
 
-def _figures(by: list[sa.Column]) -> sa.Select:
+def figures(by: list[sa.Column]) -> sa.Select:
+    """The columns of `Figures`, a row for each of what `by` names, or one of all."""
     total = {name: sa.func.sum(reported.c[name]) for name in (
         "cost", "conversions", "revenue", "revenue_without_abuse",
     )}  # fmt: skip
@@ -93,7 +94,7 @@ def channels(
     """Cost per order and ROAS by channel, by the reporting model."""
     service = service_of(request)
     keys = [reported.c.date, reported.c.channel_name] if by == "day" else [reported.c.channel_name]
-    query = _figures(keys).where(reported.c.model == service.settings.reporting_model)
+    query = figures(keys).where(reported.c.model == service.settings.reporting_model)
     if channel is not None:
         query = query.where(reported.c.channel_name == channel)
     rows = service.in_store(
@@ -118,7 +119,7 @@ def attribution(
     ] = None,
 ) -> Any:
     """The attribution models side by side: what each credits to the channels over the range."""
-    query = _figures([reported.c.model, reported.c.channel_name])
+    query = figures([reported.c.model, reported.c.channel_name])
     if model is not None:
         query = query.where(reported.c.model == model)
     rows = service_of(request).in_store(

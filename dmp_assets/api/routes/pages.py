@@ -18,6 +18,7 @@ from dmp_assets.api.access import (
     principal_of,
 )
 from dmp_assets.api.problems import Problem
+from dmp_assets.api.routes.attribution import figures
 from dmp_assets.api.state import Service, service_of
 from dmp_assets.store import access, audit
 from dmp_assets.store.access import NotLetInError, Principal
@@ -93,24 +94,16 @@ def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[H
     )
     if who.may("attribution:read") and closed is not None:
         total = store.execute(
-            sa.select(
-                sa.cast(sa.func.sum(reported.cost), sa.Double).label("cost"),
-                sa.func.sum(reported.conversions).label("conversions"),
-                sa.func.sum(reported.revenue).label("revenue"),
-            ).where(
+            figures([]).where(
                 reported.model == service.settings.reporting_model,
                 reported.date.between(closed - timedelta(days=29), closed),
             )
         ).one()
         said = f"in the 30 days to {closed}"
-        if total.conversions:
-            found.append(
-                Headline(f"{total.cost / total.conversions:,.2f}", f"EUR per order {said}")
-            )
-        if total.cost:
-            found.append(
-                Headline(f"{total.revenue / total.cost:,.2f}", f"return on ad spend {said}")
-            )
+        if total.cpo is not None:
+            found.append(Headline(f"{total.cpo:,.2f}", f"EUR per order {said}"))
+        if total.roas is not None:
+            found.append(Headline(f"{total.roas:,.2f}", f"return on ad spend {said}"))
     return found
 
 

@@ -21,7 +21,10 @@ router = APIRouter(prefix="/v1/promo", tags=["promo codes"])
 Reader = Annotated[Principal, Depends(needs("promo:read"))]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Rows of one page.")]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next` of the page before.")]
-AtLeast = Annotated[int | None, Query(ge=0, le=10**9, description="At least so many usages.")]
+AtLeast = Annotated[int | None, Query(ge=0, le=10**9, description="At least so many.")]
+Sort = Annotated[
+    str, Query(max_length=40, description="A column, with `-` from the greatest down.")
+]
 _USERS = Listing(user_usage, "user_id", ("usages", "codes", "first_used_at", "last_used_at"))
 _CODES = Listing(code_usage, "promo_code", ("usages", "users", "flagged_usages"))
 _DENIED = responses(401, 403, 406, 429)
@@ -85,15 +88,11 @@ def top_users(
     request: Request,
     response: Response,
     principal: Reader,
-    sort: Annotated[
-        str, Query(max_length=40, description="A column, with `-` from the greatest down.")
-    ] = "-usages",
+    sort: Sort = "-usages",
     decision: Annotated[
         Literal["allow", "review", "block"] | None, Query(description="Only these.")
     ] = None,
-    min_usages: Annotated[
-        int | None, Query(ge=0, le=10**9, description="At least so many.")
-    ] = None,
+    min_usages: AtLeast = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Any:
@@ -109,10 +108,11 @@ def top_users(
             store, service.seal, where=where, sort=sort, limit=limit, cursor=cursor
         )
     )
-    shown = [dict(row) for row in rows]
+    shown = [UserUsage(**row) for row in rows]
     if not principal.may("personal:read"):
-        shown = [row | {"user_id": mask_id(row["user_id"])} for row in shown]
-    return rows_answer(request, response, UserUsage, [UserUsage(**row) for row in shown], after)
+        for row in shown:
+            row.user_id = mask_id(row.user_id)
+    return rows_answer(request, response, UserUsage, shown, after)
 
 
 @router.get(
@@ -124,12 +124,8 @@ def top_codes(
     request: Request,
     response: Response,
     _: Reader,
-    sort: Annotated[
-        str, Query(max_length=40, description="A column, with `-` from the greatest down.")
-    ] = "-usages",
-    min_usages: Annotated[
-        int | None, Query(ge=0, le=10**9, description="At least so many.")
-    ] = None,
+    sort: Sort = "-usages",
+    min_usages: AtLeast = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Any:
