@@ -64,6 +64,22 @@ PUBLICATIONS = (
         """,
     ),
     Publication(
+        "account_score",
+        "What the model says of each known account, and how many abusers it expects in its "
+        "cluster. One row per user. Key: user_id.",
+        """
+        SELECT s.user_id, u.created_at AS registered_at, s.probability,
+               s.decision, to_json(s.reasons)::VARCHAR AS reasons, c.cluster_id,
+               coalesce(c.cluster_size, 1) AS cluster_size,
+               sum(s.probability) OVER (PARTITION BY coalesce(c.cluster_id, s.user_id))
+                   AS expected_abusers,
+               s.model_version, s.scored_at
+        FROM ml.abuse_scores s JOIN cleaned.users u USING (user_id)
+        LEFT JOIN modeled.account_clusters c USING (user_id)
+        """,
+        owner="team:risk",
+    ),
+    Publication(
         "code_usage",
         "How each promo code is used. One row per code. Key: promo_code.",
         f"SELECT *, rank() OVER (ORDER BY usages DESC) AS rank "

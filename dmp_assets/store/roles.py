@@ -9,13 +9,21 @@ SCOPES: Mapping[str, str] = {
     "reports:read": "The rendered dashboard and reports",
     "runs:read": "What was materialized when",
     "metrics:read": "Prometheus metrics",
+    "abuse:score": "Score accounts for promo-code abuse",
+    "abuse:decisions": "What was decided on accounts",
+    "abuse:review": "The review page: decide on accounts, keep the lists",
     "personal:read": "Ids of people unmasked",
 }
 Role = Literal["admin", "risk", "analyst", "marketer"]
 ROLES: Mapping[str, frozenset[str]] = {
     "admin": frozenset(SCOPES),
-    "risk": frozenset({"promo:read", "reports:read", "runs:read", "personal:read"}),
+    "risk": frozenset(
+        {
+            "promo:read", "reports:read", "runs:read", "personal:read",
+            "abuse:score", "abuse:decisions", "abuse:review",
+        }
+    ),
     "analyst": frozenset({"promo:read", "attribution:read", "reports:read", "runs:read"}),
     "marketer": frozenset({"promo:read", "attribution:read", "reports:read"}),
-}
+}  # fmt: skip
 MIN_PASSWORD = 12

@@ -1,5 +1,6 @@
 """The API as callers reach it: real HTTP on loopback, a real PostgreSQL behind it."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -71,7 +72,19 @@ def published() -> dict[str, pa.Table]:
         for channel, cost in (("search", "10.5"), ("display", "4"), ("direct", "0"))
         for model in ("ihc", "linear")
     ]  # fmt: skip
+    scores = [
+        {
+            "user_id": f"user-{n:06}", "registered_at": NOON - timedelta(days=n),
+            "probability": n / USERS, "decision": ("allow", "review", "block")[n * 3 // USERS],
+            "reasons": json.dumps([{"code": "SHARED_DEVICE", "text": "shares", "weight": 1.5}]),
+            "cluster_id": f"user-{n // 5 * 5:06}" if n < 10 else None,
+            "cluster_size": 5 if n < 10 else 1, "expected_abusers": n / USERS,
+            "model_version": "m-1", "scored_at": NOON,
+        }
+        for n in range(USERS)
+    ]  # fmt: skip
     return {
+        "account_score": pa.Table.from_pylist(scores),
         "user_usage": usage_rows(),
         "code_usage": pa.Table.from_pylist(codes),
         "daily_activity": pa.Table.from_pylist(days),

@@ -26,6 +26,7 @@ from dmp_assets.home import Home, HomeError
 from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, database
 from dmp_assets.store.roles import ROLES
+from dmp_assets.store.schema import PUBLISHED_TABLES
 from tests.support.postgres import fresh_database, stoppable_server
 from tests.support.service import (
     FIRST,
@@ -630,9 +631,7 @@ def test_readiness_names_what_is_wrong(api: Api, monkeypatch: pytest.MonkeyPatch
     assert stale.status_code == 503
     assert stale.headers["retry-after"]
     wrong = {check["name"] for check in stale.json()["checks"] if not check["ok"]}
-    assert wrong == {f"published/{name}" for name in (
-        "user_usage", "code_usage", "daily_activity", "channel_reporting",
-    )}  # fmt: skip
+    assert wrong == {f"published/{name}" for name in PUBLISHED_TABLES}
 
 
 def test_requests_are_counted_by_route_and_not_by_address(api: Api) -> None:
