@@ -339,7 +339,7 @@ NAME_FORM = f"({_FORM.format('trim(first_name)')}) || ({_FORM.format('trim(last_
 
 # Texts are joined by their 64-bit hash: among a million values two collide with a probability of
 # 3 in 100 million, and the joins need a tenth of the memory.
-_KEYS = {
+KEYS = {
     "user_key": "user_id",
     "device_key": "device_id",
     "phone_key": "phone",
@@ -408,7 +408,7 @@ def account_view_sql() -> str:
     )
     keys = ",\n        ".join(
         f"CASE WHEN ({text}) IS NOT NULL THEN hash({text}) END AS {key}"
-        for key, text in _KEYS.items()
+        for key, text in KEYS.items()
     )
     return ACCOUNT_VIEW.replace("{columns}", columns).replace("{keys}", keys)
 

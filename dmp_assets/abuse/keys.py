@@ -1,0 +1,175 @@
+"""Keys of an account: hashes of the texts by which accounts are counted and linked.
+
+The texts are those of the account view (`view.KEYS`) and of the evidence for links
+(`identity.evidence.KINDS`), written there in SQL for all accounts at once. Here they stand in
+Python for one account that nobody has stored yet; a test holds the two together. A key is the
+lower half of the text's MD5, which DuckDB and Python compute alike; 0: nothing to compare.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+import pyarrow.compute as pc
+
+from dmp_assets.abuse.view import KEYS as VIEW_KEYS
+from dmp_assets.identity.evidence import KINDS
+
+Account = Mapping[str, Any]
+"""Normal forms of an account's attributes by the names of cleaned/users."""
+
+NO_KEY = 0
+
+
+@lru_cache(maxsize=65_536)
+def key_of(text: str) -> int:
+    """The key of a text, as DuckDB's `md5_number_lower` has it."""
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
+
+
+def key_sql(text: str) -> str:
+    """`key_of` as a SQL expression; `NO_KEY` for null."""
+    return f"coalesce(md5_number_lower({text})::UBIGINT, {NO_KEY})"
+
+
+def _lower(text: str) -> str:
+    """Letter by letter, as utf8proc does for DuckDB; Python's own may change the length."""
+    return text.lower() if text.isascii() else str(pc.utf8_lower(text).as_py())
+
+
+def _upper(text: str) -> str:
+    return text.upper() if text.isascii() else str(pc.utf8_upper(text).as_py())
+
+
+def _trimmed(text: str | None) -> str | None:
+    """Without spaces around it; null when nothing is left."""
+    return (text or "").strip(" ") or None
+
+
+def _form(name: str | None) -> str:
+    """Capitals, small letters or a mixture: `view.NAME_FORM` for one name."""
+    if name is None:
+        return "A"
+    name = name.strip(" ")
+    if re.search(r"[0-9]", name):
+        return "?"
+    lower, upper = _lower(name), _upper(name)
+    if upper == lower:
+        return "-"
+    if name == lower:
+        return "a"
+    return "B" if name == upper and len(name) > 2 else "A"
+
+
+def _typed(account: Account) -> str | None:
+    received = account.get("phone_received")
+    return received if account.get("phone") is None and len(received or "") >= 7 else None
+
+
+def _series(account: Account) -> str | None:
+    email = account.get("email")
+    if email is None or not re.match(r"[^@0-9]{4,}[0-9]", email):
+        return None
+    return re.sub(r"[0-9]+", "#", email.partition("@")[0])
+
+
+def _person(account: Account) -> tuple[str | None, str | None, date | None]:
+    return account.get("first_name"), account.get("last_name"), account.get("date_of_birth")
+
+
+def _identity(account: Account) -> str | None:
+    first, last, born = _person(account)
+    if first is None or last is None or born is None:
+        return None
+    return f"{_lower(first.strip(' '))}|{_lower(last.strip(' '))}|{born}"
+
+
+def _family(account: Account) -> str | None:
+    last = _trimmed(account.get("last_name"))
+    return None if last is None else _lower(last)
+
+
+def _phone_form(account: Account) -> str | None:
+    received = _trimmed(account.get("phone_received"))
+    return None if received is None else re.sub(r"[0-9]", "9", received)
+
+
+_PRIVATE = re.compile(r"(10|127|192\.168|169\.254|172\.(1[6-9]|2[0-9]|3[01]))\.")
+
+
+def _is_private(account: Account) -> bool:
+    return account.get("ip") is None or _PRIVATE.match(account["ip"]) is not None
+
+
+def _public_ip(account: Account) -> str | None:
+    return None if _is_private(account) else account["ip"]
+
+
+def _network_and_agent(account: Account) -> str | None:
+    agent = account.get("user_agent_received")
+    return None if _is_private(account) or agent is None else f"{account['ip_prefix']} {agent}"
+
+
+def _stem(account: Account) -> str | None:
+    email = account.get("email")
+    if email is None or not re.search(r"[0-9].*@", email):
+        return None
+    stem = re.sub(r"[0-9]", "", email.partition("@")[0])
+    return f"{stem}@{account['email_domain']}" if len(stem) >= 5 else None
+
+
+def _name_and_birth(account: Account) -> str | None:
+    first, last, born = _person(account)
+    if first is None or last is None or born is None:
+        return None
+    return f"{_lower(first)} {_lower(last)} {born}"
+
+
+_TEXTS: dict[str, Callable[[Account], str | None]] = {
+    "device_key": lambda a: a.get("device_id"),
+    "phone_key": lambda a: a.get("phone"),
+    "typed_key": _typed,
+    "email_key": lambda a: a.get("email"),
+    "domain_key": lambda a: a.get("email_domain"),
+    "series_key": _series,
+    "identity_key": _identity,
+    "name_key": lambda a: _form(a.get("first_name")) + _form(a.get("last_name")),
+    "family": _family,
+    "form_key": _phone_form,
+    "ip_key": lambda a: a.get("ip"),
+    "network_key": lambda a: a.get("ip_prefix"),
+    "agent_key": lambda a: a.get("user_agent_received"),
+    "city_key": lambda a: a.get("city"),
+    "zone_key": lambda a: a.get("timezone"),
+    "link_email_series": _stem,
+    "link_ip": _public_ip,
+    "link_network": _network_and_agent,
+    "link_name_and_birth": _name_and_birth,
+}
+
+KIND_KEYS: dict[str, str] = {
+    kind.name: next(
+        (name for name, text in VIEW_KEYS.items() if text == kind.value), f"link_{kind.name}"
+    )
+    for kind in KINDS
+}
+"""Kind of evidence → name of its key."""
+
+SQL: dict[str, str] = {name: text for name, text in VIEW_KEYS.items() if name != "user_key"} | {
+    KIND_KEYS[kind.name]: kind.value for kind in KINDS
+}
+"""Name of each key → SQL expression of its text over a row of cleaned/users."""
+
+NAMES: tuple[str, ...] = tuple(SQL)
+POSITION: dict[str, int] = {name: place for place, name in enumerate(NAMES)}
+_IN_ORDER = tuple(_TEXTS[name] for name in NAMES)
+
+
+def keys_of(account: Account) -> tuple[int, ...]:
+    """The account's keys in the order of `NAMES`."""
+    return tuple(
+        NO_KEY if (text := compute(account)) is None else key_of(text) for compute in _IN_ORDER
+    )

@@ -1,0 +1,66 @@
+"""A new account as a caller describes it → the normal forms that known accounts have.
+
+The same functions as in cleaned/users (`cleaned.normalise`), one account at a time.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from dmp_assets.cleaned import normalise
+
+ATTRIBUTES = (
+    "email", "email_verified", "phone", "phone_verified", "first_name", "last_name",
+    "date_of_birth", "ip", "device_id", "user_agent", "city", "timezone",
+)  # fmt: skip
+"""What a caller may say of a new account, beside the time of its registration and its code."""
+
+
+def _text(received: Mapping[str, Any], name: str) -> str | None:
+    value = received.get(name)
+    return None if value is None else str(value).strip(" ") or None
+
+
+def normal_form(
+    account_id: str, received: Mapping[str, Any], created_at: datetime, phone_region: str
+) -> dict[str, Any]:
+    """Normal forms by the names of cleaned/users; what is not given is None.
+
+    `received`: values of `ATTRIBUTES`; `date_of_birth` is a date, the two `…_verified` are flags,
+    all else is text. `created_at` is in UTC.
+    """
+    email = normalise.email(typed_email := _text(received, "email"))
+    phone = normalise.phone(typed_phone := _text(received, "phone"), phone_region)
+    ip = normalise.ip(_text(received, "ip"))
+    agent = normalise.user_agent(typed_agent := _text(received, "user_agent"))
+    zone, _ = normalise.timezone(_text(received, "timezone"))
+    born: date | None = received.get("date_of_birth")
+    plausible = born is not None and born.year >= 1900 and born <= created_at.date()
+    return {
+        "user_id": account_id,
+        "created_at": created_at,
+        "email_received": typed_email,
+        "email": email.canonical,
+        "email_domain": email.domain,
+        "is_email_valid": email.is_valid,
+        "has_email_alias": email.has_alias,
+        "is_email_verified": received.get("email_verified"),
+        "phone_received": typed_phone,
+        "phone": phone.e164,
+        "phone_country": phone.country,
+        "is_phone_valid": phone.is_valid,
+        "is_phone_verified": received.get("phone_verified"),
+        "first_name": _text(received, "first_name"),
+        "last_name": _text(received, "last_name"),
+        "ip": ip.address,
+        "ip_prefix": ip.prefix,
+        "is_ip_valid": ip.is_valid,
+        "device_id": _text(received, "device_id"),
+        "user_agent_received": typed_agent,
+        "browser_family": agent.browser_family,
+        "browser_version": agent.browser_version,
+        "city": _text(received, "city"),
+        "timezone": zone,
+        "date_of_birth": born if plausible else None,
+        "is_date_of_birth_valid": None if born is None else plausible,
+    }

@@ -1,0 +1,265 @@
+"""The snapshot: all known accounts as a service needs them to score in milliseconds, as files.
+
+    serving/current                name of the version to read
+    serving/<version>/accounts.arrow   VIEW, FEATURES and `codes`, one row per account
+    serving/<version>/index.arrow      keys (see `keys`), and accounts in the order of each key
+
+Rows are sorted by (created_at, user_id), so that a row's number is its place in time. The files
+are mapped into memory, not read: all workers of a machine share them, and opening takes
+milliseconds whatever their size.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dmp_assets.abuse import features, keys
+from dmp_assets.abuse.features import Floats
+from dmp_assets.abuse.view import VIEW, account_view_sql
+
+BATCH = 20_000
+VERSIONS_KEPT = 2
+"""The one that is read, and the one before, which a slow reader may just have chosen."""
+TOTALS = tuple(name for name in VIEW.names if name.split("_")[0] == "accounts")
+"""Columns of the view that speak of the shop as a whole."""
+ACCOUNTS = pa.schema(
+    [
+        *VIEW,
+        *[(f"f_{name}", pa.float64()) for name in features.NAMES],
+        ("codes_used", pa.list_(pa.string())),
+    ]
+)
+Numbers = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.uint32]
+
+SNAPSHOT_SQL = f"""
+SELECT v.*, epoch_us(u.created_at) AS created_us, u.codes_used, {", ".join(keys.NAMES)},
+    {keys.key_sql("v.user_id")} AS user_key
+FROM ({account_view_sql()}) v
+JOIN (
+    SELECT user_id, created_at, c.codes_used,
+        {", ".join(f"{keys.key_sql(text)} AS {name}" for name, text in keys.SQL.items())}
+    FROM cleaned.users
+    LEFT JOIN (
+        SELECT user_id, list(DISTINCT promo_code) AS codes_used FROM cleaned.promo_usages
+        GROUP BY user_id
+    ) c USING (user_id)
+) u USING (user_id)
+ORDER BY created_us, v.user_id
+"""
+"""All of a snapshot's columns. Needs the view's tables and `zone_country` as relations."""
+
+
+class SnapshotError(Exception):
+    """A snapshot that cannot be read; the message says what to do."""
+
+
+def write(folder: Path, version: str, batches: Iterator[pa.RecordBatch], made_at: datetime) -> int:
+    """Write a version from the rows of `SNAPSHOT_SQL` and make it the current one; its rows."""
+    target, part = folder / version, folder / f".{version}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    created: list[Numbers] = []
+    hashed: dict[str, list[Keys]] = {name: [] for name in (*keys.NAMES, "user_key")}
+    totals: dict[str, int] = dict.fromkeys(TOTALS, 0)
+    with pa.ipc.new_file(str(part / "accounts.arrow"), ACCOUNTS) as out:
+        for batch in batches:
+            table = pa.table(batch)
+            view = table.select(VIEW.names).cast(VIEW)
+            found = features.matrix(view)
+            for name, values in zip(features.NAMES, found.T, strict=True):
+                view = view.append_column(f"f_{name}", pa.array(values, from_pandas=True))
+            view = view.append_column("codes_used", table["codes_used"]).cast(ACCOUNTS)
+            out.write_table(view.combine_chunks())
+            created.append(table["created_us"].to_numpy().astype(np.int64))
+            for name, parts in hashed.items():
+                parts.append(table[name].to_numpy().astype(np.uint64))
+            totals = {name: view[name][0].as_py() for name in TOTALS}
+    columns: dict[str, Any] = {"created": _joined(created, np.int64)}
+    for name, parts in hashed.items():
+        values = _joined(parts, np.uint64)
+        order = np.argsort(values, kind="stable").astype(np.uint32)
+        columns |= {name: values, f"order_{name}": order, f"sorted_{name}": values[order]}
+    table = pa.table(columns).combine_chunks()
+    with pa.ipc.new_file(str(part / "index.arrow"), table.schema) as out:
+        out.write_table(table)
+    noted = {
+        "version": version, "made_at": made_at.isoformat(), "accounts": table.num_rows,
+        "totals": totals, "features": features.NAMES, "keys": keys.NAMES,
+    }  # fmt: skip
+    (part / "snapshot.json").write_text(json.dumps(noted))
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)
+    pointer = folder / "current.part"
+    pointer.write_text(version)
+    pointer.replace(folder / "current")
+    _forget_old(folder, keep=version)
+    return int(table.num_rows)
+
+
+def _joined(parts: list[Any], kind: Any) -> Any:
+    return np.concatenate(parts) if parts else np.empty(0, kind)
+
+
+def _forget_old(folder: Path, keep: str) -> None:
+    made = sorted(
+        (path.parent for path in folder.glob("*/snapshot.json")),
+        key=lambda path: (path.name == keep, path.stat().st_mtime),
+    )
+    for old in made[:-VERSIONS_KEPT]:
+        shutil.rmtree(old)
+
+
+def current(folder: Path) -> str | None:
+    """The version to read; None before the first."""
+    try:
+        return (folder / "current").read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+@dataclass
+class Snapshot:
+    """An opened version. Arrays are views of the files."""
+
+    version: str
+    made_at: datetime
+    totals: dict[str, int]
+    size: int
+    created: Numbers
+    keys: tuple[Keys, ...]
+    ordered: tuple[tuple[Keys, Rows], ...]
+    users: tuple[Keys, Rows]
+    accounts: pa.ipc.RecordBatchFileReader | None = None
+    starts: Numbers = field(default_factory=lambda: np.zeros(1, np.int64))
+
+    def key(self, name: str) -> Keys:
+        """The key of every row."""
+        return self.keys[keys.POSITION[name]]
+
+    def rows_of(self, position: int, key: int) -> Rows:
+        """Rows that have this key at a position of `keys.NAMES`, in order of time."""
+        ordered, rows = self.ordered[position]
+        wanted = np.uint64(key)
+        return rows[ordered.searchsorted(wanted) : ordered.searchsorted(wanted, "right")]
+
+    def row_of(self, user_id: str) -> int | None:
+        """The row of a user; None when there is none."""
+        ordered, rows = self.users
+        wanted = np.uint64(keys.key_of(user_id))
+        place = int(ordered.searchsorted(wanted))
+        while place < len(ordered) and ordered[place] == wanted:
+            row = int(rows[place])
+            if self.id_of(row) == user_id:
+                return row
+            place += 1
+        return None
+
+    def _place(self, row: int) -> tuple[pa.RecordBatch, int]:
+        if self.accounts is None:
+            raise IndexError("an empty snapshot has no rows")
+        number = int(self.starts.searchsorted(row, "right")) - 1
+        return self.accounts.get_batch(number), row - int(self.starts[number])
+
+    def id_of(self, row: int) -> str:
+        batch, place = self._place(row)
+        return str(batch.column(0)[place].as_py())
+
+    def view_of(self, row: int) -> dict[str, Any]:
+        """The row's account view, and `codes_used`."""
+        batch, place = self._place(row)
+        found = batch.slice(place, 1).select([*VIEW.names, "codes_used"]).to_pylist()[0]
+        return dict(found)
+
+    def value_of(self, row: int, column: str) -> Any:
+        """One column of the row."""
+        batch, place = self._place(row)
+        return batch.column(column)[place].as_py()
+
+    def feature_batches(self) -> Iterator[Floats]:
+        """The features of all rows in order, batch by batch."""
+        for number in range(self.accounts.num_record_batches if self.accounts else 0):
+            assert self.accounts is not None
+            batch = self.accounts.get_batch(number)
+            yield np.column_stack(
+                [features.numbers(batch.column(f"f_{name}")) for name in features.NAMES]
+            )
+
+    def features_of(self, row: int) -> Floats:
+        """The features of one row, shape (1, features)."""
+        batch, place = self._place(row)
+        one = batch.slice(place, 1)
+        return np.array([[_or_nan(one.column(f"f_{name}")[0]) for name in features.NAMES]])
+
+
+def _or_nan(value: Any) -> float:
+    return float("nan") if not value.is_valid else float(value.as_py())
+
+
+EMPTY = Snapshot(
+    version="none",
+    made_at=datetime(1970, 1, 1, tzinfo=UTC),
+    totals=dict.fromkeys(TOTALS, 0),
+    size=0,
+    created=np.empty(0, np.int64),
+    keys=tuple(np.empty(0, np.uint64) for _ in keys.NAMES),
+    ordered=tuple((np.empty(0, np.uint64), np.empty(0, np.uint32)) for _ in keys.NAMES),
+    users=(np.empty(0, np.uint64), np.empty(0, np.uint32)),
+)
+"""A shop without accounts: what is served before the first snapshot."""
+
+
+def open_current(folder: Path) -> Snapshot:
+    """The current version; `EMPTY` before the first.
+
+    Raises SnapshotError for files that are damaged or of another version of this program.
+    """
+    version = current(folder)
+    if version is None:
+        return EMPTY
+    place = folder / version
+    try:
+        noted = json.loads((place / "snapshot.json").read_text())
+        if noted["features"] != list(features.NAMES) or noted["keys"] != list(keys.NAMES):
+            raise SnapshotError(
+                f"the snapshot {version} is of another version of this program: materialize "
+                "published/account_snapshot"
+            )
+        index = pa.ipc.open_file(pa.memory_map(str(place / "index.arrow"))).read_all()
+        accounts = pa.ipc.open_file(pa.memory_map(str(place / "accounts.arrow")))
+        sizes = [accounts.get_batch(n).num_rows for n in range(accounts.num_record_batches)]
+    except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
+        raise SnapshotError(
+            f"the snapshot {place} cannot be read ({type(error).__name__}): materialize "
+            "published/account_snapshot"
+        ) from error
+
+    def array(name: str) -> Any:
+        column = index[name]
+        if column.num_chunks == 0:
+            return np.empty(0, column.type.to_pandas_dtype())
+        return column.chunk(0).to_numpy(zero_copy_only=True)
+
+    return Snapshot(
+        version=version,
+        made_at=datetime.fromisoformat(noted["made_at"]),
+        totals=noted["totals"],
+        size=index.num_rows,
+        created=array("created"),
+        keys=tuple(array(name) for name in keys.NAMES),
+        ordered=tuple((array(f"sorted_{name}"), array(f"order_{name}")) for name in keys.NAMES),
+        users=(array("sorted_user_key"), array("order_user_key")),
+        accounts=accounts,
+        starts=np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        if sizes
+        else np.zeros(1, np.int64),
+    )
