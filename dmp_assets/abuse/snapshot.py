@@ -139,8 +139,8 @@ class Snapshot:
     keys: tuple[Keys, ...]
     ordered: tuple[tuple[Keys, Rows], ...]
     users: tuple[Keys, Rows]
-    accounts: pa.ipc.RecordBatchFileReader | None = None
-    starts: Numbers = field(default_factory=lambda: np.zeros(1, np.int64))
+    batches: tuple[pa.RecordBatch, ...] = ()
+    starts: Numbers = field(default_factory=lambda: np.empty(0, np.int64))
 
     def key(self, name: str) -> Keys:
         """The key of every row."""
@@ -165,10 +165,8 @@ class Snapshot:
         return None
 
     def _place(self, row: int) -> tuple[pa.RecordBatch, int]:
-        if self.accounts is None:
-            raise IndexError("an empty snapshot has no rows")
         number = int(self.starts.searchsorted(row, "right")) - 1
-        return self.accounts.get_batch(number), row - int(self.starts[number])
+        return self.batches[number], row - int(self.starts[number])
 
     def id_of(self, row: int) -> str:
         batch, place = self._place(row)
@@ -187,22 +185,17 @@ class Snapshot:
 
     def feature_batches(self) -> Iterator[Floats]:
         """The features of all rows in order, batch by batch."""
-        for number in range(self.accounts.num_record_batches if self.accounts else 0):
-            assert self.accounts is not None
-            batch = self.accounts.get_batch(number)
-            yield np.column_stack(
-                [features.numbers(batch.column(f"f_{name}")) for name in features.NAMES]
-            )
+        for batch in self.batches:
+            yield _matrix_of(batch)
 
     def features_of(self, row: int) -> Floats:
         """The features of one row, shape (1, features)."""
         batch, place = self._place(row)
-        one = batch.slice(place, 1)
-        return np.array([[_or_nan(one.column(f"f_{name}")[0]) for name in features.NAMES]])
+        return _matrix_of(batch.slice(place, 1))
 
 
-def _or_nan(value: Any) -> float:
-    return float("nan") if not value.is_valid else float(value.as_py())
+def _matrix_of(batch: pa.RecordBatch) -> Floats:
+    return np.column_stack([features.numbers(batch.column(f"f_{name}")) for name in features.NAMES])
 
 
 EMPTY = Snapshot(
@@ -236,7 +229,7 @@ def open_current(folder: Path) -> Snapshot:
             )
         index = pa.ipc.open_file(pa.memory_map(str(place / "index.arrow"))).read_all()
         accounts = pa.ipc.open_file(pa.memory_map(str(place / "accounts.arrow")))
-        sizes = [accounts.get_batch(n).num_rows for n in range(accounts.num_record_batches)]
+        batches = tuple(accounts.get_batch(n) for n in range(accounts.num_record_batches))
     except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
         raise SnapshotError(
             f"the snapshot {place} cannot be read ({type(error).__name__}): materialize "
@@ -258,8 +251,6 @@ def open_current(folder: Path) -> Snapshot:
         keys=tuple(array(name) for name in keys.NAMES),
         ordered=tuple((array(f"sorted_{name}"), array(f"order_{name}")) for name in keys.NAMES),
         users=(array("sorted_user_key"), array("order_user_key")),
-        accounts=accounts,
-        starts=np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
-        if sizes
-        else np.zeros(1, np.int64),
+        batches=batches,
+        starts=np.cumsum([0, *(batch.num_rows for batch in batches)])[:-1].astype(np.int64),
     )
