@@ -51,6 +51,7 @@ _SAME_RELEASES = {
     "Firefox Mobile": "Firefox", "Edge Mobile": "Edge", "Mobile Safari": "Safari",
     "Opera Mobile": "Opera",
 }  # fmt: skip
+_BROWSERS = (*_RELEASES, *_SAME_RELEASES)
 
 
 @lru_cache(maxsize=1)
@@ -120,11 +121,23 @@ def _not(values: Floats) -> Floats:
     return 1.0 - values
 
 
+_LONGEST = 320
+_CHARACTER = np.full(256, 36, dtype=np.uint8)  # a–z: 0–25, 0–9: 26–35
+_CHARACTER[np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789", np.uint8)] = np.arange(36)
+
+
 def _entropy(text: pa.Array) -> Floats:
-    """Shannon entropy of the characters a–z, 0–9 and others, in bits per character."""
+    """Shannon entropy of the characters a–z, 0–9 and others, in bits per character.
+
+    Whatever stands beyond the first 320 bytes counts as others.
+    """
     length = numbers(pc.utf8_length(text))
+    plain = pc.binary_slice(pc.fill_null(text.cast(pa.binary()), b""), 0, _LONGEST)
+    width = max(pc.max(pc.binary_length(plain)).as_py() or 0, 1)
+    padded = b"".join(value.ljust(width, b"\0") for value in plain.to_pylist())
+    characters = _CHARACTER[np.frombuffer(padded, np.uint8).reshape(len(text), width)]
+    counts = [(characters == c).sum(axis=1).astype(np.float64) for c in range(36)]
     total, seen = np.zeros(len(text)), np.zeros(len(text))
-    counts = [numbers(pc.count_substring(text, c)) for c in "abcdefghijklmnopqrstuvwxyz0123456789"]
     with np.errstate(divide="ignore", invalid="ignore"):
         for count in [*counts, length - np.sum(counts, axis=0)]:
             share = count / length
@@ -153,13 +166,15 @@ def _name_in_mailbox(view: View) -> Floats:
     return np.where(known & (np.strings.str_len(mailbox) > 0), found.astype(float), np.nan)
 
 
-def _mapped(text: pa.Array, table: Mapping[str, str]) -> pa.Array:
-    keys = pa.array(list(table), pa.string())
-    return pc.take(pa.array(list(table.values()), pa.string()), pc.index_in(text, keys))
+@lru_cache(maxsize=1)
+def _zones() -> tuple[pa.Array, pa.Array]:
+    table = zone_countries()
+    return pa.array(list(table), pa.string()), pa.array(list(table.values()), pa.string())
 
 
 def _phone_abroad(view: View) -> Floats:
-    home = _mapped(view.text("timezone"), zone_countries())
+    zones, countries = _zones()
+    home = pc.take(countries, pc.index_in(view.text("timezone"), zones))
     return _flag(pc.not_equal(view.text("phone_country"), home))
 
 
@@ -189,12 +204,13 @@ def _local_hour(view: View) -> Floats:
 
 def _browser_age(view: View) -> Floats:
     """Years between a browser version's release and the registration made with it."""
-    family = view.text("browser_family")
+    family = numbers(pc.index_in(view.text("browser_family"), pa.array(_BROWSERS)))
     version, year = view.number("browser_version"), 1970 + view.days("created_at") / 365.2425
     released = np.full(view.size, np.nan)
-    for name in (*_RELEASES, *_SAME_RELEASES):
+    for place in np.unique(family[~np.isnan(family)]).astype(int):
+        name = _BROWSERS[place]
         points = _RELEASES[_SAME_RELEASES.get(name, name)]
-        rows = _flag(pc.equal(family, name)) == 1
+        rows = family == place
         released[rows] = np.interp(version[rows], [v for v, _ in points], [y for _, y in points])
     return year - released
 

@@ -416,6 +416,8 @@ def account_view_sql() -> str:
 def as_view(rows: pa.Table | pa.RecordBatch) -> pa.Table:
     """The rows with all columns of `VIEW`, in order and type; what is not given is null."""
     table = pa.table(rows) if isinstance(rows, pa.RecordBatch) else rows
+    if table.schema.equals(VIEW):
+        return table
     given = set(table.column_names)
     return pa.table(
         [
