@@ -202,6 +202,7 @@ abuse_prediction = sa.Table(
     "abuse_prediction",
     METADATA,
     sa.Column("prediction_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("score_id", sa.Uuid, nullable=False, unique=True),
     _time("predicted_at", required=True),
     sa.Column("account_id", sa.Text, nullable=False),
     sa.Column("is_new", sa.Boolean, nullable=False),
@@ -215,15 +216,16 @@ abuse_prediction = sa.Table(
     sa.Column("cluster_size", sa.BigInteger, nullable=False),
     sa.Column("expected_abusers", sa.Double, nullable=False),
     sa.Column("model_version", sa.Text, nullable=False),
-    sa.Column("features", ARRAY(sa.Double), nullable=False),
+    sa.Column("features", ARRAY(sa.Double)),
     sa.Column("live_links", sa.Boolean, nullable=False),
     sa.Column("caller", sa.Text, nullable=False),
     sa.Column("request_id", sa.Text, nullable=False),
-    sa.Column("spool_id", sa.Uuid, unique=True),
     sa.Index("ix_abuse_prediction_account_id", "account_id", "prediction_id"),
     sa.Index("ix_abuse_prediction_predicted_at", "predicted_at"),
     comment="Every answered score. One row per score; an account scored again has several. "
-    "attributes: what the caller gave of a new account; null for one that the shop knows.",
+    "attributes: what the caller gave of a new account; null for one that the shop knows. "
+    "features: null for a known account that nothing new is linked with: ml/abuse_features has "
+    "them.",
 )
 
 idempotent_answer = sa.Table(

@@ -69,6 +69,7 @@ def upgrade() -> None:
     op.create_table(
         "abuse_prediction",
         sa.Column("prediction_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("score_id", sa.Uuid(), nullable=False),
         sa.Column("predicted_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("account_id", sa.Text(), nullable=False),
         sa.Column("is_new", sa.Boolean(), nullable=False),
@@ -82,15 +83,16 @@ def upgrade() -> None:
         sa.Column("cluster_size", sa.BigInteger(), nullable=False),
         sa.Column("expected_abusers", sa.Double(), nullable=False),
         sa.Column("model_version", sa.Text(), nullable=False),
-        sa.Column("features", postgresql.ARRAY(sa.Double()), nullable=False),
+        sa.Column("features", postgresql.ARRAY(sa.Double()), nullable=True),
         sa.Column("live_links", sa.Boolean(), nullable=False),
         sa.Column("caller", sa.Text(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=False),
-        sa.Column("spool_id", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("prediction_id", name=op.f("pk_abuse_prediction")),
-        sa.UniqueConstraint("spool_id", name=op.f("uq_abuse_prediction_spool_id")),
+        sa.UniqueConstraint("score_id", name=op.f("uq_abuse_prediction_score_id")),
         comment="Every answered score. One row per score; an account scored again has several. "
-        "attributes: what the caller gave of a new account; null for one that the shop knows.",
+        "attributes: what the caller gave of a new account; null for one that the shop knows. "
+        "features: null for a known account that nothing new is linked with: ml/abuse_features "
+        "has them.",
     )
     op.create_index(
         "ix_abuse_prediction_account_id",
