@@ -64,6 +64,11 @@ class Home:
         return self.root / "models"
 
     @property
+    def serving(self) -> Path:
+        """What the API scores with, and what it could not log yet."""
+        return self.root / "serving"
+
+    @property
     def postgres(self) -> Path:
         return self.root / "postgres"
 

@@ -68,11 +68,12 @@ class LiveAccount:
     keys: tuple[int, ...]
     created: int
     promo_code: str | None
+    scored_at: datetime
 
     @classmethod
     def of(cls, account: Mapping[str, Any], promo_code: str | None = None) -> "LiveAccount":
         created = microseconds(account["created_at"])
-        return cls(account, keys.keys_of(account), created, promo_code)
+        return cls(account, keys.keys_of(account), created, promo_code, datetime.now(UTC))
 
     @property
     def account_id(self) -> str:
@@ -102,6 +103,11 @@ class AccountIndex:
     def live(self) -> Iterator[LiveAccount]:
         """The live accounts in the order in which they came."""
         return iter(self._live.values())
+
+    def live_of(self, account_id: str) -> LiveAccount | None:
+        """The live account of this id; None when there is none."""
+        number = self._number.get(account_id)
+        return None if number is None else self._live[number]
 
     def number(self, account_id: str) -> int | None:
         """The account's number; None when nobody knows it."""

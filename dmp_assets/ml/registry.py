@@ -15,6 +15,11 @@ def costs(settings: Settings) -> Costs:
     return Costs(settings.cost_blocked_customer, settings.cost_lost_discount, settings.review_cost)
 
 
+def limits(settings: Settings) -> Thresholds:
+    """The decisions' limits at today's costs."""
+    return thresholds(costs(settings))
+
+
 def rows(tables: Tables) -> list[dict[str, Any]]:
     """The registry, the serving model first, then the newest first."""
     if not tables.exists(KEY):
@@ -27,7 +32,7 @@ def rows(tables: Tables) -> list[dict[str, Any]]:
     )
 
 
-def rule_list(version: str, limits: Thresholds) -> store.Model:
+def rule_list(version: str, thresholds: Thresholds) -> store.Model:
     """The rule list as it is: needs neither labels nor a file."""
     import numpy as np
 
@@ -35,7 +40,7 @@ def rule_list(version: str, limits: Thresholds) -> store.Model:
     from dmp_assets.abuse.features import NAMES
 
     typical = np.full(len(NAMES), np.nan)
-    return store.Model(version, "rule_list", models.unfitted_rule_list(), limits, typical)
+    return store.Model(version, "rule_list", models.unfitted_rule_list(), thresholds, typical)
 
 
 def serving(tables: Tables, home: Home, settings: Settings) -> tuple[store.Model, list[str]]:
@@ -44,7 +49,7 @@ def serving(tables: Tables, home: Home, settings: Settings) -> tuple[store.Model
     Thresholds are today's costs'. When the promoted model cannot be read, the last good one
     serves; when none can, the rule list as it is.
     """
-    limits = thresholds(costs(settings))
+    today = limits(settings)
     problems: list[str] = []
     for row in rows(tables):
         if row["promoted_at"] is None:
@@ -55,10 +60,10 @@ def serving(tables: Tables, home: Home, settings: Settings) -> tuple[store.Model
             problems.append(str(error))
             continue
         return (
-            store.Model(model.version, model.candidate, model.pipeline, limits, model.typical),
+            store.Model(model.version, model.candidate, model.pipeline, today, model.typical),
             problems,
         )
-    return rule_list(store.RULES_ONLY, limits), problems
+    return rule_list(store.RULES_ONLY, today), problems
 
 
 def headline(tables: Tables) -> str:
