@@ -30,6 +30,7 @@ from dmp_assets.modeled import (
     registrations_daily,
 )
 from dmp_assets.published import tables as published
+from dmp_assets.published.snapshot import account_snapshot
 from dmp_assets.raw import shop as raw_shop
 from dmp_assets.raw import web as raw_web
 from dmp_assets.reporting import channel_export, report_assets
@@ -68,6 +69,7 @@ ASSETS = [
     channel_export.channel_export,
     warehouse.marts,
     *published.ASSETS,
+    account_snapshot,
     report_assets.reports,
     report_assets.attribution_report,
     report_assets.promo_abuse_delivery,

@@ -375,6 +375,9 @@ def clear(home: Home, *, everything: bool = False) -> None:
         for path in (home.lakehouse, home.reports, home.exports, home.models):
             if path.exists():
                 shutil.rmtree(path)
+        for path in home.serving.glob("*"):
+            if path != home.spool:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         home.warehouse.unlink(missing_ok=True)
         home.forget("shop")
     if everything:

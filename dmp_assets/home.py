@@ -65,8 +65,13 @@ class Home:
 
     @property
     def serving(self) -> Path:
-        """What the API scores with, and what it could not log yet."""
+        """What the API scores with."""
         return self.root / "serving"
+
+    @property
+    def spool(self) -> Path:
+        """Scores that the API could not log yet."""
+        return self.serving / "spool"
 
     @property
     def postgres(self) -> Path:

@@ -207,11 +207,21 @@ class Settings(BaseSettings):
         "does on loopback only.",
     )
     api_rate_limit: str = Field("600/minute", description="Calls of one client, e.g. 600/minute.")
+    api_score_rate_limit: str = Field(
+        "6000/minute", description="Calls of one client that score accounts."
+    )
     api_denied_rate_limit: str = Field(
         "20/minute", description="Wrong credentials from one address."
     )
     api_rate_limit_storage: Annotated[SecretStr | None, Outside()] = Field(
         None, description="Where calls are counted, e.g. redis://…; empty: in each process."
+    )
+
+    live_account_days: int = Field(
+        30,
+        ge=1,
+        description="How long a new account that was scored counts for others while the shop's "
+        "tables do not have it.",
     )
 
     # people and machines
@@ -233,7 +243,7 @@ class Settings(BaseSettings):
     def _no_path_is_none(cls, value: Any) -> Any:
         return value or None
 
-    @field_validator("api_rate_limit", "api_denied_rate_limit")
+    @field_validator("api_rate_limit", "api_score_rate_limit", "api_denied_rate_limit")
     @classmethod
     def _known_rate(cls, value: str) -> str:
         import limits

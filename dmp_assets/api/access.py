@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 import limits
@@ -194,16 +195,21 @@ def caller_address(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def needs(scope: str) -> Callable[..., Awaitable[Principal]]:
-    """The dependency of a route that only callers with this scope may use."""
+def needs(
+    scope: str, *, rate: Literal["default", "score"] = "default"
+) -> Callable[..., Awaitable[Principal]]:
+    """The dependency of a route that only callers with this scope may use, so often."""
 
     async def let_in(request: Request, response: Response) -> Principal:
         service = service_of(request)
         principal = await principal_of(request)
         if principal is None:
             raise _unauthenticated()
-        rate = service.settings.api_rate_limit
-        await limit(request, response, principal.actor, rate, "default")
+        allowed = {
+            "default": service.settings.api_rate_limit,
+            "score": service.settings.api_score_rate_limit,
+        }[rate]
+        await limit(request, response, principal.actor, allowed, rate)
         if not principal.may(scope):
             await _denied(request, principal.actor, f"scope {scope}")
             raise Problem(403, "forbidden", f"the scope {scope} is needed")

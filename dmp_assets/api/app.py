@@ -15,15 +15,19 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import SecretStr
+from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.api import problems, secret
 from dmp_assets.api.access import COOKIE, Known, scopes_of
+from dmp_assets.api.metrics import Metrics
 from dmp_assets.api.middleware import Guard
 from dmp_assets.api.problems import ProblemDetail
-from dmp_assets.api.routes import attribution, health, pages, promo, reports, runs
+from dmp_assets.api.routes import abuse, attribution, health, pages, promo, reports, runs
+from dmp_assets.api.scoring import Scoring
 from dmp_assets.api.state import Service
 from dmp_assets.home import Home, HomeError
 from dmp_assets.store import database, where
+from dmp_assets.tables import Tables
 
 ABOUT = """
 Results of the lakehouse for programs: promo-code usage, attribution, what was materialized when.
@@ -35,7 +39,8 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 
 ROUTERS = (
-    health.router, promo.router, attribution.router, runs.router, reports.router, pages.router,
+    health.router, abuse.router, promo.router, attribution.router, runs.router, reports.router,
+    pages.router,
 )  # fmt: skip
 
 
@@ -56,8 +61,11 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service: Service = app.state.service
+        await run_in_threadpool(service.scoring.start)
         yield
-        app.state.service.store.dispose()
+        await run_in_threadpool(service.scoring.stop)
+        service.store.dispose()
 
     app = FastAPI(
         title="dmp_assets",
@@ -70,6 +78,8 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         separate_input_output_schemas=False,
         responses=problems.responses(404, 422, 503),
     )
+    metrics = Metrics()
+    tables = Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)
     app.state.service = service = Service(
         home=home,
         settings=settings,
@@ -81,6 +91,9 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         ),
         known=Known(),
         secure=secure,
+        scoring=Scoring(home, settings, tables, store, metrics),
+        metrics=metrics,
+        tables=tables,
     )
     problems.install(app)
     for router in ROUTERS:

@@ -146,20 +146,28 @@ class Prepared:
     promoted_at: datetime | None
     probabilities: Floats
     linked: npt.NDArray[np.bool_]
+    taken_at: datetime
     judged: dict[int, Judgement] = field(default_factory=dict)
-    live_probability: dict[int, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, index: AccountIndex, model: Model, promoted_at: datetime | None) -> "Prepared":
+    def of(
+        cls, index: AccountIndex, model: Model, promoted_at: datetime | None, taken_at: datetime
+    ) -> "Prepared":
+        """Score all known accounts with the model."""
         known = index.snapshot
         scored = [probability(model.pipeline, rows) for rows in known.feature_batches()]
-        sizes = [batch.column("cluster_size").is_valid() for batch in known.batches]
+        linked = [
+            batch.column("cluster_size").is_valid().to_numpy(zero_copy_only=False)
+            for batch in known.batches
+        ]
         return cls(
-            index, model, promoted_at,
-            np.concatenate(scored) if scored else np.empty(0),
-            np.concatenate([size.to_numpy(zero_copy_only=False) for size in sizes])
-            if sizes else np.empty(0, bool),
-        )  # fmt: skip
+            index=index,
+            model=model,
+            promoted_at=promoted_at,
+            probabilities=np.concatenate(scored) if scored else np.empty(0),
+            linked=np.concatenate(linked) if linked else np.empty(0, dtype=bool),
+            taken_at=taken_at,
+        )
 
 
 class Scoring:
@@ -169,7 +177,7 @@ class Scoring:
         self, home: Home, settings: Settings, tables: Tables, store: sa.Engine, metrics: Metrics
     ) -> None:
         self.home, self.settings, self.tables, self.metrics = home, settings, tables, metrics
-        self.spool = Spool(home.serving / "spool")
+        self.spool = Spool(home.spool)
         self.problems: list[str] = []
         self.live = False
         self._engine = store
@@ -187,9 +195,9 @@ class Scoring:
         self._registry_version = -1
         self._model_problems: list[str] = []
         self._live_for = timedelta(days=settings.live_account_days)
-        self._now = Prepared.of(
-            AccountIndex(), registry.rule_list(RULES_ONLY, registry.limits(settings)), None
-        )
+        self._probability: dict[str, float] = {}
+        rules_only = registry.rule_list(RULES_ONLY, registry.limits(settings))
+        self._now = Prepared.of(AccountIndex(), rules_only, None, datetime.now(UTC))
         self._threads = [
             threading.Thread(target=self._score_forever, name="scoring", daemon=True),
             threading.Thread(target=self._look_forever, name="scoring-look", daemon=True),
@@ -487,7 +495,9 @@ class Scoring:
         """How many of these accounts abuse, by the sum of their probabilities."""
         now, size = self._now, self._now.index.snapshot.size
         return sum(
-            float(now.probabilities[n]) if n < size else now.live_probability.get(n, 0.0)
+            float(now.probabilities[n])
+            if n < size
+            else self._probability.get(now.index.id_of(n), 0.0)
             for n in members
         )
 
@@ -511,7 +521,7 @@ class Scoring:
             reasons = {n: explained.of(place) for place, n in enumerate(flagged)}
         for draft, p in zip(drafts, likely.tolist(), strict=True):
             if draft.number >= now.index.snapshot.size:
-                now.live_probability[draft.number] = p
+                self._probability[str(draft.view["user_id"])] = p
         return [
             Judgement(
                 p, decision, reasons.get(n, []), draft.linked, len(draft.members),
@@ -610,6 +620,7 @@ class Scoring:
             if not self._now.index.is_known(account.account_id):
                 asked = Asked.of_json(account.account_id, account.attributes)
                 self._put(live_account(asked, self.settings.phone_region))
+                self._probability[account.account_id] = account.probability
 
     def _call(self, work: Callable[[psycopg.Connection[Any]], Any], otherwise: Any) -> Any:
         """What `work` finds in the store; `otherwise` while the store is gone."""
@@ -701,9 +712,9 @@ class Scoring:
             self.metrics.model_age.set((datetime.now(UTC) - promoted_at).total_seconds())
         if known is self._now.index.snapshot and model is self._now.model:
             return
-        index = AccountIndex(known)
+        index, taken_at = AccountIndex(known), datetime.now(UTC)
         index.keep(self._recent_live())
-        prepared = Prepared.of(index, model, promoted_at)
+        prepared = Prepared.of(index, model, promoted_at, taken_at)
         with self._lock:
             self._next = prepared
 

@@ -20,13 +20,14 @@ from dmp_assets.tables import Tables
 
 if TYPE_CHECKING:
     from dmp_assets.api.access import Known
+    from dmp_assets.api.scoring import Scoring
 
 T = TypeVar("T")
 
 
 @dataclass
 class Service:
-    """Store, lakehouse, settings and what is held in memory."""
+    """Store, lakehouse (`tables`), settings and what is held in memory."""
 
     home: Home
     settings: Settings
@@ -36,16 +37,12 @@ class Service:
     pages: Environment
     known: "Known"
     secure: bool
-    metrics: Metrics = field(default_factory=Metrics)
+    scoring: "Scoring"
+    metrics: Metrics
+    tables: Tables
     looking: threading.Lock = field(default_factory=threading.Lock)
     looked: tuple[float, list[Any]] = (float("-inf"), [])
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))
-
-    @property
-    def tables(self) -> Tables:
-        """The lakehouse, read without a JVM."""
-        root = self.settings.lakehouse_root or str(self.home.lakehouse)
-        return Tables(root, memory=self.settings.duckdb_memory)
 
     def now(self) -> datetime:
         """The clock's time in UTC: keys and sessions expire by it, in a sandbox too."""

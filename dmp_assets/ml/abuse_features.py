@@ -25,12 +25,17 @@ def batches(views: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([batch.column("user_id"), *columns], schema=SCHEMA)
 
 
-def account_views(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
-    """The account views of all users, on a connection that has the view's tables."""
+def with_zones(connection: duckdb.DuckDBPyConnection) -> None:
+    """Add `zone_country`, which the account view reads beside its tables."""
     zones = features.zone_countries()
     connection.register(
         "zone_country", pa.table({"timezone": list(zones), "country": list(zones.values())})
     )
+
+
+def account_views(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
+    """The account views of all users, on a connection that has the view's tables."""
+    with_zones(connection)
     return connection.sql(view.account_view_sql()).to_arrow_reader(BATCH)
 
 

@@ -90,6 +90,7 @@ class NewAccount:
     prediction_id: int
     account_id: str
     attributes: Mapping[str, Any]
+    probability: float
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class News:
 
 
 _NEWS = """
-SELECT prediction_id, account_id, attributes FROM abuse_prediction
+SELECT prediction_id, account_id, attributes, probability FROM abuse_prediction
 WHERE prediction_id > %s AND is_new ORDER BY prediction_id
 """
 
@@ -126,7 +127,7 @@ def accounts_since(
     (last_id,) = last.fetchone() or (0,)
     rows = connection.execute(
         """
-        SELECT DISTINCT ON (account_id) prediction_id, account_id, attributes
+        SELECT DISTINCT ON (account_id) prediction_id, account_id, attributes, probability
         FROM abuse_prediction
         WHERE is_new AND predicted_at >= %s AND prediction_id <= %s
         ORDER BY account_id, prediction_id DESC

@@ -91,7 +91,18 @@ def look(service: Service) -> list[Check]:
     if not published:
         said = "nothing is published yet: `dmp run`, or materialize the group `published`"
         checks.append(Check(name="published", ok=False, detail=said))
+    checks.append(_model(service))
     return checks
+
+
+def _model(service: Service) -> Check:
+    scoring = service.scoring
+    if scoring.problems:
+        return Check(name="model", ok=False, detail="; ".join(scoring.problems))
+    said = f"{scoring.model.version}, {len(scoring.index):,} accounts"
+    if not scoring.live:
+        return Check(name="model", ok=False, detail=f"{said}; scores are not in the store")
+    return Check(name="model", ok=True, detail=said)
 
 
 def _published(connection: sa.Connection) -> dict[str, datetime]:
