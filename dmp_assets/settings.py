@@ -147,6 +147,10 @@ class Settings(BaseSettings):
     )
     review_cost: float = Field(3.0, ge=0, description="Cost of one account reviewed by a person.")
     currency: str = Field("EUR", description="ISO 4217 code of the shop's money.")
+    device_day_review: int = Field(
+        5, ge=2, description="New accounts made on one device within a day: reviewed from here on."
+    )
+    device_day_block: int = Field(8, ge=2, description="The same: blocked from here on.")
     train_sample_rows: int = Field(
         200_000, ge=1_000, description="At most this many labelled accounts train a model."
     )

@@ -33,6 +33,7 @@ from dmp_assets.abuse import features, snapshot
 from dmp_assets.abuse.explain import explain
 from dmp_assets.abuse.features import Floats
 from dmp_assets.abuse.index import AccountIndex, LiveAccount
+from dmp_assets.abuse.limits import DeviceLimit, stricter
 from dmp_assets.abuse.models import probability
 from dmp_assets.abuse.received import ATTRIBUTES, normal_form
 from dmp_assets.abuse.rulings import Ruling, Rulings
@@ -132,6 +133,7 @@ class Judgement:
     expected_abusers: float
     model_version: str
     features: Floats | None = None
+    limit: str = "allow"  # at least so strict, whatever the model says
 
 
 @dataclass
@@ -195,6 +197,7 @@ class Scoring:
         self._registry_version = -1
         self._model_problems: list[str] = []
         self._live_for = timedelta(days=settings.live_account_days)
+        self._limit = DeviceLimit(settings.device_day_review, settings.device_day_block)
         self._probability: dict[str, float] = {}
         rules_only = registry.rule_list(RULES_ONLY, registry.limits(settings))
         self._now = Prepared.of(AccountIndex(), rules_only, None, datetime.now(UTC))
@@ -519,18 +522,24 @@ class Scoring:
         reasons: dict[int, list[dict[str, str | float]]] = {}
         if explained is not None:
             reasons = {n: explained.of(place) for place, n in enumerate(flagged)}
-        for draft, p in zip(drafts, likely.tolist(), strict=True):
-            if draft.number >= now.index.snapshot.size:
+        judged = []
+        scored = list(zip(drafts, likely.tolist(), decisions, strict=True))
+        live = [draft.number >= now.index.snapshot.size for draft in drafts]
+        for is_live, (draft, p, _) in zip(live, scored, strict=True):
+            if is_live:
                 self._probability[str(draft.view["user_id"])] = p
-        return [
-            Judgement(
-                p, decision, reasons.get(n, []), draft.linked, len(draft.members),
-                p + self._expected([m for m in draft.members if m != draft.number]),
-                now.model.version, found[n],
-            )
-            for n, (draft, p, decision) in enumerate(zip(drafts, likely.tolist(), decisions,
-                                                         strict=True))
-        ]  # fmt: skip
+        for n, (draft, p, decision) in enumerate(scored):
+            why, limit = reasons.get(n, []), self._limit.on(draft.view) if live[n] else "allow"
+            if limit != "allow":
+                why = [self._limit.reason(draft.view), *why]
+            judged.append(
+                Judgement(
+                    p, decision, why, draft.linked, len(draft.members),
+                    p + self._expected([m for m in draft.members if m != draft.number]),
+                    now.model.version, found[n], limit,
+                )
+            )  # fmt: skip
+        return judged
 
     def _ruling(self, account_id: str, number: int, now: datetime) -> Ruling | None:
         attributes: Mapping[str, Any] = {}
@@ -551,8 +560,11 @@ class Scoring:
         index = self._now.index
         for asked, (judgement, ruling) in zip(request.accounts, judged, strict=True):
             is_new = asked.is_new and not index.is_known(asked.account_id)
-            decision = ruling.decision if ruling else judgement.decision
-            decided_by = ruling.by if ruling else "model"
+            decision, decided_by = judgement.decision, "model"
+            if stricter(judgement.limit, decision):
+                decision, decided_by = judgement.limit, "limit"
+            if ruling is not None:
+                decision, decided_by = ruling.decision, ruling.by
             linked = judgement.linked
             score_id = uuid4()
             results.append({

@@ -131,7 +131,9 @@ class Score(BaseModel):
     decision: Literal["allow", "review", "block"] = Field(
         description="The cheapest by the shop's costs, or what a person ruled."
     )
-    decided_by: Literal["model", "analyst", "list"]
+    decided_by: Literal["model", "limit", "analyst", "list"] = Field(
+        description="The model's probability, a limit, a person in the review, or a list."
+    )
     reasons: list[Reason] = Field(description="Strongest first; none for an allowed account.")
     linked_accounts: list[str] = Field(
         description="Accounts that share rare attributes, at most 20; masked without personal:read."
