@@ -30,11 +30,9 @@ from deltalake.exceptions import DeltaError
 from pydantic_core import to_json
 
 from dmp_assets.abuse import features, snapshot
-from dmp_assets.abuse.explain import explain
 from dmp_assets.abuse.features import Floats
 from dmp_assets.abuse.index import AccountIndex, LiveAccount
 from dmp_assets.abuse.limits import DeviceLimit, stricter
-from dmp_assets.abuse.models import probability
 from dmp_assets.abuse.received import ATTRIBUTES, normal_form
 from dmp_assets.abuse.rulings import Ruling, Rulings
 from dmp_assets.abuse.snapshot import SnapshotError
@@ -61,6 +59,9 @@ MOST_KEPT = 100_000
 MOST_LINKED = 20
 """Linked accounts that an answer names."""
 LOOK_EVERY = 1.0
+RETRY_EVERY = 5.0
+ANSWER_WITHIN = 30.0
+"""Seconds after which a caller is told to come back: only while all is being loaded."""
 PATIENCE = 2.0
 """Seconds after which a store that is silent counts as gone."""
 
@@ -156,6 +157,8 @@ class Prepared:
         cls, index: AccountIndex, model: Model, promoted_at: datetime | None, taken_at: datetime
     ) -> "Prepared":
         """Score all known accounts with the model."""
+        from dmp_assets.abuse.models import probability
+
         known = index.snapshot
         scored = [probability(model.pipeline, rows) for rows in known.feature_batches()]
         linked = [
@@ -192,28 +195,44 @@ class Scoring:
         self._accounts_waiting = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._now: Prepared  # set by `_load`
         self._next: Prepared | None = None
+        self._loaded = threading.Event()
         self._recent: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._registry_version = -1
         self._model_problems: list[str] = []
         self._live_for = timedelta(days=settings.live_account_days)
         self._limit = DeviceLimit(settings.device_day_review, settings.device_day_block)
         self._probability: dict[str, float] = {}
-        rules_only = registry.rule_list(RULES_ONLY, registry.limits(settings))
-        self._now = Prepared.of(AccountIndex(), rules_only, None, datetime.now(UTC))
-        self._threads = [
-            threading.Thread(target=self._score_forever, name="scoring", daemon=True),
-            threading.Thread(target=self._look_forever, name="scoring-look", daemon=True),
-        ]
+        self._threads: list[threading.Thread] = []
 
     # life ----------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Load snapshot, model, rulings and the accounts scored lately; then take requests."""
-        self._look()
-        self._take_over()
-        self._connect()
+        """Begin to load snapshot, model, rulings and the accounts scored lately.
+
+        Requests that come meanwhile wait for it.
+        """
+        self._stopping.clear()
+        self._threads = [
+            threading.Thread(target=work, name=work.__name__, daemon=True)
+            for work in (self._score_forever, self._look_forever)
+        ]
         for thread in self._threads:
             thread.start()
+
+    def _load(self) -> None:
+        rules_only = registry.rule_list(RULES_ONLY, registry.limits(self.settings))
+        self._now = Prepared.of(AccountIndex(), rules_only, None, datetime.now(UTC))
+        self._look()
+        with self._lock:
+            self._take_over()
+        self._connect()
+        self._loaded.set()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it can score already."""
+        return self._loaded.is_set()
 
     def stop(self) -> None:
         """Answer what waits, and end."""
@@ -225,6 +244,7 @@ class Scoring:
         self.spool.close()
         if self._connection is not None:
             self._connection.close()
+            self._connection, self.live = None, False
 
     # asking --------------------------------------------------------------------------------------
     async def score(
@@ -254,7 +274,10 @@ class Scoring:
         self._accounts_waiting += len(accounts)
         self._waiting.put(request)
         try:
-            return await request.future
+            async with asyncio.timeout(ANSWER_WITHIN):
+                return await request.future
+        except TimeoutError as error:
+            raise BusyError from error
         finally:
             self._accounts_waiting -= len(accounts)
 
@@ -273,11 +296,13 @@ class Scoring:
 
     def look_at(self, ask: Callable[[AccountIndex], Any]) -> Any:
         """What `ask` finds in the index, between two batches."""
+        self._loaded.wait()
         with self._lock:
             return ask(self._now.index)
 
     def judge(self, account_id: str) -> Judgement | None:
         """What the model says of an account now; None when nobody knows it. Logs nothing."""
+        self._loaded.wait()
         with self._lock:
             number = self._now.index.number(account_id)
             if number is None:
@@ -288,6 +313,12 @@ class Scoring:
 
     # the scoring thread --------------------------------------------------------------------------
     def _score_forever(self) -> None:
+        while not self.is_loaded and not self._stopping.is_set():
+            try:
+                self._load()
+            except Exception as error:  # the file may come, the disk may be mounted
+                log.error("scoring cannot start", error=type(error).__name__, exc_info=error)
+                self._stopping.wait(RETRY_EVERY)
         while (batch := self._together()) is not None:
             try:
                 self._score(batch)
@@ -466,6 +497,8 @@ class Scoring:
 
     def _known(self, row: int) -> Judgement:
         """A known account with which no live one shares a value, as the tables have it."""
+        from dmp_assets.abuse.explain import explain
+
         now = self._now
         found = now.judged.get(row)
         if found is not None:
@@ -510,6 +543,9 @@ class Scoring:
         return Draft(number, index.view_of(number), self._named(number), members)
 
     def _of_drafts(self, drafts: Sequence["Draft"]) -> list[Judgement]:
+        from dmp_assets.abuse.explain import explain
+        from dmp_assets.abuse.models import probability
+
         if not drafts:
             return []
         now = self._now
@@ -689,6 +725,8 @@ class Scoring:
     # looking for something new -------------------------------------------------------------------
     def _look_forever(self) -> None:
         while not self._stopping.wait(LOOK_EVERY):
+            if not self.is_loaded:
+                continue
             try:
                 self._watch()
                 if not self.live:

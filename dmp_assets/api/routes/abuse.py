@@ -72,7 +72,14 @@ class Account(BaseModel):
     first_name: Annotated[str, _text(200)] | None = Field(None, examples=["Ann"])
     last_name: Annotated[str, _text(200)] | None = Field(None, examples=["Lee"])
     date_of_birth: date | None = Field(None, examples=["1990-05-17"])
-    ip: Address | None = Field(None, description="IPv4 or IPv6.", examples=["203.0.113.7"])
+    ip: Address | None = Field(
+        None,
+        examples=["203.0.113.7"],
+        json_schema_extra={"anyOf": [
+            {"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"},
+            {"type": "null"},
+        ]},
+    )  # fmt: skip
     device_id: Annotated[str, _text(256)] | None = Field(None, examples=["d-7f3a"])
     user_agent: Annotated[str, _text(2000)] | None = None
     city: Annotated[str, _text(200)] | None = Field(None, examples=["Berlin"])

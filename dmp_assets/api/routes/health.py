@@ -97,6 +97,8 @@ def look(service: Service) -> list[Check]:
 
 def _model(service: Service) -> Check:
     scoring = service.scoring
+    if not scoring.is_loaded:
+        return Check(name="model", ok=False, detail="is being loaded")
     if scoring.problems:
         return Check(name="model", ok=False, detail="; ".join(scoring.problems))
     said = f"{scoring.model.version}, {len(scoring.index):,} accounts"
