@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -98,6 +98,14 @@ def fill(store: sa.Engine, tables: dict[str, pa.Table], version: str = "v1") -> 
             publish.replace(connection, name, rows, data_version=version, run_id="run-1")
 
 
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for what happens a moment later. Raises AssertionError when it does not."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
 @dataclass
 class Api:
     """A served app, with a key and a logged-in person for every role."""
@@ -175,5 +183,6 @@ def running_api(home: Home, url: SecretStr) -> Iterator[Api]:
     (home.reports.parent / "outside.html").write_text("not a report")
     app = create_app(home, store=store)
     with served(app) as address:
+        until(lambda: app.state.service.scoring.is_loaded)
         yield Api(app, address, store, home, keys)
     store.dispose()

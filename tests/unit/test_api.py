@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from tests.support.service import (
     now,
     running_api,
     served,
+    until,
     usage_rows,
 )
 
@@ -64,13 +65,6 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     assert body["request_id"] == answer.headers["x-request-id"]
     assert body["title"]
     return dict(body)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens a moment after the answer."""
-    deadline = time.monotonic() + 10
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 def fields(answer: httpx.Response) -> list[str]:

@@ -169,7 +169,7 @@ def _problem(message: str, places: Sequence[str]) -> Problem:
 @router.post(
     "/score",
     response_model=ScoreAnswer,
-    responses=responses(401, 403, 408, 413, 429),
+    responses=responses(400, 401, 403, 408, 413, 429),
 )
 async def score(
     request: Request,
