@@ -22,6 +22,8 @@ Account = Mapping[str, Any]
 """Normal forms of an account's attributes by the names of cleaned/users."""
 
 NO_KEY = 0
+_SPACES = " \u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""What DuckDB's `trim` takes away: Unicode's space separators."""
 
 
 @lru_cache(maxsize=65_536)
@@ -46,14 +48,14 @@ def _upper(text: str) -> str:
 
 def _trimmed(text: str | None) -> str | None:
     """Without spaces around it; null when nothing is left."""
-    return (text or "").strip(" ") or None
+    return (text or "").strip(_SPACES) or None
 
 
 def _form(name: str | None) -> str:
     """Capitals, small letters or a mixture: `view.NAME_FORM` for one name."""
     if name is None:
         return "A"
-    name = name.strip(" ")
+    name = name.strip(_SPACES)
     if re.search(r"[0-9]", name):
         return "?"
     lower, upper = _lower(name), _upper(name)
@@ -84,7 +86,7 @@ def _identity(account: Account) -> str | None:
     first, last, born = _person(account)
     if first is None or last is None or born is None:
         return None
-    return f"{_lower(first.strip(' '))}|{_lower(last.strip(' '))}|{born}"
+    return f"{_lower(first.strip(_SPACES))}|{_lower(last.strip(_SPACES))}|{born}"
 
 
 def _family(account: Account) -> str | None:
