@@ -3,7 +3,7 @@
 One thread scores. It takes all requests that wait, scores their accounts one after the other
 (each sees those before it), logs them in one durable transaction and then answers: whoever asks at
 the same time shares the cost. A second thread looks once a second for a new snapshot or model,
-prepares it and hands it over between two batches. Without the store, scores go to a synced local
+prepares it and takes it over between two batches. Without the store, scores go to a synced local
 file and say `live_links: false`, until the store takes them.
 """
 
@@ -196,7 +196,6 @@ class Scoring:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._now: Prepared  # set by `_load`
-        self._next: Prepared | None = None
         self._loaded = threading.Event()
         self._recent: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._registry_version = -1
@@ -224,8 +223,6 @@ class Scoring:
         rules_only = registry.rule_list(RULES_ONLY, registry.limits(self.settings))
         self._now = Prepared.of(AccountIndex(), rules_only, None, datetime.now(UTC))
         self._look()
-        with self._lock:
-            self._take_over()
         self._connect()
         self._loaded.set()
 
@@ -347,7 +344,6 @@ class Scoring:
 
     def _score(self, batch: list[Request]) -> None:
         with self._lock:
-            self._take_over()
             self._hear()
             requests, repeated = self._not_yet_answered(batch)
             answered: list[tuple[Request, bytes]] = []
@@ -372,18 +368,18 @@ class Scoring:
             answered.append((request, given.get(other, b"")))
         _resolve(answered)
 
-    def _take_over(self) -> None:
-        """Make what was prepared the present."""
-        prepared, self._next = self._next, None
-        if prepared is None:
-            return
+    def _take_over(self, prepared: Prepared) -> None:
+        """Make what was prepared the present. Between two batches."""
         held = {live.account_id: live for live in prepared.index.live()}
-        since = prepared.taken_at
         prepared.index.keep(
             live for live in self._now.index.live()
-            if held.get(live.account_id) is not live and live.scored_at >= since
+            if held.get(live.account_id) is not live and live.scored_at >= prepared.taken_at
         )  # fmt: skip
         self._now = prepared
+        self._probability = {
+            live.account_id: self._probability.get(live.account_id, 0.0)
+            for live in prepared.index.live()
+        }
         log.info(
             "scoring with", snapshot=prepared.index.snapshot.version,
             model=prepared.model.version, accounts=len(prepared.index),
@@ -510,7 +506,7 @@ class Scoring:
         if now.linked[row]:
             members = now.index.members(row)
             linked = self._named(row)
-            size, expected = len(members), self._expected(members)
+            size, expected = len(members), self._expected(self._rows_and_ids(members))
         reasons = (
             []
             if decision == "allow"
@@ -527,20 +523,25 @@ class Scoring:
         index = self._now.index
         return [index.id_of(other) for other in index.neighbours(number)[:MOST_LINKED]]
 
-    def _expected(self, members: list[int]) -> float:
+    def _rows_and_ids(self, numbers: list[int]) -> list[int | str]:
+        """Known accounts by their row, live ones by their id, which outlives their number."""
+        index = self._now.index
+        return [n if n < index.snapshot.size else index.id_of(n) for n in numbers]
+
+    def _expected(self, members: Sequence[int | str]) -> float:
         """How many of these accounts abuse, by the sum of their probabilities."""
-        now, size = self._now, self._now.index.snapshot.size
+        now = self._now
         return sum(
-            float(now.probabilities[n])
-            if n < size
-            else self._probability.get(now.index.id_of(n), 0.0)
-            for n in members
+            float(now.probabilities[member])
+            if isinstance(member, int)
+            else self._probability.get(member, 0.0)
+            for member in members
         )
 
     def _draft(self, number: int) -> "Draft":
         index = self._now.index
-        members = index.members(number)
-        return Draft(number, index.view_of(number), self._named(number), members)
+        others = self._rows_and_ids(index.members(number)[1:])
+        return Draft(number, index.view_of(number), self._named(number), others)
 
     def _of_drafts(self, drafts: Sequence["Draft"]) -> list[Judgement]:
         from dmp_assets.abuse.explain import explain
@@ -570,11 +571,14 @@ class Scoring:
                 why = [self._limit.reason(draft.view), *why]
             judged.append(
                 Judgement(
-                    p, decision, why, draft.linked, len(draft.members),
-                    p + self._expected([m for m in draft.members if m != draft.number]),
+                    p, decision, why, draft.linked, 1 + len(draft.others),
+                    p + self._expected(draft.others),
                     now.model.version, found[n], limit,
                 )
             )  # fmt: skip
+        for draft in drafts:  # of a dry run
+            if now.index.number(str(draft.view["user_id"])) is None:
+                del self._probability[str(draft.view["user_id"])]
         return judged
 
     def _ruling(self, account_id: str, number: int, now: datetime) -> Ruling | None:
@@ -745,7 +749,7 @@ class Scoring:
                 silent.shutdown(socket.SHUT_RDWR)
 
     def _look(self) -> None:
-        """Prepare a new snapshot or model, if there is one."""
+        """Take over a new snapshot or model, if there is one."""
         problems: list[str] = []
         known, model, promoted_at = self._now.index.snapshot, self._now.model, self.promoted_at
         try:
@@ -766,7 +770,7 @@ class Scoring:
         index.keep(self._recent_live())
         prepared = Prepared.of(index, model, promoted_at, taken_at)
         with self._lock:
-            self._next = prepared
+            self._take_over(prepared)
 
     def _recent_live(self) -> list[LiveAccount]:
         with self._lock:
@@ -808,7 +812,7 @@ class Draft:
     number: int
     view: dict[str, Any]
     linked: list[str]
-    members: list[int]
+    others: list[int | str]
 
 
 def live_account(asked: Asked, phone_region: str) -> LiveAccount:

@@ -1,6 +1,7 @@
 """The API as callers reach it: real HTTP on loopback, a real PostgreSQL behind it."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -96,6 +97,12 @@ def fill(store: sa.Engine, tables: dict[str, pa.Table], version: str = "v1") -> 
     with store.begin() as connection:
         for name, rows in tables.items():
             publish.replace(connection, name, rows, data_version=version, run_id="run-1")
+
+
+def free_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:

@@ -1,0 +1,751 @@
+"""Scoring over real HTTP, on a real PostgreSQL, with a model that was really trained."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from deltalake import write_deltalake
+from pydantic import SecretStr
+
+from dmp_assets.abuse import features, models, store, view
+from dmp_assets.abuse.limits import CODE as DEVICE_LIMIT
+from dmp_assets.api.app import create_app
+from dmp_assets.home import Home
+from dmp_assets.ml import registry
+from dmp_assets.resources.postgres import Endpoint
+from dmp_assets.store import database
+from dmp_assets.store.schema import (
+    abuse_decision,
+    abuse_list_entry,
+    abuse_prediction,
+    idempotent_answer,
+    review_revision,
+)
+from dmp_assets.tables import Tables
+from tests.support import serving
+from tests.support.postgres import fresh_database, stoppable_server
+from tests.support.service import Api, running_api, served, until
+
+SCORE = "/v1/abuse/score"
+AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/120.0.0.0 Safari/537.36"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = serving.simulated(tmp_path_factory.mktemp("shop"))
+    serving.link(connection)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def trained(shop: duckdb.DuckDBPyConnection, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with tables, model and snapshot; tests that change it work on a copy."""
+    home = Home(tmp_path_factory.mktemp("trained") / "home").prepare("sandbox")
+    serving.write_tables(home, shop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(models.CANDIDATES, "gradient_boosting")
+        serving.train(home)
+    serving.write_snapshot(home, shop)
+    return home
+
+
+@pytest.fixture
+def home(trained: Home, tmp_path: Path) -> Home:
+    shutil.copytree(trained.root, tmp_path / "copy")
+    return Home(tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def api(trained: Home, postgres: Endpoint) -> Iterator[Api]:
+    with fresh_database(postgres) as url, running_api(trained, url) as api:
+        yield api
+
+
+@pytest.fixture
+def own(home: Home, shop_url: SecretStr) -> Iterator[Api]:
+    """A service of this test's own."""
+    with running_api(home, shop_url) as api:
+        yield api
+
+
+@pytest.fixture
+def risk(api: Api) -> Iterator[httpx.Client]:
+    with api.as_role("risk") as client:
+        yield client
+
+
+def score(client: httpx.Client, *accounts: dict[str, Any], **more: Any) -> list[dict[str, Any]]:
+    answer = client.post(SCORE, json={"accounts": list(accounts), **more}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    results: list[dict[str, Any]] = answer.json()["results"]
+    assert len(results) == len(accounts)
+    return results
+
+
+def logged(api: Api, *where: Any) -> list[Any]:
+    with api.store.connect() as connection:
+        query = sa.select(abuse_prediction).where(*where)
+        return list(connection.execute(query.order_by(abuse_prediction.c.prediction_id)))
+
+
+def new(**attributes: Any) -> dict[str, Any]:
+    return {"account_ref": f"new-{uuid.uuid4().hex[:12]}", **attributes}
+
+
+# online as offline -------------------------------------------------------------------------------
+def test_a_thousand_known_accounts_score_online_as_they_do_offline(
+    home: Home, shop_url: SecretStr
+) -> None:
+    offline = {
+        row["user_id"]: row
+        for row in Tables(str(home.lakehouse)).sql("SELECT * FROM ml.abuse_scores").to_pylist()
+    }
+    for table in ("abuse_scores", "abuse_features"):
+        shutil.rmtree(home.lakehouse / "ml" / table)
+    chosen = sorted(offline)[:1000]
+    with running_api(home, shop_url) as api, api.as_role("risk") as client:
+        online = score(client, *({"user_id": user} for user in chosen))
+    assert len(online) == 1000
+    assert {row["decision"] for row in online} >= {"allow", "review"}
+    for user, found in zip(chosen, online, strict=True):
+        wanted = offline[user]
+        assert abs(found["probability"] - wanted["probability"]) <= 1e-9
+        assert found["decision"] == wanted["decision"]
+        assert found["reasons"] == wanted["reasons"]
+        assert found["is_known"] and found["user_id"] == user
+
+
+def test_new_accounts_score_as_they_would_offline_once_the_shop_has_them(
+    shop: duckdb.DuckDBPyConnection, trained: Home, home: Home, shop_url: SecretStr
+) -> None:
+    rows = shop.sql(
+        "FROM cleaned.users WHERE timezone_received IS NULL OR timezone IS NOT NULL "
+        "ORDER BY md5(user_id) LIMIT 200"
+    ).to_arrow_table()
+    people = [row for row in rows.to_pylist() if _can_be_sent(row)]
+    assert len(people) > 120
+    names = [row["user_id"] for row in people]
+    before = serving.without(shop, names)
+    serving.write_snapshot(home, before, "v2")
+    before.register("rows_", pa.Table.from_pylist(people, schema=rows.schema))
+    before.execute("INSERT INTO cleaned.users BY NAME FROM rows_")
+    serving.link(before)
+    wanted_view = before.sql(view.account_view_sql()).to_arrow_table().cast(view.VIEW)
+    model, _ = registry.serving(Tables(str(home.lakehouse)), home, home.settings())
+    likely = models.probability(model.pipeline, features.matrix(wanted_view))
+    wanted = dict(zip(wanted_view["user_id"].to_pylist(), likely, strict=True))
+    sent = [serving.received(row) for row in people]
+    with running_api(home, shop_url) as api, api.as_role("risk") as client:
+        score(client, *sent)
+        again = score(client, *sent)  # by now each one counts for the others
+    for found in again:
+        assert not found["is_known"]
+        assert abs(found["probability"] - wanted[found["account_ref"]]) <= 1e-9
+
+
+def _can_be_sent(row: dict[str, Any]) -> bool:
+    """Whether the API takes the attributes: an address that is one, a date that could be read."""
+    return (
+        row["is_ip_valid"] is not False
+        and row["is_date_of_birth_valid"] is not False
+        and row["created_at"].year >= 1990
+    )
+
+
+# links among the new -----------------------------------------------------------------------------
+def test_a_ring_on_one_device_is_reviewed_by_the_fifth_and_blocked_by_the_eighth(
+    risk: httpx.Client,
+) -> None:
+    names = "ada bo cy di ed flo gus hal ida joe kay leo may ned oda pam quin roy sue tom"
+    results = [
+        score(risk, new(device_id="ring-device", email=f"{name}@gmail.com", ip=f"8.8.{n}.8"))[0]
+        for n, name in enumerate(names.split(" "))
+    ]
+    decisions = [result["decision"] for result in results]
+    assert "block" not in decisions[:4]
+    assert set(decisions[4:]) <= {"review", "block"}
+    assert set(decisions[7:]) == {"block"}
+    assert results[-1]["reasons"][0]["code"] == DEVICE_LIMIT
+    assert results[-1]["cluster_size"] == 20
+    assert results[-1]["linked_accounts"]
+
+
+def test_a_family_and_a_campus_are_not_blocked(risk: httpx.Client) -> None:
+    home = {"device_id": "family-tablet", "ip": "91.12.4.5", "city": "Berlin", "last_name": "Lee",
+            "timezone": "Europe/Berlin", "user_agent": AGENT}  # fmt: skip
+    family = [
+        score(risk, new(**home, first_name=name, email=f"{name.lower()}.lee@gmail.com",
+                        date_of_birth=f"19{60 + 7 * n}-05-17"))[0]
+        for n, name in enumerate(("Ann", "Bob", "Tim", "Sue"))
+    ]  # fmt: skip
+    assert "block" not in {result["decision"] for result in family}
+    letters = "abcdefghijklmnopqrst"
+    students = [
+        score(
+            risk,
+            new(
+                device_id=f"student-{n}",
+                ip="131.12.4.5",
+                user_agent=AGENT.replace("120", f"{90 + n % 30}"),
+                first_name=f"{letters[n % 20].upper()}a",
+                last_name=f"{letters[n // 10].upper()}berg",
+                email=f"{letters[n % 20]}{letters[n // 10]}.{letters[n % 7]}berg@gmail.com",
+                city="Berlin",
+                timezone="Europe/Berlin",
+                date_of_birth=f"200{n % 6}-03-{n % 28 + 1:02}",
+            ),
+        )[0]
+        for n in range(200)
+    ]
+    assert "block" not in {result["decision"] for result in students}
+
+
+def test_the_same_account_sent_five_times_is_one_account(risk: httpx.Client) -> None:
+    account = new(device_id="my-phone", email="the.same@gmail.com")
+    results = [score(risk, account)[0] for _ in range(5)]
+    assert {result["cluster_size"] for result in results} == {1}
+    assert len({result["probability"] for result in results}) == 1
+    assert score(risk, new(device_id="my-phone"))[0]["linked_accounts"] == [account["account_ref"]]
+
+
+def test_accounts_of_one_request_are_compared_with_each_other(risk: httpx.Client) -> None:
+    first, second = score(risk, new(device_id="d-17"), new(device_id="d-17"))
+    assert first["linked_accounts"] == []
+    assert second["linked_accounts"] == [first["account_ref"]]
+
+
+def test_a_new_account_changes_what_is_said_of_a_known_one(
+    own: Api, shop: duckdb.DuckDBPyConnection
+) -> None:
+    user, device = shop.sql(
+        "SELECT any_value(user_id), device_id FROM cleaned.users WHERE device_id IS NOT NULL "
+        "GROUP BY device_id HAVING count(*) = 1 ORDER BY 1 LIMIT 1"
+    ).fetchall()[0]
+    with own.as_role("risk") as client:
+        alone = score(client, {"user_id": user})[0]
+        newcomer = new(device_id=device)
+        assert score(client, newcomer)[0]["linked_accounts"] == [user]
+        shared = score(client, {"user_id": user})[0]
+    assert newcomer["account_ref"] not in alone["linked_accounts"]
+    assert newcomer["account_ref"] in shared["linked_accounts"]
+    assert shared["is_known"]
+
+
+def test_a_dry_run_leaves_nothing_behind(api: Api, risk: httpx.Client) -> None:
+    account = new(device_id="dry")
+    before = len(logged(api))
+    score(risk, account, new(device_id="dry"), dry_run=True)
+    assert len(logged(api)) == before
+    assert score(risk, new(device_id="dry"))[0]["linked_accounts"] == []
+
+
+def test_two_processes_see_each_others_accounts(own: Api, home: Home) -> None:
+    other = create_app(home, store=own.store)
+    with served(other) as address, own.as_role("risk") as here:
+        key = {"Authorization": f"Bearer {own.keys['risk']}"}
+        with httpx.Client(base_url=address, headers=key, trust_env=False) as there:
+            first = new(device_id="both")
+            score(here, first)
+            assert score(there, new(device_id="both"))[0]["linked_accounts"] == [
+                first["account_ref"]
+            ]
+            assert score(here, new(device_id="both"))[0]["cluster_size"] == 3
+
+
+# the log -----------------------------------------------------------------------------------------
+def test_every_score_is_logged_with_what_was_said(api: Api, risk: httpx.Client) -> None:
+    account = new(email="ann@gmail.com", date_of_birth="1990-05-17", promo_code="SPRING10")
+    user = api.app.state.service.scoring.index.snapshot.id_of(3)
+    found, known = score(risk, account, {"user_id": user})
+    (row,) = logged(api, abuse_prediction.c.account_id == account["account_ref"])
+    assert str(row.score_id) == found["score_id"]
+    assert row.probability == found["probability"] and row.decision == found["decision"]
+    assert row.is_new and row.live_links and row.caller == "client:key-risk"
+    given = {**row.attributes}
+    assert given.pop("registered_at")
+    assert given == {k: v for k, v in account.items() if k != "account_ref"}
+    assert len(row.features) == len(features.NAMES)
+    assert set(found["missing"]) >= {"phone", "device_id", "ip"}
+    assert "email" not in found["missing"]
+    (row,) = logged(api, sa.cast(abuse_prediction.c.score_id, sa.Text) == known["score_id"])
+    assert not row.is_new and row.attributes is None and row.features is None
+
+
+def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
+    api: Api, risk: httpx.Client
+) -> None:
+    account, key = new(email="once@gmail.com"), {"Idempotency-Key": uuid.uuid4().hex}
+    body = {"accounts": [account]}
+    first = risk.post(SCORE, json=body, headers=key)
+    api.app.state.service.scoring._recent.clear()  # another process, or after a restart
+    second = risk.post(SCORE, json=body, headers=key)
+    assert first.status_code == second.status_code == 200
+    assert first.content == second.content
+    with ThreadPoolExecutor(8) as pool:
+        at_once = list(pool.map(lambda _: risk.post(SCORE, json=body, headers=key), range(8)))
+    assert {answer.content for answer in at_once} == {first.content}
+    assert len(logged(api, abuse_prediction.c.account_id == account["account_ref"])) == 1
+    another = risk.post(SCORE, json={"accounts": [new()]}, headers=key)
+    assert another.status_code == 422
+    assert another.json()["errors"][0]["field"] == "header.idempotency-key"
+    with api.as_role("admin") as other_caller:
+        assert other_caller.post(SCORE, json=body, headers=key).content != first.content
+    with api.store.begin() as connection:  # a day later
+        connection.execute(
+            idempotent_answer.update().values(answered_at=datetime.now(UTC) - timedelta(hours=25))
+        )
+    api.app.state.service.scoring._recent.clear()
+    assert risk.post(SCORE, json=body, headers=key).content != first.content
+    assert len(logged(api, abuse_prediction.c.account_id == account["account_ref"])) == 3
+
+
+def test_linked_ids_are_masked_for_callers_that_need_no_ids(api: Api) -> None:
+    from dmp_assets.store import access
+
+    with api.store.begin() as connection:
+        key = access.add_client(connection, "masked", ["abuse:score"], now=datetime.now(UTC))
+    first = new(device_id="masked-device")
+    with api.client(key) as client:
+        score(client, first)
+        (linked,) = score(client, new(device_id="masked-device"))[0]["linked_accounts"]
+    assert linked != first["account_ref"] and "…" in linked
+
+
+# people's word -----------------------------------------------------------------------------------
+def test_what_people_rule_holds_in_the_next_score_until_it_ends(api: Api) -> None:
+    account = new(device_id="ruled", email="x@ruled.example", ip="203.0.113.9")
+    name = account["account_ref"]
+
+    def changed(*statements: Any) -> dict[str, Any]:
+        with api.store.begin() as connection:
+            connection.execute(
+                review_revision.update().values(revision=review_revision.c.revision + 1)
+            )
+            for statement in statements:
+                connection.execute(statement)
+        with api.as_role("risk") as client:
+            return score(client, account)[0]
+
+    def listed(effect: str, kind: str, value: str, **more: Any) -> Any:
+        return abuse_list_entry.insert().values(
+            effect=effect, kind=kind, value=value, owner="ann", created_at=datetime.now(UTC), **more
+        )
+
+    def decided(verdict: str) -> Any:
+        return abuse_decision.insert().values(
+            decided_at=datetime.now(UTC), account_id=name, verdict=verdict, decided_by="ann",
+            group_id=uuid.uuid4(),
+        )  # fmt: skip
+
+    def said(result: dict[str, Any]) -> tuple[str, str]:
+        return result["decision"], result["decided_by"]
+
+    model = said(changed())
+    assert model[1] == "model"
+    assert said(changed(listed("block", "email_domain", "ruled.example"))) == ("block", "list")
+    assert said(changed(listed("allow", "ip_range", "203.0.0.0/16"))) == ("allow", "list")
+    assert said(changed(listed("block", "ip_range", "203.0.113.0/24"))) == ("block", "list")
+    assert said(changed(listed("allow", "device", "ruled"))) == ("allow", "list")
+    assert said(changed(listed("block", "account", name))) == ("block", "list")
+    assert said(changed(decided("allow"))) == ("allow", "analyst")
+    assert said(changed(decided("undone"))) == ("block", "list")
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    assert said(changed(abuse_list_entry.update().values(expires_at=yesterday))) == model
+    (last,) = logged(api, abuse_prediction.c.account_id == name)[-1:]
+    assert last.decided_by == "model"
+    blocked = logged(api, abuse_prediction.c.account_id == name)[1]
+    assert (blocked.decision, blocked.model_decision) == ("block", model[0])
+
+
+# what cannot be scored ---------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("account", "field"),
+    [
+        ({}, "body.accounts.0"),
+        ({"user_id": "u", "account_ref": "a"}, "body.accounts.0"),
+        ({"user_id": "u", "email": "ann@shop.example"}, "body.accounts.0"),
+        ({"user_id": "nobody-knows-it"}, "body.accounts.0.user_id"),
+        ({"account_ref": ""}, "body.accounts.0.account_ref"),
+        ({"account_ref": 17}, "body.accounts.0.account_ref"),
+        ({"account_ref": "a", "age": 3}, "body.accounts.0.age"),
+        ({"account_ref": "a", "ip": "1.2.3.4.5"}, "body.accounts.0.ip"),
+        ({"account_ref": "a", "ip": "::g"}, "body.accounts.0.ip"),
+        ({"account_ref": "a", "email": "x" * 321}, "body.accounts.0.email"),
+        ({"account_ref": "a", "email": "a\0b"}, "body.accounts.0.email"),
+        ({"account_ref": "a\r\nX-Evil: 1"}, "body.accounts.0.account_ref"),
+        ({"account_ref": "a", "email_verified": "yes"}, "body.accounts.0.email_verified"),
+        ({"account_ref": "a", "date_of_birth": "1990-13-01"}, "body.accounts.0.date_of_birth"),
+        ({"account_ref": "a", "registered_at": "2024-01-01T00:00:00"},
+         "body.accounts.0.registered_at"),
+        ({"account_ref": "a", "registered_at": "2999-01-01T00:00:00Z"},
+         "body.accounts.0.registered_at"),
+    ],
+)  # fmt: skip
+def test_a_bad_account_is_refused_by_the_name_of_its_field(
+    api: Api, risk: httpx.Client, account: dict[str, Any], field: str
+) -> None:
+    before = len(logged(api))
+    answer = risk.post(SCORE, json={"accounts": [account]})
+    assert answer.status_code == 422
+    assert field in {error["field"] for error in answer.json()["errors"]}
+    assert len(logged(api)) == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe", b'{"accounts": [{"account_ref": "\\ud800"}]}', b"[]", b"null",
+     b'{"accounts": []}', b'{"accounts": [null]}', b"[" * 100_000],
+)  # fmt: skip
+def test_a_body_that_is_none_is_an_error_of_the_caller(risk: httpx.Client, body: bytes) -> None:
+    answer = risk.post(SCORE, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_too_many_accounts_are_refused_and_a_thousand_are_not(risk: httpx.Client) -> None:
+    many = [new() for _ in range(1001)]
+    answer = risk.post(SCORE, json={"accounts": many})
+    assert answer.json()["errors"][0]["field"] == "body.accounts"
+    assert len(score(risk, *many[:1000], dry_run=True)) == 1000
+
+
+def test_text_that_tries_to_be_sql_is_text(api: Api, risk: httpx.Client) -> None:
+    evil = "'; DROP TABLE abuse_prediction; --"
+    account = new(email=evil, device_id=evil, first_name=evil, promo_code=evil, user_agent=evil)
+    score(risk, account)
+    (row,) = logged(api, abuse_prediction.c.account_id == account["account_ref"])
+    assert row.attributes["device_id"] == evil
+
+
+# models and snapshots come and go ----------------------------------------------------------------
+def promote(home: Home, version: str, spoil: Callable[[Path], object] = lambda file: None) -> None:
+    """Promote another version of the first model; `spoil` does something to its file before."""
+    tables = Tables(str(home.lakehouse))
+    rows = registry.rows(tables)
+    old = min(rows, key=lambda row: row["created_at"])
+    first = store.load(home.models, old["model_version"], old["sha256"])
+    digest = store.save(home.models, replace(first, version=version))
+    spoil(home.models / f"{version}.joblib")
+    now = datetime.now(UTC)
+    row = old | {
+        "model_version": version, "sha256": digest, "is_serving": True, "promoted_at": now,
+        "created_at": now,
+    }  # fmt: skip
+    others = [old_row | {"is_serving": False} for old_row in rows]
+    schema = tables.sql("SELECT * FROM ml.model_registry").schema
+    write_deltalake(
+        str(home.lakehouse / registry.KEY),
+        pa.Table.from_pylist([*others, row], schema),
+        mode="overwrite",
+    )
+
+
+@contextmanager
+def load(api: Api, threads: int = 4) -> Iterator[list[httpx.Response]]:
+    """Callers that ask again at once; their answers."""
+    answers: list[httpx.Response] = []
+    stop = threading.Event()
+    user = api.app.state.service.scoring.index.snapshot.id_of(5)
+
+    def ask() -> None:
+        with api.as_role("risk") as client:
+            while not stop.is_set():
+                body = {"accounts": [{"user_id": user}, new(device_id="under-load")]}
+                answers.append(client.post(SCORE, json=body, timeout=30))
+
+    workers = [threading.Thread(target=ask) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        until(lambda: len(answers) > 5)
+        yield answers
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+
+def versions(answers: list[httpx.Response]) -> set[str]:
+    return {answer.json()["model_version"] for answer in answers}
+
+
+def test_a_model_promoted_under_load_is_taken_over_without_a_failed_request(own: Api) -> None:
+    own.app.state.service.settings.api_score_rate_limit = "1000000/minute"
+    marker = new(device_id="marker")
+    with own.as_role("risk") as client:
+        score(client, marker)
+    with load(own) as answers:
+        before = versions(answers)
+        promote(own.home, "m-second")
+        until(lambda: answers[-1].json()["model_version"] == "m-second")
+        serving.write_snapshot(own.home, _shop_of(own.home), "v2")
+        until(lambda: own.app.state.service.scoring.index.snapshot.version == "v2")
+        seen = len(answers)
+        until(lambda: len(answers) > seen + 10)
+    assert {answer.status_code for answer in answers} == {200}
+    assert versions(answers) == before | {"m-second"}
+    with own.as_role("risk") as client:  # nobody was forgotten on the way
+        (found,) = score(client, new(device_id="marker"))
+    assert found["linked_accounts"] == [marker["account_ref"]]
+
+
+def _shop_of(home: Home) -> duckdb.DuckDBPyConnection:
+    tables = Tables(str(home.lakehouse))
+    c = duckdb.connect()
+    c.execute("SET TimeZone = 'UTC'; CREATE SCHEMA cleaned; CREATE SCHEMA modeled;")
+    for key in view.TABLES:
+        c.register("rows_", tables.sql(f"FROM {key.replace('/', '.')}"))
+        c.execute(f"CREATE TABLE {key.replace('/', '.')} AS FROM rows_")
+    zones = features.zone_countries()
+    table = pa.table({"timezone": list(zones), "country": list(zones.values())})
+    c.register("zone_country", table)
+    return c
+
+
+def _of_another_program(file: Path) -> None:
+    import joblib
+
+    joblib.dump({"not": "a model"}, file)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        Path.unlink,
+        lambda file: file.write_bytes(file.read_bytes()[:1000]),
+        lambda file: file.write_bytes(file.read_bytes() + b"\0"),
+        _of_another_program,
+    ],
+    ids=["missing", "cut short", "changed", "of another program"],
+)
+def test_with_a_model_file_that_cannot_serve_the_last_good_one_serves_on(
+    own: Api, spoil: Callable[[Path], object]
+) -> None:
+    scoring = own.app.state.service.scoring
+    good = scoring.model.version
+    promote(own.home, "m-bad", spoil)
+    until(lambda: bool(scoring.problems))
+    with own.as_role("risk") as client:
+        answer = client.post(SCORE, json={"accounts": [new()]})
+        assert answer.status_code == 200 and answer.json()["model_version"] == good
+        ready = client.get("/health/ready")
+    assert ready.status_code == 503
+    said = {check["name"]: check["detail"] for check in ready.json()["checks"]}["model"]
+    assert "m-bad" in said
+    promote(own.home, "m-good")
+    until(lambda: scoring.model.version == "m-good" and not scoring.problems)
+
+
+def test_a_damaged_snapshot_leaves_the_old_one_in_place(own: Api, home: Home) -> None:
+    scoring = own.app.state.service.scoring
+    size = scoring.index.snapshot.size
+    serving.write_snapshot(home, _shop_of(home), "v2")
+    until(lambda: scoring.index.snapshot.version == "v2")
+    serving.write_snapshot(home, _shop_of(home), "v3")
+    (home.serving / "v3" / "index.arrow").write_bytes(b"")
+    until(lambda: bool(scoring.problems) or scoring.index.snapshot.version == "v3")
+    with own.as_role("risk") as client:
+        assert score(client, new())
+    assert scoring.index.snapshot.size == size
+
+
+# the store comes and goes ------------------------------------------------------------------------
+def test_without_the_store_scoring_goes_on_and_nothing_is_lost(home: Home) -> None:
+    with stoppable_server() as server:
+        url = server.endpoint().url(database="postgres")
+        with running_api(home, url) as api, api.as_role("risk") as client:
+            scoring = api.app.state.service.scoring
+            first = score(client, new(device_id="outage"))[0]
+            server.stop()
+            body = {"accounts": [new(device_id="outage")]}
+            answers = [client.post(SCORE, json=body, timeout=30) for _ in range(3)]
+            assert {answer.status_code for answer in answers} == {200}
+            assert not answers[-1].json()["live_links"]
+            assert first["account_ref"] in answers[-1].json()["results"][0]["linked_accounts"]
+            gone = client.get("/v1/promo/usage")
+            assert gone.status_code == 503 and gone.headers["retry-after"]
+            assert scoring.spool.waiting == 3
+            (file,) = home.spool.glob("*.jsonl")
+            assert file.stat().st_mode & 0o077 == 0
+            server.start()
+            until(lambda: scoring.live, 60)
+            later = score(client, new(device_id="outage"))[0]
+            assert later["cluster_size"] == 3
+            assert client.post(SCORE, json=body).json()["live_links"]
+            wanted = {a.json()["results"][0]["score_id"] for a in answers} | {first["score_id"]}
+            assert wanted <= {str(row.score_id) for row in logged(api)}
+            assert not list(home.spool.glob("*.jsonl"))
+            until(lambda: client.get("/v1/promo/usage").status_code == 200)
+
+
+def test_a_store_that_hangs_does_not_hang_the_callers(home: Home) -> None:
+    with stoppable_server() as server:
+        url = server.endpoint().url(database="postgres")
+        with running_api(home, url) as api, api.as_role("risk") as client:
+            score(client, new())
+            processes = _processes_of(server.endpoint().port)
+            for process in processes:
+                process.suspend()
+            try:
+                answer = client.post(SCORE, json={"accounts": [new()]}, timeout=30)
+            finally:
+                for process in processes:
+                    process.resume()
+            assert answer.status_code == 200
+            scoring = api.app.state.service.scoring
+            until(lambda: scoring.live and not scoring.spool.waiting, 60)
+            (found,) = answer.json()["results"]
+            assert found["score_id"] in {str(row.score_id) for row in logged(api)}
+
+
+def _processes_of(port: int) -> list[psutil.Process]:
+    """The PostgreSQL that listens there, and its children."""
+    server = next(
+        psutil.Process(c.pid) for c in psutil.net_connections("tcp")
+        if c.status == "LISTEN" and c.laddr and c.laddr.port == port and c.pid
+    )  # fmt: skip
+    return [server, *server.children(recursive=True)]
+
+
+def test_what_a_killed_process_spooled_is_logged_by_the_next_one(own: Api, home: Home) -> None:
+    with own.as_role("risk") as client:
+        row = score(client, new())[0]
+    (logged_row,) = logged(own, sa.cast(abuse_prediction.c.score_id, sa.Text) == row["score_id"])
+    from dmp_assets.store.predictions import COLUMNS, Prediction, spool_line
+
+    values = {name: getattr(logged_row, name) for name in COLUMNS}
+    lost = Prediction(**values | {"score_id": uuid.uuid4(), "account_id": "spooled"})
+    home.spool.mkdir(parents=True, exist_ok=True)
+    whole = spool_line([lost, Prediction(**values)], [])  # one of them is in the store already
+    left = home.spool / "0123.jsonl"
+    left.write_bytes(whole + b"{not json}\n" + whole[:100])
+    with served(create_app(home, store=own.store)):
+        until(lambda: not left.exists())
+    assert len(logged(own, abuse_prediction.c.account_id == "spooled")) == 1
+    assert left.with_suffix(".damaged").read_bytes() == b"{not json}\n"
+
+
+def test_after_kill_9_under_load_every_answered_score_is_in_the_log(
+    home: Home, shop_url: SecretStr
+) -> None:
+    store_ = database.engine(shop_url)
+    database.migrate(store_)
+    from dmp_assets.store import access
+
+    with store_.begin() as connection:
+        key = access.add_client(connection, "load", ["abuse:score"], now=datetime.now(UTC))
+    answered: list[str] = []
+    for _ in range(3):
+        with _own_process(home, shop_url) as (pid, address):
+            stop = threading.Event()
+
+            def ask(address: str = address, stop: threading.Event = stop) -> None:
+                headers = {"Authorization": f"Bearer {key}"}
+                with httpx.Client(base_url=address, headers=headers, trust_env=False) as client:
+                    while not stop.is_set():
+                        try:
+                            body = {"accounts": [new(device_id="killed"), new()]}
+                            answer = client.post(SCORE, json=body, timeout=10)
+                        except httpx.HTTPError:
+                            return
+                        assert answer.status_code == 200, answer.text
+                        answered.extend(r["score_id"] for r in answer.json()["results"])
+
+            workers = [threading.Thread(target=ask) for _ in range(6)]
+            for worker in workers:
+                worker.start()
+            seen = len(answered)
+            until(lambda seen=seen: len(answered) > seen + 60, 60)  # type: ignore[misc]
+            os.kill(pid, signal.SIGKILL)
+            for worker in workers:
+                worker.join()
+            stop.set()
+    with store_.connect() as connection:
+        found = {str(row) for row in connection.scalars(sa.select(abuse_prediction.c.score_id))}
+    store_.dispose()
+    assert len(answered) > 180
+    assert set(answered) <= found
+
+
+@contextmanager
+def _own_process(home: Home, url: SecretStr) -> Iterator[tuple[int, str]]:
+    """The service in a process of its own: (pid, URL)."""
+    import subprocess
+    import sys
+
+    from tests.support.service import free_port
+
+    port = free_port()
+    environment = os.environ | {
+        "DMP_HOME": str(home.root), "DMP_API_PORT": str(port),
+        "DMP_STORE_URL": url.get_secret_value(),
+    }  # fmt: skip
+    code = (
+        "from pathlib import Path; from dmp_assets.home import Home; "
+        "from dmp_assets.store import database; from pydantic import SecretStr; "
+        "from dmp_assets.api.app import create_app; import os, uvicorn; "
+        "app = create_app(Home(Path(os.environ['DMP_HOME'])), "
+        "store=database.engine(SecretStr(os.environ['DMP_STORE_URL']), pool_size=5)); "
+        "uvicorn.run(app, host='127.0.0.1', port=int(os.environ['DMP_API_PORT']), "
+        "log_level='warning')"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+
+    def ready() -> bool:
+        assert process.poll() is None
+        try:
+            answer = httpx.get(f"{address}/health/ready", trust_env=False)
+        except httpx.HTTPError:
+            return False
+        checks = {check["name"]: check["ok"] for check in answer.json()["checks"]}
+        return bool(checks.get("model"))
+
+    try:
+        until(ready, 60)
+        yield process.pid, address
+    finally:
+        process.kill()
+        process.wait()
+
+
+# what is told ------------------------------------------------------------------------------------
+def test_scores_are_counted_and_no_log_line_names_anybody(api: Api, risk: httpx.Client) -> None:
+    import structlog
+
+    with structlog.testing.capture_logs() as lines:
+        score(risk, new(email="someone@secret.example", device_id="secret-device"))
+        until(lambda: bool(lines))
+    assert "secret" not in json.dumps(lines)
+    with api.as_role("admin") as client:
+        text = client.get("/metrics").text
+    assert 'dmp_abuse_scores_total{decision="allow",known="no"}' in text
+    assert "dmp_model_age_seconds" in text
+    assert "dmp_spooled_predictions 0.0" in text
+
+
+def test_the_thresholds_decide_by_money(api: Api) -> None:
+    scoring = api.app.state.service.scoring
+    limits = scoring.model.thresholds
+    likely = np.array([limits.review_from - 1e-9, limits.review_from, limits.block_from])
+    assert limits.decide(likely).tolist() == ["allow", "review", "block"]
