@@ -19,12 +19,17 @@ from dmp_assets.automation import jobs
 from dmp_assets.demo import shop
 from dmp_assets.home import Home
 from dmp_assets.ml import abuse_drift, abuse_features, abuse_scores, drift, model_registry, registry
+from dmp_assets.modeled import abuse_labels
+from dmp_assets.raw import abuse
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.window import Window
 from dmp_assets.tables import STAMP, Tables
 from tests.support import accounts
 
 ASSETS = [
+    abuse.abuse_predictions,
+    abuse.abuse_decisions,
+    abuse_labels.abuse_labels,
     abuse_features.abuse_features,
     model_registry.model_registry,
     abuse_scores.abuse_scores,
@@ -186,16 +191,16 @@ def test_few_new_labels_keep_the_model_and_many_or_the_retrain_job_replace_it(
     users_with(place, more(10), "2")
     place.run()
     assert place.column(serving) == first
-    assert drift.new_labels_since_training(place.tables) == 10
+    assert registry.new_labels(place.tables) == 10
     place.run(tags=jobs.retrain.tags)
     second = place.column(serving)
     assert second != first
-    assert drift.new_labels_since_training(place.tables) == 0
+    assert registry.new_labels(place.tables) == 0
     users_with(place, more(80), "3")
     place.run()
     assert place.column(serving) not in (first, second)
     assert place.column("SELECT count(*) FROM ml.model_registry") == [3]
-    assert drift.new_labels_since_training(place.tables) == 0
+    assert registry.new_labels(place.tables) == 0
 
 
 @pytest.mark.usefixtures("two_candidates")
