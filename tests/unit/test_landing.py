@@ -34,6 +34,7 @@ from dmp_assets.tables import Tables
 from tests.support import lakehouse
 from tests.support.abuse_log import ATTRIBUTES, REASONS, answer, decide, predict
 from tests.support.dmp import workplace
+from tests.support.service import PASSWORD
 
 LOGS = [abuse.abuse_predictions, abuse.abuse_decisions]
 LONG_AGO = timedelta(days=91)
@@ -362,15 +363,12 @@ def fill(store: sa.Engine) -> None:
     decide(store, [("u-1", "block")])
     answer(store, "a key", age=timedelta())
     with store.begin() as connection:
-        person = access.add_person(
-            connection, "ann@shop.example", "analyst", "pass word 1", now=now
-        )
+        person = access.add_person(connection, "ann@shop.example", "risk", PASSWORD, now=now)
         connection.execute(
             abuse_list_entry.insert().values(
                 effect="block", kind="device", value="d-1", owner="ann", created_at=now
             )
         )
-        person = connection.scalar(sa.text("SELECT person_id FROM person"))
         connection.execute(
             abuse_case_view.insert().values(account_id="u-1", person_id=person, seen_at=now)
         )
