@@ -17,6 +17,7 @@ from dmp_assets.home import Home
 from dmp_assets.marts import warehouse
 from dmp_assets.ml import abuse_drift, abuse_features, abuse_scores, model_registry
 from dmp_assets.modeled import (
+    abuse_labels,
     account_clusters,
     account_links,
     attribution,
@@ -31,6 +32,7 @@ from dmp_assets.modeled import (
 )
 from dmp_assets.published import tables as published
 from dmp_assets.published.snapshot import account_snapshot
+from dmp_assets.raw import abuse as raw_abuse
 from dmp_assets.raw import shop as raw_shop
 from dmp_assets.raw import web as raw_web
 from dmp_assets.reporting import channel_export, report_assets
@@ -42,6 +44,8 @@ ASSETS = [
     raw_shop.users,
     raw_shop.promo_codes,
     raw_shop.promo_usages,
+    raw_abuse.abuse_predictions,
+    raw_abuse.abuse_decisions,
     users.users,
     promo_codes.promo_codes,
     promo_usages.promo_usages,
@@ -51,6 +55,7 @@ ASSETS = [
     promo_usage_by_code.promo_usage_by_code,
     account_links.account_links,
     account_clusters.account_clusters,
+    abuse_labels.abuse_labels,
     abuse_features.abuse_features,
     model_registry.model_registry,
     abuse_scores.abuse_scores,

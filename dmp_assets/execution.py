@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _ENDED = ("SUCCESS", "FAILURE", "SKIPPED")  # of Dagster's STEP_… events
 PID_TAG = "dmp/pid"
+_LOGS = ("raw/abuse_predictions", "raw/abuse_decisions")  # whose source forgets old rows
 _JVM_CAUSE = re.compile(r"^(?:: |Caused by: )(\S.*)$", re.MULTILINE)
 ENVIRONMENT = {"TZ": "UTC", "DO_NOT_TRACK": "1", "DAGSTER_DISABLE_TELEMETRY": "1"}
 
@@ -352,8 +353,8 @@ def missing_parts(home: Home) -> list[str]:
 
 
 def _publish_nothing(home: Home) -> None:
-    """The API must not go on serving another shop's figures."""
-    from dmp_assets.store import database, publish
+    """The API must not go on serving another shop's figures, nor know its simulated people."""
+    from dmp_assets.store import database, landing, publish
 
     with (
         outside_systems(home, shop=False),
@@ -361,18 +362,25 @@ def _publish_nothing(home: Home) -> None:
         store.begin() as connection,
     ):
         publish.clear(connection)
+        if home.profile == "sandbox":
+            landing.clear(connection)
 
 
 def clear(home: Home, *, everything: bool = False) -> None:
     """Remove what runs made of the shop's data; `everything` removes the home itself.
 
     The outbox, Dagster's history, the sandbox and the embedded PostgreSQL stay unless
-    `everything`.
+    `everything`; so do, in a live home, the logs of the service.
     """
+    kept = _LOGS if home.profile == "live" else ()
     with home.exclusive("clear"):
         if where.is_configured(home) and not everything:
             _publish_nothing(home)
-        for path in (home.lakehouse, home.reports, home.exports, home.models):
+        for layer in LAYERS:
+            for table in home.lakehouse.glob(f"{layer}/*"):
+                if f"{layer}/{table.name}" not in kept:
+                    shutil.rmtree(table)
+        for path in (home.reports, home.exports, home.models):
             if path.exists():
                 shutil.rmtree(path)
         for path in home.serving.glob("*"):

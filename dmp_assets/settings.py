@@ -137,6 +137,9 @@ class Settings(BaseSettings):
     )
     duckdb_memory: str = Field("1GB", description="Memory limit of one DuckDB connection.")
     retention_days: int = Field(30, ge=1, description="How long old table versions are kept.")
+    prediction_log_days: int = Field(
+        90, ge=1, description="How long the operational store keeps scores that have landed here."
+    )
 
     # money and the model
     cost_blocked_customer: float = Field(

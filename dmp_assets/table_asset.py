@@ -46,12 +46,13 @@ class Check:
     """A rule that a written table must obey, evaluated by DuckDB after the write.
 
     `sql` names tables as `layer.table` and returns one row: how much offends the rule (0 passes),
-    then any further figures, which become metadata. A `blocking` check is an ERROR and stops what
-    depends on the table; any other is a WARN.
+    then any further figures, which become metadata. None: what offends is a `problem` among the
+    figures that the write noted. A `blocking` check is an ERROR and stops what depends on the
+    table; any other is a WARN.
     """
 
     name: str
-    sql: str
+    sql: str | None
     description: str
     blocking: bool = False
 
@@ -328,7 +329,11 @@ def _schema(columns: Mapping[str, str], types: Mapping[str, str] | None = None) 
 
 
 def _evaluate(store: Any, key: str, check: Check) -> dg.AssetCheckResult:
-    figures = store.sql(check.sql).to_pylist()[0]
+    if check.sql is None:
+        problem = store.stamp(key).get("figures", {}).get("problem")
+        figures = {"offending": int(problem is not None)} | ({"cause": problem} if problem else {})
+    else:
+        figures = store.sql(check.sql).to_pylist()[0]
     offending = next(iter(figures.values())) or 0
     return dg.AssetCheckResult(
         asset_key=key.split("/"),

@@ -7,10 +7,11 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 
 GROUPS = {
-    "raw": "Rows as received from the shop and the web database, every column as text.",
+    "raw": "Rows as received from the shop and the web database, every column as text; the logs of "
+    "the service.",
     "cleaned": "Typed, keyed, deduplicated, normalised; what cannot be used is in `quarantine/`.",
-    "modeled": "Business tables: days, users, codes, links between accounts, clusters; journeys, "
-    "credits and channels.",
+    "modeled": "Business tables: days, users, codes, links between accounts, clusters, labels; "
+    "journeys, credits and channels.",
     "ml": "The abuse model: features, versions, scores, drift.",
     "marts": "Tables for people in `warehouse.duckdb`, without the prefix.",
     "reports": "HTML reports, the CSV of channels, and delivery to Slack.",
@@ -81,7 +82,7 @@ def _asset(graph: AssetGraph, node: AssetNode) -> Iterator[str]:
     yield textwrap.dedent(node.description or "").strip()
     yield ""
     parents = ", ".join(sorted(f"`{_name(key)}`" for key in node.parent_keys))
-    yield f"- Reads: {parents or 'the shop'}"
+    yield f"- Reads: {parents or 'a source outside of the lakehouse'}"
     yield f"- Owner: {', '.join(node.owners) or 'nobody'}"
     checks = sorted(
         (graph.get_check_spec(key) for key in node.check_keys), key=lambda check: check.name

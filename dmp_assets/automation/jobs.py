@@ -13,6 +13,7 @@ ATTRIBUTION = dg.AssetSelection.tag(*next(iter(TAGS.items())))
 
 DELIVERED = dg.AssetSelection.assets(["reports", "attribution"], ["delivery", "attribution"])
 SHOP = dg.AssetSelection.all() - ATTRIBUTION
+LABELS = dg.AssetSelection.assets(["raw", "abuse_decisions"], ["modeled", "abuse_labels"])
 
 daily_refresh = dg.define_asset_job(
     "daily_refresh",
@@ -28,7 +29,7 @@ weekly_report = dg.define_asset_job(
 
 retrain = dg.define_asset_job(
     "retrain",
-    selection=dg.AssetSelection.groups("ml"),
+    selection=dg.AssetSelection.groups("ml") | LABELS,
     tags={AGAIN_TAG: "ml/model_registry"},
     description="Train, compare and promote models on the labels as they are, and score again.",
 )

@@ -93,14 +93,14 @@ def new_web_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
 def persistent_drift(
     context: dg.SensorEvaluationContext, slack: SlackResource
 ) -> dg.RunRequest | dg.SkipReason:
-    from dmp_assets.ml import drift
+    from dmp_assets.ml import drift, registry
 
     home = Home.current()
     settings = home.settings()
     store = Lakehouse().tables
     if not store.exists("ml/abuse_drift") or not drift.persistent_drift(store, settings):
         return dg.SkipReason("no persistent drift")
-    labels = drift.new_labels_since_training(store)
+    labels = registry.new_labels(store)
     enough = labels >= settings.retrain_min_labels
     host = f"http://{settings.webserver_host}:{settings.webserver_port}"
     _alert(

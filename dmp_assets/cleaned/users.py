@@ -62,7 +62,7 @@ COLUMNS = {
     "timezone_received": "Time zone as received.",
     "timezone": "IANA name of the time zone.",
     "is_timezone_valid": "Whether IANA knows it; null when none was received.",
-    "is_abuser": "Analysts' label; null when unknown. Used for training, never as a feature.",
+    "is_abuser": "The shop's label; null when unknown. Never a feature; see modeled/abuse_labels.",
     "is_ambiguous": "Rows of one load contradict each other; disputed attributes are null.",
     "received_rows": "How many received rows this one stands for (itself and its duplicates).",
     "received_at": "When the source received the row (UTC), where it says so.",

@@ -11,7 +11,7 @@ _MONEY = pa.decimal128(12, 2)
 _REASON = pa.struct([("code", _TEXT), ("text", _TEXT), ("weight", _REAL)])
 
 COLUMNS: dict[str, dict[str, pa.DataType]] = {
-    "cleaned/users": {"user_id": _TEXT, "created_at": _TIME, "is_abuser": _FLAG},
+    "cleaned/users": {"user_id": _TEXT, "created_at": _TIME},
     "cleaned/promo_codes": {
         "promo_code": _TEXT,
         "discount_type": _TEXT,
@@ -22,6 +22,7 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
     "quarantine/users": {"failed_rules": pa.list_(_TEXT)},
     "quarantine/promo_codes": {"failed_rules": pa.list_(_TEXT)},
     "quarantine/promo_usages": {"failed_rules": pa.list_(_TEXT)},
+    "modeled/abuse_labels": {"user_id": _TEXT, "is_abuser": _FLAG},
     "modeled/registrations_daily": {
         "date": pa.date32(),
         "registrations": _COUNT,

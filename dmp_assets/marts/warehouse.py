@@ -49,7 +49,7 @@ MARTS = (
             "first_used_at": "time of the first redemption (UTC)",
             "cluster_id": "the cluster of linked accounts (its earliest member); null: no links",
             "cluster_size": "accounts in that cluster; 1: no links",
-            "labelled_abuser": "the analysts' label; null: not looked at",
+            "labelled_abuser": "the reviewer's decision, else the shop's label; null: neither",
             "model_version": "model that scored the account",
             "scored_at": "time of scoring (UTC)",
         },
@@ -58,9 +58,10 @@ MARTS = (
                array_to_string(list_transform(s.reasons, lambda r: r.text), '; ') AS reasons,
                coalesce(b.usages, 0) AS usages, coalesce(b.codes, 0) AS codes, b.first_used_at,
                c.cluster_id, coalesce(c.cluster_size, 1) AS cluster_size,
-               u.is_abuser AS labelled_abuser, s.model_version, s.scored_at
+               l.is_abuser AS labelled_abuser, s.model_version, s.scored_at
         FROM ml.abuse_scores s
         JOIN cleaned.users u USING (user_id)
+        LEFT JOIN modeled.abuse_labels l USING (user_id)
         LEFT JOIN modeled.promo_usage_by_user b USING (user_id)
         LEFT JOIN modeled.account_clusters c USING (user_id)
         ORDER BY s.probability DESC, s.user_id
@@ -170,7 +171,7 @@ MARTS = (
             "accounts": "accounts that have it among their reasons",
             "flagged": "of these to be reviewed or blocked",
             "usages": "redemptions by the flagged ones",
-            "labelled_abusers": "of all these, labelled as abusers by analysts",
+            "labelled_abusers": "of all these, labelled as abusers",
         },
         """
         WITH reasons AS (
@@ -180,10 +181,10 @@ MARTS = (
         )
         SELECT signal, count(*) AS accounts, count(*) FILTER (decision <> 'allow') AS flagged,
                coalesce(sum(b.usages) FILTER (decision <> 'allow'), 0)::BIGINT AS usages,
-               count(*) FILTER (u.is_abuser) AS labelled_abusers
+               count(*) FILTER (l.is_abuser) AS labelled_abusers
         FROM reasons
         LEFT JOIN modeled.promo_usage_by_user b USING (user_id)
-        LEFT JOIN cleaned.users u USING (user_id)
+        LEFT JOIN modeled.abuse_labels l USING (user_id)
         GROUP BY signal ORDER BY flagged DESC, accounts DESC, signal
         """,
     ),

@@ -1,11 +1,12 @@
 """ml/abuse_drift: how far the latest accounts are from those that the model was trained among.
 
-Grain: one figure of one evaluation. Key: model_version, evaluated_at, feature, measure.
-Sources: ml/abuse_features, ml/abuse_scores, cleaned/users, ml/model_registry and the reference
-sample beside the serving model's file.
+Grain: one figure of one evaluation. Key: model_version, evaluated_at, kind, feature, measure.
+Sources: ml/abuse_features, ml/abuse_scores, modeled/abuse_labels, cleaned/users,
+raw/abuse_predictions, ml/model_registry and the reference sample beside the serving model's file.
 """
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,13 @@ MISSING_STEP = 0.05  # more missing values than this share above the reference i
 DRIFTED_SHARE = 0.2  # the data set drifts when more than this share of its features do
 FEWEST = 100  # fewer rows say nothing about a distribution
 REPORTS_KEPT = 10
+COLUMNS = (*NAMES, "probability", "label")
+# What is known of an account that has just registered: it has redeemed nothing and has no label.
+LIVE_COLUMNS = (
+    *(f.name for f in features.FEATURES
+      if f.kind != "redemption" and f.name != "device_code_others"),
+    "probability",
+)  # fmt: skip
 
 SCHEMA = pa.schema(
     [
@@ -44,17 +52,33 @@ SCHEMA = pa.schema(
         ("report", pa.string()),
     ]
 )
+_FEATURES = ", ".join(
+    f"CASE WHEN NOT isnan(features[{i}]) THEN features[{i}] END AS {name}"
+    for i, name in enumerate(NAMES, 1)
+)
+LIVE = f"""
+    WITH scores AS (
+        SELECT * FROM raw.abuse_predictions WHERE is_new AND model_version = $version
+    )
+    SELECT probability, {_FEATURES} FROM scores
+    WHERE predicted_at > (SELECT max(predicted_at) FROM scores) - INTERVAL 7 DAY
+    QUALIFY row_number() OVER (PARTITION BY account_id ORDER BY prediction_id DESC) = 1
+"""
+"""Scores that the service gave to new accounts in its last week by the model `version`."""
+
 _LAST = """evaluated_at = (SELECT max(evaluated_at) FROM ml.abuse_drift)"""
 
 
-def measure(reference: pa.Table, current: pa.Table, html: Path | None) -> list[dict[str, Any]]:
+def measure(
+    reference: pa.Table, current: pa.Table, html: Path | None, columns: Sequence[str] = COLUMNS
+) -> list[dict[str, Any]]:
     """Distances and shares of missing values, current against reference.
 
-    Both tables have the features, `probability` and `label` (true, false, null unknown). Rows of
-    `SCHEMA` without version, time and report. Writes Evidently's page to `html`.
+    Both tables have the columns: features, `probability`, `label` (true, false, null unknown).
+    Rows of `SCHEMA` without version, time and report. Writes Evidently's page to `html`.
     """
-    rows = _missing(reference, current)
-    known, unknown = _comparable(reference, current)
+    rows = _missing(reference, current, [name for name in columns if _kind(name) == "feature"])
+    known, unknown = _comparable(reference, current, columns)
     rows += [_row(name, _kind(name), "distance", "none", None, None, False, reference, current)
              for name in unknown]  # fmt: skip
     if known:
@@ -90,9 +114,9 @@ def _row(
     }  # fmt: skip
 
 
-def _missing(reference: pa.Table, current: pa.Table) -> list[dict[str, Any]]:
+def _missing(reference: pa.Table, current: pa.Table, names: Sequence[str]) -> list[dict[str, Any]]:
     rows = []
-    for name in NAMES:
+    for name in names:
         before = reference[name].null_count / max(reference.num_rows, 1)
         now = current[name].null_count / max(current.num_rows, 1)
         worse = now - before
@@ -101,9 +125,10 @@ def _missing(reference: pa.Table, current: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _comparable(reference: pa.Table, current: pa.Table) -> tuple[list[str], list[str]]:
+def _comparable(
+    reference: pa.Table, current: pa.Table, columns: Sequence[str]
+) -> tuple[list[str], list[str]]:
     """Columns with enough known values on both sides, and the others."""
-    columns = (*NAMES, "probability", "label")
     known = [
         name
         for name in columns
@@ -165,20 +190,24 @@ def _offending(kind: str) -> str:
     "ml",
     owner="team:risk",
     kinds=("evidently", "delta"),
-    deps=["ml/abuse_features", "ml/abuse_scores", "cleaned/users", "ml/model_registry"],
+    deps=[
+        "ml/abuse_features", "ml/abuse_scores", "modeled/abuse_labels", "cleaned/users",
+        "raw/abuse_predictions", "ml/model_registry",
+    ],
     uses=(features, drift),
     columns={
         "model_version": "The serving model.",
         "evaluated_at": "When it was evaluated (UTC).",
         "feature": "A feature, `probability`, `label`, or * for the data set.",
-        "kind": "feature, prediction, label, quality or dataset.",
+        "kind": "feature, prediction, label, quality or dataset; live_…: the same of new accounts "
+        "that the service scored.",
         "measure": "distance, missing_share_increase or share_of_drifted_features.",
         "method": "Pinned statistical method; none: too few known values to compare.",
         "value": "The figure.",
         "threshold": "Drifted above this.",
         "is_drifted": "Whether the figure is above its threshold.",
         "reference_rows": "Known values among the accounts at training time.",
-        "current_rows": "Known values among the latest accounts now.",
+        "current_rows": "Known values among the latest accounts now, or the service's.",
         "report": "Evidently's page, under the home.",
     },
     checks=(
@@ -193,13 +222,16 @@ def _offending(kind: str) -> str:
               "No feature is unknown much more often than at training time."),
         Check("data_set_stays", _offending("dataset"),
               "Few features drift; drift in several evaluations in a row alerts."),
+        Check("live_traffic_stays", _offending("live_dataset"),
+              "Few features of the new accounts that the service scored in its last week drift."),
     ),
 )  # fmt: skip
 def abuse_drift(run: TableRun) -> None:
     """How far the latest accounts are from those that the serving model was trained among.
 
-    Grain: one figure of one evaluation. Key: model_version, evaluated_at, feature, measure.
-    Both samples are the latest accounts by registration, then and now.
+    Grain: one figure of one evaluation. Key: model_version, evaluated_at, kind, feature, measure.
+    Both samples are the latest accounts by registration, then and now. The new accounts that the
+    service scored in its last week are compared with the same sample, once there are 100.
     """
     serving = next((row for row in registry.rows(run.lakehouse.tables) if row["is_serving"]), None)
     home = run.lakehouse.home
@@ -216,10 +248,15 @@ def abuse_drift(run: TableRun) -> None:
     )
     version = str(serving["model_version"])
     html = home.reports / "drift" / f"{now:%Y%m%dT%H%M%SZ}-{version}.html"
-    rows = measure(pq.read_table(file), current, html)
+    reference = pq.read_table(file)
+    rows = measure(reference, current, html)
+    live = run.sql(LIVE, {"version": version})
+    if live.num_rows >= FEWEST:
+        found = measure(reference, live, None, LIVE_COLUMNS)
+        rows += [row | {"kind": f"live_{row['kind']}"} for row in found]
     report = str(html.relative_to(home.root)) if html.is_file() else None
     noted = {"model_version": version, "evaluated_at": now, "report": report}
-    run.metadata["report"] = report or "none"
+    run.metadata |= {"report": report or "none", "live_accounts": live.num_rows}
     run.append(pa.Table.from_pylist([row | noted for row in rows], SCHEMA))
     for old in sorted(html.parent.glob("*.html"))[:-REPORTS_KEPT]:
         old.unlink()

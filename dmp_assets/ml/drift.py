@@ -25,16 +25,3 @@ def persistent_drift(tables: Tables, settings: Settings) -> bool:
     if not (tables.exists(KEY) and tables.exists("ml/model_registry")):
         return False
     return bool(tables.scalar(PERSISTENT, {"runs": settings.drift_persistent_runs}))
-
-
-def new_labels_since_training(tables: Tables) -> int:
-    """Labels that are there now and were not when the serving model was trained."""
-    if not tables.exists("ml/model_registry"):
-        return 0
-    return int(
-        tables.scalar(
-            """SELECT greatest(0, (SELECT count(is_abuser) FROM cleaned.users)
-                - coalesce(max(labels_known), 0))
-            FROM ml.model_registry WHERE is_serving"""
-        )
-    )

@@ -1,7 +1,7 @@
 """ml/model_registry, ml/abuse_evaluation, ml/model_card: training, comparison and promotion.
 
-Grain: one model version. Key: model_version. Sources: ml/abuse_features, cleaned/users (labels),
-modeled/account_clusters (folds).
+Grain: one model version. Key: model_version. Sources: ml/abuse_features, modeled/abuse_labels,
+cleaned/users (registration), modeled/account_clusters (folds).
 """
 
 import hashlib
@@ -102,16 +102,17 @@ _CARD_COLUMNS = {
 }
 
 _LABELLED = f"""
-    SELECT {", ".join(f"f.{name}" for name in NAMES)}, u.is_abuser AS label,
+    SELECT {", ".join(f"f.{name}" for name in NAMES)}, l.is_abuser AS label,
         coalesce(c.cluster_id, u.user_id) AS cluster, epoch(u.created_at) AS registered
-    FROM cleaned.users u JOIN ml.abuse_features f USING (user_id)
+    FROM modeled.abuse_labels l JOIN cleaned.users u USING (user_id)
+    JOIN ml.abuse_features f USING (user_id)
     LEFT JOIN modeled.account_clusters c USING (user_id)
-    WHERE u.is_abuser IS NOT NULL
     ORDER BY md5(u.user_id) LIMIT $limit
 """
 LATEST = f"""
-    SELECT u.user_id, u.is_abuser AS label, {", ".join(f"f.{name}" for name in NAMES)}
+    SELECT u.user_id, l.is_abuser AS label, {", ".join(f"f.{name}" for name in NAMES)}
     FROM cleaned.users u JOIN ml.abuse_features f USING (user_id)
+    LEFT JOIN modeled.abuse_labels l USING (user_id)
     ORDER BY u.created_at DESC, u.user_id LIMIT {WINDOW_ROWS}
 """
 
@@ -138,7 +139,9 @@ def unreadable(lakehouse: Lakehouse, window: Window) -> list[str]:
     owner="team:risk",
     kinds=("sklearn", "delta"),
     probe=unreadable,
-    deps=["ml/abuse_features", "cleaned/users", "modeled/account_clusters"],
+    deps=[
+        "ml/abuse_features", "modeled/abuse_labels", "cleaned/users", "modeled/account_clusters",
+    ],
     also={"ml/abuse_evaluation": _EVALUATION_COLUMNS, "ml/model_card": _CARD_COLUMNS},
     uses=(features, view, rules, money, registry, *CODE),
     settings=(
@@ -175,8 +178,8 @@ def model_registry(run: TableRun) -> None:
     known = _existing(run, "ml/model_registry", REGISTRY)
     code = _code_version(run)
     serving = next((row for row in known if row["is_serving"]), None)
-    labels_known = _labels(run)
-    new_labels = labels_known - (serving["labels_known"] if serving else 0)
+    labels_known = int(run.sql("SELECT count(*) AS n FROM modeled.abuse_labels")["n"][0].as_py())
+    new_labels = registry.new_labels(tables)
     evaluation = _existing(run, "ml/abuse_evaluation", EVALUATION)
     cards = _existing(run, "ml/model_card", CARD)
     if (
@@ -184,7 +187,7 @@ def model_registry(run: TableRun) -> None:
         and not run.again
         and not run.probe
         and serving["code"] == code
-        and abs(new_labels) < run.settings.retrain_min_labels
+        and new_labels < run.settings.retrain_min_labels
         and any(card["model_version"] == serving["model_version"] for card in cards)
     ):
         run.log.info(
@@ -290,10 +293,6 @@ def _existing(run: TableRun, key: str, schema: pa.Schema) -> list[dict[str, Any]
         return []
     layer, _, table = key.partition("/")
     return list(run.sql(f"SELECT {', '.join(schema.names)} FROM {layer}.{table}").to_pylist())
-
-
-def _labels(run: TableRun) -> int:
-    return int(run.sql("SELECT count(is_abuser) AS n FROM cleaned.users")["n"][0].as_py())
 
 
 def _code_version(run: TableRun) -> str:

@@ -9,6 +9,16 @@ from dmp_assets.settings import Settings
 from dmp_assets.tables import Tables
 
 KEY = "ml/model_registry"
+NEW_LABELS = """
+    WITH serving AS (
+        SELECT coalesce(max(labels_known), 0) AS known, max(created_at) AS trained_at
+        FROM ml.model_registry WHERE is_serving
+    )
+    SELECT greatest(
+        abs(count(l.user_id) - any_value(known)), count(*) FILTER (l.labelled_at > trained_at)
+    )
+    FROM serving LEFT JOIN modeled.abuse_labels l ON true
+"""
 
 
 def costs(settings: Settings) -> Costs:
@@ -30,6 +40,17 @@ def rows(tables: Tables) -> list[dict[str, Any]]:
             "ORDER BY is_serving DESC, created_at DESC, model_version"
         ).to_pylist()
     )
+
+
+def new_labels(tables: Tables) -> int:
+    """How many labels the serving model was not trained on.
+
+    By how much their number changed or, when that is more, how many a reviewer has decided since:
+    a label that is overruled changes no number.
+    """
+    if not (tables.exists(KEY) and tables.exists("modeled/abuse_labels")):
+        return 0
+    return int(tables.scalar(NEW_LABELS))
 
 
 def rule_list(version: str, thresholds: Thresholds) -> store.Model:

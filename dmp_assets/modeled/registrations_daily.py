@@ -13,7 +13,7 @@ COLUMNS = {
     "registrations": "Users that registered on the day.",
     "verified_email": "Those of them whose e-mail address is verified by now.",
     "verified_phone": "Those of them whose phone number is verified by now.",
-    "labelled_abusers": "Those of them that analysts call abusers by now.",
+    "labelled_abusers": "Those of them that the shop labels abusers by now.",
 }
 
 

@@ -50,10 +50,12 @@ READS: dict[str, tuple[str, ...]] = {
         "modeled/promo_usage_daily",
         "modeled/promo_usage_by_user",
         "modeled/account_clusters",
+        "modeled/abuse_labels",
         "ml/abuse_scores",
     ),
     "model_monitoring": (
         "cleaned/users",
+        "modeled/abuse_labels",
         "cleaned/promo_usages",
         "ml/abuse_scores",
         "ml/abuse_evaluation",

@@ -206,7 +206,7 @@ abuse_prediction = sa.Table(
     _time("predicted_at", required=True),
     sa.Column("account_id", sa.Text, nullable=False),
     sa.Column("is_new", sa.Boolean, nullable=False),
-    sa.Column("attributes", JSONB),
+    sa.Column("attributes", JSONB(none_as_null=True)),
     sa.Column("probability", sa.Double, nullable=False),
     sa.Column("model_decision", sa.Text, nullable=False),
     sa.Column("decision", sa.Text, nullable=False),

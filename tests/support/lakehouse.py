@@ -279,6 +279,10 @@ def _modeled(people: pa.Table, codes: pa.Table, usages: pa.Table) -> dict[str, p
                          ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
             QUALIFY cluster_size > 1"""
         )
+        labels = q(
+            """SELECT user_id, is_abuser, 'shop' AS label_source, NULL::TIMESTAMPTZ AS labelled_at
+            FROM users WHERE is_abuser IS NOT NULL"""
+        )
     history = pa.table(
         {
             "cluster_id": pa.array([], pa.string()),
@@ -288,6 +292,7 @@ def _modeled(people: pa.Table, codes: pa.Table, usages: pa.Table) -> dict[str, p
         }
     )
     return {
+        "modeled/abuse_labels": labels,
         "modeled/registrations_daily": daily,
         "modeled/promo_usage_daily": usage_daily,
         "modeled/promo_usage_by_user": by_user,

@@ -11,20 +11,31 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from deltalake import CommitProperties, write_deltalake
+from pydantic import SecretStr
 
 from dmp_assets.abuse import models, view
+from dmp_assets.abuse.features import COLUMN, FEATURES
 from dmp_assets.automation import jobs
 from dmp_assets.demo import shop
 from dmp_assets.home import Home
 from dmp_assets.ml import abuse_drift, abuse_features, abuse_scores, drift, model_registry, registry
+from dmp_assets.modeled import abuse_labels
+from dmp_assets.raw import abuse
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.window import Window
+from dmp_assets.store import database
 from dmp_assets.tables import STAMP, Tables
 from tests.support import accounts
+from tests.support.abuse_log import decide, predict
 
 ASSETS = [
+    abuse.abuse_predictions,
+    abuse.abuse_decisions,
+    abuse_labels.abuse_labels,
     abuse_features.abuse_features,
     model_registry.model_registry,
     abuse_scores.abuse_scores,
@@ -83,11 +94,21 @@ def place(
 ) -> Place:
     monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DMP_DRIFT_PERSISTENT_RUNS", "2")
-    place = Place(Home.current().prepare("sandbox"))
+    place = Place(Home.current().prepare("live"))
     for key in view.TABLES:
         layer, _, table = key.partition("/")
         place.write(key, cleaned.sql(f"FROM {layer}.{table}").to_arrow_table(), "1")
     return place
+
+
+@pytest.fixture
+def log(shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
+    """The operational store of the home."""
+    monkeypatch.setenv("DMP_STORE_URL", shop_url.get_secret_value())
+    engine = database.engine(shop_url)
+    database.migrate(engine)
+    yield engine
+    engine.dispose()
 
 
 def users_with(place: Place, labels: pa.Array, version: str) -> None:
@@ -186,16 +207,40 @@ def test_few_new_labels_keep_the_model_and_many_or_the_retrain_job_replace_it(
     users_with(place, more(10), "2")
     place.run()
     assert place.column(serving) == first
-    assert drift.new_labels_since_training(place.tables) == 10
+    assert registry.new_labels(place.tables) == 10
     place.run(tags=jobs.retrain.tags)
     second = place.column(serving)
     assert second != first
-    assert drift.new_labels_since_training(place.tables) == 0
+    assert registry.new_labels(place.tables) == 0
     users_with(place, more(80), "3")
     place.run()
     assert place.column(serving) not in (first, second)
     assert place.column("SELECT count(*) FROM ml.model_registry") == [3]
-    assert drift.new_labels_since_training(place.tables) == 0
+    assert registry.new_labels(place.tables) == 0
+
+
+@pytest.mark.usefixtures("two_candidates")
+def test_labels_that_reviewers_overrule_train_the_next_model(place: Place, log: sa.Engine) -> None:
+    place.run()
+    (first,) = registry.rows(place.tables)
+    honest = place.column(
+        "SELECT user_id FROM modeled.abuse_labels WHERE NOT is_abuser ORDER BY user_id LIMIT 50"
+    )
+    decide(log, [(user, "block") for user in honest[:49]])
+    place.run()
+    assert registry.new_labels(place.tables) == 49
+    assert registry.rows(place.tables) == [first], "too few yet"
+    decide(log, [(honest[49], "block")])
+    place.run()
+    second, _ = registry.rows(place.tables)
+    assert second["model_version"] != first["model_version"]
+    assert second["labels_known"] == first["labels_known"], "none is new, fifty are other ones"
+    assert second["labelled_abusers"] == first["labelled_abusers"] + 50
+    assert second["labelled_honest"] == first["labelled_honest"] - 50
+    assert registry.new_labels(place.tables) == 0
+    sample = pq.read_table(place.home.models / second["reference_sample"])
+    labels = dict(zip(sample["user_id"].to_pylist(), sample["label"].to_pylist(), strict=True))
+    assert {labels[user] for user in honest} == {True}
 
 
 @pytest.mark.usefixtures("two_candidates")
@@ -226,6 +271,65 @@ def test_drift_is_measured_against_the_training_sample_and_persists_after_some_r
     drifted = {row["feature"] for row in last if row["is_drifted"]}
     assert "device_others" in drifted
     assert drift.persistent_drift(place.tables, settings)
+
+
+def last_drift(place: Place) -> list[dict[str, Any]]:
+    """The figures of a new evaluation, after what the service logged has landed."""
+    place.run(abuse.abuse_predictions, abuse_drift.abuse_drift)
+    return list(
+        place.tables.sql(
+            "SELECT * FROM ml.abuse_drift "
+            "WHERE evaluated_at = (SELECT max(evaluated_at) FROM ml.abuse_drift)"
+        ).to_pylist()
+    )
+
+
+@pytest.mark.usefixtures("two_candidates")
+def test_drift_of_new_accounts_that_the_service_scored_is_told_apart(
+    place: Place, log: sa.Engine
+) -> None:
+    place.run()
+    (version,) = place.column("SELECT model_version FROM ml.model_registry")
+    rows = place.tables.sql("SELECT * EXCLUDE (user_id) FROM ml.abuse_features").to_pylist()
+    features = [list(row.values()) for row in rows]
+    probabilities = place.column("SELECT probability FROM ml.abuse_scores")
+    everyone = len(features)
+    redeemed = [COLUMN[feature.name] for feature in FEATURES if feature.kind == "redemption"]
+    for row in features:  # as of an account that has just registered
+        for column in redeemed:
+            row[column] = None
+
+    def score(count: int, name: str, **options: Any) -> None:
+        ids = [f"{name}-{n}" for n in range(count)]
+        given = {"model_version": version, "probabilities": probabilities, "features": features}
+        predict(log, ids, **(given | options))
+
+    score(everyone, "long before", age=timedelta(days=8))
+    score(everyone, "known", is_new=False)
+    score(everyone, "other model", model_version="m-other")
+    for _ in range(2):
+        score(99, "too few")
+    assert not [row for row in last_drift(place) if row["kind"].startswith("live")]
+
+    score(everyone, "as ever")
+    found = [row for row in last_drift(place) if row["kind"].startswith("live")]
+    assert {row["kind"] for row in found} == {
+        "live_feature", "live_prediction", "live_quality", "live_dataset"
+    }  # fmt: skip
+    assert {row["current_rows"] for row in found if row["feature"] == "*"} == {everyone + 99}
+    assert not [row["feature"] for row in found if row["is_drifted"]]
+    assert "usages" not in {row["feature"] for row in found}
+
+    for row in features:
+        for column in range(0, len(row), 2):
+            row[column] = 50.0
+    score(everyone, "other people", probabilities=[0.9] * everyone)
+    last = last_drift(place)
+    drifted = {row["kind"] for row in last if row["is_drifted"]}
+    assert drifted >= {"live_feature", "live_prediction", "live_dataset"}
+    assert not {kind for kind in drifted if not kind.startswith("live")}, "the shop is as ever"
+    assert len([row for row in last if row["kind"] == "dataset"]) == 1
+    assert not drift.persistent_drift(place.tables, place.home.settings())
 
 
 @pytest.mark.usefixtures("two_candidates")
