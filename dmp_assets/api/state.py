@@ -1,10 +1,11 @@
 """What the routes of one app share."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import limits.aio
 import sqlalchemy as sa
@@ -25,6 +26,27 @@ T = TypeVar("T")
 
 
 @dataclass
+class Recent(Generic[T]):
+    """What is slow to find and good for `seconds`; who asks at the same time gets the same."""
+
+    seconds: float
+    _found: tuple[float, T] | None = None
+    _finding: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, find: Callable[[], T]) -> T:
+        """What was found, or is found now. What `find` raises is raised and not kept."""
+        with self._finding:
+            if self._found is None or time.monotonic() - self._found[0] > self.seconds:
+                value = find()
+                self._found = (time.monotonic(), value)
+            return self._found[1]
+
+    def forget(self) -> None:
+        """Find it anew."""
+        self._found = None
+
+
+@dataclass
 class Service:
     """Store, lakehouse, settings and what is held in memory."""
 
@@ -37,8 +59,10 @@ class Service:
     known: "Known"
     secure: bool
     metrics: Metrics = field(default_factory=Metrics)
-    looking: threading.Lock = field(default_factory=threading.Lock)
-    looked: tuple[float, list[Any]] = (float("-inf"), [])
+    checks: Recent[list[Any]] = field(default_factory=lambda: Recent(1.0))
+    """What `/health/ready` says."""
+    written: Recent[list[Any]] = field(default_factory=lambda: Recent(5.0))
+    """The lakehouse's tables, as `/v1/runs` lists them."""
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))
 
     @property
