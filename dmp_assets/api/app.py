@@ -91,13 +91,19 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     return app
 
 
+_REDIS = {"connect_timeout": 0.5, "stream_timeout": 0.5}
+"""A Redis that is silent must not hold the calls that wait to be counted."""
+
+
 def _limiter(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
     """Counts calls in this process, or where `storage` says, for all processes together."""
     if storage is None:
         return limits.aio.strategies.FixedWindowRateLimiter(limits.aio.storage.MemoryStorage())
+    url = storage.get_secret_value()
+    options = _REDIS if url.startswith("redis") else {}
     try:
         shared = limits.storage.storage_from_string(
-            f"async+{storage.get_secret_value()}", wrap_exceptions=True
+            f"async+{url}", wrap_exceptions=True, **options
         )
     except limits.errors.ConfigurationError as error:
         raise HomeError(
