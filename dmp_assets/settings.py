@@ -214,6 +214,12 @@ class Settings(BaseSettings):
         None, description="Where calls are counted, e.g. redis://…; empty: in each process."
     )
 
+    api_health_url: Annotated[str, Outside()] = Field(
+        "",
+        description="Where the API's readiness is asked for alerts, e.g. "
+        "https://api.example.com/health/ready; empty: on this machine.",
+    )
+
     # people and machines
     webserver_host: str = Field("127.0.0.1", description="Where Dagster's UI listens.")
     webserver_port: int = Field(3000, ge=0, le=65535, description="Port of Dagster's UI.")

@@ -102,9 +102,7 @@ def _limiter(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
     url = storage.get_secret_value()
     options = _REDIS if url.startswith("redis") else {}
     try:
-        shared = limits.storage.storage_from_string(
-            f"async+{url}", wrap_exceptions=True, **options
-        )
+        shared = limits.storage.storage_from_string(f"async+{url}", wrap_exceptions=True, **options)
     except limits.errors.ConfigurationError as error:
         raise HomeError(
             "DMP_API_RATE_LIMIT_STORAGE cannot be used; for Redis: `pip install dmp_assets[redis]` "

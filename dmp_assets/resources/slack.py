@@ -96,12 +96,13 @@ def build_client(settings: Settings, *, timeout: int = 30, pause: float = 0.5) -
         timeout=timeout,
         retry_handlers=handlers,
     )
-    if _is_loopback(settings.slack_base_url):
+    if is_loopback(settings.slack_base_url):
         _bypass_proxies(client)
     return client
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether a URL stays on this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

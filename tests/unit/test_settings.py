@@ -20,6 +20,7 @@ REAL = {
     "DMP_STORE_URL": "postgresql://boss:hunter2@store.example.com/store",
     "DMP_API_SECRET": "hunter2-secret",
     "DMP_API_RATE_LIMIT_STORAGE": "redis://:hunter2@redis.example.com",
+    "DMP_API_HEALTH_URL": "https://api.example.com/health/ready",
     "DMP_IHC_URL": "https://ihc.example.com",
     "DMP_IHC_API_KEY": "hunter2-ihc",
     "DMP_IHC_CONVERSION_TYPE": "orders",
