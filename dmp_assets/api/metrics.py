@@ -32,3 +32,22 @@ class Metrics:
             ("table",),
             registry=self.registry,
         )
+        self.scores = Counter(
+            "dmp_abuse_scores_total",
+            "Accounts scored, by decision and whether the shop knows the account.",
+            ("decision", "known"),
+            registry=self.registry,
+        )
+        self.model_age = Gauge(
+            "dmp_model_age_seconds",
+            "Time since the model that scores was trained.",
+            registry=self.registry,
+        )
+        self.spooled = Gauge(
+            "dmp_spooled_predictions",
+            "Predictions that wait on disk until the store takes them.",
+            registry=self.registry,
+        )
+        self.review_queue = Gauge(
+            "dmp_review_queue_length", "Accounts that wait for review.", registry=self.registry
+        )
