@@ -19,8 +19,9 @@ from pydantic import SecretStr
 from dmp_assets.api import problems, secret
 from dmp_assets.api.access import COOKIE, Known, scopes_of
 from dmp_assets.api.middleware import Guard
+from dmp_assets.api.oidc import Issuer
 from dmp_assets.api.problems import ProblemDetail
-from dmp_assets.api.routes import attribution, health, pages, promo, reports, runs
+from dmp_assets.api.routes import attribution, health, oidc, pages, promo, reports, runs
 from dmp_assets.api.state import Service
 from dmp_assets.home import Home, HomeError
 from dmp_assets.store import database, where
@@ -36,6 +37,7 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 ROUTERS = (
     health.router, promo.router, attribution.router, runs.router, reports.router, pages.router,
+    oidc.router,
 )  # fmt: skip
 
 
@@ -81,6 +83,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         ),
         known=Known(),
         secure=secure,
+        issuer=Issuer.of(settings),
     )
     problems.install(app)
     for router in ROUTERS:

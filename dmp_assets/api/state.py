@@ -21,6 +21,7 @@ from dmp_assets.tables import Tables
 
 if TYPE_CHECKING:
     from dmp_assets.api.access import Known
+    from dmp_assets.api.oidc import Issuer
 
 T = TypeVar("T")
 
@@ -58,6 +59,7 @@ class Service:
     pages: Environment
     known: "Known"
     secure: bool
+    issuer: "Issuer | None"
     metrics: Metrics = field(default_factory=Metrics)
     checks: Recent[list[Any]] = field(default_factory=lambda: Recent(1.0))
     """What `/health/ready` says."""

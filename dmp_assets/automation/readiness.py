@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 from pydantic import BaseModel
 
+from dmp_assets.addresses import is_loopback
 from dmp_assets.home import Home
 from dmp_assets.reporting.alerts import Alert
-from dmp_assets.resources.slack import is_loopback
 from dmp_assets.store import where
 
 PATIENCE_SECONDS = 15.0
@@ -71,8 +71,8 @@ def health_url(home: Home) -> str | None:
 def ask(url: str) -> Answer:
     """Ask once. No answer, and any answer but that it is ready, means: not ready."""
     try:
-        # A proxy in the environment has no business within the machine.
-        with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=not is_loopback(url)) as client:
+        local = is_loopback(httpx.URL(url).host)  # where a proxy has no business
+        with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=not local) as client:
             answer = client.get(url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Answer(False, f"no answer ({type(error).__name__})")
