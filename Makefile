@@ -15,7 +15,7 @@ START ?=
 END ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run up report test fuzz lint clean doctor benchmark docker-build docker-up docker-run
+.PHONY: help setup demo run up report test audit fuzz lint clean doctor benchmark docker-build docker-up docker-run
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
@@ -57,11 +57,17 @@ report: setup  ## render the dashboard and print its path
 doctor: setup  ## what is missing, and how to get it
 	@$(BIN)/dmp doctor
 
-test: $(VENV)/.dev  ## lint, types, import contracts and every test
+test: $(VENV)/.dev  ## lint, security, types, import contracts and every test
 	@$(BIN)/python -m tests.check
 
-lint: $(VENV)/.dev  ## lint, types and import contracts only
+lint: $(VENV)/.dev  ## lint, security, types and import contracts only
 	@$(BIN)/python -m tests.check --static
+
+# Strict, because a package that nobody could look up counts as a good one otherwise.
+audit: $(VENV)/.dev  ## known vulnerabilities of the locked packages; asks pypi.org, which must be reached
+	@mkdir -p build
+	@$(BIN)/uv export --quiet --frozen --all-extras --no-emit-project --output-file build/locked.txt >/dev/null
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r build/locked.txt
 
 fuzz: $(VENV)/.dev  ## generated requests over the whole API, 20,000 and more
 	@FUZZ_REQUESTS=24000 $(BIN)/pytest tests/unit/test_fuzz.py

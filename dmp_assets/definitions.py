@@ -97,6 +97,7 @@ defs = dg.Definitions(
         sensors.persistent_drift,
         sensors.run_failure,
         sensors.check_failure,
+        sensors.api_readiness,
         sensors.outbox,
     ],
     resources={"lakehouse": Lakehouse(), "slack": SlackResource(), "window": Window()},

@@ -230,6 +230,22 @@ class Settings(BaseSettings):
         description="How long a new account that was scored counts for others while the shop's "
         "tables do not have it.",
     )
+    oidc_issuer: Annotated[str, Outside()] = Field(
+        "",
+        description="OpenID provider by which people may log in, e.g. https://login.example.com; "
+        "empty: by password only.",
+    )
+    oidc_client_id: Annotated[str, Outside()] = Field(
+        "", description="What that provider knows the API by."
+    )
+    oidc_client_secret: Annotated[SecretStr | None, Outside()] = Field(
+        None, description="The secret that goes with it; empty: a public client."
+    )
+    api_health_url: Annotated[str, Outside()] = Field(
+        "",
+        description="Where the API's readiness is asked for alerts, e.g. "
+        "https://api.example.com/health/ready; empty: on this machine.",
+    )
 
     # people and machines
     webserver_host: str = Field("127.0.0.1", description="Where Dagster's UI listens.")
@@ -239,8 +255,9 @@ class Settings(BaseSettings):
     demo_end: date = Field(date(2024, 3, 31), description="Last day of the demo shop's history.")
 
     @field_validator(
-        "web_database", "ihc_api_key", "store_url", "api_secret", "api_rate_limit_storage"
-    )
+        "web_database", "ihc_api_key", "store_url", "api_secret", "api_rate_limit_storage",
+        "oidc_client_secret",
+    )  # fmt: skip
     @classmethod
     def _empty_is_none(cls, value: SecretStr | None) -> SecretStr | None:
         return value or None

@@ -1,4 +1,4 @@
-"""What `make test` does: lint, types, import contracts, configuration files, then every test.
+"""What `make test` does: lint, security, types, contracts, configuration files, then every test.
 
 Prints how long each part took; ends with the first exit code that is not 0.
 """
@@ -18,6 +18,7 @@ STATIC = {
     "ruff lint": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "import contracts": ["lint-imports"],
+    "security": ["bandit", "--quiet", "-c", "pyproject.toml", "-r", "dmp_assets"],
     "types": ["mypy"],
     "compose file": [
         "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml",

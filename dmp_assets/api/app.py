@@ -21,8 +21,9 @@ from dmp_assets.api import problems, secret
 from dmp_assets.api.access import COOKIE, Known, scopes_of
 from dmp_assets.api.metrics import Metrics
 from dmp_assets.api.middleware import Guard
+from dmp_assets.api.oidc import Issuer
 from dmp_assets.api.problems import ProblemDetail
-from dmp_assets.api.routes import abuse, attribution, health, pages, promo, reports, runs
+from dmp_assets.api.routes import abuse, attribution, health, oidc, pages, promo, reports, runs
 from dmp_assets.api.scoring import Scoring
 from dmp_assets.api.state import Service
 from dmp_assets.home import Home, HomeError
@@ -40,7 +41,7 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 ROUTERS = (
     health.router, abuse.router, promo.router, attribution.router, runs.router, reports.router,
-    pages.router,
+    pages.router, oidc.router,
 )  # fmt: skip
 
 
@@ -94,6 +95,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         scoring=Scoring(home, settings, tables, store, metrics),
         metrics=metrics,
         tables=tables,
+        issuer=Issuer.of(settings),
     )
     problems.install(app)
     for router in ROUTERS:
@@ -104,14 +106,18 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     return app
 
 
+_REDIS = {"connect_timeout": 0.5, "stream_timeout": 0.5}
+"""A Redis that is silent must not hold the calls that wait to be counted."""
+
+
 def _limiter(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
     """Counts calls in this process, or where `storage` says, for all processes together."""
     if storage is None:
         return limits.aio.strategies.FixedWindowRateLimiter(limits.aio.storage.MemoryStorage())
+    url = storage.get_secret_value()
+    options = _REDIS if url.startswith("redis") else {}
     try:
-        shared = limits.storage.storage_from_string(
-            f"async+{storage.get_secret_value()}", wrap_exceptions=True
-        )
+        shared = limits.storage.storage_from_string(f"async+{url}", wrap_exceptions=True, **options)
     except limits.errors.ConfigurationError as error:
         raise HomeError(
             "DMP_API_RATE_LIMIT_STORAGE cannot be used; for Redis: `pip install dmp_assets[redis]` "

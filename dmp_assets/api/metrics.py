@@ -26,25 +26,28 @@ class Metrics:
         self.ready = Gauge(
             "dmp_api_ready", "1 when every check of /health/ready passes.", registry=self.registry
         )
-        self.scores = Counter(
-            "dmp_abuse_scores_total",
-            "Scored accounts, by decision and whether the shop's tables know them.",
-            ("decision", "known"),
-            registry=self.registry,
-        )
-        self.model_age = Gauge(
-            "dmp_model_age_seconds",
-            "Time since the model that scores was promoted.",
-            registry=self.registry,
-        )
-        self.spooled = Gauge(
-            "dmp_spooled_predictions",
-            "Scores that wait on the disk for the operational store.",
-            registry=self.registry,
-        )
         self.published_age = Gauge(
             "dmp_published_age_seconds",
             "Time since a table was published.",
             ("table",),
             registry=self.registry,
+        )
+        self.scores = Counter(
+            "dmp_abuse_scores_total",
+            "Accounts scored, by decision and whether the shop knows the account.",
+            ("decision", "known"),
+            registry=self.registry,
+        )
+        self.model_age = Gauge(
+            "dmp_model_age_seconds",
+            "Time since the model that scores was trained.",
+            registry=self.registry,
+        )
+        self.spooled = Gauge(
+            "dmp_spooled_predictions",
+            "Predictions that wait on disk until the store takes them.",
+            registry=self.registry,
+        )
+        self.review_queue = Gauge(
+            "dmp_review_queue_length", "Accounts that wait for review.", registry=self.registry
         )

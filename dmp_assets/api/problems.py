@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 MEDIA_TYPE = "application/problem+json"
 STORE_RETRY_SECONDS = 5
+MOST_NAMED = 5
+"""Fields that `detail` names; `errors` has them all."""
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,19 @@ class ProblemDetail(BaseModel):
     errors: list[FieldError] | None = Field(None, description="The fields that are wrong.")
 
 
+def wrong_fields(errors: Sequence[FieldError]) -> str:
+    """The fields in a sentence: `2 fields are wrong: query.limit, query.sort`."""
+    names = list(dict.fromkeys(error.field for error in errors))
+    shown = names[:MOST_NAMED] + ["…"] * (len(names) > MOST_NAMED)
+    count = "1 field is" if len(names) == 1 else f"{len(names)} fields are"
+    return f"{count} wrong: {', '.join(shown)}"
+
+
 class Problem(HTTPException):
-    """Raised anywhere below a route, answered as a problem detail."""
+    """Raised anywhere below a route, answered as a problem detail.
+
+    Without a `detail` the fields of `errors` are named.
+    """
 
     def __init__(
         self,
@@ -50,6 +63,8 @@ class Problem(HTTPException):
         errors: Sequence[FieldError] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        if detail is None and errors:
+            detail = wrong_fields(errors)
         super().__init__(status, detail, dict(headers) if headers else None)
         self.kind, self.errors = kind, errors
 
@@ -140,7 +155,7 @@ def install(app: FastAPI) -> None:
             FieldError(field=".".join(str(part) for part in found["loc"]), message=found["msg"])
             for found in error.errors()
         ]
-        return answer(_id(request), 422, errors=errors)
+        return answer(_id(request), 422, detail=wrong_fields(errors), errors=errors)
 
     @app.exception_handler(StorageError)
     async def _counts(request: Request, error: Exception) -> JSONResponse:

@@ -1,6 +1,5 @@
 """Running the service: where it may listen, TLS, and uvicorn."""
 
-import ipaddress
 import logging
 import os
 import socket
@@ -12,6 +11,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from dmp_assets.addresses import is_loopback
 from dmp_assets.api import secret
 from dmp_assets.api.app import create_app
 from dmp_assets.home import Home, HomeError
@@ -48,16 +48,6 @@ def check_address(home: Home) -> None:
                 f"the API would listen on {settings.api_host} with a generated secret: set "
                 "DMP_API_SECRET"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address reaches this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def log_as_json(file: TextIO | None = None) -> None:

@@ -1,10 +1,11 @@
 """What the routes of one app share."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import limits.aio
 import sqlalchemy as sa
@@ -20,9 +21,31 @@ from dmp_assets.tables import Tables
 
 if TYPE_CHECKING:
     from dmp_assets.api.access import Known
+    from dmp_assets.api.oidc import Issuer
     from dmp_assets.api.scoring import Scoring
 
 T = TypeVar("T")
+
+
+@dataclass
+class Recent(Generic[T]):
+    """What is slow to find and good for `seconds`; who asks at the same time gets the same."""
+
+    seconds: float
+    _found: tuple[float, T] | None = None
+    _finding: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, find: Callable[[], T]) -> T:
+        """What was found, or is found now. What `find` raises is raised and not kept."""
+        with self._finding:
+            if self._found is None or time.monotonic() - self._found[0] > self.seconds:
+                value = find()
+                self._found = (time.monotonic(), value)
+            return self._found[1]
+
+    def forget(self) -> None:
+        """Find it anew."""
+        self._found = None
 
 
 @dataclass
@@ -37,11 +60,14 @@ class Service:
     pages: Environment
     known: "Known"
     secure: bool
+    issuer: "Issuer | None"
     scoring: "Scoring"
     metrics: Metrics
     tables: Tables
-    looking: threading.Lock = field(default_factory=threading.Lock)
-    looked: tuple[float, list[Any]] = (float("-inf"), [])
+    checks: Recent[list[Any]] = field(default_factory=lambda: Recent(1.0))
+    """What `/health/ready` says."""
+    written: Recent[list[Any]] = field(default_factory=lambda: Recent(5.0))
+    """The lakehouse's tables, as `/v1/runs` lists them."""
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))
 
     def now(self) -> datetime:

@@ -25,6 +25,7 @@ RUNS_BY_DEFAULT = MappingProxyType(
         "persistent_drift": True,
         "run_failure": True,
         "check_failure": True,
+        "api_readiness": True,
         "outbox": True,
     }
 )

@@ -1,11 +1,11 @@
-"""Sensors: new data, persistent drift, failed runs, failed checks, and what waits in the outbox."""
+"""Sensors: new data, drift, failed runs and checks, the API's health, what waits in the outbox."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from dmp_assets.automation import jobs
+from dmp_assets.automation import jobs, readiness
 from dmp_assets.automation.schedules import attribution_request, runs
 from dmp_assets.execution import first_cause
 from dmp_assets.home import Home
@@ -211,6 +211,25 @@ def check_failure(context: dg.SensorEvaluationContext, slack: SlackResource) -> 
             _alert(home, slack, Alert("check_failure", key, cause, owner, run_id, link))
     cursor = runs[-1].update_timestamp.isoformat() if runs else context.cursor
     return dg.SensorResult(cursor=cursor)
+
+
+@dg.sensor(
+    minimum_interval_seconds=60,
+    default_status=_status("api_readiness"),
+    description="Tells the alert channel when the API turns not ready, and when it is ready again.",
+)
+def api_readiness(context: dg.SensorEvaluationContext, slack: SlackResource) -> dg.SensorResult:
+    home = Home.current()
+    url = readiness.health_url(home)
+    if url is None:
+        return dg.SensorResult(skip_reason="this home has no API", cursor=context.cursor)
+    before = readiness.Seen.model_validate_json(context.cursor or "{}")
+    answer = readiness.ask(url)
+    seen, alert = before.after(answer, datetime.now(UTC))
+    if alert is not None:
+        _alert(home, slack, alert)
+    said = "ready" if answer.ready else f"not ready: {answer.cause}"
+    return dg.SensorResult(skip_reason=said, cursor=seen.model_dump_json())
 
 
 @dg.sensor(

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import duckdb
 import typer
 from pydantic import ValidationError
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -115,7 +116,7 @@ def doctor() -> None:
             except (*EXPECTED, ValidationError, OSError) as error:
                 problems += needed
                 mark = "[red]✗[/]" if needed else "[yellow]–[/]"
-                out.print(f"{mark} {name}: {error}", highlight=False)
+                out.print(f"{mark} {name}: {escape(str(error))}", highlight=False)
         for part in execution.missing_parts(home):
             out.print(f"[yellow]–[/] not configured: {part}", highlight=False)
         raise typer.Exit(1 if problems else 0)

@@ -225,27 +225,36 @@ def _password() -> str:
 def user_add(
     email: str,
     role: Annotated[Role, typer.Option(help="What the person may do.")],
+    oidc: Annotated[
+        bool, typer.Option("--oidc", help="Without a password: logs in by OpenID Connect.")
+    ] = False,
 ) -> None:
     """Make a person who logs in; the password is asked for, or read from a pipe."""
     with explained():
         from dmp_assets.store import access
 
-        password = _password()
+        password = None if oidc else _password()
         _changed(
             "user add",
             lambda store: access.add_person(store, email, role, password, now=_now()),
             role=role,
         )
-        out.print(f"{email} can log in as {role}", highlight=False)
+        way = " by OpenID Connect" if oidc else ""
+        out.print(f"{email} can log in as {role}{way}", highlight=False)
 
 
 @user.command("password")
-def user_password(email: str) -> None:
+def user_password(
+    email: str,
+    oidc: Annotated[
+        bool, typer.Option("--oidc", help="None any more: logs in by OpenID Connect.")
+    ] = False,
+) -> None:
     """Give a person a new password; ends a lock and all sessions."""
     with explained():
         from dmp_assets.store import access
 
-        password = _password()
+        password = None if oidc else _password()
         _changed("user password", lambda store: access.set_password(store, email, password))
         out.print("changed; all sessions have ended")
 
@@ -271,11 +280,12 @@ def user_list() -> None:
         rows = in_store(
             Home.current(), lambda store: store.execute(sa.select(person).order_by("email")).all()
         )
-        shown = Table("person", "role", "state", box=None, pad_edge=False)
+        shown = Table("person", "role", "logs in by", "state", box=None, pad_edge=False)
         for row in rows:
             locked = row.locked_until is not None and row.locked_until > _now()
             state = "disabled" if row.disabled_at else "locked" if locked else "active"
-            shown.add_row(row.email, row.role, state)
+            way = "OpenID Connect" if row.password_hash is None else "password"
+            shown.add_row(row.email, row.role, way, state)
         out.print(shown)
 
 

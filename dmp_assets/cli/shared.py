@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from dmp_assets.date_range import RangeError
 from dmp_assets.home import HomeError
@@ -32,13 +33,13 @@ def explained() -> Iterator[None]:
     try:
         yield
     except EXPECTED as error:
-        err.print(f"[bold red]✗[/] {error}", highlight=False)
+        err.print(f"[bold red]✗[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(1) from error
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])
-            err.print(f"[bold red]✗[/] setting DMP_{name.upper()}: {problem['msg']}")
+            err.print(f"[bold red]✗[/] setting DMP_{name.upper()}: {escape(problem['msg'])}")
         raise typer.Exit(2) from error
     except ValueError as error:
-        err.print(f"[bold red]✗[/] {error}", highlight=False)
+        err.print(f"[bold red]✗[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from error

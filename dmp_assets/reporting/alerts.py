@@ -1,4 +1,4 @@
-"""Alerts about failed runs and failed checks: routed to the owner, told once per window.
+"""Alerts about what failed: routed to the owner, told once per window.
 
 The same alert (kind, asset, cause) within `WINDOW` is only counted; the next message after the
 window says how often it happened meanwhile. Counts are kept in `$DMP_HOME/outbox/alerts/`.
@@ -26,7 +26,10 @@ _TITLES = {
     "run_failure": "Run failed",
     "check_failure": "Check failed",
     "drift": "Drift persists",
+    "api_not_ready": "Not ready",
+    "api_ready_again": "Ready again",
 }
+_GOOD_NEWS = frozenset({"api_ready_again"})
 _VARIABLE = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\d+", re.I)
 
 
@@ -35,7 +38,8 @@ class Alert:
     """Something that a person should look at.
 
     `kind` is run_failure, check_failure, drift or a name of its own; `asset` is the table or job;
-    `cause` is the first cause, not the last wrapper; `owner` an owner of the asset.
+    `cause` is the first cause, not the last wrapper; `owner` an owner of the asset. `occasion`:
+    what is told again within the window because it is another time, e.g. when it began.
     """
 
     kind: str
@@ -44,12 +48,14 @@ class Alert:
     owner: str | None = None
     run_id: str | None = None
     run_url: str | None = None
+    occasion: str | None = None
 
     @property
     def fingerprint(self) -> str:
         """The same for the same kind, asset and cause, whatever numbers and ids the cause names."""
-        cause = _VARIABLE.sub("#", self.cause)
-        return hashlib.sha256(f"{self.kind}\n{self.asset}\n{cause}".encode()).hexdigest()[:20]
+        about = [self.kind, self.asset, _VARIABLE.sub("#", self.cause)]
+        about += [self.occasion] if self.occasion else []
+        return hashlib.sha256("\n".join(about).encode()).hexdigest()[:20]
 
 
 class _Count(BaseModel):
@@ -94,7 +100,7 @@ def alert_message(alert: Alert, settings: Settings, now: datetime, repeats: int 
     first = f"{title}: {alert.asset}"
     shown = cause if len(cause) <= 2_500 else cause[:2_499] + "…"
     blocks: list[dict[str, Any]] = [
-        _section(f"⚠ *{escape(first)}*"),
+        _section(f"{'✓' if alert.kind in _GOOD_NEWS else '⚠'} *{escape(first)}*"),
         _section(f"```\n{escape(shown).replace('`', chr(39))}\n```"),
     ]
     about = [f"Owner {escape(alert.owner or 'nobody')}"]

@@ -1,6 +1,5 @@
 """Slack as a Dagster resource: a client with patience, built when it is first asked for."""
 
-import ipaddress
 import os
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ from slack_sdk.http_retry import (
 )
 from slack_sdk.http_retry.builtin_handlers import ServerErrorRetryHandler
 
+from dmp_assets.addresses import is_loopback
 from dmp_assets.home import Home
 from dmp_assets.settings import Settings
 
@@ -96,17 +96,9 @@ def build_client(settings: Settings, *, timeout: int = 30, pause: float = 0.5) -
         timeout=timeout,
         retry_handlers=handlers,
     )
-    if _is_loopback(settings.slack_base_url):
+    if is_loopback(urlsplit(settings.slack_base_url).hostname or ""):
         _bypass_proxies(client)
     return client
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _bypass_proxies(client: WebClient) -> None:

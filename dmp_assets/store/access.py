@@ -30,7 +30,7 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 _HASHER = argon2.PasswordHasher()
 _NOBODY = _HASHER.hash(secrets.token_urlsafe())  # an unknown person takes as long as a known one
 
-Denied = Literal["unknown", "expired", "revoked", "wrong", "locked"]
+Denied = Literal["unknown", "expired", "revoked", "wrong", "locked", "has a password"]
 
 
 class NotLetInError(Exception):
@@ -177,15 +177,18 @@ def client_of(connection: sa.Connection, key: str, *, now: datetime) -> Principa
 
 # people ------------------------------------------------------------------------------------------
 def add_person(
-    connection: sa.Connection, email: str, role: str, password: str, *, now: datetime
+    connection: sa.Connection, email: str, role: str, password: str | None, *, now: datetime
 ) -> uuid.UUID:
-    """Make a person who logs in with a password. Raises AccessError."""
+    """Make a person who logs in with a password, or without one by OpenID Connect.
+
+    Raises AccessError.
+    """
     email = email.strip().lower()
     if not _EMAIL.fullmatch(email):
         raise AccessError("this is no e-mail address")
     if role not in ROLES:
         raise AccessError(f"{role!r} is not a role; known are {', '.join(ROLES)}")
-    _fit(password)
+    hashed = _hashed(password)
     person_id = uuid.uuid4()
     made = connection.execute(
         sa.text(
@@ -194,7 +197,7 @@ def add_person(
         ),
         {
             "id": person_id, "email": email, "role": role,
-            "hash": _HASHER.hash(password), "now": now,
+            "hash": hashed, "now": now,
         },
     )  # fmt: skip
     if made.rowcount == 0:
@@ -202,11 +205,13 @@ def add_person(
     return person_id
 
 
-def set_password(connection: sa.Connection, email: str, password: str) -> uuid.UUID:
-    """Give a person a new password, which ends a lock and all sessions. Raises AccessError."""
-    _fit(password)
+def set_password(connection: sa.Connection, email: str, password: str | None) -> uuid.UUID:
+    """Give a person a new password (none: they log in by OpenID Connect). Raises AccessError.
+
+    Ends a lock and all sessions.
+    """
     return _change(
-        connection, email, password_hash=_HASHER.hash(password), failed_logins=0, locked_until=None
+        connection, email, password_hash=_hashed(password), failed_logins=0, locked_until=None
     )
 
 
@@ -228,9 +233,12 @@ def _change(connection: sa.Connection, email: str, **values: object) -> uuid.UUI
     return uuid.UUID(str(found))
 
 
-def _fit(password: str) -> None:
+def _hashed(password: str | None) -> str | None:
+    if password is None:
+        return None
     if not MIN_PASSWORD <= len(password) <= 1024:
         raise AccessError(f"a password has at least {MIN_PASSWORD} characters")
+    return _HASHER.hash(password)
 
 
 def log_in(connection: sa.Connection, email: str, password: str, *, now: datetime) -> str:
@@ -267,6 +275,24 @@ def log_in(connection: sa.Connection, email: str, password: str, *, now: datetim
     if _HASHER.check_needs_rehash(row.password_hash):
         values["password_hash"] = _HASHER.hash(password)
     connection.execute(person.update().where(person.c.person_id == row.person_id).values(**values))
+    return begin_session(connection, row.person_id, now=now)
+
+
+def log_in_verified(connection: sa.Connection, email: str, *, now: datetime) -> str:
+    """Begin a session for whom an OpenID provider has verified this address; its token.
+
+    For those without a password only: everybody has one way in. Raises NotLetInError.
+    """
+    # Other letters that become these in lower case (K for kelvin) would be another's address.
+    address = email.lower() if email.isascii() else email
+    row = connection.execute(sa.select(person).where(person.c.email == address)).one_or_none()
+    if row is None:
+        raise NotLetInError("unknown")
+    actor = f"person:{row.person_id}"
+    if row.disabled_at is not None:
+        raise NotLetInError("revoked", actor)
+    if row.password_hash is not None:
+        raise NotLetInError("has a password", actor)
     return begin_session(connection, row.person_id, now=now)
 
 

@@ -26,7 +26,8 @@ SCHEDULES = (
     "weekly_attribution",
 )  # fmt: skip
 SENSORS = (
-    "new_data", "new_web_data", "persistent_drift", "run_failure", "check_failure", "outbox",
+    "new_data", "new_web_data", "persistent_drift", "run_failure", "check_failure",
+    "api_readiness", "outbox",
 )  # fmt: skip
 PATIENCE = 60_000  # milliseconds; the machine may be busy
 

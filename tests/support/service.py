@@ -143,7 +143,8 @@ class Api:
         """Look every credential up again, and count calls from 0."""
         self.app.state.service.known.found.clear()
         self.app.state.service.limiter.storage.storage.clear()
-        self.app.state.service.looked = (float("-inf"), [])
+        self.app.state.service.checks.forget()
+        self.app.state.service.written.forget()
 
 
 def email(role: str) -> str:

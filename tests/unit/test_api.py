@@ -21,12 +21,14 @@ from dmp_assets.api import serve
 from dmp_assets.api.access import COOKIE, KNOWN_SECONDS, scopes_of
 from dmp_assets.api.app import api_routes, create_app
 from dmp_assets.api.middleware import MAX_BODY, SECURITY_HEADERS
+from dmp_assets.api.problems import FieldError, wrong_fields
 from dmp_assets.api.secret import of as secret_of
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, database
 from dmp_assets.store.roles import ROLES
 from dmp_assets.store.schema import PUBLISHED_TABLES
+from tests.support import lakehouse
 from tests.support.postgres import fresh_database, stoppable_server
 from tests.support.service import (
     FIRST,
@@ -175,7 +177,10 @@ def guarded() -> list[tuple[str, str, str]]:
     ]
 
 
-OPEN = {"/", "/login", "/logout", "/health/live", "/health/ready"}
+OPEN = {
+    "/", "/login", "/login/oidc", "/login/oidc/callback", "/logout", "/health/live",
+    "/health/ready",
+}  # fmt: skip
 ASKED: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/abuse/score"): {
         "json": {"accounts": [{"account_ref": "new-1"}], "dry_run": True},
@@ -396,6 +401,27 @@ def test_what_is_wrong_with_a_list_is_named(api: Api, query: dict[str, Any], wro
         assert fields(client.get("/v1/promo/top-users", params=query)) == [wrong]
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"limit": 0, "min_usages": "x"}, "2 fields are wrong: query.min_usages, query.limit"),
+        ({"cursor": "forged"}, "1 field is wrong: query.cursor"),
+        ({"sort": "password"}, "1 field is wrong: query.sort"),
+    ],
+)
+def test_the_detail_names_the_fields_that_are_wrong(
+    api: Api, query: dict[str, Any], said: str
+) -> None:
+    with api.as_role("risk") as client:
+        body = problem(client.get("/v1/promo/top-users", params=query), 422, "invalid")
+    assert body["detail"] == said
+
+
+def test_of_many_wrong_fields_the_detail_names_the_first() -> None:
+    errors = [FieldError(field=f"body.{n // 2}", message="no") for n in range(14)]
+    assert wrong_fields(errors) == ("7 fields are wrong: body.0, body.1, body.2, body.3, body.4, …")
+
+
 def test_a_cursor_belongs_to_its_list_and_order_and_shows_no_id(api: Api) -> None:
     with api.as_role("risk") as client:
         cursor = client.get("/v1/promo/top-users", params={"limit": 3}).json()["next"]
@@ -527,6 +553,26 @@ def test_models_are_side_by_side(api: Api) -> None:
     assert {row["revenue"] for row in linear} == {1010.0, 0.0}
 
 
+# runs --------------------------------------------------------------------------------------------
+def test_the_lakehouse_is_looked_at_every_few_seconds_and_not_on_each_call(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = api.app.state.service.written
+    monkeypatch.setattr(written, "seconds", 3600)
+
+    def users() -> tuple[str, int]:
+        rows = {row["key"]: row for row in client.get("/v1/runs").json()["items"]}
+        return rows["cleaned/users"]["version"], rows["cleaned/users"]["rows"]
+
+    with api.as_role("analyst") as client:
+        lakehouse.write(api.home, "cleaned/users", usage_rows(3))
+        assert users() == ("0", 3)
+        lakehouse.write(api.home, "cleaned/users", usage_rows(5))
+        assert users() == ("0", 3)
+        monkeypatch.setattr(written, "seconds", 0)
+        assert users() == ("1", 5)
+
+
 # reports and pages -------------------------------------------------------------------------------
 def test_a_report_is_shown_and_can_reach_nothing(api: Api) -> None:
     with api.logged_in("analyst") as client:
@@ -638,7 +684,7 @@ def test_readiness_names_what_is_wrong(api: Api, monkeypatch: pytest.MonkeyPatch
     with api.client() as client:
         assert client.get("/health/live").json() == {"status": "live"}
         good = client.get("/health/ready")
-        api.app.state.service.looked = (float("-inf"), [])
+        api.app.state.service.checks.forget()
         monkeypatch.setattr(api.app.state.service.settings, "freshness_hours", -1)
         stale = client.get("/health/ready")
     assert good.status_code == 200 and good.json()["ready"]

@@ -3,6 +3,7 @@
 import re
 import runpy
 import shlex
+from configparser import ConfigParser
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,50 @@ def _check_dmp(words: list[str]) -> None:
         if words and not getattr(known[word], "is_flag", False):
             words.pop(0)
     assert given <= allowed, f"{command.name} takes {allowed} arguments"
+
+
+UNITS = sorted((ROOT / "docs" / "systemd").glob("*.service"))
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_systemd_unit_starts_a_command_that_exists_and_is_held_in(unit: Path) -> None:
+    parts = ConfigParser(interpolation=None)
+    parts.optionxform = str  # type: ignore[assignment,method-assign]
+    parts.read(unit)
+    service = parts["Service"]
+    program, *words = shlex.split(service["ExecStart"])
+    assert program == "/opt/dmp/.venv/bin/dmp"
+    _check_dmp(words)
+    assert service["Restart"] == "on-failure"
+    assert service["EnvironmentFile"] == "/etc/dmp/environment"
+    assert service["ProtectSystem"] == "strict"
+    assert service["NoNewPrivileges"] == service["PrivateTmp"] == service["ProtectHome"] == "yes"
+    assert (service["User"], service["CapabilityBoundingSet"]) == ("dmp", "")
+    assert f"systemd/{unit.name}" in links(ROOT / "docs" / "deploy.md")
+
+
+def test_the_three_systemd_units_differ_in_what_they_start_only() -> None:
+    own = ("# ", "Description=", "ExecStart=", "TimeoutStopSec=")
+    assert len(UNITS) == 3
+    shared = {
+        "\n".join(line for line in unit.read_text().splitlines()[1:] if not line.startswith(own))
+        for unit in UNITS
+    }
+    assert len(shared) == 1
+
+
+def test_a_machine_is_sized_by_figures_that_were_measured() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    table = re.search(r"<!-- measured -->\n(.*)\n<!-- /measured -->", page, re.S)
+    assert table is not None
+    measured = "".join(
+        (ROOT / "docs" / name).read_text().partition("## Measured")[2]
+        for name in ("scalability.md", "api.md")
+    )
+    known = set(re.findall(r"(?<=\| )[\d,.]+(?= \|)", measured.replace(" | ", " |  | ")))
+    for row in table[1].splitlines()[2:]:
+        used = re.findall(r"(?<!\w)\d[\d,.]*\b", row.split("|")[2])
+        assert used and set(used) <= known, row
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -20,6 +20,10 @@ REAL = {
     "DMP_STORE_URL": "postgresql://boss:hunter2@store.example.com/store",
     "DMP_API_SECRET": "hunter2-secret",
     "DMP_API_RATE_LIMIT_STORAGE": "redis://:hunter2@redis.example.com",
+    "DMP_OIDC_ISSUER": "https://login.example.com",
+    "DMP_OIDC_CLIENT_ID": "dmp",
+    "DMP_OIDC_CLIENT_SECRET": "hunter2-oidc",
+    "DMP_API_HEALTH_URL": "https://api.example.com/health/ready",
     "DMP_IHC_URL": "https://ihc.example.com",
     "DMP_IHC_API_KEY": "hunter2-ihc",
     "DMP_IHC_CONVERSION_TYPE": "orders",
@@ -182,7 +186,8 @@ def test_every_setting_and_nothing_else_is_in_the_example_with_its_default() -> 
 @pytest.mark.parametrize(
     "name",
     ["DMP_WEB_DATABASE", "DMP_IHC_API_KEY", "DMP_STORE_URL", "DMP_API_SECRET",
-     "DMP_API_TLS_CERTIFICATE", "DMP_API_TLS_KEY", "DMP_API_RATE_LIMIT_STORAGE"],
+     "DMP_API_TLS_CERTIFICATE", "DMP_API_TLS_KEY", "DMP_API_RATE_LIMIT_STORAGE",
+     "DMP_OIDC_CLIENT_SECRET"],
 )  # fmt: skip
 def test_an_empty_database_key_or_file_is_none(
     project: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -237,6 +237,25 @@ def test_a_right_password_starts_counting_anew(ann: sa.Engine) -> None:
         assert who(ann, log_in(ann)) == "risk"
 
 
+def test_who_has_no_password_logs_in_by_a_verified_address_only(ann: sa.Engine) -> None:
+    with ann.begin() as connection:
+        access.add_person(connection, "Ben@Shop.example", "analyst", None, now=NOW)
+        token = access.log_in_verified(connection, "BEN@shop.example", now=NOW)
+        assert access.person_of(connection, token, now=NOW).role == "analyst"
+        with pytest.raises(NotLetInError) as refused:
+            access.log_in(connection, "ben@shop.example", PASSWORD, now=NOW)
+        assert refused.value.why == "unknown"
+        with pytest.raises(NotLetInError) as refused:
+            access.log_in_verified(connection, "ann@shop.example", now=NOW)
+        assert refused.value.why == "has a password"
+        access.set_password(connection, "ann@shop.example", None)
+        assert access.log_in_verified(connection, "ann@shop.example", now=NOW)
+        access.set_password(connection, "ben@shop.example", PASSWORD)
+        with pytest.raises(NotLetInError):
+            access.person_of(connection, token, now=NOW)  # every session ended
+        assert access.log_in(connection, "ben@shop.example", PASSWORD, now=NOW)
+
+
 def test_a_session_ends_when_idle_old_logged_out_or_the_person_disabled(ann: sa.Engine) -> None:
     token = log_in(ann)
     assert who(ann, token, NOW + timedelta(hours=8)) == "expired"

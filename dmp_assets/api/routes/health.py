@@ -1,6 +1,5 @@
 """Whether the service lives, whether it can serve, and what Prometheus is told."""
 
-import time
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -18,9 +17,6 @@ from dmp_assets.store import database
 from dmp_assets.store.access import Principal
 from dmp_assets.store.errors import SchemaError, StoreError
 from dmp_assets.store.schema import publication
-
-LOOK_EVERY = 1.0
-"""Seconds for which an answer of `/health/ready` is good."""
 
 router = APIRouter(tags=["health"])
 
@@ -56,11 +52,7 @@ async def live() -> Live:
 def ready(request: Request, response: Response) -> Ready:
     """Whether the store answers, its schema fits and the tables are fresh; else 503 and why."""
     service = service_of(request)
-    with service.looking:  # whoever asks at the same time gets the same answer
-        at, checks = service.looked
-        if time.monotonic() - at > LOOK_EVERY:
-            checks = look(service)
-            service.looked = (time.monotonic(), checks)
+    checks = service.checks.get(lambda: look(service))
     whole = all(check.ok for check in checks)
     service.metrics.ready.set(whole)
     if not whole:

@@ -1,5 +1,6 @@
 """Pages for people: what is here with its headline numbers, logging in and out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Any
@@ -26,13 +27,13 @@ from dmp_assets.store.schema import channel_reporting, daily_activity, user_usag
 
 router = APIRouter(include_in_schema=False)
 NO_NUL = r"^[^\x00]*$"
-_NO_STORE = {"Cache-Control": "no-store"}
+NO_STORE = {"Cache-Control": "no-store"}
 
 
 def page(service: Service, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A page from its template."""
     text = service.pages.get_template(template).render(**values)
-    return HTMLResponse(text, status, headers=_NO_STORE)
+    return HTMLResponse(text, status, headers=NO_STORE)
 
 
 async def person(request: Request) -> Principal | None:
@@ -112,7 +113,7 @@ async def login_form(request: Request) -> Response:
     """The form; those who are logged in already go on."""
     if await person(request) is not None:
         return RedirectResponse("/", 303)
-    return page(service_of(request), "login.html", problem=None, email="")
+    return login_page(service_of(request))
 
 
 @router.post("/login")
@@ -130,32 +131,52 @@ async def log_in(
         request, response, caller_address(request), service.settings.api_denied_rate_limit, "login"
     )
     try:
-        token = await run_in_threadpool(_log_in, service, request, email, password)
+        token = await run_in_threadpool(
+            begin_session, service, request,
+            lambda store: access.log_in(store, email, password, now=service.now()),
+        )  # fmt: skip
     except NotLetInError:
         service.metrics.denied.labels("login").inc()
         said = "Address or password is wrong, or there were too many attempts: wait 15 minutes."
-        return page(service, "login.html", 401, problem=said, email=email)
-    answer = RedirectResponse("/", 303, headers=_NO_STORE)
+        return login_page(service, 401, said, email)
+    answer = RedirectResponse("/", 303, headers=NO_STORE)
+    set_session(service, answer, token)
+    return answer
+
+
+def login_page(
+    service: Service, status: int = 200, problem: str | None = None, email: str = ""
+) -> HTMLResponse:
+    """The form, and the way to the OpenID provider where there is one."""
+    return page(service, "login.html", status, problem=problem, email=email, issuer=service.issuer)
+
+
+def set_session(service: Service, answer: Response, token: str) -> None:
+    """Give the browser its session."""
     answer.set_cookie(
         COOKIE, token, max_age=int(access.SESSION_LONGEST.total_seconds()), httponly=True,
         secure=service.secure, samesite="strict", path="/",
     )  # fmt: skip
-    return answer
 
 
-def _log_in(service: Service, request: Request, email: str, password: str) -> str:
-    """The session's token; the attempt is in the audit log whatever comes of it."""
+def begin_session(
+    service: Service, request: Request, opened: Callable[[sa.Connection], str], **detail: str
+) -> str:
+    """The token of the session that `opened` begins; in the audit log whatever comes of it.
+
+    Raises NotLetInError as `opened` does.
+    """
     token, error = "", None
     with service.store.begin() as store:
         try:
-            token = access.log_in(store, email, password, now=service.now())
+            token = opened(store)
             actor = access.person_of(store, token, now=service.now()).actor
         except NotLetInError as refused:
             actor, error = refused.actor, refused
         audit.record(
             store, at=service.now(), actor=actor, action="log in",
             outcome="denied" if error else "done", request_id=request.state.request_id,
-            detail={"why": error.why} if error else {},
+            detail=detail | ({"why": error.why} if error else {}),
         )  # fmt: skip
     if error:
         raise error
@@ -170,6 +191,6 @@ async def log_out(request: Request) -> Response:
         token = request.cookies.get(COOKIE, "")
         await run_in_threadpool(service.change, lambda store: access.log_out(store, token))
         service.known.forget(credential_of("session", token))
-    answer = RedirectResponse("/login", 303, headers=_NO_STORE)
+    answer = RedirectResponse("/login", 303, headers=NO_STORE)
     answer.delete_cookie(COOKIE, path="/", secure=service.secure, httponly=True)
     return answer

@@ -1,5 +1,6 @@
 """What was materialized when: version, rows and freshness of every table."""
 
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -40,43 +41,48 @@ def runs(
     response: Response,
     _: Annotated[Principal, Depends(needs("runs:read"))],
 ) -> Any:
-    """Every table of the lakehouse and every published one, as it stands."""
+    """Every table of the lakehouse, as it stood within 5 seconds, and every published one."""
     service = service_of(request)
     oldest = service.now() - timedelta(hours=service.settings.freshness_hours)
     try:
-        found = _lakehouse(service.tables, oldest)
+        written = service.written.get(lambda: _written(service.tables))
     except (TableError, DeltaError, OSError) as error:  # a table is being cleared away
         service.log.warning("the lakehouse cannot be read", error=type(error).__name__)
         raise Problem(
             503, "unavailable", "the lakehouse cannot be read",
             headers={"Retry-After": str(STORE_RETRY_SECONDS)},
         ) from error  # fmt: skip
-    for row in service.in_store(lambda store: store.execute(sa.select(publication)).all()):
-        found.append(
-            Materialization(
-                key=f"published/{row.table_name}",
-                written_at=row.published_at,
-                version=row.data_version,
-                rows=row.rows,
-                run_id=row.run_id,
-                is_fresh=row.published_at >= oldest,
-            )
+    published = service.in_store(lambda store: store.execute(sa.select(publication)).all())
+    found = written + [
+        Write(
+            f"published/{row.table_name}", row.published_at, row.data_version, row.rows, row.run_id
         )
-    return rows_answer(request, response, Materialization, found)
+        for row in published
+    ]
+    rows = [
+        Materialization(**asdict(write), is_fresh=write.written_at >= oldest) for write in found
+    ]
+    return rows_answer(request, response, Materialization, rows)
 
 
-def _lakehouse(tables: Tables, oldest: datetime) -> list[Materialization]:
+@dataclass(frozen=True)
+class Write:
+    """The last write of a table, whenever it is looked at."""
+
+    key: str
+    written_at: datetime
+    version: str
+    rows: int
+    run_id: str | None
+
+
+def _written(tables: Tables) -> list[Write]:
+    """The last writes of the lakehouse; reads every table's log, some milliseconds each."""
     found = []
     for key in tables.written():
-        table, at = tables.delta(key), tables.written_at(key)
+        table = tables.delta(key)
+        run_id = tables.stamp(key).get("run_id")
         found.append(
-            Materialization(
-                key=key,
-                written_at=at,
-                version=str(table.version()),
-                rows=int(table.count()),
-                run_id=tables.stamp(key).get("run_id"),
-                is_fresh=at >= oldest,
-            )
+            Write(key, tables.written_at(key), str(table.version()), int(table.count()), run_id)
         )
     return found

@@ -1,0 +1,49 @@
+"""What the command line says and does where no whole demo is needed."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from dmp_assets.cli.main import app
+from dmp_assets.cli.shared import explained
+from dmp_assets.home import Home, HomeError
+from dmp_assets.store import database
+
+
+def test_a_message_is_shown_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, explained():
+        raise HomeError("for Redis: pip install dmp_assets[redis]")
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err.strip() == "✗ for Redis: pip install dmp_assets[redis]"
+
+
+def test_people_are_made_with_a_password_or_for_openid_connect(
+    tmp_path: Path, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Home(tmp_path / "home").prepare("live")
+    monkeypatch.setenv("DMP_PROJECT_DIR", str(tmp_path))
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DMP_STORE_URL", shop_url.get_secret_value())
+    store = database.engine(shop_url)
+    database.migrate(store)
+    store.dispose()
+
+    def dmp(*words: str, given: str = "") -> str:
+        ran = CliRunner().invoke(app, words, input=given)
+        assert ran.exit_code == 0, ran.output
+        return ran.output
+
+    password = "correct horse battery\n"
+    said = dmp("user", "add", "ann@x.io", "--role", "risk", "--oidc")
+    assert said == "ann@x.io can log in as risk by OpenID Connect\n"
+    assert dmp("user", "add", "ben@x.io", "--role", "admin", given=password) == (
+        "ben@x.io can log in as admin\n"
+    )
+    dmp("user", "password", "ann@x.io", given=password)
+    dmp("user", "password", "ben@x.io", "--oidc")
+    _, ann, ben = dmp("user", "list").splitlines()
+    assert ann.split() == ["ann@x.io", "risk", "password", "active"]
+    assert ben.split() == ["ben@x.io", "admin", "OpenID", "Connect", "active"]
