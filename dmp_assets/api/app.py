@@ -20,7 +20,16 @@ from dmp_assets.api import problems, secret
 from dmp_assets.api.access import COOKIE, Known, scopes_of
 from dmp_assets.api.middleware import Guard
 from dmp_assets.api.problems import ProblemDetail
-from dmp_assets.api.routes import attribution, health, pages, promo, reports, runs
+from dmp_assets.api.routes import (
+    attribution,
+    decisions,
+    health,
+    pages,
+    promo,
+    reports,
+    review,
+    runs,
+)
 from dmp_assets.api.state import Service
 from dmp_assets.home import Home, HomeError
 from dmp_assets.store import database, where
@@ -35,7 +44,8 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 
 ROUTERS = (
-    health.router, promo.router, attribution.router, runs.router, reports.router, pages.router,
+    health.router, promo.router, attribution.router, decisions.router, runs.router, reports.router,
+    review.router, pages.router,
 )  # fmt: skip
 
 
@@ -126,7 +136,7 @@ def _describe(app: FastAPI) -> None:
                 "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
             }
             for route in api_routes():
-                if scopes_of(route):
+                if scopes_of(route) and route.include_in_schema:
                     for method in route.methods or ():
                         operation = document["paths"][route.path_format][method.lower()]
                         operation["security"] = [{"key": []}, {"session": []}]

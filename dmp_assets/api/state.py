@@ -36,9 +36,11 @@ class Service:
     pages: Environment
     known: "Known"
     secure: bool
+    scoring: Any = None
     metrics: Metrics = field(default_factory=Metrics)
     looking: threading.Lock = field(default_factory=threading.Lock)
     looked: tuple[float, list[Any]] = (float("-inf"), [])
+    counted: float = float("-inf")
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))
 
     @property

@@ -319,15 +319,15 @@ def queue(
     return [Case(**found._mapping) for found in connection.execute(query)]
 
 
-def queue_length(connection: sa.Connection, *, share: float) -> dict[Why | None, int]:
-    """How many cases wait, by why; None: all."""
+def queue_length(connection: sa.Connection, *, share: float) -> dict[str, int]:
+    """How many cases wait, by why, and `all`: those that wait for several reasons count once."""
     waiting = _waiting(share)
     rows = connection.execute(
         sa.select(waiting.c.why, sa.func.count(waiting.c.case_key.distinct())).group_by(
             sa.func.grouping_sets(sa.tuple_(waiting.c.why), sa.tuple_())
         )
     )
-    return dict.fromkeys((None, *WHYS), 0) | {row[0]: row[1] for row in rows}
+    return dict.fromkeys(("all", *WHYS), 0) | {row[0] or "all": row[1] for row in rows}
 
 
 # decisions ---------------------------------------------------------------------------------------
@@ -349,6 +349,11 @@ def decisions_in_group(connection: sa.Connection, group_id: uuid.UUID) -> list[D
         .where(abuse_decision.c.group_id == group_id)
         .order_by(abuse_decision.c.decision_id),
     )
+
+
+def newest_decision(connection: sa.Connection) -> int:
+    """The last decision's id, 0 without any: who saw this saw all."""
+    return connection.scalar(sa.select(sa.func.max(abuse_decision.c.decision_id))) or 0
 
 
 def decisions_since(

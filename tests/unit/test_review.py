@@ -1,20 +1,37 @@
 """The review: the queue, decisions, lists and what-if on a real PostgreSQL, its pages by HTTP."""
 
+import math
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from dmp_assets.store import database, lists, review
+from dmp_assets.abuse.clusters import Cluster, Link
+from dmp_assets.api import drawing
+from dmp_assets.home import Home
+from dmp_assets.store import access, database, lists, review
 from dmp_assets.store.lists import ListError
 from dmp_assets.store.review import ChangedError
-from dmp_assets.store.schema import abuse_prediction, audit_event
-from tests.support.service import NOON, USERS, fill, published
+from dmp_assets.store.roles import ROLES
+from dmp_assets.store.schema import abuse_prediction, account_score, audit_event
+from tests.support.review import live
+from tests.support.service import (
+    NOON,
+    PASSWORD,
+    USERS,
+    Api,
+    fill,
+    now,
+    published,
+    running_api,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANN, BEN = "person:ann", "person:ben"
@@ -90,7 +107,7 @@ def test_pages_of_the_queue_hold_every_case_once(db: sa.Connection, limit: int) 
         found += [case.account_id for case in page]
         after = (page[-1].expected_abusers, page[-1].account_id)
     assert found == whole
-    assert review.queue_length(db, share=0.0)[None] == len(whole)
+    assert review.queue_length(db, share=0.0)["all"] == len(whole)
 
 
 def test_accounts_of_one_cluster_are_one_case(db: sa.Connection) -> None:
@@ -362,3 +379,363 @@ def test_misses_are_counted_among_drawn_accounts_only(db: sa.Connection) -> None
     decide(db, "user-000024", share=1.0)
     review.undo(db, decide(db, "n-3", share=1.0), by=ANN, now=NOW)
     assert review.misses(db) == (3, 1)
+
+
+# the pages ---------------------------------------------------------------------------------------
+HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.fixture
+def api(home: Home, shop_url: SecretStr) -> Iterator[Api]:
+    with running_api(home, shop_url) as api:
+        api.app.state.service.settings.review_sample_share = 0.0
+        api.app.state.service.scoring = live()
+        yield api
+
+
+@pytest.fixture
+def ann(api: Api) -> Iterator[httpx.Client]:
+    """A risk analyst's browser."""
+    with api.logged_in("risk") as client:
+        client.headers |= HTML
+        yield client
+
+
+@contextmanager
+def colleague(api: Api, name: str = "ben") -> Iterator[httpx.Client]:
+    address = f"{name}@shop.example"
+    with api.store.begin() as store:
+        access.add_person(store, address, "risk", PASSWORD, now=now())
+    with api.client(headers=HTML) as client:
+        client.post("/login", data={"email": address, "password": PASSWORD})
+        yield client
+
+
+def hidden(text: str, name: str) -> str:
+    """The value of a hidden field of the page's form."""
+    return text.split(f'name="{name}" value="')[1].split('"')[0]
+
+
+def fill_in(client: httpx.Client, account_id: str, **fields: str) -> dict[str, str]:
+    """The decision form of an account's page as the browser would send it."""
+    text = client.get("/review/account", params={"id": account_id}).text
+    form = {name: hidden(text, name) for name in ("csrf_token", "seen", "size")}
+    form |= {"account": account_id, "category": "multi_accounting", "comment": ""}
+    return form | fields
+
+
+def decided(api: Api, **query: object) -> list[dict[str, Any]]:
+    with api.as_role("risk") as shop:
+        return list(shop.get("/v1/abuse/decisions", params=query).json()["items"])
+
+
+def test_a_browser_without_a_session_is_led_to_the_login(api: Api) -> None:
+    with api.client() as nobody:
+        shown = nobody.get("/review", headers=HTML)
+        told = nobody.get("/review")
+    assert shown.status_code == told.status_code == 401
+    assert 'href="/login"' in shown.text
+    assert told.json()["type"] == "urn:dmp:problem:unauthenticated"
+
+
+def test_the_first_page_leads_to_the_review_those_who_may(api: Api) -> None:
+    for role in ROLES:
+        with api.logged_in(role) as client:
+            assert ('href="/review"' in client.get("/").text) == ("abuse:review" in ROLES[role])
+
+
+def test_a_decision_is_at_the_shop_at_once_and_can_be_undone(api: Api, ann: httpx.Client) -> None:
+    form = fill_in(ann, "user-000024", comment="same =device")
+    answer = ann.post("/review/decide", data=form)
+    assert answer.status_code == 303
+    (row,) = decided(api)
+    assert (row["account_id"], row["verdict"], row["category"]) == (
+        "user-000024", "block", "multi_accounting",
+    )  # fmt: skip
+    assert "comment" not in row
+    queue = ann.get(answer.headers["location"]).text
+    assert "1 account: " in queue and "data-case>user-000024" not in queue
+    undone = ann.post(
+        "/review/undo", data={"csrf_token": form["csrf_token"], "group": hidden(queue, "group")}
+    )
+    assert [row["verdict"] for row in decided(api)] == ["block", "undone"]
+    assert "data-case>user-000024" in ann.get(undone.headers["location"]).text
+    history = ann.get("/review/account?id=user-000024").text
+    assert "risk@…" in history and "same =device" in history
+
+
+def test_a_whole_cluster_is_decided_at_once(api: Api, ann: httpx.Client) -> None:
+    page = ann.get("/review/account?id=user-000022").text
+    assert "The whole cluster of 5" in page
+    assert "user-000020 and user-000021 share device, phone (4.0)" in page
+    ann.post("/review/decide", data=fill_in(ann, "user-000022", scope="cluster"))
+    assert {row["account_id"] for row in decided(api)} == {f"user-{n:06}" for n in range(20, 25)}
+    shown = ann.get("/review/account?id=user-000020").text
+    assert "together with 4 more" in shown
+    ann.post(
+        "/review/undo",
+        data={name: hidden(shown, name) for name in ("csrf_token", "group", "account")},
+    )
+    with api.store.connect() as store:
+        assert review.verdicts(store) == {}
+
+
+def test_a_cluster_that_grew_meanwhile_is_not_decided_unseen(api: Api, ann: httpx.Client) -> None:
+    form = fill_in(ann, "user-000022", scope="cluster", comment="kept", category="shared_place")
+    index = api.app.state.service.scoring
+    index.accounts["new-1"] = {"device_id": "device-ring"}
+    told = ann.post("/review/decide", data=form)
+    assert told.status_code == 409
+    assert "had 5 accounts and has 6 now" in told.text
+    assert ">kept</textarea>" in told.text
+    assert 'value="shared_place" required data-verdict="allow" checked' in told.text
+    as_program = ann.post("/review/decide", data=form, headers={"Accept": "application/json"})
+    assert as_program.json()["type"] == "urn:dmp:problem:conflict"
+    assert decided(api) == []
+
+
+def test_two_analysts_on_a_case_are_told_and_nothing_is_lost(api: Api, ann: httpx.Client) -> None:
+    form = fill_in(ann, "user-000024", category="loyal_customer", comment="knows us")
+    with colleague(api) as ben:
+        assert "risk@… has had this account open for a minute" in (
+            ben.get("/review/account?id=user-000024").text
+        )
+        assert "risk@… looks at it" in ben.get("/review").text
+        ben.post("/review/decide", data=fill_in(ben, "user-000024", comment="ring"))
+    news = ann.get("/review/watchers", params={"id": "user-000024", "seen": form["seen"]}).text
+    assert "ben@… decided at" in news and "ben@… has had" in news
+    told = ann.post("/review/decide", data=form)
+    assert told.status_code == 409
+    assert "ben@… at" in told.text and "“ring”" in told.text
+    assert ">knows us</textarea>" in told.text
+    as_program = ann.post("/review/decide", data=form, headers={"Accept": "*/*"}).json()
+    assert "ben@… decided `block` (multi_accounting) on user-000024" in as_program["detail"]
+    assert len(decided(api)) == 1
+    ann.post("/review/decide", data=form | {"seen": hidden(told.text, "seen")})
+    assert [row["verdict"] for row in decided(api)] == ["block", "allow"]
+
+
+def test_undoing_what_was_decided_anew_is_refused(api: Api, ann: httpx.Client) -> None:
+    ann.post("/review/decide", data=fill_in(ann, "user-000024"))
+    old = ann.get("/review/account?id=user-000024").text
+    ann.post("/review/decide", data=fill_in(ann, "user-000024", category="wrong_data"))
+    form = {name: hidden(old, name) for name in ("csrf_token", "group", "account")}
+    told = ann.post("/review/undo", data=form)
+    assert told.status_code == 409 and "Risk@… decided `allow` (wrong_data)" in told.text
+    assert ann.post("/review/undo", data=form | {"group": str(uuid.uuid4())}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"category": "dislike"}, "body.category"),
+        ({"category": ""}, "body.category"),
+        ({"comment": "x" * 2001}, "body.comment"),
+        ({"comment": "a\0b"}, "body.comment"),
+        ({"seen": "-1"}, "body.seen"),
+        ({"seen": str(2**63)}, "body.seen"),
+        ({"scope": "all"}, "body.scope"),
+        ({"account": ""}, "body.account"),
+    ],
+)
+def test_what_is_wrong_with_a_decision_is_named(
+    api: Api, ann: httpx.Client, wrong: dict[str, str], field: str
+) -> None:
+    answer = ann.post("/review/decide", data=fill_in(ann, "user-000024") | wrong)
+    assert answer.status_code == 422 and f"<code>{field}</code>" in answer.text
+    assert decided(api) == []
+
+
+def test_a_decision_needs_the_forms_token_and_a_known_account(api: Api, ann: httpx.Client) -> None:
+    form = fill_in(ann, "user-000024")
+    assert ann.post("/review/decide", data=form | {"csrf_token": "x"}).status_code == 403
+    assert ann.post("/review/decide", data=form | {"account": "nobody"}).status_code == 404
+    assert ann.get("/review/account?id=nobody").status_code == 404
+    assert decided(api) == []
+
+
+def test_search_finds_by_any_attribute_and_keeps_it_out_of_addresses(ann: httpx.Client) -> None:
+    def ask(text: str) -> httpx.Response:
+        token = hidden(ann.get("/review").text, "csrf_token")
+        sent = ann.post("/review/search", data={"csrf_token": token, "text": text})
+        assert text not in sent.headers["location"] or len(text) < 5
+        return ann.get(sent.headers["location"])
+
+    for text in (" u24@MAIL.example", "+4915112345024", "user-000024"):
+        assert ask(text).headers["location"] == "/review/account?id=user-000024"
+    assert ask("user-000003").headers["location"] == "/review/account?id=user-000003"
+    assert "6 accounts" in ask("203.0.113.9").text
+    assert "5 accounts" in ask("device-ring").text
+    assert "Nothing found" in ask("nobody@shop.example").text
+    assert ann.get("/review/search?token=forged").status_code == 422
+
+
+def test_an_account_without_links_shows_what_it_shares(ann: httpx.Client) -> None:
+    text = ann.get("/review/account?id=user-000015").text
+    assert "No other account is linked" in text and "<svg" not in text
+    assert '203.0.113.9</td><td class="number">5</td>' in text
+
+
+def test_without_the_live_index_the_store_alone_does(api: Api, ann: httpx.Client) -> None:
+    api.app.state.service.scoring = None
+    text = ann.get("/review/account?id=user-000009").text
+    assert "The live index is not loaded" in text
+    assert "The whole cluster of 5" in text and "<svg" in text
+    assert (
+        ann.post("/review/decide", data=fill_in(ann, "user-000009", scope="cluster")).status_code
+        == 303
+    )
+    assert len(decided(api)) == 5
+    token = hidden(ann.get("/review").text, "csrf_token")
+    sent = ann.post("/review/search", data={"csrf_token": token, "text": "user-000003"})
+    assert ann.get(sent.headers["location"]).headers["location"].endswith("id=user-000003")
+
+
+def test_attributes_are_masked_for_those_who_do_not_need_them(api: Api) -> None:
+    with api.store.begin() as store:
+        key = access.add_client(store, "reviewer", ["abuse:review"], now=now())
+        lists.add(
+            store, "block", "ip_range", "198.51.100.7", comment="", expires_at=None,
+            owner="client:x", now=now(),
+        )  # fmt: skip
+    with api.client(key) as masked, api.as_role("risk") as clear:
+        account = {"id": "user-000024"}
+        hid = masked.get("/review/account", params=account).text
+        shown = clear.get("/review/account", params=account).text
+        lists_hid, lists_shown = masked.get("/review/lists").text, clear.get("/review/lists").text
+    for secret in ("u24@mail.example", "+4915112345024", "203.0.113.9", "device-ring", "Ring24"):
+        assert secret in shown and secret not in hid
+    assert "198.51.100.7" in lists_shown and "198.51.100.7" not in lists_hid
+
+
+def test_what_people_and_callers_write_is_shown_as_text(api: Api, ann: httpx.Client) -> None:
+    evil = "<img src=x onerror=alert(1)>&\"'/../?#"
+    with api.store.begin() as store:
+        score(store, evil, at=now())
+    assert evil not in ann.get("/review").text
+    ann.post("/review/decide", data=fill_in(ann, evil, comment=evil))
+    text = ann.get("/review/account", params={"id": evil}).text
+    assert "<img" not in text and "&lt;img" in text
+    assert decided(api)[0]["account_id"] == evil
+
+
+def test_lists_are_kept_by_their_page(api: Api, ann: httpx.Client) -> None:
+    token = hidden(ann.get("/review/lists").text, "csrf_token")
+    entry = {
+        "csrf_token": token, "kind": "ip_range", "effect": "block", "value": "203.0.113.77/24",
+        "expires": "2999-12-31", "comment": "a farm",
+    }  # fmt: skip
+    assert ann.post("/review/lists", data=entry).status_code == 303
+    shown = ann.get("/review/lists").text
+    assert "203.0.113.0/24" in shown and "3000-01-01 00:00" in shown and "risk@…" in shown
+    again = ann.post("/review/lists", data=entry | {"effect": "allow"})
+    assert again.status_code == 422
+    assert "on the block list already" in again.text and 'value="203.0.113.77/24"' in again.text
+    program = ann.post("/review/lists", data=entry, headers={"Accept": "*/*"}).json()
+    assert [error["field"] for error in program["errors"]] == ["body.value"]
+    past = ann.post("/review/lists", data=entry | {"value": "10.0.0.0/8", "expires": "2020-01-01"})
+    assert 'id="expires-problem"' in past.text
+    last_day = entry | {"value": "10.0.0.0/8", "expires": "9999-12-31"}
+    assert ann.post("/review/lists", data=last_day).status_code == 303
+    gone = {"csrf_token": token, "entry": shown.split('name="entry" value="')[1].split('"')[0]}
+    assert ann.post("/review/lists/remove", data=gone).status_code == 303
+    assert ann.post("/review/lists/remove", data=gone).status_code == 404
+    assert "203.0.113.0/24" not in ann.get("/review/lists").text
+
+
+def test_what_if_shows_what_other_thresholds_flag_and_cost(ann: httpx.Client) -> None:
+    tried = {"review_from": "0.4", "block_from": "0.8", "days": "365"}
+    text = ann.get("/review/what-if", params=tried).text
+    p = [n / USERS for n in range(USERS)]
+    lost = sum(20 * x for x in p if x < 0.4) + sum(60 * (1 - x) for x in p if x >= 0.8)
+    cost = lost + 3 * sum(0.4 <= x < 0.8 for x in p)
+    assert f"{cost:,.0f} EUR" in text
+    assert "0.15 and 0.95" in text  # today's: 3 / 20 and 1 − 3 / 60
+    assert "None of the allowed accounts" in text
+    for wrong in ({"review_from": "2"}, {"block_from": "nan"}, {"days": "0"}):
+        assert ann.get("/review/what-if", params=wrong).status_code == 422
+
+
+def test_misses_are_shown_once_drawn_accounts_are_decided(api: Api, ann: httpx.Client) -> None:
+    api.app.state.service.settings.review_sample_share = 1.0
+    assert "user-000004" in ann.get("/review?why=sample").text
+    ann.post("/review/decide", data=fill_in(ann, "user-000004"))
+    text = ann.get("/review/what-if").text
+    assert "Of 1 allowed accounts" in text and "100.0 % (95 %: 20.7 to 100.0 %)" in text
+
+
+def test_an_empty_store_says_so(home: Home, shop_url: SecretStr) -> None:
+    with running_api(home, shop_url) as api, api.logged_in("risk") as client:
+        with api.store.begin() as store:
+            store.execute(account_score.delete())
+        assert "Nothing waits" in client.get("/review").text
+        assert "No account is scored yet" in client.get("/review/what-if").text
+        assert "Both lists are empty" in client.get("/review/lists").text
+
+
+def test_the_shop_polls_decisions_page_by_page(api: Api, ann: httpx.Client) -> None:
+    for n in range(20, 25):
+        ann.post("/review/decide", data=fill_in(ann, f"user-{n:06}"))
+    with api.as_role("risk") as shop:
+        found, since = [], None
+        for _ in range(4):
+            query = {"limit": 2} | ({"since": since} if since else {})
+            page = shop.get("/v1/abuse/decisions", params=query).json()
+            found += [row["account_id"] for row in page["items"]]
+            since = page["next"]
+        assert found == [f"user-{n:06}" for n in range(20, 25)]
+        ann.post("/review/decide", data=fill_in(ann, "user-000003"))
+        answer = shop.get("/v1/abuse/decisions", params={"since": since})
+        assert [row["account_id"] for row in answer.json()["items"]] == ["user-000003"]
+        assert answer.links["next"]["url"].endswith(f"since={answer.json()['next']}")
+        as_csv = shop.get("/v1/abuse/decisions", headers={"Accept": "text/csv"}).text
+        assert as_csv.startswith("decision_id,decided_at,account_id,verdict,category\r\n")
+        assert as_csv.count("\r\n") == 7
+        early, late = now() - timedelta(minutes=5), now() + timedelta(minutes=5)
+        assert len(decided(api, since=early.isoformat())) == 6
+        assert decided(api, since=late.replace(tzinfo=None).isoformat()) == []
+        wrong = shop.get("/v1/abuse/decisions", params={"since": "yesterday"})
+        assert wrong.status_code == 422
+
+
+def test_how_many_wait_is_a_metric(api: Api) -> None:
+    with api.as_role("admin") as client:
+        client.get("/health/ready")
+        before = client.get("/metrics").text
+        with api.store.begin() as store:
+            decide(store, "user-000024")
+        client.get("/review")
+        after = client.get("/metrics").text
+    assert 'dmp_review_queue_length{why="block"} 8.0' in before
+    assert 'dmp_review_queue_length{why="block"} 7.0' in after
+
+
+# drawing -----------------------------------------------------------------------------------------
+def cluster_of(count: int, links: int) -> Cluster:
+    names = tuple(f"a{n}" for n in range(count))
+    made = tuple(Link(names[n // 2], names[n + 1], 1.0 + n, ("device",)) for n in range(links))
+    return Cluster(names, made, count + 7)
+
+
+@pytest.mark.parametrize(("count", "links"), [(1, 0), (2, 1), (5, 4), (5, 0), (60, 59), (80, 79)])
+def test_a_cluster_is_drawn_inside_its_picture_the_same_each_time(count: int, links: int) -> None:
+    picture = drawing.graph(cluster_of(count, links), 700, 400, 40)
+    assert picture == drawing.graph(cluster_of(count, links), 700, 400, 40)
+    shown = min(count, drawing.MOST_NODES)
+    assert len(picture.nodes) == shown and picture.hidden == count + 7 - shown
+    assert len(picture.edges) == min(links, shown - 1)
+    assert all(40 <= node.x <= 660 and 40 <= node.y <= 360 for node in picture.nodes)
+    places = [(node.x, node.y) for node in picture.nodes]
+    apart = [math.dist(a, b) for n, a in enumerate(places) for b in places[n + 1 :]]
+    assert min(apart, default=99) > 12
+
+
+def test_linked_accounts_are_drawn_closer_than_others() -> None:
+    names = tuple("abcdefgh")
+    pairs = [("a", "b"), ("b", "c"), ("a", "c"), ("d", "e"), ("e", "f"), ("d", "f"), ("c", "d")]
+    links = tuple(Link(a, b, 1.0, ("phone",)) for a, b in pairs)
+    drawn = drawing.graph(Cluster(names, links, 8), 600, 600, 30)
+    place = {node.account_id: (node.x, node.y) for node in drawn.nodes}
+    within = [math.dist(place[a], place[b]) for a, b in pairs[:6]]
+    between = [math.dist(place[a], place[b]) for a in "ab" for b in "ef"]
+    assert max(within) < min(between)

@@ -14,13 +14,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from dmp_assets.api import problems
 from dmp_assets.api.access import needs
 from dmp_assets.api.state import Service, service_of
-from dmp_assets.store import database
+from dmp_assets.store import database, review
 from dmp_assets.store.access import Principal
 from dmp_assets.store.errors import SchemaError, StoreError
 from dmp_assets.store.schema import publication
 
 LOOK_EVERY = 1.0
 """Seconds for which an answer of `/health/ready` is good."""
+COUNT_EVERY = 60.0
+"""Seconds after which cases that wait in the review are counted again."""
 
 router = APIRouter(tags=["health"])
 
@@ -75,6 +77,12 @@ def look(service: Service) -> list[Check]:
     try:
         database.check(service.store)
         published = service.in_store(_published)
+        if time.monotonic() - service.counted > COUNT_EVERY:
+            share = service.settings.review_sample_share
+            service.metrics.note_queue(
+                service.in_store(lambda store: review.queue_length(store, share=share))
+            )
+            service.counted = time.monotonic()
     except SchemaError as error:
         return [Check(name="store", ok=False, detail=str(error))]
     except (StoreError, DBAPIError, PoolTimeout) as error:
