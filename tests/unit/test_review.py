@@ -4,7 +4,6 @@ import math
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,11 +15,20 @@ from pydantic import SecretStr
 from dmp_assets.abuse.clusters import Cluster, Link
 from dmp_assets.api import drawing
 from dmp_assets.home import Home
+from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, database, lists, review
 from dmp_assets.store.lists import ListError
 from dmp_assets.store.review import ChangedError
 from dmp_assets.store.roles import ROLES
-from dmp_assets.store.schema import abuse_prediction, account_score, audit_event
+from dmp_assets.store.schema import (
+    abuse_case_view,
+    abuse_decision,
+    abuse_list_entry,
+    abuse_prediction,
+    account_score,
+    audit_event,
+)
+from tests.support.postgres import fresh_database
 from tests.support.review import live
 from tests.support.service import (
     NOON,
@@ -385,29 +393,43 @@ def test_misses_are_counted_among_drawn_accounts_only(db: sa.Connection) -> None
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
-@pytest.fixture
-def api(home: Home, shop_url: SecretStr) -> Iterator[Api]:
-    with running_api(home, shop_url) as api:
-        api.app.state.service.settings.review_sample_share = 0.0
-        api.app.state.service.scoring = live()
+@pytest.fixture(scope="module")
+def _api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    home = Home(tmp_path_factory.mktemp("review") / "home").prepare("sandbox")
+    with fresh_database(postgres) as url, running_api(home, url) as api:
+        with api.store.begin() as store:
+            access.add_person(store, "ben@shop.example", "risk", PASSWORD, now=now())
         yield api
+
+
+@pytest.fixture
+def api(_api: Api) -> Api:
+    """The service as if nobody had decided anything yet."""
+    service = _api.app.state.service
+    service.settings.review_sample_share, service.scoring = 0.0, live()
+    service.counted = float("-inf")
+    fill(_api.store, {"account_score": published()["account_score"]})
+    with _api.store.begin() as store:
+        for table in (abuse_case_view, abuse_decision, abuse_list_entry, abuse_prediction):
+            store.execute(table.delete())
+    _api.forget()
+    return _api
 
 
 @pytest.fixture
 def ann(api: Api) -> Iterator[httpx.Client]:
     """A risk analyst's browser."""
     with api.logged_in("risk") as client:
-        client.headers |= HTML
+        client.headers.update(HTML)
         yield client
 
 
-@contextmanager
-def colleague(api: Api, name: str = "ben") -> Iterator[httpx.Client]:
-    address = f"{name}@shop.example"
-    with api.store.begin() as store:
-        access.add_person(store, address, "risk", PASSWORD, now=now())
-    with api.client(headers=HTML) as client:
-        client.post("/login", data={"email": address, "password": PASSWORD})
+@pytest.fixture
+def ben(api: Api) -> Iterator[httpx.Client]:
+    """A second analyst's browser."""
+    with api.client() as client:
+        client.post("/login", data={"email": "ben@shop.example", "password": PASSWORD})
+        client.headers.update(HTML)
         yield client
 
 
@@ -494,14 +516,14 @@ def test_a_cluster_that_grew_meanwhile_is_not_decided_unseen(api: Api, ann: http
     assert decided(api) == []
 
 
-def test_two_analysts_on_a_case_are_told_and_nothing_is_lost(api: Api, ann: httpx.Client) -> None:
+def test_two_analysts_on_a_case_are_told_and_nothing_is_lost(
+    api: Api, ann: httpx.Client, ben: httpx.Client
+) -> None:
     form = fill_in(ann, "user-000024", category="loyal_customer", comment="knows us")
-    with colleague(api) as ben:
-        assert "risk@… has had this account open for a minute" in (
-            ben.get("/review/account?id=user-000024").text
-        )
-        assert "risk@… looks at it" in ben.get("/review").text
-        ben.post("/review/decide", data=fill_in(ben, "user-000024", comment="ring"))
+    account = ben.get("/review/account?id=user-000024").text
+    assert "risk@… has had this account open for a minute" in account
+    assert "risk@… looks at it" in ben.get("/review").text
+    ben.post("/review/decide", data=fill_in(ben, "user-000024", comment="ring"))
     news = ann.get("/review/watchers", params={"id": "user-000024", "seen": form["seen"]}).text
     assert "ben@… decided at" in news and "ben@… has had" in news
     told = ann.post("/review/decide", data=form)
@@ -525,24 +547,20 @@ def test_undoing_what_was_decided_anew_is_refused(api: Api, ann: httpx.Client) -
     assert ann.post("/review/undo", data=form | {"group": str(uuid.uuid4())}).status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("wrong", "field"),
-    [
-        ({"category": "dislike"}, "body.category"),
-        ({"category": ""}, "body.category"),
-        ({"comment": "x" * 2001}, "body.comment"),
-        ({"comment": "a\0b"}, "body.comment"),
-        ({"seen": "-1"}, "body.seen"),
-        ({"seen": str(2**63)}, "body.seen"),
-        ({"scope": "all"}, "body.scope"),
-        ({"account": ""}, "body.account"),
-    ],
-)
-def test_what_is_wrong_with_a_decision_is_named(
-    api: Api, ann: httpx.Client, wrong: dict[str, str], field: str
-) -> None:
-    answer = ann.post("/review/decide", data=fill_in(ann, "user-000024") | wrong)
-    assert answer.status_code == 422 and f"<code>{field}</code>" in answer.text
+def test_what_is_wrong_with_a_decision_is_named(api: Api, ann: httpx.Client) -> None:
+    form = fill_in(ann, "user-000024")
+    for field, wrong in (
+        ("category", "dislike"),
+        ("category", ""),
+        ("comment", "x" * 2001),
+        ("comment", "a\0b"),
+        ("seen", "-1"),
+        ("seen", str(2**63)),
+        ("scope", "all"),
+        ("account", ""),
+    ):
+        answer = ann.post("/review/decide", data=form | {field: wrong})
+        assert answer.status_code == 422 and f"<code>body.{field}</code>" in answer.text
     assert decided(api) == []
 
 
@@ -593,7 +611,7 @@ def test_without_the_live_index_the_store_alone_does(api: Api, ann: httpx.Client
 
 def test_attributes_are_masked_for_those_who_do_not_need_them(api: Api) -> None:
     with api.store.begin() as store:
-        key = access.add_client(store, "reviewer", ["abuse:review"], now=now())
+        key = access.add_client(store, f"reviewer-{uuid.uuid4().hex}", ["abuse:review"], now=now())
         lists.add(
             store, "block", "ip_range", "198.51.100.7", comment="", expires_at=None,
             owner="client:x", now=now(),
@@ -664,13 +682,12 @@ def test_misses_are_shown_once_drawn_accounts_are_decided(api: Api, ann: httpx.C
     assert "Of 1 allowed accounts" in text and "100.0 % (95 %: 20.7 to 100.0 %)" in text
 
 
-def test_an_empty_store_says_so(home: Home, shop_url: SecretStr) -> None:
-    with running_api(home, shop_url) as api, api.logged_in("risk") as client:
-        with api.store.begin() as store:
-            store.execute(account_score.delete())
-        assert "Nothing waits" in client.get("/review").text
-        assert "No account is scored yet" in client.get("/review/what-if").text
-        assert "Both lists are empty" in client.get("/review/lists").text
+def test_an_empty_store_says_so(api: Api, ann: httpx.Client) -> None:
+    with api.store.begin() as store:
+        store.execute(account_score.delete())
+    assert "Nothing waits" in ann.get("/review").text
+    assert "No account is scored yet" in ann.get("/review/what-if").text
+    assert "Both lists are empty" in ann.get("/review/lists").text
 
 
 def test_the_shop_polls_decisions_page_by_page(api: Api, ann: httpx.Client) -> None:
