@@ -534,7 +534,7 @@ def what_if(
 
     def bars(name: str, *kinds: str) -> list[drawing.Bar]:
         counts = [sum(getattr(day, kind) for kind in kinds) for day in found[name]]
-        return drawing.bars(counts, highest, *CHART)
+        return drawing.bars(counts, 1.1 * highest, *CHART)
 
     return _page(
         request, who, "review_what_if.html", here="what-if", today=today, tried=tried, days=days,
