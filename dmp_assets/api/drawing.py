@@ -61,7 +61,7 @@ def graph(cluster: Cluster, width: float, height: float, margin: float) -> Graph
     for link in links:
         a, b = nodes[number[link.a]], nodes[number[link.b]]
         share = max(link.weight, 0.0) / heaviest if heaviest > 0 else 0.0
-        edges.append(Edge(a.x, a.y, b.x, b.y, round(1 + 4 * share, 1), link))
+        edges.append(Edge(a.x, a.y, b.x, b.y, round(1 + 3 * share, 1), link))
     return Graph(nodes, tuple(edges), cluster.size - len(members))
 
 

@@ -1,6 +1,7 @@
 """The review as analysts use it: headless Chromium, real clicks and keys, on a desk and a phone."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -280,7 +281,7 @@ def test_every_page_fits_is_labelled_and_shows_the_focus(
             seen.add(style[0])
             assert style[1] != "none" and style[2] >= 2, (path, style)
         assert len(seen) >= 2, path
-        shoot(page, f"{path.partition('?')[0].strip('/').replace('/', '-')}-{len(path)}-{size[0]}")
+        shoot(page, f"{path}-{size[0]}")
 
 
 def test_text_can_be_read_in_light_and_dark(log_in: Open) -> None:
@@ -291,7 +292,7 @@ def test_text_can_be_read_in_light_and_dark(log_in: Open) -> None:
             page.goto(path)
             weak = page.evaluate(CONTRAST)
             assert weak == [], (scheme, path)
-            shoot(page, f"{scheme}-{len(path)}")
+            shoot(page, f"{path}-{scheme}")
 
 
 CONTRAST = """() => {
@@ -319,4 +320,5 @@ CONTRAST = """() => {
 
 def shoot(page: Page, name: str) -> None:
     if SHOTS:
+        name = re.sub(r"\W+", "-", name).strip("-")
         page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
