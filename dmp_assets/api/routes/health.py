@@ -77,17 +77,12 @@ def look(service: Service) -> list[Check]:
     try:
         database.check(service.store)
         published = service.in_store(_published)
-        if time.monotonic() - service.counted > COUNT_EVERY:
-            share = service.settings.review_sample_share
-            service.metrics.note_queue(
-                service.in_store(lambda store: review.queue_length(store, share=share))
-            )
-            service.counted = time.monotonic()
     except SchemaError as error:
         return [Check(name="store", ok=False, detail=str(error))]
     except (StoreError, DBAPIError, PoolTimeout) as error:
         service.log.warning("the store does not answer", error=type(error).__name__)
         return [Check(name="store", ok=False, detail="the store does not answer")]
+    _count_queue(service)
     checks = [Check(name="store", ok=True, detail=f"schema {database.head()}")]
     for name, at in published.items():
         hours = (service.now() - at).total_seconds() / 3600
@@ -100,6 +95,20 @@ def look(service: Service) -> list[Check]:
         said = "nothing is published yet: `dmp run`, or materialize the group `published`"
         checks.append(Check(name="published", ok=False, detail=said))
     return checks
+
+
+def _count_queue(service: Service) -> None:
+    """Tell Prometheus now and then how many cases wait; nothing fails because of it."""
+    if time.monotonic() - service.counted <= COUNT_EVERY:
+        return
+    service.counted = time.monotonic()
+    share = service.settings.review_sample_share
+    try:
+        lengths = service.in_store(lambda store: review.queue_length(store, share=share))
+    except (DBAPIError, PoolTimeout) as error:
+        service.log.warning("the queue cannot be counted", error=type(error).__name__)
+    else:
+        service.metrics.note_queue(lengths)
 
 
 def _published(connection: sa.Connection) -> dict[str, datetime]:

@@ -57,14 +57,22 @@
   if (location.hash === "#allow" || location.hash === "#block") choose(location.hash.slice(1));
 
   // Who else has the case open, and what was decided on it since the page was loaded.
+  // Only as long as somebody is there: asking keeps the session alive.
+  const THERE = 5 * 60_000;
   const watchers = document.getElementById("watchers");
+  let shown = watchers?.innerHTML;
+  let active = Date.now();
+  for (const kind of ["keydown", "pointerdown", "pointermove", "scroll"]) {
+    addEventListener(kind, () => { active = Date.now(); }, { passive: true });
+  }
+
   async function look() {
-    if (document.hidden) return;
+    if (document.hidden || Date.now() - active > THERE) return;
     const asked = new URLSearchParams({ id: watchers.dataset.account, seen: watchers.dataset.seen });
     const answer = await fetch(`/review/watchers?${asked}`).catch(() => null);
     if (!answer?.ok) return;
     const text = await answer.text();
-    if (text !== watchers.innerHTML) watchers.innerHTML = text;
+    if (text !== shown) watchers.innerHTML = shown = text;
   }
   if (watchers) setInterval(look, 5000);
 })();
