@@ -149,6 +149,12 @@ class Settings(BaseSettings):
         20.0, gt=0, description="Discount lost to one abuser who is let through."
     )
     review_cost: float = Field(3.0, ge=0, description="Cost of one account reviewed by a person.")
+    review_sample_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of allowed accounts that are reviewed too, so that misses are measured.",
+    )
     currency: str = Field("EUR", description="ISO 4217 code of the shop's money.")
     device_day_review: int = Field(
         5, ge=2, description="New accounts made on one device within a day: reviewed from here on."

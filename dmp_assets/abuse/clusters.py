@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Link:
-    """Two accounts that share rare attributes: how much that says, and which ones."""
+    """Two accounts that share rare attributes. `weight`: how much that says."""
 
     a: str
     b: str
@@ -15,9 +15,10 @@ class Link:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Accounts that hang together: the asked one first, then the nearest.
+    """The accounts that links lead to from one account.
 
-    `size` counts all members, also those that are not listed.
+    `members`: that account first, at most as many as were asked for; `size`: all of them.
+    `links`: those between the members.
     """
 
     members: tuple[str, ...]

@@ -55,15 +55,23 @@ def thresholds(costs: Costs) -> Thresholds:
     return Thresholds(review, 1 - costs.review / costs.blocked_customer)
 
 
+def expected_cost(
+    reviewed: float, honest_blocked: float, abusers_allowed: float, costs: Costs
+) -> float:
+    """What so many reviewed accounts, blocked honest and allowed abusing ones cost."""
+    return (
+        reviewed * costs.review
+        + honest_blocked * costs.blocked_customer
+        + abusers_allowed * costs.lost_discount
+    )
+
+
 def cost(decision: npt.NDArray[np.str_], labels: npt.NDArray[np.bool_], costs: Costs) -> float:
     """What the decisions cost given who does abuse."""
-    reviewed, blocked = decision == "review", decision == "block"
-    lost = (decision == "allow") & labels
-    return float(
-        reviewed.sum() * costs.review
-        + (blocked & ~labels).sum() * costs.blocked_customer
-        + lost.sum() * costs.lost_discount
-    )
+    honest_blocked = ((decision == "block") & ~labels).sum()
+    abusers_allowed = ((decision == "allow") & labels).sum()
+    reviewed = (decision == "review").sum()
+    return float(expected_cost(reviewed, honest_blocked, abusers_allowed, costs))
 
 
 def cost_curve(

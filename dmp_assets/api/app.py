@@ -23,7 +23,18 @@ from dmp_assets.api.metrics import Metrics
 from dmp_assets.api.middleware import Guard
 from dmp_assets.api.oidc import Issuer
 from dmp_assets.api.problems import ProblemDetail
-from dmp_assets.api.routes import abuse, attribution, health, oidc, pages, promo, reports, runs
+from dmp_assets.api.routes import (
+    abuse,
+    attribution,
+    decisions,
+    health,
+    oidc,
+    pages,
+    promo,
+    reports,
+    review,
+    runs,
+)
 from dmp_assets.api.scoring import Scoring
 from dmp_assets.api.state import Service
 from dmp_assets.home import Home, HomeError
@@ -40,8 +51,8 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 
 ROUTERS = (
-    health.router, abuse.router, promo.router, attribution.router, runs.router, reports.router,
-    pages.router, oidc.router,
+    health.router, abuse.router, decisions.router, promo.router, attribution.router, runs.router,
+    reports.router, review.router, pages.router, oidc.router,
 )  # fmt: skip
 
 
@@ -60,13 +71,16 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         store = database.engine(where.store_url(home), pool_size=10, patience=10)
     database.check(store)
 
+    metrics = Metrics()
+    tables = Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)
+    scoring = Scoring(home, settings, tables, store, metrics)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service: Service = app.state.service
-        await run_in_threadpool(service.scoring.start)
+        await run_in_threadpool(scoring.start)
         yield
-        await run_in_threadpool(service.scoring.stop)
-        service.store.dispose()
+        await run_in_threadpool(scoring.stop)
+        app.state.service.store.dispose()
 
     app = FastAPI(
         title="dmp_assets",
@@ -79,8 +93,6 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         separate_input_output_schemas=False,
         responses=problems.responses(404, 422, 503),
     )
-    metrics = Metrics()
-    tables = Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)
     app.state.service = service = Service(
         home=home,
         settings=settings,
@@ -92,7 +104,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         ),
         known=Known(),
         secure=secure,
-        scoring=Scoring(home, settings, tables, store, metrics),
+        scoring=scoring,
         metrics=metrics,
         tables=tables,
         issuer=Issuer.of(settings),
@@ -145,7 +157,7 @@ def _describe(app: FastAPI) -> None:
                 "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
             }
             for route in api_routes():
-                if scopes_of(route):
+                if scopes_of(route) and route.include_in_schema:
                     for method in route.methods or ():
                         operation = document["paths"][route.path_format][method.lower()]
                         operation["security"] = [{"key": []}, {"session": []}]

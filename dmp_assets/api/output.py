@@ -84,11 +84,13 @@ def rows_answer(
     model: type[Row],
     rows: Sequence[Row],
     next_cursor: str | None = None,
+    *,
+    parameter: str = "cursor",
 ) -> Any:
-    """One page as the caller wants it, with a `Link` to the next."""
+    """One page as the caller wants it, with a `Link` to the next, which `parameter` asks for."""
     headers = {}
     if next_cursor is not None:
-        url = request.url.include_query_params(cursor=next_cursor)
+        url = request.url.include_query_params(**{parameter: next_cursor})
         headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
     headers["Vary"] = "Accept, Authorization, Cookie"
     headers["Cache-Control"] = "private, no-store"
@@ -138,7 +140,7 @@ class Listing:
         purpose = f"{self.table.fullname}:{sort}"
         query = sa.select(self.table).where(*where)
         if cursor is not None:
-            value, last = _open(seal, cursor, purpose)
+            value, last = opened(seal, cursor, purpose)
             typed = sa.cast(sa.literal(value, sa.Text), column.type)
             further = column < typed if descending else column > typed
             query = query.where(sa.or_(further, sa.and_(column == typed, key > last)))
@@ -147,20 +149,23 @@ class Listing:
         if len(rows) <= limit:
             return list(rows), None
         final = rows[limit - 1]
-        sealed = json.dumps([purpose, str(final[name]), final[self.key]]).encode()
-        return list(rows[:limit]), seal.encrypt(sealed).decode()
+        return list(rows[:limit]), sealed(seal, purpose, str(final[name]), final[self.key])
 
 
-def _open(seal: Fernet, cursor: str, purpose: str) -> tuple[str, str]:
+def sealed(seal: Fernet, purpose: str, *values: str | float) -> str:
+    """Values that the caller gives back and cannot read or change."""
+    return seal.encrypt(json.dumps([purpose, *values]).encode()).decode()
+
+
+def opened(seal: Fernet, token: str, purpose: str, field: str = "query.cursor") -> list[Any]:
+    """The values that were sealed for this purpose. Raises Problem 422 for another one's."""
     try:
-        opened = json.loads(seal.decrypt(cursor.encode()))
+        found, *values = json.loads(seal.decrypt(token.encode()))
     except (InvalidToken, ValueError):
-        opened = [None, None, None]
-    if opened[0] != purpose:
+        found, values = None, []
+    if found != purpose:
         raise Problem(
             422, "invalid",
-            errors=[FieldError(
-                field="query.cursor", message="not a cursor of this list in this order",
-            )],
+            errors=[FieldError(field=field, message="not a cursor of this list in this order")],
         )  # fmt: skip
-    return opened[1], opened[2]
+    return values

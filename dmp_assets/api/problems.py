@@ -74,6 +74,7 @@ _TITLES = {
     "unauthenticated": "A valid key or session is needed",
     "forbidden": "Not allowed with this key or role",
     "not-found": "There is no such thing",
+    "conflict": "Somebody changed it meanwhile",
     "too-large": "The body is too large",
     "too-slow": "The body took too long to arrive",
     "rate-limited": "Too many requests",
@@ -82,9 +83,14 @@ _TITLES = {
 }
 _KINDS = {
     400: "invalid", 401: "unauthenticated", 403: "forbidden", 404: "not-found",
-    408: "too-slow", 413: "too-large", 422: "invalid", 429: "rate-limited",
+    408: "too-slow", 409: "conflict", 413: "too-large", 422: "invalid", 429: "rate-limited",
     500: "internal", 503: "unavailable",
 }  # fmt: skip
+
+
+def title(kind: str, status: int) -> str:
+    """A kind of problem in words."""
+    return _TITLES.get(kind, HTTPStatus(status).phrase)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -92,7 +98,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": "#/components/schemas/ProblemDetail"}
     return {
         status: {
-            "description": _TITLES.get(_KINDS.get(status, ""), HTTPStatus(status).phrase),
+            "description": title(_KINDS.get(status, ""), status),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
         for status in statuses
@@ -112,7 +118,7 @@ def answer(
     kind = kind or _KINDS.get(status, HTTPStatus(status).phrase.lower().replace(" ", "-"))
     body = ProblemDetail(
         type=f"urn:dmp:problem:{kind}",
-        title=_TITLES.get(kind, HTTPStatus(status).phrase),
+        title=title(kind, status),
         status=status,
         detail=detail,
         request_id=request_id,
@@ -129,6 +135,14 @@ def answer(
 def unavailable(request_id: str, detail: str) -> JSONResponse:
     """503, to be tried again soon."""
     return answer(request_id, 503, detail=detail, headers={"Retry-After": str(STORE_RETRY_SECONDS)})
+
+
+def field_errors(error: RequestValidationError) -> list[FieldError]:
+    """The fields that FastAPI found wrong."""
+    return [
+        FieldError(field=".".join(str(part) for part in found["loc"]), message=found["msg"])
+        for found in error.errors()
+    ]
 
 
 def _id(request: Request) -> str:
@@ -151,10 +165,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [
-            FieldError(field=".".join(str(part) for part in found["loc"]), message=found["msg"])
-            for found in error.errors()
-        ]
+        errors = field_errors(error)
         return answer(_id(request), 422, detail=wrong_fields(errors), errors=errors)
 
     @app.exception_handler(StorageError)

@@ -30,6 +30,7 @@ from deltalake.exceptions import DeltaError
 from pydantic_core import to_json
 
 from dmp_assets.abuse import features, snapshot
+from dmp_assets.abuse.clusters import Cluster
 from dmp_assets.abuse.features import Floats
 from dmp_assets.abuse.index import AccountIndex, LiveAccount
 from dmp_assets.abuse.limits import DeviceLimit, stricter
@@ -124,17 +125,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the model says of one account."""
+    """What the model, and limits where they are stricter, say of one account."""
 
     probability: float
     decision: str
+    is_limited: bool
     reasons: list[dict[str, str | float]]
     linked: list[str]
     cluster_size: int
     expected_abusers: float
     model_version: str
     features: Floats | None = None
-    limit: str = "allow"  # at least so strict, whatever the model says
 
 
 @dataclass
@@ -280,7 +281,7 @@ class Scoring:
 
     @property
     def index(self) -> AccountIndex:
-        """The accounts. Ask `attributes`, `search` and `cluster` below: they wait their turn."""
+        """The accounts, for who is sure that nothing is scored meanwhile."""
         return self._now.index
 
     @property
@@ -291,15 +292,25 @@ class Scoring:
     def promoted_at(self) -> datetime | None:
         return self._now.promoted_at
 
-    def look_at(self, ask: Callable[[AccountIndex], Any]) -> Any:
-        """What `ask` finds in the index, between two batches."""
-        self._loaded.wait()
+    def attributes(self, account_id: str) -> dict[str, Any] | None:
+        """The account's own attributes and `is_new`; None when nobody knows it."""
         with self._lock:
-            return ask(self._now.index)
+            return self._now.index.attributes(account_id)
+
+    def search(self, text: str) -> list[str]:
+        """Accounts by id, e-mail, phone, device or IP, at most 50."""
+        with self._lock:
+            return self._now.index.search(text, self.settings.phone_region)
+
+    def cluster(self, account_id: str, at_most: int = 60) -> Cluster:
+        """The account's cluster; that of an account that nobody knows is itself."""
+        with self._lock:
+            if self._now.index.number(account_id) is None:
+                return Cluster((account_id,), (), 1)
+            return self._now.index.cluster(account_id, at_most)
 
     def judge(self, account_id: str) -> Judgement | None:
         """What the model says of an account now; None when nobody knows it. Logs nothing."""
-        self._loaded.wait()
         with self._lock:
             number = self._now.index.number(account_id)
             if number is None:
@@ -513,7 +524,7 @@ class Scoring:
             else explain(now.model, now.index.snapshot.features_of(row)).of(0)
         )
         found = Judgement(
-            float(likely[0]), decision, reasons, linked, size, expected, now.model.version
+            float(likely[0]), decision, False, reasons, linked, size, expected, now.model.version
         )
         if len(now.judged) < MOST_KEPT:
             now.judged[row] = found
@@ -569,13 +580,20 @@ class Scoring:
             why, limit = reasons.get(n, []), self._limit.on(draft.view) if live[n] else "allow"
             if limit != "allow":
                 why = [self._limit.reason(draft.view), *why]
+            is_limited = stricter(limit, decision)
             judged.append(
                 Judgement(
-                    p, decision, why, draft.linked, 1 + len(draft.others),
-                    p + self._expected(draft.others),
-                    now.model.version, found[n], limit,
+                    probability=p,
+                    decision=limit if is_limited else decision,
+                    is_limited=is_limited,
+                    reasons=why,
+                    linked=draft.linked,
+                    cluster_size=1 + len(draft.others),
+                    expected_abusers=p + self._expected(draft.others),
+                    model_version=now.model.version,
+                    features=found[n],
                 )
-            )  # fmt: skip
+            )
         for draft in drafts:  # of a dry run
             if now.index.number(str(draft.view["user_id"])) is None:
                 del self._probability[str(draft.view["user_id"])]
@@ -600,9 +618,8 @@ class Scoring:
         index = self._now.index
         for asked, (judgement, ruling) in zip(request.accounts, judged, strict=True):
             is_new = asked.is_new and not index.is_known(asked.account_id)
-            decision, decided_by = judgement.decision, "model"
-            if stricter(judgement.limit, decision):
-                decision, decided_by = judgement.limit, "limit"
+            decision = judgement.decision
+            decided_by = "limit" if judgement.is_limited else "model"
             if ruling is not None:
                 decision, decided_by = ruling.decision, ruling.by
             linked = judgement.linked

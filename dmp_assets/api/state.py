@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -68,7 +68,14 @@ class Service:
     """What `/health/ready` says."""
     written: Recent[list[Any]] = field(default_factory=lambda: Recent(5.0))
     """The lakehouse's tables, as `/v1/runs` lists them."""
+    counted: Recent[Mapping[str, int]] = field(default_factory=lambda: Recent(60.0))
+    """How many cases wait in the review, by why."""
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))
+
+    @property
+    def live(self) -> "Scoring | None":
+        """The accounts and what the model says of them; None while they are being loaded."""
+        return self.scoring if self.scoring.is_loaded else None
 
     def now(self) -> datetime:
         """The clock's time in UTC: keys and sessions expire by it, in a sandbox too."""

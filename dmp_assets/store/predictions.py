@@ -176,7 +176,7 @@ def absorb(
             for row in rows:
                 copy.write_row(row.values())
         done = connection.execute(
-            f"INSERT INTO abuse_prediction ({names}) SELECT {names} FROM spooled "
+            f"INSERT INTO abuse_prediction ({names}) SELECT {names} FROM spooled "  # noqa: S608
             "ORDER BY predicted_at ON CONFLICT (score_id) DO NOTHING"
         )
         _keep(connection, answers)

@@ -294,8 +294,10 @@ abuse_case_view = sa.Table(
         sa.ForeignKey("person.person_id", ondelete="CASCADE"),
         primary_key=True,
     ),
+    _time("opened_at", required=True),
     _time("seen_at", required=True),
-    comment="Who looks at which account in the review. One row per account and person.",
+    comment="Who looks at which account in the review, and since when. One row per account and "
+    "person.",
 )
 
 review_revision = sa.Table(

@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from dmp_assets.api import problems
 from dmp_assets.api.access import needs
 from dmp_assets.api.state import Service, service_of
-from dmp_assets.store import database
+from dmp_assets.store import database, review
 from dmp_assets.store.access import Principal
 from dmp_assets.store.errors import SchemaError, StoreError
 from dmp_assets.store.schema import publication
@@ -72,6 +72,7 @@ def look(service: Service) -> list[Check]:
     except (StoreError, DBAPIError, PoolTimeout) as error:
         service.log.warning("the store does not answer", error=type(error).__name__)
         return [Check(name="store", ok=False, detail="the store does not answer")]
+    _count_queue(service)
     checks = [Check(name="store", ok=True, detail=f"schema {database.head()}")]
     for name, at in published.items():
         hours = (service.now() - at).total_seconds() / 3600
@@ -97,6 +98,19 @@ def _model(service: Service) -> Check:
     if not scoring.live:
         return Check(name="model", ok=False, detail=f"{said}; scores are not in the store")
     return Check(name="model", ok=True, detail=said)
+
+
+def _count_queue(service: Service) -> None:
+    """Tell Prometheus now and then how many cases wait; nothing fails because of it."""
+    share = service.settings.review_sample_share
+    try:
+        lengths = service.counted.get(
+            lambda: service.in_store(lambda store: review.queue_length(store, share=share))
+        )
+    except (DBAPIError, PoolTimeout) as error:
+        service.log.warning("the queue cannot be counted", error=type(error).__name__)
+    else:
+        service.metrics.note_queue(lengths)
 
 
 def _published(connection: sa.Connection) -> dict[str, datetime]:

@@ -1,13 +1,15 @@
 """Pages for people: what is here with its headline numbers, logging in and out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.api.access import (
@@ -18,7 +20,7 @@ from dmp_assets.api.access import (
     limit,
     principal_of,
 )
-from dmp_assets.api.problems import Problem
+from dmp_assets.api.problems import Problem, field_errors, title
 from dmp_assets.api.routes.attribution import figures
 from dmp_assets.api.state import Service, service_of
 from dmp_assets.store import access, audit
@@ -34,6 +36,42 @@ def page(service: Service, template: str, status: int = 200, **values: Any) -> H
     """A page from its template."""
     text = service.pages.get_template(template).render(**values)
     return HTMLResponse(text, status, headers=NO_STORE)
+
+
+class PageRoute(APIRoute):
+    """A route for people: a browser is shown a problem as a page, a program gets it in detail."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_for_people(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except (Problem, RequestValidationError) as error:
+                if not wants_page(request):
+                    raise
+                return _problem_page(request, error)
+
+        return handle_for_people
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks, rather than a program."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _problem_page(request: Request, error: Problem | RequestValidationError) -> HTMLResponse:
+    if isinstance(error, Problem):
+        status, kind, detail = error.status_code, error.kind, error.detail
+        errors, headers = error.errors or [], error.headers
+    else:
+        status, kind, detail, errors, headers = 422, "invalid", None, field_errors(error), None
+    shown = page(
+        service_of(request), "problem.html", status, title=title(kind, status),
+        is_let_in=status != 401, detail=detail, errors=errors, request_id=request.state.request_id,
+    )  # fmt: skip
+    shown.headers.update(headers or {})
+    return shown
 
 
 async def person(request: Request) -> Principal | None:

@@ -154,6 +154,7 @@ def upgrade() -> None:
         "abuse_case_view",
         sa.Column("account_id", sa.Text(), nullable=False),
         sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["person_id"],
@@ -162,7 +163,8 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("account_id", "person_id", name=op.f("pk_abuse_case_view")),
-        comment="Who looks at which account in the review. One row per account and person.",
+        comment="Who looks at which account in the review, and since when. One row per account "
+        "and person.",
     )
 
     op.execute("INSERT INTO review_revision DEFAULT VALUES")
