@@ -21,6 +21,7 @@ UTC_TIME = pa.timestamp("us", tz="UTC")
 PREDICTIONS = pa.schema(
     [
         ("prediction_id", pa.int64()),
+        ("score_id", pa.string()),
         ("predicted_at", UTC_TIME),
         ("account_id", pa.string()),
         ("is_new", pa.bool_()),
@@ -38,7 +39,6 @@ PREDICTIONS = pa.schema(
         ("live_links", pa.bool_()),
         ("caller", pa.string()),
         ("request_id", pa.string()),
-        ("spool_id", pa.string()),
     ]
 )
 DECISIONS = pa.schema(
@@ -146,6 +146,7 @@ def _land(run: TableRun, log: str, schema: pa.Schema) -> None:
     settings=("prediction_log_days",),
     columns={
         "prediction_id": "Number of the score, growing.",
+        "score_id": "Id by which the caller was answered.",
         "predicted_at": "When it was answered (UTC).",
         "account_id": "The account, by the shop's user id.",
         "is_new": "Whether the shop's tables did not have the account yet.",
@@ -163,7 +164,6 @@ def _land(run: TableRun, log: str, schema: pa.Schema) -> None:
         "live_links": "Whether links with accounts since the last run were known.",
         "caller": "The client that asked.",
         "request_id": "Id of the request.",
-        "spool_id": "Id that it waited under while the store did not answer; null: it did not.",
     },
     checks=_checks("abuse_predictions", "prediction_id"),
 )

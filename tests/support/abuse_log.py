@@ -37,7 +37,7 @@ def predict(
                     "expected_abusers": 0.75, "model_version": model_version,
                     "features": features[n] if features else [None, 0.5] + [1.0] * (len(NAMES) - 2),
                     "live_links": True, "caller": "shop", "request_id": f"r-{n}",
-                    "spool_id": uuid4() if n % 2 else None,
+                    "score_id": uuid4(),
                 }
                 for n, account in enumerate(accounts)
             ],

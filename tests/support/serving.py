@@ -16,8 +16,9 @@ from dmp_assets.abuse import snapshot, view
 from dmp_assets.demo import shop
 from dmp_assets.home import Home
 from dmp_assets.ml import abuse_features, abuse_scores, model_registry
-from dmp_assets.modeled import account_clusters
+from dmp_assets.modeled import abuse_labels, account_clusters
 from dmp_assets.modeled.account_links import links_sql
+from dmp_assets.raw import abuse as raw_abuse
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.window import Window
 from dmp_assets.tables import STAMP
@@ -86,6 +87,8 @@ def train(home: Home) -> None:
         patch.setenv("DMP_HOME", str(home.root))
         done = dg.materialize(
             [
+                raw_abuse.abuse_decisions,
+                abuse_labels.abuse_labels,
                 abuse_features.abuse_features,
                 model_registry.model_registry,
                 abuse_scores.abuse_scores,

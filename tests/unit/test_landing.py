@@ -370,7 +370,9 @@ def fill(store: sa.Engine) -> None:
             )
         )
         connection.execute(
-            abuse_case_view.insert().values(account_id="u-1", person_id=person, seen_at=now)
+            abuse_case_view.insert().values(
+                account_id="u-1", person_id=person, opened_at=now, seen_at=now
+            )
         )
     assert [count(store, name) for name in PEOPLE] == [1] * len(PEOPLE)
 

@@ -79,7 +79,7 @@ def score(
         "decided_by": "model", "cluster_size": size, "linked_accounts": [],
         "reasons": [{"code": code, "text": code.lower(), "weight": 1.0} for code in codes],
         "expected_abusers": probability * size, "model_version": "m-1", "features": [],
-        "live_links": True, "caller": "client:shop", "request_id": "r",
+        "live_links": True, "caller": "client:shop", "request_id": "r", "score_id": uuid.uuid4(),
     }  # fmt: skip
     db.execute(abuse_prediction.insert().values(row | values))
 
@@ -407,7 +407,7 @@ def api(_api: Api) -> Api:
     """The service as if nobody had decided anything yet."""
     service = _api.app.state.service
     service.settings.review_sample_share, service.scoring = 0.0, live()
-    service.counted = float("-inf")
+    service.counted.forget()
     fill(_api.store, {"account_score": published()["account_score"]})
     with _api.store.begin() as store:
         for table in (abuse_case_view, abuse_decision, abuse_list_entry, abuse_prediction):
