@@ -10,28 +10,42 @@ of a request, not the database.
 """
 
 import asyncio
+import json
 import multiprocessing
 import os
+import random
 import socket
 import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import psutil
 import uvicorn
 from fastapi import FastAPI
+from pydantic import SecretStr
 
 from dmp_assets.api import serve
+from dmp_assets.api.app import create_app
 from dmp_assets.home import Home
 from dmp_assets.store import access, database
 from dmp_assets.store.roles import SCOPES
+from tests.support import serving
 from tests.support.postgres import fresh_database, postgres_server
 from tests.support.service import fill, now, published
 
 CONNECTIONS = 16
+USERS = 10_000
+AGENTS = [
+    f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/{version}.0.0.0 Safari/537.36"
+    for version in range(100, 125)
+]
+CITIES = ["Berlin", "Hamburg", "Köln", "Leipzig", "Wien", "Graz", "Bern"]
 ROUTES = {
     "/health/live": "no key, no store",
     "/v1/promo/usage?start=2024-01-01&end=2024-01-07": "key, rate limit, one query",
@@ -51,6 +65,13 @@ def echo() -> FastAPI:
     return app
 
 
+def service() -> FastAPI:
+    """The service of the home that the environment names, on the benchmark's store."""
+    serve.log_as_json()
+    url = SecretStr(os.environ["BENCHMARK_STORE_URL"])
+    return create_app(Home.current(), store=database.engine(url, pool_size=10))
+
+
 def on_first_core(factory: str, listening: socket.socket, environment: dict[str, str]) -> None:
     """Serve an app in this process."""
     os.environ.update(environment)
@@ -63,7 +84,7 @@ def on_first_core(factory: str, listening: socket.socket, environment: dict[str,
 class Asker(asyncio.Protocol):
     """One connection that sends a request and waits for the whole answer."""
 
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, request: Callable[[], bytes]) -> None:
         self.request, self.buffer = request, b""
         self.done: asyncio.Future[None] | None = None
 
@@ -72,7 +93,7 @@ class Asker(asyncio.Protocol):
 
     async def ask(self) -> None:
         self.done = asyncio.get_running_loop().create_future()
-        self.transport.write(self.request)
+        self.transport.write(self.request())
         await self.done
 
     def data_received(self, data: bytes) -> None:
@@ -88,11 +109,59 @@ class Asker(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def measured(port: int, path: str, key: str, seconds: float) -> tuple[float, list[float]]:
-    """(requests a second at most, latencies in ms at half of that rate)."""
+def get(path: str, key: str) -> Callable[[], bytes]:
+    """The same GET each time."""
     request = (
         f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n"
     ).encode()
+    return lambda: request
+
+
+def post(key: str, accounts: Callable[[], list[dict[str, Any]]]) -> Callable[[], bytes]:
+    """A request to score other accounts each time."""
+
+    def request() -> bytes:
+        body = json.dumps({"accounts": accounts()}).encode()
+        head = (
+            f"POST /v1/abuse/score HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+    return request
+
+
+class Shop:
+    """Accounts to be scored: known ones by id, new ones as a shop's sign-up form gives them."""
+
+    def __init__(self, users: list[str], seed: int = 1) -> None:
+        self.users, self.random, self.count = users, random.Random(seed), 0
+
+    def known(self) -> list[dict[str, Any]]:
+        return [{"user_id": self.random.choice(self.users)}]
+
+    def new(self, number: int = 1) -> list[dict[str, Any]]:
+        found = []
+        for _ in range(number):
+            self.count += 1
+            n, pick = self.count, self.random
+            name = "".join(pick.choices("abcdefghijklmnoprstuvz", k=7))
+            found.append({
+                "account_ref": f"new-{n}", "email": f"{name}.{n % 97}@gmail.com",
+                "phone": f"+4915{pick.randrange(10**9):09}", "device_id": f"d-{n - n % 2}",
+                "first_name": name.title(), "last_name": f"{name[::-1].title()}",
+                "ip": f"{pick.randrange(11, 99)}.{pick.randrange(256)}.{pick.randrange(256)}.9",
+                "user_agent": pick.choice(AGENTS), "city": pick.choice(CITIES),
+                "timezone": "Europe/Berlin", "date_of_birth": f"{pick.randrange(1950, 2005)}-05-17",
+                "email_verified": True, "promo_code": "SPRING10",
+            })  # fmt: skip
+        return found
+
+
+async def measured(
+    port: int, request: Callable[[], bytes], seconds: float
+) -> tuple[float, list[float]]:
+    """(requests a second at most, latencies in ms at half of that rate)."""
     loop = asyncio.get_running_loop()
     askers = [
         (await loop.create_connection(lambda: Asker(request), "127.0.0.1", port))[1]
@@ -133,6 +202,14 @@ async def measured(port: int, path: str, key: str, seconds: float) -> tuple[floa
     return rate, latencies
 
 
+async def once(port: int, request: Callable[[], bytes]) -> None:
+    """One request."""
+    loop = asyncio.get_running_loop()
+    transport, asker = await loop.create_connection(lambda: Asker(request), "127.0.0.1", port)
+    await asker.ask()
+    transport.close()
+
+
 def row(name: str, rate: float, latencies: list[float], base: float | None) -> str:
     """One line of the table."""
     cuts = statistics.quantiles(latencies, n=100)
@@ -140,8 +217,13 @@ def row(name: str, rate: float, latencies: list[float], base: float | None) -> s
     return f"| {name} | {rate:,.0f} | {ratio} | {cuts[49]:.1f} | {cuts[94]:.1f} | {cuts[98]:.1f} |"
 
 
+def memory(process: multiprocessing.process.BaseProcess) -> float:
+    """Resident memory in MiB, files that are mapped included."""
+    return psutil.Process(process.pid).memory_info().rss / 2**20
+
+
 def main() -> None:
-    """Print a table with a row per route."""
+    """Print a table with a row per route; then how long 1,000 accounts take, and memory."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
     context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
@@ -153,27 +235,57 @@ def main() -> None:
         with store.begin() as connection:
             key = access.add_client(connection, "benchmark", list(SCOPES), now=now())
         store.dispose()
-        home = Home(Path(folder) / "home").prepare("live")
-        environment = {
-            "DMP_HOME": str(home.root), "DMP_STORE_URL": url.get_secret_value(),
-            "DMP_API_RATE_LIMIT": "100000000/minute",
-        }  # fmt: skip
+        home = Home(Path(folder) / "home").prepare("sandbox")
+        tables = serving.simulated(Path(folder) / "shop", users=USERS)
+        serving.link(tables)
+        serving.write_tables(home, tables)
+        with redirect_stderr(StringIO()):
+            serving.train(home)
+        serving.write_snapshot(home, tables)
+        shop = Shop(
+            [user for (user,) in tables.sql("SELECT user_id FROM cleaned.users").fetchall()]
+        )
         os.sched_setaffinity(0, {1 % (os.cpu_count() or 1)})
+        scored = {
+            f"score a known account, one of {len(shop.users):,}": shop.known,
+            "score a new account": shop.new,
+            "score 100 new accounts at once": lambda: shop.new(100),
+        }
         print("| route | requests/s | ÷ echo | p50, ms | p95, ms | p99, ms |")
         print("|---|---:|---:|---:|---:|---:|")
         base: float | None = None
-        for factory, routes in (
-            ("benchmarks.api:echo", {"/echo?text=hello": "bare FastAPI"}),
-            ("dmp_assets.api.serve:app_of_environment", ROUTES),
+        environment = {
+            "DMP_HOME": str(home.root), "BENCHMARK_STORE_URL": url.get_secret_value(),
+            "DMP_API_RATE_LIMIT": "100000000/minute", "DMP_API_SCORE_RATE_LIMIT": "100000000/minute",
+        }  # fmt: skip
+        routes = {
+            f"`{path.split('?')[0]}` ({about})": get(path, key) for path, about in ROUTES.items()
+        }
+        routes |= {about: post(key, accounts) for about, accounts in scored.items()}
+        for factory, asked in (
+            ("benchmarks.api:echo", {"bare FastAPI": get("/echo?text=hello", key)}),
+            ("benchmarks.api:service", routes),
         ):
             listening = socket.create_server(("127.0.0.1", 0))
             port = listening.getsockname()[1]
             server = context.Process(target=on_first_core, args=(factory, listening, environment))
             server.start()
-            for path, about in routes.items():
-                rate, latencies = asyncio.run(measured(port, path, key, seconds))
-                print(row(f"`{path.split('?')[0]}` ({about})", rate, latencies, base), flush=True)
+            for about, request in asked.items():
+                rate, latencies = asyncio.run(measured(port, request, seconds))
+                print(row(about, rate, latencies, base), flush=True)
                 base = base or rate
+            if base != rate:
+                began = time.perf_counter()
+                asyncio.run(once(port, post(key, lambda: shop.new(1000))))
+                print(f"\n1,000 new accounts in one request: {time.perf_counter() - began:.2f} s")
+                before, count = memory(server), 0
+                began = time.perf_counter()
+                while count < 100_000 and seconds >= 5:
+                    rate, _ = asyncio.run(measured(port, post(key, shop.known), seconds))
+                    count += round(rate * 1.5 * seconds)
+                print(
+                    f"memory: {before:.0f} MiB, after {count:,} more requests {memory(server):.0f}"
+                )
             server.terminate()
             server.join()
             listening.close()

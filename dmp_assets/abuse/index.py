@@ -9,7 +9,7 @@ all: a test compares the two.
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -46,6 +46,11 @@ _NEAR = tuple(
 _FAMILIES = tuple(kind.family for kind in KINDS)
 
 
+_PAIRS = (("city_key", "agent_key"), ("city_key", "zone_key"))
+"""Keys that are counted together."""
+_CITY_AGENT, _CITY_ZONE = len(keys.NAMES), len(keys.NAMES) + 1
+
+
 @cache
 def _weight(kind: int, holders: int) -> float:
     return KINDS[kind].weight(holders)
@@ -80,6 +85,17 @@ class LiveAccount:
         return str(self.account["user_id"])
 
 
+def _held(live: LiveAccount) -> Iterator[tuple[int, Any]]:
+    """(place, key) of all that an account is counted by."""
+    for place, key in enumerate(live.keys):
+        if key != NO_KEY:
+            yield place, key
+    for place, names in enumerate(_PAIRS, len(keys.NAMES)):
+        pair = tuple(live.keys[POSITION[name]] for name in names)
+        if NO_KEY not in pair:
+            yield place, pair
+
+
 class AccountIndex:
     """A snapshot and the live accounts beside it. Used by one thread at a time.
 
@@ -91,7 +107,7 @@ class AccountIndex:
         self._live: dict[int, LiveAccount] = {}
         self._number: dict[str, int] = {}
         self._next = snapshot.size
-        self._holders: list[dict[int, dict[int, None]]] = [{} for _ in keys.NAMES]
+        self._holders: list[dict[Any, int | list[int]]] = [{} for _ in (*keys.NAMES, *_PAIRS)]
         self._created: list[int] = []
         self._totals = dict.fromkeys(snapshot.totals, 0)
         self._edges: dict[int, tuple[tuple[int, float, tuple[str, ...]], ...]] = {}
@@ -128,9 +144,14 @@ class AccountIndex:
         number = self._next
         self._next += 1
         self._live[number], self._number[live.account_id] = live, number
-        for place, key in enumerate(live.keys):
-            if key != NO_KEY:
-                self._holders[place].setdefault(key, {})[number] = None
+        for place, key in _held(live):
+            held = self._holders[place].get(key)
+            if held is None:
+                self._holders[place][key] = number
+            elif isinstance(held, int):
+                self._holders[place][key] = sorted((held, number), key=self._when)
+            else:
+                insort(held, number, key=self._when)
         insort(self._created, live.created)
         self._count(live, 1)
         self._changed(live)
@@ -141,15 +162,16 @@ class AccountIndex:
         number = self._number.pop(account_id, None)
         if number is None:
             return
-        live = self._live.pop(number)
+        live = self._live[number]
         self._changed(live)
         self._edges.pop(number, None)
-        for place, key in enumerate(live.keys):
-            if key != NO_KEY:
-                held = self._holders[place][key]
-                del held[number]
-                if not held:
-                    del self._holders[place][key]
+        for place, key in _held(live):
+            held = self._holders[place][key]
+            if isinstance(held, int) or len(held) == 1:
+                del self._holders[place][key]
+            else:
+                del held[bisect_left(held, self._when(number), key=self._when)]
+        del self._live[number]
         self._created.pop(bisect_left(self._created, live.created))
         self._count(live, -1)
 
@@ -194,16 +216,31 @@ class AccountIndex:
         return int(self.snapshot.created[number]) if live is None else live.created
 
     # holders of a value --------------------------------------------------------------------------
+    def _when(self, number: int) -> tuple[int, int]:
+        """A live account's place in time."""
+        return self._live[number].created, number
+
+    def _live_with(self, place: int, key: Any) -> Sequence[int]:
+        """Live accounts with this key, in order of time."""
+        held = self._holders[place].get(key, ())
+        return (held,) if isinstance(held, int) else held
+
+    def _live_near(self, place: int, key: Any, created: int, width: int) -> int:
+        """How many of them registered within `width` of a time."""
+        held = self._live_with(place, key)
+        first = bisect_left(held, (created - width, -1), key=self._when)
+        return bisect_left(held, (created + width + 1, -1), key=self._when) - first
+
     def _sharing(self, place: int, key: int, at_most: int | None = None) -> list[int]:
         """Accounts with this key, the snapshot's first; none when there are more than `at_most`."""
         rows = self.snapshot.rows_of(place, key)
-        live = self._holders[place].get(key, {})
+        live = self._live_with(place, key)
         if at_most is not None and len(rows) + len(live) > at_most:
             return []
         return [*rows.tolist(), *live]
 
     def _total(self, place: int, key: int) -> int:
-        return len(self.snapshot.rows_of(place, key)) + len(self._holders[place].get(key, ()))
+        return len(self.snapshot.rows_of(place, key)) + len(self._live_with(place, key))
 
     def _window(self, created: int, width: int) -> tuple[int, int]:
         times = self.snapshot.created
@@ -216,14 +253,13 @@ class AccountIndex:
         first, last = self._window(created, width)
         rows = self.snapshot.rows_of(place, key)
         known = int(rows.searchsorted(last)) - int(rows.searchsorted(first))
-        live = self._holders[place].get(key, ())
-        return known + sum(abs(self._live[n].created - created) <= width for n in live)
+        return known + self._live_near(place, key, created, width)
 
     def _distinct(self, place: int, key: int, of: int) -> int:
         """Different keys at `of` among the accounts with this key at `place`."""
         rows = self.snapshot.rows_of(place, key)
         found = set(np.unique(self.snapshot.keys[of][rows]).tolist()) if len(rows) else set()
-        found.update(self._live[n].keys[of] for n in self._holders[place].get(key, ()))
+        found.update(self._live[n].keys[of] for n in self._live_with(place, key))
         found.discard(NO_KEY)
         return len(found)
 
@@ -315,7 +351,7 @@ class AccountIndex:
         ]
         used += [
             [code]
-            for number in self._holders[place].get(device, ())
+            for number in self._live_with(place, device)
             if (code := self._live[number].promo_code)
         ]
         return max(sum(code in redeemed for redeemed in used) for code in codes)
@@ -326,10 +362,7 @@ class AccountIndex:
         rows = self.snapshot.rows_of(place, agent)
         rows = rows[rows.searchsorted(first) : rows.searchsorted(last)]
         known = int((self.snapshot.keys[city_place][rows] == np.uint64(city)).sum())
-        live = (self._live[n] for n in self._holders[place].get(agent, ()))
-        return known + sum(
-            a.keys[city_place] == city and abs(a.created - created) <= _HOUR for a in live
-        )
+        return known + self._live_near(_CITY_AGENT, (city, agent), created, _HOUR)
 
     def _place(self, city: int, zone: int) -> int | None:
         if NO_KEY in (city, zone):
@@ -337,8 +370,7 @@ class AccountIndex:
         place, zone_place = POSITION["city_key"], POSITION["zone_key"]
         rows = self.snapshot.rows_of(place, city)
         known = int((self.snapshot.keys[zone_place][rows] == np.uint64(zone)).sum())
-        live = (self._live[n] for n in self._holders[place].get(city, ()))
-        return known + sum(a.keys[zone_place] == zone for a in live)
+        return known + len(self._live_with(_CITY_ZONE, (city, zone)))
 
     # links ---------------------------------------------------------------------------------------
     def _linked(self, number: int) -> tuple[tuple[int, float, tuple[str, ...]], ...]:
