@@ -27,6 +27,7 @@ from pydantic import SecretStr
 from dmp_assets.abuse import features, models, store, view
 from dmp_assets.abuse.limits import CODE as DEVICE_LIMIT
 from dmp_assets.api.app import create_app
+from dmp_assets.api.scoring import Recent
 from dmp_assets.home import Home
 from dmp_assets.ml import registry
 from dmp_assets.resources.postgres import Endpoint
@@ -295,7 +296,7 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
     account, key = new(email="once@gmail.com"), {"Idempotency-Key": uuid.uuid4().hex}
     body = {"accounts": [account]}
     first = risk.post(SCORE, json=body, headers=key)
-    api.app.state.service.scoring._recent.clear()  # another process, or after a restart
+    api.app.state.service.scoring._recent = Recent()  # another process, or after a restart
     second = risk.post(SCORE, json=body, headers=key)
     assert first.status_code == second.status_code == 200
     assert first.content == second.content
@@ -312,7 +313,7 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
         connection.execute(
             idempotent_answer.update().values(answered_at=datetime.now(UTC) - timedelta(hours=25))
         )
-    api.app.state.service.scoring._recent.clear()
+    api.app.state.service.scoring._recent = Recent()
     assert risk.post(SCORE, json=body, headers=key).content != first.content
     assert len(logged(api, abuse_prediction.c.account_id == account["account_ref"])) == 3
 
@@ -582,7 +583,7 @@ def test_without_the_store_scoring_goes_on_and_nothing_is_lost(home: Home) -> No
             assert first["account_ref"] in answers[-1].json()["results"][0]["linked_accounts"]
             gone = client.get("/v1/promo/usage")
             assert gone.status_code == 503 and gone.headers["retry-after"]
-            assert scoring.spool.waiting == 3
+            assert scoring.spooled == 3
             (file,) = home.spool.glob("*.jsonl")
             assert file.stat().st_mode & 0o077 == 0
             server.start()
@@ -611,7 +612,7 @@ def test_a_store_that_hangs_does_not_hang_the_callers(home: Home) -> None:
                     process.resume()
             assert answer.status_code == 200
             scoring = api.app.state.service.scoring
-            until(lambda: scoring.live and not scoring.spool.waiting, 60)
+            until(lambda: scoring.live and not scoring.spooled, 60)
             (found,) = answer.json()["results"]
             assert found["score_id"] in {str(row.score_id) for row in logged(api)}
 
