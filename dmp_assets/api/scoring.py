@@ -249,6 +249,7 @@ class Scoring:
         self._limit = DeviceLimit(settings.device_day_review, settings.device_day_block)
         self._probability: dict[str, float] = {}  # of live accounts
         self._threads: list[threading.Thread] = []
+        self._started = 0
 
     # life ----------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -256,6 +257,9 @@ class Scoring:
 
         Requests that come meanwhile wait for it.
         """
+        self._started += 1
+        if self._started > 1:  # the app is served at two addresses
+            return
         self._stopping.clear()
         self._log.start()
         self._threads = [
@@ -273,7 +277,10 @@ class Scoring:
         self._loaded.set()
 
     def stop(self) -> None:
-        """Answer what waits, and end."""
+        """Answer what waits, and end with the last of those who started it."""
+        self._started -= 1
+        if self._started > 0:
+            return
         self._stopping.set()
         self._waiting.put(None)
         for thread in self._threads:
