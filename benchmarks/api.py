@@ -25,6 +25,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import uvicorn
 from fastapi import FastAPI
@@ -202,6 +203,21 @@ async def measured(
     return rate, latencies
 
 
+async def ready(port: int) -> None:
+    """Wait until the server answers, and what it loads at its start is loaded."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/health/ready", trust_env=False)
+        except httpx.HTTPError:
+            await asyncio.sleep(0.1)
+            continue
+        checks = {check["name"]: check["ok"] for check in answer.json().get("checks", [])}
+        if answer.status_code == 404 or checks.get("model"):  # the echo has none
+            return
+        await asyncio.sleep(0.2)
+
+
 async def once(port: int, request: Callable[[], bytes]) -> None:
     """One request."""
     loop = asyncio.get_running_loop()
@@ -271,6 +287,7 @@ def main() -> None:
             port = listening.getsockname()[1]
             server = context.Process(target=on_first_core, args=(factory, listening, environment))
             server.start()
+            asyncio.run(ready(port))
             for about, request in asked.items():
                 rate, latencies = asyncio.run(measured(port, request, seconds))
                 print(row(about, rate, latencies, base), flush=True)
