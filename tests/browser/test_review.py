@@ -163,7 +163,7 @@ def test_a_case_is_decided_by_clicks_alone_and_without_scripts(
 ) -> None:
     page = log_in(size=size, java_script_enabled=False)
     page.get_by_role("link", name=CASE, exact=True).click()
-    page.locator("svg a[aria-label^='user-000021']").click()
+    page.locator("svg a[aria-label^='user-000021'] .target").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("user-000021")
     page.get_by_label("The whole cluster of 5").check()
     page.get_by_label("Several people of one household").check()
