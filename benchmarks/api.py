@@ -256,7 +256,8 @@ def main() -> None:
         base: float | None = None
         environment = {
             "DMP_HOME": str(home.root), "BENCHMARK_STORE_URL": url.get_secret_value(),
-            "DMP_API_RATE_LIMIT": "100000000/minute", "DMP_API_SCORE_RATE_LIMIT": "100000000/minute",
+            "DMP_API_RATE_LIMIT": "100000000/minute",
+            "DMP_API_SCORE_RATE_LIMIT": "100000000/minute",
         }  # fmt: skip
         routes = {
             f"`{path.split('?')[0]}` ({about})": get(path, key) for path, about in ROUTES.items()

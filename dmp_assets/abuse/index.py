@@ -76,9 +76,16 @@ class LiveAccount:
     scored_at: datetime
 
     @classmethod
-    def of(cls, account: Mapping[str, Any], promo_code: str | None = None) -> "LiveAccount":
+    def of(
+        cls,
+        account: Mapping[str, Any],
+        promo_code: str | None = None,
+        scored_at: datetime | None = None,
+    ) -> "LiveAccount":
+        """Scored now, if nothing else is said."""
         created = microseconds(account["created_at"])
-        return cls(account, keys.keys_of(account), created, promo_code, datetime.now(UTC))
+        now = scored_at or datetime.now(UTC)
+        return cls(account, keys.keys_of(account), created, promo_code, now)
 
     @property
     def account_id(self) -> str:

@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
-from functools import lru_cache
 from typing import Any
 
 import pyarrow.compute as pc
@@ -26,7 +25,6 @@ _SPACES = " \u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x2
 """What DuckDB's `trim` takes away: Unicode's space separators."""
 
 
-@lru_cache(maxsize=65_536)
 def key_of(text: str) -> int:
     """The key of a text, as DuckDB's `md5_number_lower` has it."""
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")

@@ -10,6 +10,7 @@ milliseconds whatever their size.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -67,7 +68,8 @@ def write(folder: Path, version: str, batches: Iterator[pa.RecordBatch], made_at
     """Write a version from the rows of `SNAPSHOT_SQL` and make it the current one; its rows."""
     target, part = folder / version, folder / f".{version}.part"
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    part.mkdir(mode=0o700)
     created: list[Numbers] = []
     hashed: dict[str, list[Keys]] = {name: [] for name in (*keys.NAMES, "user_key")}
     totals: dict[str, int] = dict.fromkeys(TOTALS, 0)
@@ -97,6 +99,10 @@ def write(folder: Path, version: str, batches: Iterator[pa.RecordBatch], made_at
         "totals": totals, "features": features.NAMES, "keys": keys.NAMES,
     }  # fmt: skip
     (part / "snapshot.json").write_text(json.dumps(noted))
+    for file in part.iterdir():  # a power cut leaves the old version or the whole new one
+        file.chmod(0o600)
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
     pointer = folder / "current.part"

@@ -9,20 +9,18 @@ file and say `live_links: false`, until the store takes them.
 
 import asyncio
 import hashlib
-import os
 import queue
-import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
 import pyarrow as pa
 import sqlalchemy as sa
 import structlog
@@ -35,18 +33,18 @@ from dmp_assets.abuse.features import Floats
 from dmp_assets.abuse.index import AccountIndex, LiveAccount
 from dmp_assets.abuse.limits import DeviceLimit, stricter
 from dmp_assets.abuse.received import ATTRIBUTES, normal_form
-from dmp_assets.abuse.rulings import Ruling, Rulings
+from dmp_assets.abuse.rulings import Ruling
 from dmp_assets.abuse.snapshot import SnapshotError
 from dmp_assets.abuse.store import RULES_ONLY, Model
 from dmp_assets.abuse.view import VIEW
 from dmp_assets.api.metrics import Metrics
+from dmp_assets.api.score_log import ScoreLog
 from dmp_assets.api.spool import Spool
 from dmp_assets.home import Home
 from dmp_assets.ml import registry
 from dmp_assets.reporting.privacy import mask_id
 from dmp_assets.settings import Settings
-from dmp_assets.store import predictions
-from dmp_assets.store.predictions import Answer, NewAccount, Prediction
+from dmp_assets.store.predictions import IDEMPOTENT_FOR, Answer, NewAccount, Prediction
 from dmp_assets.tables import TableError, Tables
 
 log = structlog.get_logger("dmp.api")
@@ -57,14 +55,14 @@ MOST_TOGETHER = 1_000
 """Accounts that are scored in one batch, a larger request apart."""
 MOST_KEPT = 100_000
 """Judgements on known accounts that are kept in memory."""
+MOST_LIVE = 100_000
+"""Live accounts that are kept; about 4 kB each."""
 MOST_LINKED = 20
 """Linked accounts that an answer names."""
 LOOK_EVERY = 1.0
 RETRY_EVERY = 5.0
 ANSWER_WITHIN = 30.0
 """Seconds after which a caller is told to come back: only while all is being loaded."""
-PATIENCE = 2.0
-"""Seconds after which a store that is silent counts as gone."""
 
 
 class BusyError(Exception):
@@ -111,16 +109,59 @@ class Asked:
 
 @dataclass(slots=True)
 class Request:
-    """One call: its accounts, and who waits for the answer."""
+    """One call: its accounts, who waits for the answer, and what it comes to.
+
+    `idempotency`: ((caller, Idempotency-Key), hash of the body).
+    """
 
     accounts: Sequence[Asked]
     caller: str
     request_id: str
     sees_ids: bool
     dry_run: bool
-    idempotency: tuple[str, bytes] | None
+    idempotency: tuple[tuple[str, str], bytes] | None
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[bytes]"
+    body: bytes | None = None
+    error: Exception | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has come to something, or nobody waits for it any more."""
+        return self.body is not None or self.error is not None or self.future.done()
+
+    def answer(self, body: bytes) -> None:
+        self.body = body
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        _tell([self])
+
+
+class Recent:
+    """Answers of this process, by (caller, Idempotency-Key), as long as memory for them lasts."""
+
+    def __init__(self, most_bytes: int = 8_000_000) -> None:
+        self._most, self._size = most_bytes, 0
+        self._kept: dict[tuple[str, str], Answer] = {}
+
+    def of(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
+        """Those of these that are not too old."""
+        since = datetime.now(UTC) - IDEMPOTENT_FOR
+        found = ((key, self._kept.get(key)) for key in keys)
+        return {key: kept for key, kept in found if kept and kept.answered_at >= since}
+
+    def add(self, answers: Iterable[Answer]) -> None:
+        for answer in answers:
+            self._forget((answer.caller, answer.idempotency_key))
+            self._kept[(answer.caller, answer.idempotency_key)] = answer
+            self._size += len(answer.answer)
+        while self._size > self._most:
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        if (old := self._kept.pop(key, None)) is not None:
+            self._size -= len(old.answer)
 
 
 @dataclass(frozen=True)
@@ -176,6 +217,14 @@ class Prepared:
         )
 
 
+class UnknownUserError(Exception):
+    """A `user_id` that nobody knows, at this place of the request."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(f"account {place}")
+        self.place = place
+
+
 class Scoring:
     """The scorer of one process; `start` it before the first request, `stop` it after the last."""
 
@@ -183,28 +232,24 @@ class Scoring:
         self, home: Home, settings: Settings, tables: Tables, store: sa.Engine, metrics: Metrics
     ) -> None:
         self.home, self.settings, self.tables, self.metrics = home, settings, tables, metrics
-        self.spool = Spool(home.spool)
         self.problems: list[str] = []
-        self.live = False
-        self._engine = store
-        self._connection: psycopg.Connection[Any] | None = None
-        self._calling_since: float | None = None
-        self._last_id = 0
-        self._revision = -1
-        self._rulings = Rulings()
+        self._keep = timedelta(days=settings.live_account_days)
+        self._log = ScoreLog(store, Spool(home.spool), self._keep)
         self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._accounts_waiting = 0
-        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._lock = threading.Lock()  # of the index: held for a batch, or for a question
         self._stopping = threading.Event()
-        self._now: Prepared  # set by `_load`
         self._loaded = threading.Event()
-        self._recent: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+        self._now: Prepared  # set by `_load`
+        self._recent = Recent()
         self._registry_version = -1
         self._model_problems: list[str] = []
-        self._live_for = timedelta(days=settings.live_account_days)
+        self._model_looked_at = float("-inf")
         self._limit = DeviceLimit(settings.device_day_review, settings.device_day_block)
-        self._probability: dict[str, float] = {}
+        self._probability: dict[str, float] = {}  # of live accounts
         self._threads: list[threading.Thread] = []
+        self._started = 0
 
     # life ----------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -212,7 +257,11 @@ class Scoring:
 
         Requests that come meanwhile wait for it.
         """
+        self._started += 1
+        if self._started > 1:  # the app is served at two addresses
+            return
         self._stopping.clear()
+        self._log.start()
         self._threads = [
             threading.Thread(target=work, name=work.__name__, daemon=True)
             for work in (self._score_forever, self._look_forever)
@@ -224,25 +273,35 @@ class Scoring:
         rules_only = registry.rule_list(RULES_ONLY, registry.limits(self.settings))
         self._now = Prepared.of(AccountIndex(), rules_only, None, datetime.now(UTC))
         self._look()
-        self._connect()
+        self._log.connect(self._take)
         self._loaded.set()
+
+    def stop(self) -> None:
+        """Answer what waits, and end with the last of those who started it."""
+        self._started -= 1
+        if self._started > 0:
+            return
+        self._stopping.set()
+        self._waiting.put(None)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=10)
+        self._log.stop()
 
     @property
     def is_loaded(self) -> bool:
         """Whether it can score already."""
         return self._loaded.is_set()
 
-    def stop(self) -> None:
-        """Answer what waits, and end."""
-        self._stopping.set()
-        self._waiting.put(None)
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(timeout=10)
-        self.spool.close()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection, self.live = None, False
+    @property
+    def live(self) -> bool:
+        """Whether the store answers: what others score is heard, and scores are logged there."""
+        return self._log.live
+
+    @property
+    def spooled(self) -> int:
+        """Scores of this process that wait on the disk."""
+        return self._log.spool.waiting
 
     # asking --------------------------------------------------------------------------------------
     async def score(
@@ -258,26 +317,25 @@ class Scoring:
     ) -> bytes:
         """The answer to a request, as JSON; it is logged when this returns.
 
-        Raises BusyError, ReusedKeyError, and KeyError with the place of an unknown `user_id`.
+        Raises BusyError, ReusedKeyError, UnknownUserError, and OSError when it cannot be logged.
         """
-        if self._accounts_waiting + len(accounts) > MOST_WAITING:
-            raise BusyError
+        with self._counting:
+            if self._accounts_waiting + len(accounts) > MOST_WAITING:
+                raise BusyError
+            self._accounts_waiting += len(accounts)
         loop = asyncio.get_running_loop()
         request = Request(
             accounts, caller, request_id, sees_ids, dry_run,
             None if idempotency_key is None or dry_run
-            else (idempotency_key, hashlib.sha256(body).digest()),
+            else ((caller, idempotency_key), hashlib.sha256(body).digest()),
             loop, loop.create_future(),
         )  # fmt: skip
-        self._accounts_waiting += len(accounts)
         self._waiting.put(request)
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 return await request.future
         except TimeoutError as error:
             raise BusyError from error
-        finally:
-            self._accounts_waiting -= len(accounts)
 
     @property
     def index(self) -> AccountIndex:
@@ -330,54 +388,106 @@ class Scoring:
         while (batch := self._together()) is not None:
             try:
                 self._score(batch)
-            except Exception as error:  # the thread lives on; the callers are told
+            except Exception as error:
                 log.error("scoring failed", error=type(error).__name__, exc_info=error)
-                for request in batch:
-                    _fail(request, error)
+                self._score_one_by_one(batch, error)
+
+    def _score_one_by_one(self, batch: list[Request], error: Exception) -> None:
+        """Find the request at fault, so that the others of its batch are answered."""
+        for request in batch:
+            try:
+                if len(batch) > 1 and not request.is_over:
+                    self._score([request])
+                else:
+                    request.fail(error)
+            except Exception as own:
+                log.error("scoring failed", error=type(own).__name__, exc_info=own)
+                request.fail(own)
 
     def _together(self) -> list[Request] | None:
-        """All requests that wait, at least one; None when it is time to end."""
-        first = self._waiting.get()
-        if first is None:
-            return None
-        batch, size = [first], len(first.accounts)
+        """Requests that wait and whose callers do, at least one; None when it is time to end."""
+        batch: list[Request] = []
+        size = 0
         while size < MOST_TOGETHER:
             try:
-                request = self._waiting.get_nowait()
+                request = self._waiting.get(block=not batch)
             except queue.Empty:
                 break
             if request is None:
-                self._waiting.put(None)
-                break
-            batch.append(request)
-            size += len(request.accounts)
+                if batch:
+                    self._waiting.put(None)
+                    break
+                return None
+            with self._counting:
+                self._accounts_waiting -= len(request.accounts)
+            if not request.is_over:  # who was told to come back does so
+                batch.append(request)
+                size += len(request.accounts)
         return batch
 
     def _score(self, batch: list[Request]) -> None:
         with self._lock:
-            self._hear()
-            requests, repeated = self._not_yet_answered(batch)
-            answered: list[tuple[Request, bytes]] = []
-            rows: list[Prediction] = []
-            answers: list[Answer] = []
+            self._take(self._log.hear())
+            requests, repeats = self._not_yet_answered(batch)
             now = datetime.now(UTC)
-            for request, judged in self._all_judged(requests, now):
-                body, logged = self._answer(request, judged, now)
-                answered.append((request, body))
-                if not request.dry_run:
-                    rows += logged
-                    if request.idempotency is not None:
-                        key, digest = request.idempotency
-                        answers.append(Answer(request.caller, key, digest, body, now))
-            if rows:
-                self._log(rows, answers)
-        for row in rows:
-            self.metrics.scores.labels(row.decision, "no" if row.is_new else "yes").inc()
-        given = {(a.caller, a.idempotency_key): a.answer for a in answers}
-        self._remember(answers)
-        for request, other in repeated:
-            answered.append((request, given.get(other, b"")))
-        _resolve(answered)
+            done = [
+                (request, *self._answer(request, judged, now))
+                for request, judged in self._all_judged(requests, now)
+            ]
+            self._make_durable(done, now)
+        for request, first in repeats:
+            if first.error is not None:
+                request.fail(first.error)
+            elif first.body is not None:
+                request.answer(first.body)
+        _tell([*requests, *(request for request, _ in repeats)])
+        for request, _, rows in done:
+            if not request.dry_run and request.error is None:
+                for row in rows:
+                    known = "no" if row.is_new else "yes"
+                    self.metrics.scores.labels(row.decision, known).inc()
+
+    def _make_durable(
+        self, done: list[tuple["Request", bytes, list[Prediction]]], now: datetime
+    ) -> None:
+        """Log what was scored; then it is the answer."""
+        while True:
+            rows = [row for request, _, rows in done if not request.dry_run for row in rows]
+            answers = [
+                Answer(*request.idempotency[0], request.idempotency[1], body, now)
+                for request, body, _ in done
+                if request.idempotency is not None
+            ]
+            if not rows:
+                break
+            others, before = self._log.append(rows, answers)
+            self._take(others)
+            if not before:
+                break
+            for request, _, _ in done:  # another process was faster
+                if request.idempotency is not None and request.idempotency[0] in before:
+                    _repeat(request, before[request.idempotency[0]])
+            done[:] = [entry for entry in done if not entry[0].is_over]
+        self._recent.add(answers)
+        for request, body, _ in done:
+            request.answer(body)
+
+    def _take(self, accounts: Sequence[NewAccount]) -> None:
+        """Add accounts that others scored, unless a later word of theirs is known."""
+        index = self._now.index
+        for account in accounts:
+            known = index.live_of(account.account_id)
+            if index.is_known(account.account_id) or (
+                known is not None and known.scored_at >= account.predicted_at
+            ):
+                continue
+            asked = Asked.of_json(account.account_id, account.attributes)
+            self._put(live_account(asked, self.settings.phone_region, account.predicted_at))
+            self._probability[account.account_id] = account.probability
+
+    def _take_locked(self, accounts: Sequence[NewAccount]) -> None:
+        with self._lock:
+            self._take(accounts)
 
     def _take_over(self, prepared: Prepared) -> None:
         """Make what was prepared the present. Between two batches."""
@@ -399,48 +509,31 @@ class Scoring:
     # requests that came before -------------------------------------------------------------------
     def _not_yet_answered(
         self, batch: list[Request]
-    ) -> tuple[list[Request], list[tuple[Request, tuple[str, str]]]]:
-        """(requests to be scored, those that repeat one of these with its caller and key)."""
-        keyed = {
-            (request.caller, request.idempotency[0])
-            for request in batch
-            if request.idempotency is not None
-        }
-        known = {key: held for key in keyed if (held := self._recent.get(key)) is not None}
-        asked = [key for key in keyed if key not in known]
-        if asked and self.live:
-            found = self._call(
-                lambda store: predictions.answers_to(store, asked, datetime.now(UTC)), {}
-            )
-            known |= {key: (held.request_sha256, held.answer) for key, held in found.items()}
-        requests, repeated = [], []
-        first: dict[tuple[str, str], bytes] = {}
+    ) -> tuple[list[Request], list[tuple[Request, Request]]]:
+        """(requests to be scored, those that repeat one of these, with that one)."""
+        keyed = {request.idempotency[0] for request in batch if request.idempotency is not None}
+        known = self._recent.of(keyed)
+        if asked := [key for key in keyed if key not in known]:
+            known |= self._log.answers_to(asked)
+        requests: list[Request] = []
+        repeats: list[tuple[Request, Request]] = []
+        first: dict[tuple[str, str], Request] = {}
         for request in batch:
             if request.idempotency is None:
                 requests.append(request)
                 continue
-            key, digest = (request.caller, request.idempotency[0]), request.idempotency[1]
-            before = known.get(key)
-            if before is not None:
-                if before[0] == digest:
-                    _resolve([(request, before[1])])
-                else:
-                    _fail(request, ReusedKeyError())
-            elif first.setdefault(key, digest) != digest:
-                _fail(request, ReusedKeyError())
-            elif any(r.idempotency == request.idempotency and r.caller == key[0] for r in requests):
-                repeated.append((request, key))
-            else:
+            key = request.idempotency[0]
+            if (before := known.get(key)) is not None:
+                _repeat(request, before)
+                _tell([request])
+            elif (same := first.setdefault(key, request)) is request:
                 requests.append(request)
-        return requests, repeated
-
-    def _remember(self, answers: Sequence[Answer]) -> None:
-        for answer in answers:
-            self._recent[(answer.caller, answer.idempotency_key)] = (
-                answer.request_sha256, answer.answer,
-            )  # fmt: skip
-        while len(self._recent) > 1_000:
-            self._recent.pop(next(iter(self._recent)))
+            elif same.idempotency == request.idempotency:
+                repeats.append((request, same))
+            else:
+                request.fail(ReusedKeyError())
+                _tell([request])
+        return requests, repeats
 
     # judging -------------------------------------------------------------------------------------
     def _all_judged(
@@ -456,7 +549,7 @@ class Scoring:
         for request in requests:
             unknown = self._unknown(request)
             if unknown is not None:
-                _fail(request, KeyError(unknown))
+                request.fail(UnknownUserError(unknown))
                 continue
             replaced: list[tuple[str, LiveAccount | None]] = []
             first = len(judged)
@@ -468,10 +561,10 @@ class Scoring:
                     number = index.number(asked.account_id) or 0
                 rulings.append(self._ruling(asked.account_id, number, now))
                 if number < index.snapshot.size and not index.touched(number):
-                    judged.append(self._known(number))
+                    judged.append(self._known(number, keep=not request.dry_run))
                 else:
                     drafted.append(len(judged))
-                    drafts.append(self._draft(number))
+                    drafts.append(self._draft(number, is_dry=request.dry_run))
                     judged.append(None)
             places.append((request, range(first, len(judged))))
             if request.dry_run:
@@ -490,19 +583,31 @@ class Scoring:
         return None
 
     def _put(self, live: LiveAccount) -> int:
+        if self._now.index.live_of(live.account_id) is not None:
+            self._remove(live.account_id)
         number = self._now.index.put(live)
-        if self._now.judged and self._now.index.neighbours(number):
-            self._now.judged.clear()  # a cluster of known accounts may have grown
+        self._links_changed(number)
         return number
+
+    def _remove(self, account_id: str) -> None:
+        number = self._now.index.number(account_id)
+        if number is not None:
+            self._links_changed(number)
+            self._now.index.remove(account_id)
+
+    def _links_changed(self, number: int) -> None:
+        """What is remembered of known accounts may not hold when a linked one comes or goes."""
+        if self._now.judged and self._now.index.neighbours(number):
+            self._now.judged.clear()
 
     def _take_back(self, replaced: list[tuple[str, LiveAccount | None]]) -> None:
         for account_id, before in reversed(replaced):
             if before is None:
-                self._now.index.remove(account_id)
+                self._remove(account_id)
             else:
                 self._put(before)
 
-    def _known(self, row: int) -> Judgement:
+    def _known(self, row: int, *, keep: bool = True) -> Judgement:
         """A known account with which no live one shares a value, as the tables have it."""
         from dmp_assets.abuse.explain import explain
 
@@ -526,7 +631,7 @@ class Scoring:
         found = Judgement(
             float(likely[0]), decision, False, reasons, linked, size, expected, now.model.version
         )
-        if len(now.judged) < MOST_KEPT:
+        if keep and len(now.judged) < MOST_KEPT:
             now.judged[row] = found
         return found
 
@@ -539,20 +644,26 @@ class Scoring:
         index = self._now.index
         return [n if n < index.snapshot.size else index.id_of(n) for n in numbers]
 
-    def _expected(self, members: Sequence[int | str]) -> float:
-        """How many of these accounts abuse, by the sum of their probabilities."""
+    def _expected(
+        self, members: Sequence[int | str], ours: Mapping[str, float] = MappingProxyType({})
+    ) -> float:
+        """How many of these accounts abuse, by the sum of their probabilities.
+
+        `ours`: probabilities that were found just now.
+        """
         now = self._now
         return sum(
             float(now.probabilities[member])
             if isinstance(member, int)
-            else self._probability.get(member, 0.0)
+            else ours.get(member, self._probability.get(member, 0.0))
             for member in members
         )
 
-    def _draft(self, number: int) -> "Draft":
+    def _draft(self, number: int, *, is_dry: bool = True) -> "Draft":
         index = self._now.index
         others = self._rows_and_ids(index.members(number)[1:])
-        return Draft(number, index.view_of(number), self._named(number), others)
+        is_live = number >= index.snapshot.size
+        return Draft(is_live, is_dry, index.view_of(number), self._named(number), others)
 
     def _of_drafts(self, drafts: Sequence["Draft"]) -> list[Judgement]:
         from dmp_assets.abuse.explain import explain
@@ -570,14 +681,17 @@ class Scoring:
         reasons: dict[int, list[dict[str, str | float]]] = {}
         if explained is not None:
             reasons = {n: explained.of(place) for place, n in enumerate(flagged)}
+        ours = {
+            str(draft.view["user_id"]): p
+            for draft, p in zip(drafts, likely.tolist(), strict=True)
+            if draft.is_live
+        }
         judged = []
-        scored = list(zip(drafts, likely.tolist(), decisions, strict=True))
-        live = [draft.number >= now.index.snapshot.size for draft in drafts]
-        for is_live, (draft, p, _) in zip(live, scored, strict=True):
-            if is_live:
-                self._probability[str(draft.view["user_id"])] = p
-        for n, (draft, p, decision) in enumerate(scored):
-            why, limit = reasons.get(n, []), self._limit.on(draft.view) if live[n] else "allow"
+        for n, (draft, p, decision) in enumerate(
+            zip(drafts, likely.tolist(), decisions, strict=True)
+        ):
+            why = reasons.get(n, [])
+            limit = self._limit.on(draft.view) if draft.is_live else "allow"
             if limit != "allow":
                 why = [self._limit.reason(draft.view), *why]
             is_limited = stricter(limit, decision)
@@ -589,26 +703,27 @@ class Scoring:
                     reasons=why,
                     linked=draft.linked,
                     cluster_size=1 + len(draft.others),
-                    expected_abusers=p + self._expected(draft.others),
+                    expected_abusers=p + self._expected(draft.others, ours),
                     model_version=now.model.version,
                     features=found[n],
                 )
             )
-        for draft in drafts:  # of a dry run
-            if now.index.number(str(draft.view["user_id"])) is None:
-                del self._probability[str(draft.view["user_id"])]
+            if draft.is_live and not draft.is_dry:
+                self._probability[str(draft.view["user_id"])] = p
+                if draft.others:
+                    now.judged.clear()  # their expected abusers count this one
         return judged
 
     def _ruling(self, account_id: str, number: int, now: datetime) -> Ruling | None:
         attributes: Mapping[str, Any] = {}
-        if self._rulings.need_attributes:
+        if self._log.rulings.need_attributes:
             live = self._now.index.live_of(account_id)
             attributes = (
                 {name: self._now.index.snapshot.value_of(number, name)
                  for name in ("device_id", "ip", "email_domain")}
                 if live is None else live.account
             )  # fmt: skip
-        return self._rulings.on(account_id, attributes, now)
+        return self._log.rulings.on(account_id, attributes, now)
 
     # the answer ----------------------------------------------------------------------------------
     def _answer(
@@ -617,7 +732,7 @@ class Scoring:
         results, rows = [], []
         index = self._now.index
         for asked, (judgement, ruling) in zip(request.accounts, judged, strict=True):
-            is_new = asked.is_new and not index.is_known(asked.account_id)
+            is_new = not index.is_known(asked.account_id)
             decision = judgement.decision
             decided_by = "limit" if judgement.is_limited else "model"
             if ruling is not None:
@@ -634,12 +749,13 @@ class Scoring:
                 "reasons": judgement.reasons,
                 "linked_accounts": linked if request.sees_ids else [mask_id(a) for a in linked],
                 "cluster_size": judgement.cluster_size,
-                "missing": asked.missing() if is_new else [],
+                "missing": asked.missing() if asked.is_new and is_new else [],
             })  # fmt: skip
             if not request.dry_run:
                 rows.append(Prediction(
                     score_id=score_id, predicted_at=now, account_id=asked.account_id,
-                    is_new=is_new, attributes=asked.as_json() if is_new else None,
+                    is_new=is_new,
+                    attributes=asked.as_json() if asked.is_new and is_new else None,
                     probability=judgement.probability, model_decision=judgement.decision,
                     decision=decision, decided_by=decided_by, reasons=judgement.reasons,
                     linked_accounts=linked, cluster_size=judgement.cluster_size,
@@ -657,113 +773,30 @@ class Scoring:
         })  # fmt: skip
         return body, rows
 
-    # the store -----------------------------------------------------------------------------------
-    def _log(self, rows: list[Prediction], answers: list[Answer]) -> None:
-        """Make the scores durable, in the store or beside it."""
-        others = self._call(
-            lambda store: predictions.append(store, rows, answers, after=self._last_id), None
-        )
-        if others is None:
-            self.spool.append(rows, answers)
-        else:
-            self._apply(others.accounts)
-            self._last_id = others.last_id
-
-    def _hear(self) -> None:
-        """Learn what other processes scored and people decided since the last batch."""
-        heard = self._call(lambda store: predictions.news(store, self._last_id), None)
-        if heard is None:
-            return
-        self._apply(heard.accounts)
-        self._last_id = heard.last_id
-        if heard.revision != self._revision:
-            read = self._call(
-                lambda store: (predictions.verdicts(store), predictions.list_entries(store)), None
-            )
-            if read is not None:
-                self._rulings = Rulings(*read)
-                self._revision = heard.revision
-
-    def _apply(self, accounts: Sequence[NewAccount]) -> None:
-        for account in accounts:
-            if not self._now.index.is_known(account.account_id):
-                asked = Asked.of_json(account.account_id, account.attributes)
-                self._put(live_account(asked, self.settings.phone_region))
-                self._probability[account.account_id] = account.probability
-
-    def _call(self, work: Callable[[psycopg.Connection[Any]], Any], otherwise: Any) -> Any:
-        """What `work` finds in the store; `otherwise` while the store is gone."""
-        connection = self._connection
-        if not self.live or connection is None:
-            return otherwise
-        self._calling_since = time.monotonic()
-        try:
-            return work(connection)
-        except psycopg.Error as error:
-            self.live = False
-            log.warning("scoring goes on without the store", error=type(error).__name__)
-            return otherwise
-        finally:
-            self._calling_since = None
-
-    def _open(self) -> psycopg.Connection[Any]:
-        url = self._engine.url.set(drivername="postgresql")
-        return psycopg.connect(
-            url.render_as_string(hide_password=False), autocommit=True, connect_timeout=2,
-            options="-c timezone=UTC -c statement_timeout=10000 -c lock_timeout=5000",
-        )  # fmt: skip
-
-    def _connect(self) -> None:
-        """Find the store again: hear what was scored meanwhile, and give it what waits here."""
-        try:
-            connection = self._open()
-            accounts, last_id = predictions.accounts_since(
-                connection, datetime.now(UTC) - self._live_for
-            )
-            self._drain()
-        except psycopg.Error as error:
-            log.warning("the store does not answer", error=type(error).__name__)
-            return
-        for start in range(0, len(accounts), 100):
-            with self._lock:
-                self._apply(accounts[start : start + 100])
-        with self._lock:
-            old, self._connection = self._connection, connection
-            self._last_id, self._revision = last_id, -1
-            self.live = True
-        if old is not None:
-            old.close()
-        log.info("scoring with the store", accounts_scored_lately=len(accounts))
-
-    def _drain(self) -> None:
-        with self._open() as connection:
-            given = self.spool.drain(
-                lambda rows, answers: predictions.absorb(connection, rows, answers)
-            )
-        if given:
-            log.info("spooled scores are in the store", scores=given)
-
     # looking for something new -------------------------------------------------------------------
     def _look_forever(self) -> None:
         while not self._stopping.wait(LOOK_EVERY):
             if not self.is_loaded:
                 continue
             try:
-                self._watch()
-                if not self.live:
-                    self._connect()
-                elif self.spool.waiting:
-                    self._drain()
+                if not self._log.live:
+                    self._log.connect(self._take_locked)
+                self._log.drain()
+                self._forget_old()
                 self._look()
             except Exception as error:  # the thread lives on, and tries again
                 log.error("looking for news failed", error=type(error).__name__, exc_info=error)
 
-    def _watch(self) -> None:
-        """Cut a connection on which the scoring thread has waited too long."""
-        since, connection = self._calling_since, self._connection
-        if since is not None and connection is not None and time.monotonic() - since > PATIENCE:
-            with socket.socket(fileno=os.dup(connection.fileno())) as silent:
-                silent.shutdown(socket.SHUT_RDWR)
+    def _forget_old(self) -> None:
+        """Forget live accounts that are too old, and the oldest when there are too many."""
+        with self._lock:
+            index, since = self._now.index, datetime.now(UTC) - self._keep
+            for count, live in enumerate(list(index.live()), start=1):
+                many = len(index) - index.snapshot.size > MOST_LIVE
+                if count > 1_000 or not (many or live.scored_at < since):
+                    break
+                self._remove(live.account_id)
+                self._probability.pop(live.account_id, None)
 
     def _look(self) -> None:
         """Take over a new snapshot or model, if there is one."""
@@ -778,7 +811,7 @@ class Scoring:
         if found is not None:
             model, promoted_at = found
         self.problems = problems
-        self.metrics.spooled.set(self.spool.waiting)
+        self.metrics.spooled.set(self.spooled)
         if promoted_at is not None:
             self.metrics.model_age.set((datetime.now(UTC) - promoted_at).total_seconds())
         if known is self._now.index.snapshot and model is self._now.model:
@@ -792,7 +825,7 @@ class Scoring:
     def _recent_live(self) -> list[LiveAccount]:
         with self._lock:
             live = list(self._now.index.live())
-        since = datetime.now(UTC) - self._live_for
+        since = datetime.now(UTC) - self._keep
         return [account for account in live if account.scored_at >= since]
 
     def _promoted(self, problems: list[str]) -> tuple[Model, datetime | None] | None:
@@ -801,13 +834,16 @@ class Scoring:
             if not self.tables.exists(registry.KEY):
                 return None
             version = self.tables.version(registry.KEY)
-            if version == self._registry_version and not self._model_problems:
+            waited = time.monotonic() - self._model_looked_at
+            if version == self._registry_version and (
+                not self._model_problems or waited < RETRY_EVERY
+            ):
+                problems += self._model_problems
                 return None
+            self._model_looked_at = time.monotonic()
             rows = registry.rows(self.tables)
             wanted = next((row for row in rows if row["is_serving"]), None)
-            if wanted is None or (
-                wanted["model_version"] == self._now.model.version and self.promoted_at is not None
-            ):
+            if wanted is None or wanted["model_version"] == self._now.model.version:
                 self._registry_version, self._model_problems = version, []
                 return None
             model, self._model_problems = registry.serving(self.tables, self.home, self.settings)
@@ -816,7 +852,9 @@ class Scoring:
             problems.append(f"the model registry cannot be read ({type(error).__name__})")
             return None
         problems += self._model_problems
-        if self._model_problems and self.promoted_at is not None:
+        if self._model_problems and (
+            self.promoted_at is not None or model.version == self._now.model.version
+        ):
             return None
         promoted = {row["model_version"]: row["promoted_at"] for row in rows}
         return model, promoted.get(model.version)
@@ -826,35 +864,45 @@ class Scoring:
 class Draft:
     """An account that is to be judged, as it was when its turn came."""
 
-    number: int
+    is_live: bool
+    is_dry: bool
     view: dict[str, Any]
     linked: list[str]
     others: list[int | str]
 
 
-def live_account(asked: Asked, phone_region: str) -> LiveAccount:
+def live_account(asked: Asked, phone_region: str, scored_at: datetime | None = None) -> LiveAccount:
     """The normal forms of a new account."""
     account = normal_form(asked.account_id, asked.attributes, asked.registered_at, phone_region)
-    return LiveAccount.of(account, asked.promo_code)
+    return LiveAccount.of(account, asked.promo_code, scored_at)
 
 
-def _resolve(answered: Sequence[tuple[Request, bytes]]) -> None:
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Request, bytes]]] = {}
-    for request, body in answered:
-        by_loop.setdefault(request.loop, []).append((request, body))
-    for loop, pairs in by_loop.items():
-        loop.call_soon_threadsafe(_set, pairs)
+def _repeat(request: Request, before: Answer) -> None:
+    """Answer a request as the one with its key was, if it is the same request."""
+    assert request.idempotency is not None
+    if before.request_sha256 == request.idempotency[1]:
+        request.answer(before.answer)
+    else:
+        request.error = ReusedKeyError()
 
 
-def _set(pairs: list[tuple[Request, bytes]]) -> None:
-    for request, body in pairs:
-        if not request.future.done():
-            request.future.set_result(body)
+def _tell(requests: Iterable[Request]) -> None:
+    """Let those who wait know what their requests came to."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Request]] = {}
+    for request in requests:
+        by_loop.setdefault(request.loop, []).append(request)
+    for loop, told in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_set, told)
+        except RuntimeError:  # the loop has ended, and with it those who waited
+            log.warning("an answer came too late", requests=len(told))
 
 
-def _fail(request: Request, error: Exception) -> None:
-    def tell() -> None:
-        if not request.future.done():
-            request.future.set_exception(error)
-
-    request.loop.call_soon_threadsafe(tell)
+def _set(requests: list[Request]) -> None:
+    for request in requests:
+        if request.future.done():
+            continue
+        if request.error is not None:
+            request.future.set_exception(request.error)
+        elif request.body is not None:
+            request.future.set_result(request.body)

@@ -1,22 +1,24 @@
 """A synced local file that takes what the store cannot take at the moment.
 
-Each process has a file of its own, locked while the process lives, so that another one finds what
-a killed one left. A line is one batch; a last line without its end was never acknowledged.
+Each process has files of its own, locked while it lives, so that another one finds what a killed
+one left. A line is one batch; a last line without its end was never acknowledged.
 """
 
 import fcntl
 import os
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import structlog
 
 from dmp_assets.store.predictions import Answer, Prediction, of_spool_line, spool_line
 
 log = structlog.get_logger("dmp.api")
-Absorb = Callable[[list[Prediction], list[Answer]], int]
+Absorb = Callable[[list[Prediction], list[Answer]], None]
+ROWS_AT_ONCE = 1_000
 
 
 class Spool:
@@ -30,66 +32,96 @@ class Spool:
         self.waiting = 0
 
     def append(self, rows: list[Prediction], answers: list[Answer]) -> None:
-        """Keep a batch; it is on the disk when this returns. Raises OSError when it cannot be."""
+        """Keep a batch; it is on the disk when this returns.
+
+        Raises OSError when it cannot be; nothing of it stays then.
+        """
+        line = spool_line(rows, answers)
         with self._lock:
             if self._file < 0:
                 self._open()
-            line = spool_line(rows, answers)
-            if os.write(self._file, line) != len(line):
-                raise OSError("the spool's disk is full")
-            os.fsync(self._file)
+            size = os.fstat(self._file).st_size
+            try:
+                if os.write(self._file, line) != len(line):
+                    raise OSError("the spool's disk is full")
+                os.fsync(self._file)
+            except OSError:
+                os.ftruncate(self._file, size)
+                raise
             self.waiting += len(rows)
 
     def _open(self) -> None:
+        """A new file, which has its name only when it is locked."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._path = self.folder / f"{uuid.uuid4().hex}.jsonl"
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        part = self._path.with_suffix(".part")
+        self._file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        part.rename(self._path)
         folder = os.open(self.folder, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
 
+    def has_something(self) -> bool:
+        """Whether there is any file, of this process or another one."""
+        return any(self.folder.glob("*.jsonl"))
+
     def drain(self, absorb: Absorb) -> int:
         """Give all that waits to the store, what dead processes left too; how many scores.
 
-        `absorb` raises when the store cannot take them: they stay.
+        What the store refuses for what it says is kept beside, in a file `.damaged`. Raises
+        psycopg.OperationalError when the store is gone; all that it did not take stays.
         """
-        given = self._leftovers(absorb)
         with self._lock:  # what comes from now on goes to a new file
-            path, held, waiting = self._path, self._file, self.waiting
+            held, waiting = self._file, self.waiting
             self._path, self._file = None, -1
-        if path is not None:
-            try:
-                given += self._give(path, absorb)
-            finally:
-                os.close(held)
-        with self._lock:
-            self.waiting -= waiting
-        return given
-
-    def _leftovers(self, absorb: Absorb) -> int:
+        if held >= 0:
+            os.close(held)  # it is anybody's now
         given = 0
         for path in sorted(self.folder.glob("*.jsonl")):
-            if path == self._path:
-                continue
-            held = os.open(path, os.O_RDONLY)
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path != self._path:
                 given += self._give(path, absorb)
-            except BlockingIOError:
-                continue  # its process lives
-            finally:
-                os.close(held)
+        with self._lock:
+            self.waiting = max(self.waiting - waiting, 0)
         return given
 
     def _give(self, path: Path, absorb: Absorb) -> int:
-        rows, answers, damaged = _read(path)
-        absorb(rows, answers)
-        if damaged:  # nothing is lost: a person can look at it
-            with path.with_suffix(".damaged").open("ab") as kept:
-                kept.writelines(damaged)
-            log.error("spooled batches cannot be read; they are kept", lines=len(damaged))
-        path.unlink(missing_ok=True)
+        """Give a file that nobody holds to the store, and remove it."""
+        try:
+            held = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):  # given by another process just now
+                log.error("a spool file cannot be read", file=path.name, error=error.strerror)
+            return 0
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(held).st_nlink == 0:
+                return 0
+            given = 0
+            for lines in _together(path):
+                given += self._absorbed(lines, path, absorb)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:  # its process lives
+            return 0
+        finally:
+            os.close(held)
+        return given
+
+    def _absorbed(self, lines: list[bytes], path: Path, absorb: Absorb) -> int:
+        """Give some lines to the store; those at fault are found one by one, and kept."""
+        try:
+            batches = [of_spool_line(line) for line in lines]
+            rows = [row for batch, _ in batches for row in batch]
+            absorb(rows, [answer for _, answers in batches for answer in answers])
+        except psycopg.OperationalError:
+            raise
+        except (psycopg.Error, KeyError, TypeError, ValueError) as error:
+            if len(lines) > 1:
+                return sum(self._absorbed([line], path, absorb) for line in lines)
+            with open(path.with_suffix(".damaged"), "ab", opener=_private) as kept:
+                kept.write(lines[0])
+            log.error("a spooled batch is kept beside", error=type(error).__name__)
+            return 0
         return len(rows)
 
     def close(self) -> None:
@@ -100,19 +132,22 @@ class Spool:
             self._file, self._path = -1, None
 
 
-def _read(path: Path) -> tuple[list[Prediction], list[Answer], list[bytes]]:
-    """(scores, answers, lines that cannot be read) of a file; what has no end was never written."""
-    rows: list[Prediction] = []
-    answers: list[Answer] = []
-    damaged: list[bytes] = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
-        try:
-            batch, held = of_spool_line(line)
-        except (KeyError, TypeError, ValueError):
-            damaged.append(line)
-            continue
-        rows += batch
-        answers += held
-    return rows, answers, damaged
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _together(path: Path) -> Iterator[list[bytes]]:
+    """The file's lines in their order, some at a time; one without its end was never written."""
+    lines: list[bytes] = []
+    rows = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            lines.append(line)
+            rows += line.count(b'"score_id"')
+            if rows >= ROWS_AT_ONCE:
+                yield lines
+                lines, rows = [], 0
+    if lines:
+        yield lines

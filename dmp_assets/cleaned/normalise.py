@@ -119,7 +119,7 @@ class UserAgent(NamedTuple):
     device_family: str | None
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16_384)
 def user_agent(text: str | None) -> UserAgent:
     """Families by ua-parser; what it does not know is null."""
     if text is None or not text.strip():

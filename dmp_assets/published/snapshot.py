@@ -36,11 +36,16 @@ def publish(lakehouse: Lakehouse) -> dict[str, Any] | None:
         return None
     folder, wanted = lakehouse.home.serving, version(lakehouse)
     if snapshot.current(folder) == wanted:
-        return {"rows": snapshot.open_current(folder).size, "version": wanted, "unchanged": True}
+        try:
+            rows = snapshot.open_current(folder).size
+        except snapshot.SnapshotError:
+            pass  # it is damaged, and written again
+        else:
+            return {"rows": rows, "version": wanted, "unchanged": True}
     with lakehouse.tables.connect(*view.TABLES) as connection:
         with_zones(connection)
-        rows = connection.sql(snapshot.SNAPSHOT_SQL).to_arrow_reader(snapshot.BATCH)
-        written = snapshot.write(folder, wanted, iter(rows), datetime.now(UTC))
+        views = connection.sql(snapshot.SNAPSHOT_SQL).to_arrow_reader(snapshot.BATCH)
+        written = snapshot.write(folder, wanted, iter(views), datetime.now(UTC))
     return {"rows": written, "version": wanted, "unchanged": False}
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from dmp_assets.cleaned.normalise import DOT_BLIND
 from dmp_assets.store import audit
 from dmp_assets.store.review import begin_change
 from dmp_assets.store.schema import abuse_list_entry
@@ -59,6 +60,7 @@ def normalise(kind: Kind, value: str) -> str:
         value = value.lower().removeprefix("@")
         if not _DOMAIN.fullmatch(value):
             raise ListError("value", "not an e-mail domain (e.g. example.com)")
+        value = DOT_BLIND.get(value, value)
     if kind == "ip_range":
         try:
             network = ipaddress.ip_network(value, strict=False)

@@ -69,6 +69,12 @@ class Prediction:
 
 COLUMNS = tuple(field.name for field in fields(Prediction))
 _JSON = (COLUMNS.index("attributes"), COLUMNS.index("reasons"))
+_LAST_ID = "SELECT coalesce(max(prediction_id), 0) FROM abuse_prediction"
+_INSERT = (
+    f"INSERT INTO abuse_prediction ({', '.join(COLUMNS)}) "  # noqa: S608 - our own names
+    f"VALUES ({', '.join(['%s'] * len(COLUMNS))})"
+)
+FEW_ROWS = 32
 _COPY = f"COPY abuse_prediction ({', '.join(COLUMNS)}) FROM STDIN"
 
 
@@ -91,6 +97,15 @@ class NewAccount:
     account_id: str
     attributes: Mapping[str, Any]
     probability: float
+    predicted_at: datetime
+
+
+class AnsweredError(Exception):
+    """Somebody answered these keys meanwhile: nothing was logged."""
+
+    def __init__(self, answers: Mapping[tuple[str, str], "Answer"]) -> None:
+        super().__init__("answered meanwhile")
+        self.answers = dict(answers)
 
 
 @dataclass(frozen=True)
@@ -103,8 +118,8 @@ class News:
 
 
 _NEWS = """
-SELECT prediction_id, account_id, attributes, probability FROM abuse_prediction
-WHERE prediction_id > %s AND is_new ORDER BY prediction_id
+SELECT prediction_id, account_id, attributes, probability, predicted_at FROM abuse_prediction
+WHERE prediction_id > %s AND is_new AND attributes IS NOT NULL ORDER BY prediction_id
 """
 
 
@@ -127,10 +142,13 @@ def accounts_since(
     (last_id,) = last.fetchone() or (0,)
     rows = connection.execute(
         """
-        SELECT DISTINCT ON (account_id) prediction_id, account_id, attributes, probability
-        FROM abuse_prediction
-        WHERE is_new AND predicted_at >= %s AND prediction_id <= %s
-        ORDER BY account_id, prediction_id DESC
+        SELECT * FROM (
+            SELECT DISTINCT ON (account_id)
+                prediction_id, account_id, attributes, probability, predicted_at
+            FROM abuse_prediction
+            WHERE is_new AND attributes IS NOT NULL AND predicted_at >= %s AND prediction_id <= %s
+            ORDER BY account_id, predicted_at DESC, prediction_id DESC
+        ) latest ORDER BY predicted_at, prediction_id
         """,
         [at, last_id],
     ).fetchall()
@@ -146,18 +164,47 @@ def append(
 ) -> News:
     """Log scores and answers in one durable transaction.
 
-    Returns what others logged since the prediction `after`, with the last id of all.
+    Returns what others logged since the prediction `after`, with the last id of all. Raises
+    AnsweredError, and logs nothing, when one of the keys was answered before.
     """
+    if len(rows) <= FEW_ROWS and not answers:
+        return _append_few(connection, rows, after)
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        keys = [(answer.caller, answer.idempotency_key) for answer in answers]
+        if answers and (found := answers_to(connection, keys, answers[0].answered_at)):
+            raise AnsweredError(found)
         others = news(connection, after)
         with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             for row in rows:
                 copy.write_row(row.values())
         _keep(connection, answers)
-        found = connection.execute("SELECT max(prediction_id) FROM abuse_prediction").fetchone()
-    last = found[0] if found and found[0] else others.last_id
-    return News(others.accounts, last, others.revision)
+        last = connection.execute(_LAST_ID).fetchone()
+    return News(others.accounts, last[0] if last else others.last_id, others.revision)
+
+
+def _append_few(
+    connection: psycopg.Connection[Any], rows: Sequence[Prediction], after: int
+) -> News:
+    """The same in one round trip, which COPY is not."""
+    with (
+        connection.cursor() as said,
+        connection.cursor() as state,
+        connection.cursor() as write,
+        connection.cursor() as last,
+        connection.pipeline(),
+        connection.transaction(),
+    ):
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        said.execute(_NEWS, [after])
+        state.execute("SELECT revision FROM review_revision")
+        write.executemany(_INSERT, [row.values() for row in rows])
+        last.execute(_LAST_ID)
+        connection.execute("SELECT 1")
+        accounts = [NewAccount(*row) for row in said.fetchall()]
+        (revision,) = state.fetchone() or (0,)
+        (last_id,) = last.fetchone() or (after,)
+    return News(accounts, last_id, revision)
 
 
 def absorb(

@@ -32,11 +32,14 @@ def read(url: str, key: str = "") -> dict:
 def test_every_command_of_the_page_works_as_it_stands(api: str, demo: Demo, folder: Path) -> None:
     text = (ROOT / "docs" / "api.md").read_text()
     blocks = BLOCK.findall(text)
-    assert [kind for kind, _ in blocks] == ["bash", "python", "bash", "bash"]
-    (folder / "call.py").write_text(blocks[1][1])
-    shell = [code for kind, code in blocks if kind == "bash"]
-    python = f"export API KEY NO_PROXY=127.0.0.1; {PROGRAM.with_name('python')} {folder}/call.py\n"
-    script = "".join(["set -euo pipefail\n", shell[0], "\necho\n", python, *shell[1:]])
+    assert [kind for kind, _ in blocks].count("python") == 3
+    script = "set -euo pipefail\nexport NO_PROXY=127.0.0.1\n"
+    for number, (kind, code) in enumerate(blocks):
+        if kind == "python":
+            call = folder / f"call-{number}.py"
+            call.write_text(code)
+            code = f"export API KEY; {PROGRAM.with_name('python')} {call}\n"
+        script += f"{code}\necho\n"
     script = script.replace("http://127.0.0.1:8000", api).replace(".venv/bin/dmp", str(PROGRAM))
     ran = subprocess.run(
         ["bash", "-c", script], env=demo.dmp.env(), cwd=demo.dmp.project,
@@ -49,6 +52,13 @@ def test_every_command_of_the_page_works_as_it_stands(api: str, demo: Demo, fold
     assert '"channel_name"' in channels
     assert "date,registrations,verified_email,verified_phone" in said
     assert re.search(r"^\d+ users to block$", said, re.MULTILINE)
+    scores = [json.loads(line) for line in said.splitlines() if '"results"' in line]
+    assert [len(answer["results"]) for answer in scores] == [1, 2]
+    assert [answer["dry_run"] for answer in scores] == [False, True]
+    assert [row["is_known"] for row in scores[1]["results"]] == [True, False]
+    assert scores[1]["results"][1]["linked_accounts"] == ["u-900001"]
+    assert re.search(r"^u-900003: (allow|review|block)$", said, re.MULTILINE)
+    assert "read up to decision 0" in said
     assert "first-try has no access any more" in said
     assert "ann@shop.example is not let in any more" in said
 

@@ -697,7 +697,8 @@ def test_readiness_names_what_is_wrong(api: Api, monkeypatch: pytest.MonkeyPatch
         api.app.state.service.checks.forget()
         monkeypatch.setattr(api.app.state.service.settings, "freshness_hours", -1)
         stale = client.get("/health/ready")
-    assert good.status_code == 200 and good.json()["ready"]
+    assert good.json()["ready"], good.text
+    assert good.status_code == 200
     assert stale.status_code == 503
     assert stale.headers["retry-after"]
     wrong = {check["name"] for check in stale.json()["checks"] if not check["ok"]}

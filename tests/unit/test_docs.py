@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import typer.main
 
+from dmp_assets.abuse import explain, limits, rules
 from dmp_assets.automation import catalogue
 from dmp_assets.automation.schedules import RUNS_BY_DEFAULT
 from dmp_assets.cleaned import promo_codes, promo_usages, users
 from dmp_assets.cli.main import app
 from dmp_assets.settings import Settings
+from dmp_assets.store.roles import ROLES
 from dmp_assets.tables import LAYERS
 from tests.support.docs import PAGES, ROOT, commands, files, inline, links
 
@@ -184,6 +186,26 @@ def test_every_rule_of_cleaning_is_on_its_page() -> None:
     page = (ROOT / "docs" / "cleaning.md").read_text()
     rules = chain(users.RULES, promo_codes.RULES, promo_usages.RULES)
     assert [rule.name for rule in rules if f"`{rule.name}`" not in page] == []
+
+
+def test_the_reason_codes_of_the_api_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    table = re.search(r"<!-- reasons -->\n(.*)\n<!-- /reasons -->", page, re.S)
+    assert table is not None
+    told = re.findall(r"^\| `([^`]+)` \| (.+) \|$", table[1], re.M)
+    assert [code for code, _ in told] == [
+        *rules.CODES, limits.CODE, f"{explain.FEATURE_PREFIX}…",
+    ]  # fmt: skip
+    assert {code: text for code, text in told if code in rules.TEXTS} == rules.TEXTS
+
+
+def test_the_roles_on_the_page_of_the_api_have_the_scopes_of_the_code() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| (all|`\w+:\w+`(?:, `\w+:\w+`)*) \|$", page, re.M))
+    assert told.pop("admin") == "all"
+    assert {role: set(re.findall(r"[\w:]+", scopes)) for role, scopes in told.items()} == {
+        role: set(scopes) for role, scopes in ROLES.items() if role != "admin"
+    }
 
 
 def test_everything_that_runs_unattended_is_on_the_page_of_monitoring() -> None:

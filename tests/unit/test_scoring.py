@@ -21,12 +21,14 @@ import psutil
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+import structlog
 from deltalake import write_deltalake
 from pydantic import SecretStr
 
 from dmp_assets.abuse import features, models, store, view
 from dmp_assets.abuse.limits import CODE as DEVICE_LIMIT
 from dmp_assets.api.app import create_app
+from dmp_assets.api.scoring import Recent
 from dmp_assets.home import Home
 from dmp_assets.ml import registry
 from dmp_assets.resources.postgres import Endpoint
@@ -257,6 +259,33 @@ def test_a_dry_run_leaves_nothing_behind(api: Api, risk: httpx.Client) -> None:
     assert score(risk, new(device_id="dry"))[0]["linked_accounts"] == []
 
 
+def test_a_dry_run_changes_nothing_that_is_said_later(
+    own: Api, shop: duckdb.DuckDBPyConnection
+) -> None:
+    user, device = shop.sql(
+        "SELECT any_value(user_id), device_id FROM cleaned.users WHERE device_id IS NOT NULL "
+        "GROUP BY device_id HAVING count(*) = 2 ORDER BY 1 LIMIT 1"
+    ).fetchall()[0]
+    twice = new(device_id=device)
+    with own.as_role("risk") as client:
+        kept = new(device_id="kept", email="kept@gmail.com")
+        before = score(client, {"user_id": user}, kept)
+        score(client, twice, twice, kept | {"device_id": device}, {"user_id": user}, dry_run=True)
+        after = score(client, {"user_id": user}, kept)
+    without_ids = [{k: v for k, v in row.items() if k != "score_id"} for row in (*before, *after)]
+    assert without_ids[:2] == without_ids[2:]
+
+
+def test_an_account_that_the_shop_does_not_have_is_not_known(api: Api, risk: httpx.Client) -> None:
+    account = new(device_id="not-known")
+    score(risk, account)
+    found = score(risk, {"user_id": account["account_ref"]})[0]
+    assert not found["is_known"]
+    last = logged(api, abuse_prediction.c.account_id == account["account_ref"])[-1]
+    assert last.is_new
+    assert score(risk, new(device_id="not-known"))[0]["linked_accounts"] == [account["account_ref"]]
+
+
 def test_two_processes_see_each_others_accounts(own: Api, home: Home) -> None:
     other = create_app(home, store=own.store)
     with served(other) as address, own.as_role("risk") as here:
@@ -295,7 +324,7 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
     account, key = new(email="once@gmail.com"), {"Idempotency-Key": uuid.uuid4().hex}
     body = {"accounts": [account]}
     first = risk.post(SCORE, json=body, headers=key)
-    api.app.state.service.scoring._recent.clear()  # another process, or after a restart
+    api.app.state.service.scoring._recent = Recent()  # another process, or after a restart
     second = risk.post(SCORE, json=body, headers=key)
     assert first.status_code == second.status_code == 200
     assert first.content == second.content
@@ -312,9 +341,62 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
         connection.execute(
             idempotent_answer.update().values(answered_at=datetime.now(UTC) - timedelta(hours=25))
         )
-    api.app.state.service.scoring._recent.clear()
+    api.app.state.service.scoring._recent = Recent()
     assert risk.post(SCORE, json=body, headers=key).content != first.content
     assert len(logged(api, abuse_prediction.c.account_id == account["account_ref"])) == 3
+
+
+def test_a_key_is_answered_once_whichever_process_is_asked(own: Api, home: Home) -> None:
+    account = new(email="once.more@gmail.com")
+    body, key = {"accounts": [account]}, {"Idempotency-Key": "k-1"}
+    login = {"Authorization": f"Bearer {own.keys['risk']}"}
+    with (
+        served(create_app(home, store=own.store)) as there,
+        httpx.Client(base_url=there, headers=login | key, trust_env=False) as second,
+        httpx.Client(base_url=own.url, headers=login | key, trust_env=False) as first,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        answers = list(pool.map(lambda n: (first, second)[n % 2].post(SCORE, json=body), range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert len(logged(own, abuse_prediction.c.account_id == account["account_ref"])) == 1
+
+
+def test_a_repeated_request_that_fails_fails_each_time(risk: httpx.Client) -> None:
+    body, key = {"accounts": [{"user_id": "nobody"}]}, {"Idempotency-Key": uuid.uuid4().hex}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: risk.post(SCORE, json=body, headers=key), range(8)))
+    assert {answer.status_code for answer in answers} == {422}
+    assert risk.post(SCORE, json={"accounts": [new()]}, headers=key).status_code == 200
+
+
+def test_one_request_that_cannot_be_scored_does_not_fail_its_neighbours(
+    own: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dmp_assets.api import scoring
+
+    whole = scoring.live_account
+
+    def broken(asked: scoring.Asked, *more: Any) -> Any:
+        if asked.account_id.startswith("poison"):
+            raise RuntimeError("a bug")
+        return whole(asked, *more)
+
+    monkeypatch.setattr(scoring, "live_account", broken)
+    accounts = [new() for _ in range(12)]
+    accounts[5]["account_ref"] = "poison"
+    with (
+        structlog.testing.capture_logs(),
+        ThreadPoolExecutor(12) as pool,
+        own.as_role("risk") as client,
+    ):
+        answers = list(
+            pool.map(lambda account: client.post(SCORE, json={"accounts": [account]}), accounts)
+        )
+        assert [a.status_code for a in answers] == [500 if n == 5 else 200 for n in range(12)]
+        assert score(client, new())
+    names = [row.account_id for row in logged(own)]
+    assert len(names) == len(set(names)) == 12
 
 
 def test_linked_ids_are_masked_for_callers_that_need_no_ids(api: Api) -> None:
@@ -554,6 +636,23 @@ def test_with_a_model_file_that_cannot_serve_the_last_good_one_serves_on(
     until(lambda: scoring.model.version == "m-good" and not scoring.problems)
 
 
+def test_a_damaged_snapshot_is_written_again(
+    home: Home, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dmp_assets.published import snapshot
+    from dmp_assets.resources.lakehouse import Lakehouse
+
+    monkeypatch.setenv("DMP_HOME", str(home.root))
+    home.remember(store="embedded")
+    first = snapshot.publish(Lakehouse())
+    assert first is not None and not first["unchanged"] and first["rows"] > 1_900
+    assert (snapshot.publish(Lakehouse()) or {})["unchanged"]
+    folder = home.serving / first["version"]
+    (folder / "index.arrow").write_bytes(b"")
+    assert snapshot.publish(Lakehouse()) == first
+    assert {path.stat().st_mode & 0o077 for path in (folder, *folder.iterdir())} == {0}
+
+
 def test_a_damaged_snapshot_leaves_the_old_one_in_place(own: Api, home: Home) -> None:
     scoring = own.app.state.service.scoring
     size = scoring.index.snapshot.size
@@ -582,7 +681,7 @@ def test_without_the_store_scoring_goes_on_and_nothing_is_lost(home: Home) -> No
             assert first["account_ref"] in answers[-1].json()["results"][0]["linked_accounts"]
             gone = client.get("/v1/promo/usage")
             assert gone.status_code == 503 and gone.headers["retry-after"]
-            assert scoring.spool.waiting == 3
+            assert scoring.spooled == 3
             (file,) = home.spool.glob("*.jsonl")
             assert file.stat().st_mode & 0o077 == 0
             server.start()
@@ -611,7 +710,7 @@ def test_a_store_that_hangs_does_not_hang_the_callers(home: Home) -> None:
                     process.resume()
             assert answer.status_code == 200
             scoring = api.app.state.service.scoring
-            until(lambda: scoring.live and not scoring.spool.waiting, 60)
+            until(lambda: scoring.live and not scoring.spooled, 60)
             (found,) = answer.json()["results"]
             assert found["score_id"] in {str(row.score_id) for row in logged(api)}
 
@@ -641,6 +740,49 @@ def test_what_a_killed_process_spooled_is_logged_by_the_next_one(own: Api, home:
         until(lambda: not left.exists())
     assert len(logged(own, abuse_prediction.c.account_id == "spooled")) == 1
     assert left.with_suffix(".damaged").read_bytes() == b"{not json}\n"
+
+
+def test_half_a_line_of_a_full_disk_takes_no_other_with_it(
+    own: Api, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dmp_assets.api.spool import Spool
+    from dmp_assets.store.predictions import COLUMNS, Prediction
+
+    with own.as_role("risk") as client:
+        score(client, new())
+    (row,) = logged(own)
+    values = {name: getattr(row, name) for name in COLUMNS}
+    rows = [Prediction(**values | {"score_id": uuid.uuid4()}) for _ in range(3)]
+    spool = Spool(home.spool)
+    spool.append(rows[:1], [])
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda file, line: write(file, line[:50]))
+        with pytest.raises(OSError, match="disk is full"):
+            spool.append(rows[1:2], [])
+    spool.append(rows[2:], [])
+    taken: list[Prediction] = []
+    assert spool.drain(lambda found, _: taken.extend(found)) == 2
+    assert [found.score_id for found in taken] == [rows[0].score_id, rows[2].score_id]
+    assert not list(home.spool.iterdir())
+
+
+def test_what_the_store_refuses_is_kept_beside_and_the_rest_is_logged(own: Api, home: Home) -> None:
+    from dmp_assets.api.spool import Spool
+    from dmp_assets.store.predictions import COLUMNS, Prediction
+
+    with own.as_role("risk") as client:
+        score(client, new())
+    (row,) = logged(own)
+    values = {name: getattr(row, name) for name in COLUMNS}
+    spool = Spool(home.spool)
+    for name in ("good-1", "b\0d", "good-2"):
+        spool.append([Prediction(**values | {"score_id": uuid.uuid4(), "account_id": name})], [])
+    spool.close()  # its process ended
+    until(lambda: not list(home.spool.glob("*.jsonl")))
+    assert {row.account_id for row in logged(own)} >= {"good-1", "good-2"}
+    (damaged,) = home.spool.glob("*.damaged")
+    assert b"b\\u0000d" in damaged.read_bytes()
 
 
 def test_after_kill_9_under_load_every_answered_score_is_in_the_log(
@@ -731,8 +873,6 @@ def _own_process(home: Home, url: SecretStr) -> Iterator[tuple[int, str]]:
 
 # what is told ------------------------------------------------------------------------------------
 def test_scores_are_counted_and_no_log_line_names_anybody(api: Api, risk: httpx.Client) -> None:
-    import structlog
-
     with structlog.testing.capture_logs() as lines:
         score(risk, new(email="someone@secret.example", device_id="secret-device"))
         until(lambda: bool(lines))

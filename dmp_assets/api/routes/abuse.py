@@ -19,7 +19,7 @@ from pydantic import (
 from dmp_assets.abuse.received import ATTRIBUTES
 from dmp_assets.api.access import needs
 from dmp_assets.api.problems import STORE_RETRY_SECONDS, FieldError, Problem, responses
-from dmp_assets.api.scoring import Asked, BusyError, ReusedKeyError
+from dmp_assets.api.scoring import Asked, BusyError, ReusedKeyError, UnknownUserError
 from dmp_assets.api.state import service_of
 from dmp_assets.store.access import Principal
 
@@ -122,7 +122,7 @@ class ScoreRequest(BaseModel):
 class Reason(BaseModel):
     """Why an account was flagged."""
 
-    code: str = Field(description="Stable; see docs/model.md.", examples=["DEVICE_BURST"])
+    code: str = Field(description="Stable; see docs/api.md.", examples=["DEVICE_BURST"])
     text: str = Field(examples=["several accounts made on the device within a day"])
     weight: float = Field(description="Evidence in log-odds.", examples=[1.6])
 
@@ -207,10 +207,10 @@ async def score(
         raise _problem(
             "this key came with another request before", ["header.idempotency-key"]
         ) from error
-    except KeyError as error:
+    except UnknownUserError as error:
         raise _problem(
             "not a known account: score it by account_ref, with what is known of it",
-            [f"body.accounts.{error.args[0]}.user_id"],
+            [f"body.accounts.{error.place}.user_id"],
         ) from error
     except OSError as error:
         raise Problem(
