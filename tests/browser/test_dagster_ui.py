@@ -15,9 +15,8 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.scheduler.instigation import InstigatorTick
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.support import chromium
 from tests.support.demo import Demo
 
 GROUPS = ("raw", "cleaned", "modeled", "ml", "marts", "published", "reports")
@@ -71,16 +70,6 @@ def up(demo: Demo) -> Iterator[Up]:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=90)
     demo.dmp.postgres.start()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as play:
-        launched = play.chromium.launch(
-            executable_path=chromium.find_or_install(), args=[*chromium.FLAGS]
-        )
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -5,27 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from pydantic import SecretStr
 
 from dmp_assets.api.access import COOKIE
 from dmp_assets.api.oidc import Issuer
 from dmp_assets.home import Home
 from dmp_assets.store import access
-from tests.support import chromium
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, openid_provider
 from tests.support.postgres import fresh_database, postgres_server
 from tests.support.service import Api, now, running_api
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as play:
-        launched = play.chromium.launch(
-            executable_path=chromium.find_or_install(), args=[*chromium.FLAGS]
-        )
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

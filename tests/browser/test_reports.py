@@ -1,18 +1,17 @@
 """The reports as people see them: headless Chromium, offline, on a desk and on a phone."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from dmp_assets.home import Home
 from dmp_assets.reporting.renderer import Renderer
 from dmp_assets.settings import project_dir
 from dmp_assets.tables import Tables
-from tests.support import chromium, lakehouse
+from tests.support import lakehouse
 
 DESK, PHONE = (1440, 900), (390, 844)
 CHARTS = ("top-users", "top-codes", "usage-timeline", "registration-timeline")
@@ -43,16 +42,6 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def rendered(home: Home) -> dict[str, Path]:
     with Renderer(project_dir(), home) as engine:
         return {name: engine.render(name).path for name in REPORTS}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as play:
-        launched = play.chromium.launch(
-            executable_path=chromium.find_or_install(), args=[*chromium.FLAGS]
-        )
-        yield launched
-        launched.close()
 
 
 def open_page(browser: Browser, path: Path, size: tuple[int, int]) -> Opened:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from dmp_assets.home import Home
 from dmp_assets.store import access, review
@@ -16,7 +16,6 @@ from dmp_assets.store.schema import (
     abuse_list_entry,
     login_session,
 )
-from tests.support import chromium
 from tests.support.postgres import fresh_database, postgres_server
 from tests.support.review import live
 from tests.support.service import PASSWORD, Api, email, now, running_api
@@ -61,16 +60,6 @@ def api(_api: Api) -> Api:
             store.execute(table.delete())
     _api.forget()
     return _api
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as play:
-        launched = play.chromium.launch(
-            executable_path=chromium.find_or_install(), args=[*chromium.FLAGS]
-        )
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
@@ -174,7 +163,7 @@ def test_a_case_is_decided_by_clicks_alone_and_without_scripts(
 ) -> None:
     page = log_in(size=size, java_script_enabled=False)
     page.get_by_role("link", name=CASE, exact=True).click()
-    page.locator("svg a[aria-label^='user-000021']").click()
+    page.locator("svg a[aria-label^='user-000021'] .target").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("user-000021")
     page.get_by_label("The whole cluster of 5").check()
     page.get_by_label("Several people of one household").check()

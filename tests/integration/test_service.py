@@ -2,17 +2,15 @@
 
 import json
 import re
-import signal
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.support.demo import Demo
+from tests.support.demo import Demo, running_service
 from tests.support.dmp import PROGRAM, ROOT
 
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -21,25 +19,8 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @pytest.fixture(scope="module")
 def api(demo: Demo) -> Iterator[str]:
-    """URL of `dmp up --only api` on the demo's home; stopped as by Ctrl-C."""
-    env = {"DMP_API_PORT": "0", "PYTHONUNBUFFERED": "1"}
-    process = demo.dmp.start(
-        "up", "--only", "api", env=env,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    assert process.stdout
-    url = ""
-    while not url and (line := process.stdout.readline()):
-        if found := re.search(r"API: +(http://127\.0\.0\.1:\d+)", line):
-            url = found[1]
-    assert url, process.communicate(timeout=60)
-    wait = (
-        f"for i in $(seq 120); do curl -s -o /dev/null {url}/health/live && exit; sleep 0.5; done"
-    )
-    subprocess.run(["bash", "-c", f"{wait}; exit 1"], check=True)
-    yield url
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
+    with running_service(demo.dmp) as url:
+        yield url
 
 
 def read(url: str, key: str = "") -> dict:

@@ -1,7 +1,12 @@
 """The demo, run once for all tests that look at it, in an environment full of real-looking keys."""
 
+import re
+import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -53,6 +58,29 @@ class Demo:
     def source(self) -> psycopg.Connection[tuple]:
         """A connection to the shop's database, which runs while tests do."""
         return psycopg.connect(source_url(self.dmp.home))
+
+
+@contextmanager
+def running_service(dmp: Dmp) -> Iterator[str]:
+    """URL of `dmp up --only api` on the home; stopped as by Ctrl-C."""
+    env = {"DMP_API_PORT": "0", "PYTHONUNBUFFERED": "1"}
+    process = dmp.start(
+        "up", "--only", "api", env=env,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert process.stdout
+    url = ""
+    while not url and (line := process.stdout.readline()):
+        if found := re.search(r"API: +(http://127\.0\.0\.1:\d+)", line):
+            url = found[1]
+    assert url, process.communicate(timeout=60)
+    wait = (
+        f"for i in $(seq 120); do curl -s -o /dev/null {url}/health/live && exit; sleep 0.5; done"
+    )
+    subprocess.run(["bash", "-c", f"{wait}; exit 1"], check=True)
+    yield url
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
 
 
 def source_url(home: Home) -> str:

@@ -17,6 +17,7 @@ class Judgement:
     decision: str
     reasons: list[dict[str, Any]]
     cluster_size: int
+    expected_abusers: float
     model_version: str
 
 
