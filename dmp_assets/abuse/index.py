@@ -436,6 +436,10 @@ class AccountIndex:
         """Numbers of the accounts of its cluster, the account itself first, nearest first."""
         return self._members(number)
 
+    def first_of(self, numbers: Sequence[int]) -> str:
+        """Id of the earliest registered of these: by it a cluster is named."""
+        return self.id_of(min(numbers, key=self._order))
+
     def neighbours(self, number: int) -> list[int]:
         """Numbers of the directly linked accounts, the strongest link first."""
         return [n for n, _, _ in sorted(self._linked(number), key=lambda edge: -edge[1])]

@@ -173,6 +173,7 @@ class Judgement:
     is_limited: bool
     reasons: list[dict[str, str | float]]
     linked: list[str]
+    cluster_id: str | None
     cluster_size: int
     expected_abusers: float
     model_version: str
@@ -618,10 +619,11 @@ class Scoring:
         likely = now.probabilities[row : row + 1]
         decision = str(now.model.thresholds.decide(likely)[0])
         linked: list[str] = []
+        cluster_id: str | None = None
         size, expected = 1, float(likely[0])
         if now.linked[row]:
             members = now.index.members(row)
-            linked = self._named(row)
+            linked, cluster_id = self._named(row), now.index.first_of(members)
             size, expected = len(members), self._expected(self._rows_and_ids(members))
         reasons = (
             []
@@ -629,7 +631,15 @@ class Scoring:
             else explain(now.model, now.index.snapshot.features_of(row)).of(0)
         )
         found = Judgement(
-            float(likely[0]), decision, False, reasons, linked, size, expected, now.model.version
+            probability=float(likely[0]),
+            decision=decision,
+            is_limited=False,
+            reasons=reasons,
+            linked=linked,
+            cluster_id=cluster_id,
+            cluster_size=size,
+            expected_abusers=expected,
+            model_version=now.model.version,
         )
         if keep and len(now.judged) < MOST_KEPT:
             now.judged[row] = found
@@ -661,9 +671,15 @@ class Scoring:
 
     def _draft(self, number: int, *, is_dry: bool = True) -> "Draft":
         index = self._now.index
-        others = self._rows_and_ids(index.members(number)[1:])
-        is_live = number >= index.snapshot.size
-        return Draft(is_live, is_dry, index.view_of(number), self._named(number), others)
+        members = index.members(number)
+        return Draft(
+            is_live=number >= index.snapshot.size,
+            is_dry=is_dry,
+            view=index.view_of(number),
+            linked=self._named(number),
+            cluster_id=index.first_of(members) if len(members) > 1 else None,
+            others=self._rows_and_ids(members[1:]),
+        )
 
     def _of_drafts(self, drafts: Sequence["Draft"]) -> list[Judgement]:
         from dmp_assets.abuse.explain import explain
@@ -702,6 +718,7 @@ class Scoring:
                     is_limited=is_limited,
                     reasons=why,
                     linked=draft.linked,
+                    cluster_id=draft.cluster_id,
                     cluster_size=1 + len(draft.others),
                     expected_abusers=p + self._expected(draft.others, ours),
                     model_version=now.model.version,
@@ -758,7 +775,8 @@ class Scoring:
                     attributes=asked.as_json() if asked.is_new and is_new else None,
                     probability=judgement.probability, model_decision=judgement.decision,
                     decision=decision, decided_by=decided_by, reasons=judgement.reasons,
-                    linked_accounts=linked, cluster_size=judgement.cluster_size,
+                    linked_accounts=linked, cluster_id=judgement.cluster_id,
+                    cluster_size=judgement.cluster_size,
                     expected_abusers=judgement.expected_abusers,
                     model_version=judgement.model_version,
                     features=None if judgement.features is None else judgement.features.tolist(),
@@ -868,6 +886,7 @@ class Draft:
     is_dry: bool
     view: dict[str, Any]
     linked: list[str]
+    cluster_id: str | None
     others: list[int | str]
 
 

@@ -36,6 +36,7 @@ class Prediction:
     decided_by: str
     reasons: list[dict[str, Any]]
     linked_accounts: list[str]
+    cluster_id: str | None
     cluster_size: int
     expected_abusers: float
     model_version: str

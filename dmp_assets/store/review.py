@@ -169,7 +169,7 @@ def _opinions(share: float) -> sa.Subquery:
             live.probability,
             live.model_decision,
             live.reasons,
-            known.cluster_id,
+            sa.func.coalesce(live.cluster_id, known.cluster_id).label("cluster_id"),
             live.cluster_size,
             live.expected_abusers,
             live.model_version,
@@ -298,8 +298,13 @@ def queue(
     waiting = _waiting(share)
     key, first = waiting.c.case_key, [waiting.c.probability.desc(), waiting.c.account_id]
     ranked = sa.select(
-        *(column for column in waiting.c if column.name != "expected_abusers"),
+        *(
+            column
+            for column in waiting.c
+            if column.name not in ("expected_abusers", "cluster_size")
+        ),
         sa.func.max(waiting.c.expected_abusers).over(partition_by=key).label("expected_abusers"),
+        sa.func.max(waiting.c.cluster_size).over(partition_by=key).label("cluster_size"),
         sa.func.row_number().over(partition_by=key, order_by=first).label("place"),
         sa.func.count().over(partition_by=key).label("waiting"),
     )

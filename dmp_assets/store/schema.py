@@ -213,6 +213,7 @@ abuse_prediction = sa.Table(
     sa.Column("decided_by", sa.Text, nullable=False),
     sa.Column("reasons", JSONB, nullable=False),
     sa.Column("linked_accounts", ARRAY(sa.Text), nullable=False),
+    sa.Column("cluster_id", sa.Text),
     sa.Column("cluster_size", sa.BigInteger, nullable=False),
     sa.Column("expected_abusers", sa.Double, nullable=False),
     sa.Column("model_version", sa.Text, nullable=False),
@@ -224,8 +225,8 @@ abuse_prediction = sa.Table(
     sa.Index("ix_abuse_prediction_predicted_at", "predicted_at"),
     comment="Every answered score. One row per score; an account scored again has several. "
     "attributes: what the caller gave of a new account; null for one that the shop knows. "
-    "features: null for a known account that nothing new is linked with: ml/abuse_features has "
-    "them.",
+    "features: null for a known account that nothing new is linked with: ml/abuse_features "
+    "has them. cluster_id: the earliest registered account of its cluster.",
 )
 
 idempotent_answer = sa.Table(

@@ -174,7 +174,7 @@ def _can_be_sent(row: dict[str, Any]) -> bool:
 
 # links among the new -----------------------------------------------------------------------------
 def test_a_ring_on_one_device_is_reviewed_by_the_fifth_and_blocked_by_the_eighth(
-    risk: httpx.Client,
+    api: Api, risk: httpx.Client
 ) -> None:
     names = "ada bo cy di ed flo gus hal ida joe kay leo may ned oda pam quin roy sue tom"
     results = [
@@ -188,6 +188,12 @@ def test_a_ring_on_one_device_is_reviewed_by_the_fifth_and_blocked_by_the_eighth
     assert results[-1]["reasons"][0]["code"] == DEVICE_LIMIT
     assert results[-1]["cluster_size"] == 20
     assert results[-1]["linked_accounts"]
+    ring = {row.account_id: row for row in logged(api, abuse_prediction.c.is_new)}
+    clusters = [ring[result["account_ref"]].cluster_id for result in results]
+    assert clusters == [None] + [results[0]["account_ref"]] * 19
+    with api.as_role("risk") as client:
+        queue = client.get("/review").text
+    assert "cluster of 20" in queue and "cluster of 19" not in queue  # one case, not many
 
 
 def test_a_family_and_a_campus_are_not_blocked(risk: httpx.Client) -> None:

@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.Text(), nullable=False),
         sa.Column("reasons", postgresql.JSONB(), nullable=False),
         sa.Column("linked_accounts", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("cluster_id", sa.Text(), nullable=True),
         sa.Column("cluster_size", sa.BigInteger(), nullable=False),
         sa.Column("expected_abusers", sa.Double(), nullable=False),
         sa.Column("model_version", sa.Text(), nullable=False),
@@ -92,7 +93,7 @@ def upgrade() -> None:
         comment="Every answered score. One row per score; an account scored again has several. "
         "attributes: what the caller gave of a new account; null for one that the shop knows. "
         "features: null for a known account that nothing new is linked with: ml/abuse_features "
-        "has them.",
+        "has them. cluster_id: the earliest registered account of its cluster.",
     )
     op.create_index(
         "ix_abuse_prediction_account_id",
