@@ -384,7 +384,7 @@ def clear(home: Home, *, everything: bool = False) -> None:
             if path.exists():
                 shutil.rmtree(path)
         for path in home.serving.glob("*"):
-            if path != home.spool:
+            if path != home.spool or home.profile == "sandbox":  # a live shop's scores are kept
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         home.warehouse.unlink(missing_ok=True)
         home.forget("shop")

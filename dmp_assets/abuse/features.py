@@ -234,7 +234,9 @@ def _missing(view: View) -> Floats:
 
 
 def _phone_invalid_share(view: View) -> Floats:
-    return 1 - view.number("accounts_with_valid_phone") / view.number("accounts_with_phone")
+    phones = view.number("accounts_with_phone")
+    phones = np.where(phones > 0, phones, np.nan)
+    return np.asarray(1 - view.number("accounts_with_valid_phone") / phones)
 
 
 def _excess(view: View, near: str, key: str) -> Floats:
