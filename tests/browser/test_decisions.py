@@ -60,7 +60,7 @@ def url(shop: Dmp) -> Iterator[str]:
 def caller(shop: Dmp, url: str) -> Iterator[httpx.Client]:
     """The shop's program, with a key."""
     scopes = ("--scope", "abuse:score", "--scope", "abuse:decisions", "--scope", "personal:read")
-    made = shop("client", "add", "checkout", *scopes)
+    made = shop("client", "add", "reviewed-shop", *scopes)
     assert made.code == 0, made.text
     headers = {"Authorization": f"Bearer {made.out.strip()}"}
     with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client:

@@ -28,6 +28,7 @@ class Live:
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     judgements: dict[str, Judgement] = field(default_factory=dict)
     is_loaded: bool = True
+    live: bool = True
     problems: tuple[str, ...] = ("a stand-in scores",)
 
     def attributes(self, account_id: str) -> dict[str, Any] | None:

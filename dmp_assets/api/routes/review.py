@@ -116,7 +116,7 @@ def search(
 
 @router.get("/search")
 def found(
-    request: Request, who: Reviewer, token: Annotated[str, Query(max_length=4000)] = ""
+    request: Request, who: Reviewer, token: Annotated[str | None, Query(max_length=4000)] = None
 ) -> Response:
     """Accounts by id, e-mail, phone, device or IP; a single one is opened."""
     service, text = service_of(request), ""
