@@ -290,7 +290,7 @@ class AccountIndex:
         edges = self._linked(number)
         row["links"] = len(edges) or None
         row["link_weight"] = sum(weight for _, weight, _ in edges) if edges else None
-        row["cluster_size"] = len(self._members(number)) if edges else None
+        row["cluster_size"] = len(self.members(number)) if edges else None
         return row
 
     def _counts(self, own: tuple[int, ...], created: int, codes: list[str]) -> dict[str, Any]:
@@ -422,8 +422,8 @@ class AccountIndex:
     def _order(self, number: int) -> tuple[int, str]:
         return self._time(number), self.id_of(number)
 
-    def _members(self, number: int) -> list[int]:
-        """The account's cluster, nearest first, at most `MOST_MEMBERS`."""
+    def members(self, number: int) -> list[int]:
+        """Numbers of its cluster: the account itself, then the nearest, at most `MOST_MEMBERS`."""
         seen, waiting = {number: None}, deque([number])
         while waiting and len(seen) < MOST_MEMBERS:
             for other, _, _ in self._linked(waiting.popleft()):
@@ -431,10 +431,6 @@ class AccountIndex:
                     seen[other] = None
                     waiting.append(other)
         return list(seen)
-
-    def members(self, number: int) -> list[int]:
-        """Numbers of the accounts of its cluster, the account itself first, nearest first."""
-        return self._members(number)
 
     def first_of(self, numbers: Sequence[int]) -> str:
         """Id of the earliest registered of these: by it a cluster is named."""
@@ -479,7 +475,7 @@ class AccountIndex:
         number = self.number(account_id)
         if number is None:
             raise KeyError(account_id)
-        whole = self._members(number)
+        whole = self.members(number)
         listed = dict.fromkeys(whole[:at_most])
         links = {
             (min(a, b), max(a, b)): (weight, shared)

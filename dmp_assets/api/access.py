@@ -66,16 +66,14 @@ async def principal_of(request: Request) -> Principal | None:
         if not secret:
             return None
     credential = credential_of(kind, secret)
-    known = service.known.get(credential, KNOWN_SECONDS)
+    known, before = service.known.get(credential, KNOWN_SECONDS), None
     if known is None:
         before = service.known.get(credential, WITHOUT_STORE_SECONDS)
         if before is None:  # who opened a while ago does not suffer from a neighbour's guesses
             await _not_guessing(request)
-        if before is not None and service.scoring.is_loaded and not service.scoring.live:
-            request.state.actor = before.actor  # the store is gone: who is known does not wait
-            if kind == "session" and request.method not in SAFE:
-                await _same_site(request, before)
-            return before
+        if before is not None and service.live is not None and not service.live.live:
+            known = before  # the store is gone: who is known does not wait for it
+    if known is None:
         try:
             known = await run_in_threadpool(_look_up, service, kind, secret)
         except NotLetInError as error:

@@ -56,7 +56,7 @@ MOST_TOGETHER = 1_000
 MOST_KEPT = 100_000
 """Judgements on known accounts that are kept in memory."""
 MOST_LIVE = 100_000
-"""Live accounts that are kept; about 4 kB each."""
+"""Live accounts that are kept; about 5 kB each."""
 MOST_LINKED = 20
 """Linked accounts that an answer names."""
 LOOK_EVERY = 1.0
@@ -138,7 +138,7 @@ class Request:
         _tell([self])
 
 
-class Recent:
+class RecentAnswers:
     """Answers of this process, by (caller, Idempotency-Key), as long as memory for them lasts."""
 
     def __init__(self, most_bytes: int = 8_000_000) -> None:
@@ -243,7 +243,7 @@ class Scoring:
         self._stopping = threading.Event()
         self._loaded = threading.Event()
         self._now: Prepared  # set by `_load`
-        self._recent = Recent()
+        self._recent = RecentAnswers()
         self._registry_version = -1
         self._model_problems: list[str] = []
         self._model_looked_at = float("-inf")

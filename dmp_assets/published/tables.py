@@ -4,21 +4,18 @@ Each is computed by DuckDB from the lakehouse and takes its predecessor's place 
 A home without an operational store publishes nothing, and says so.
 """
 
-import hashlib
-import inspect
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import dagster as dg
 
 from dmp_assets.marts.warehouse import MARTS
+from dmp_assets.published.assets import Published, fingerprint, published_asset
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.store import where
 from dmp_assets.table_asset import ATTRIBUTION
-from dmp_assets.tables import Tables, named_tables
+from dmp_assets.tables import named_tables
 
 
 @dataclass(frozen=True)
@@ -32,19 +29,8 @@ class Publication:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def key(self) -> str:
-        return f"published/{self.name}"
-
-    @property
     def deps(self) -> tuple[str, ...]:
         return named_tables(self.sql)
-
-    def fingerprint(self, tables: Tables) -> str:
-        """What it is made of: this code, and every input's data version."""
-        inputs = {key: tables.stamp(key).get("data_version") for key in self.deps}
-        code = inspect.getsource(sys.modules[__name__])
-        text = json.dumps([code, self.name, self.sql, inputs], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def _mart(name: str) -> str:
@@ -102,8 +88,8 @@ PUBLICATIONS = (
 )
 
 
-def publish(lakehouse: Lakehouse, publication: Publication) -> dict[str, Any] | None:
-    """Put the table into the store unless it is there as it would be; figures, None without store.
+def publish(lakehouse: Lakehouse, publication: Publication) -> Published | None:
+    """Put the table into the store unless it is there as it would be; None without a store.
 
     Raises StoreError when the store does not answer or has another schema, TableError when an
     input was never made.
@@ -113,7 +99,9 @@ def publish(lakehouse: Lakehouse, publication: Publication) -> dict[str, Any] | 
     from dmp_assets.store import database
     from dmp_assets.store import publish as swap
 
-    tables, version = lakehouse.tables, publication.fingerprint(lakehouse.tables)
+    tables = lakehouse.tables
+    here = sys.modules[__name__]
+    version = fingerprint(tables, publication.deps, [here], publication.name, publication.sql)
     with database.opened(where.store_url(lakehouse.home)) as store, store.begin() as connection:
         unchanged = swap.versions(connection).get(publication.name) == version
         if unchanged:
@@ -125,37 +113,19 @@ def publish(lakehouse: Lakehouse, publication: Publication) -> dict[str, Any] | 
                     connection, publication.name, found, data_version=version,
                     run_id=lakehouse.run_id,
                 )  # fmt: skip
-    return {"rows": rows, "version": version, "unchanged": unchanged}
+    return Published(rows, version, unchanged)
 
 
 def _asset(publication: Publication) -> dg.AssetsDefinition:
-    @dg.multi_asset(
-        name=publication.key.replace("/", "__"),
-        specs=[
-            dg.AssetSpec(
-                publication.key.split("/"),
-                deps=[dg.AssetKey(key.split("/")) for key in publication.deps],
-                description=publication.about,
-                group_name="published",
-                owners=[publication.owner],
-                kinds={"duckdb", "postgres"},
-                tags=dict(publication.tags),
-                skippable=True,
-            )
-        ],
+    return published_asset(
+        publication.name,
+        publication.about,
+        lambda lakehouse: publish(lakehouse, publication),
+        deps=publication.deps,
+        owner=publication.owner,
+        kinds={"duckdb", "postgres"},
+        tags=publication.tags,
     )
-    def asset(context: dg.AssetExecutionContext, lakehouse: Lakehouse) -> Any:
-        done = publish(lakehouse, publication)
-        if done is None:
-            context.log.info("not published: this home has no operational store (`dmp migrate`)")
-            return
-        yield dg.MaterializeResult(
-            asset_key=publication.key.split("/"),
-            metadata={"dagster/row_count": done["rows"], "unchanged": done["unchanged"]},
-            data_version=dg.DataVersion(done["version"]),
-        )
-
-    return asset
 
 
 ASSETS = [_asset(publication) for publication in PUBLICATIONS]

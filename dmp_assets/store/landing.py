@@ -10,6 +10,7 @@ from datetime import timedelta
 import pyarrow as pa
 import sqlalchemy as sa
 
+from dmp_assets.store.predictions import IDEMPOTENT_FOR
 from dmp_assets.store.schema import (
     METADATA,
     abuse_case_view,
@@ -21,8 +22,6 @@ from dmp_assets.store.schema import (
 )
 
 BATCH = 10_000
-ANSWERS_KEPT = timedelta(hours=24)
-"""How long a repeated request gets the answer that the first one got."""
 
 
 def newest(connection: sa.Connection, log: str) -> int | None:
@@ -61,7 +60,7 @@ def rows_after(
 def _expired(days: int) -> list[tuple[sa.Table, sa.ColumnElement[bool]]]:
     return [
         (abuse_prediction, abuse_prediction.c.predicted_at < sa.func.now() - timedelta(days=days)),
-        (idempotent_answer, idempotent_answer.c.answered_at < sa.func.now() - ANSWERS_KEPT),
+        (idempotent_answer, idempotent_answer.c.answered_at < sa.func.now() - IDEMPOTENT_FOR),
     ]
 
 

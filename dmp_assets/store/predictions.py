@@ -13,9 +13,12 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import sqlalchemy as sa
 from psycopg.types.json import Jsonb
+from sqlalchemy.dialects import postgresql
 
 from dmp_assets.abuse.rulings import ListEntry
+from dmp_assets.store import review
 
 _LOCK = 0x73636F7265  # "score"
 IDEMPOTENT_FOR = timedelta(hours=24)
@@ -70,10 +73,18 @@ class Prediction:
 
 COLUMNS = tuple(field.name for field in fields(Prediction))
 _JSON = (COLUMNS.index("attributes"), COLUMNS.index("reasons"))
+_REVISION = "SELECT revision FROM review_revision"
 _LAST_ID = "SELECT coalesce(max(prediction_id), 0) FROM abuse_prediction"
 _INSERT = (
     f"INSERT INTO abuse_prediction ({', '.join(COLUMNS)}) "  # noqa: S608 - our own names
     f"VALUES ({', '.join(['%s'] * len(COLUMNS))})"
+)
+_IN_FORCE = review.in_force().subquery()
+_VERDICTS = str(
+    sa.select(_IN_FORCE.c.account_id, _IN_FORCE.c.verdict).compile(
+        dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
+        compile_kwargs={"literal_binds": True},
+    )
 )
 FEW_ROWS = 32
 _COPY = f"COPY abuse_prediction ({', '.join(COLUMNS)}) FROM STDIN"
@@ -128,7 +139,7 @@ def news(connection: psycopg.Connection[Any], after: int) -> News:
     """New accounts scored since the prediction `after`, and the revision of decisions and lists."""
     with connection.pipeline(), connection.cursor() as cursor, connection.cursor() as state:
         cursor.execute(_NEWS, [after])
-        state.execute("SELECT revision FROM review_revision")
+        state.execute(_REVISION)
         found = [NewAccount(*row) for row in cursor.fetchall()]
         (revision,) = state.fetchone() or (0,)
     last = found[-1].prediction_id if found else after
@@ -139,8 +150,7 @@ def accounts_since(
     connection: psycopg.Connection[Any], at: datetime
 ) -> tuple[list[NewAccount], int]:
     """New accounts scored since a time, each as scored last; and the last prediction's id."""
-    last = connection.execute("SELECT coalesce(max(prediction_id), 0) FROM abuse_prediction")
-    (last_id,) = last.fetchone() or (0,)
+    (last_id,) = connection.execute(_LAST_ID).fetchone() or (0,)
     rows = connection.execute(
         """
         SELECT * FROM (
@@ -198,10 +208,9 @@ def _append_few(
     ):
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
         said.execute(_NEWS, [after])
-        state.execute("SELECT revision FROM review_revision")
+        state.execute(_REVISION)
         write.executemany(_INSERT, [row.values() for row in rows])
         last.execute(_LAST_ID)
-        connection.execute("SELECT 1")
         accounts = [NewAccount(*row) for row in said.fetchall()]
         (revision,) = state.fetchone() or (0,)
         (last_id,) = last.fetchone() or (after,)
@@ -267,15 +276,7 @@ def answers_to(
 
 def verdicts(connection: psycopg.Connection[Any]) -> dict[str, str]:
     """What people decided: account → `allow` or `block`; taken back decisions are not there."""
-    rows = connection.execute(
-        """
-        SELECT account_id, verdict FROM (
-            SELECT DISTINCT ON (account_id) account_id, verdict FROM abuse_decision
-            ORDER BY account_id, decision_id DESC
-        ) last WHERE verdict <> 'undone'
-        """
-    ).fetchall()
-    return {str(account): str(verdict) for account, verdict in rows}
+    return dict(connection.execute(_VERDICTS).fetchall())
 
 
 def list_entries(connection: psycopg.Connection[Any]) -> list[ListEntry]:

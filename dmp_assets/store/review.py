@@ -134,11 +134,6 @@ def begin_change(connection: sa.Connection) -> int:
     ).one()
 
 
-def revision(connection: sa.Connection) -> int:
-    """How many changes of decisions and lists there were."""
-    return connection.scalars(sa.select(review_revision.c.revision)).one()
-
-
 # what the model says -----------------------------------------------------------------------------
 def _opinions(share: float) -> sa.Subquery:
     """The last opinion on each account: the published one, or that of a later score.
@@ -375,14 +370,19 @@ def decisions_since(
     return _read(connection, query)
 
 
+def in_force() -> sa.Select[Any]:
+    """The last decision of every account, unless that one took the one before it back."""
+    last = _verdicts().c
+    return sa.select(*last).where(last.verdict != "undone")
+
+
 def verdicts(
     connection: sa.Connection, accounts: Collection[str] | None = None
 ) -> dict[str, Decision]:
     """The decision in force of every account that has one, or of these accounts."""
-    last = _verdicts().c
-    query = sa.select(*last).where(last.verdict != "undone")
+    query = in_force()
     if accounts is not None:
-        query = query.where(last.account_id.in_(accounts))
+        query = query.where(query.selected_columns.account_id.in_(accounts))
     return {found.account_id: found for found in _read(connection, query)}
 
 

@@ -28,7 +28,7 @@ from pydantic import SecretStr
 from dmp_assets.abuse import features, models, store, view
 from dmp_assets.abuse.limits import CODE as DEVICE_LIMIT
 from dmp_assets.api.app import create_app
-from dmp_assets.api.scoring import Recent
+from dmp_assets.api.scoring import RecentAnswers
 from dmp_assets.home import Home
 from dmp_assets.ml import registry
 from dmp_assets.resources.postgres import Endpoint
@@ -330,7 +330,7 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
     account, key = new(email="once@gmail.com"), {"Idempotency-Key": uuid.uuid4().hex}
     body = {"accounts": [account]}
     first = risk.post(SCORE, json=body, headers=key)
-    api.app.state.service.scoring._recent = Recent()  # another process, or after a restart
+    api.app.state.service.scoring._recent = RecentAnswers()  # another process, or after a restart
     second = risk.post(SCORE, json=body, headers=key)
     assert first.status_code == second.status_code == 200
     assert first.content == second.content
@@ -347,7 +347,7 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
         connection.execute(
             idempotent_answer.update().values(answered_at=datetime.now(UTC) - timedelta(hours=25))
         )
-    api.app.state.service.scoring._recent = Recent()
+    api.app.state.service.scoring._recent = RecentAnswers()
     assert risk.post(SCORE, json=body, headers=key).content != first.content
     assert len(logged(api, abuse_prediction.c.account_id == account["account_ref"])) == 3
 
@@ -651,9 +651,10 @@ def test_a_damaged_snapshot_is_written_again(
     monkeypatch.setenv("DMP_HOME", str(home.root))
     home.remember(store="embedded")
     first = snapshot.publish(Lakehouse())
-    assert first is not None and not first["unchanged"] and first["rows"] > 1_900
-    assert (snapshot.publish(Lakehouse()) or {})["unchanged"]
-    folder = home.serving / first["version"]
+    assert first is not None and not first.unchanged and first.rows > 1_900
+    again = snapshot.publish(Lakehouse())
+    assert again is not None and again.unchanged
+    folder = home.serving / first.version
     (folder / "index.arrow").write_bytes(b"")
     assert snapshot.publish(Lakehouse()) == first
     assert {path.stat().st_mode & 0o077 for path in (folder, *folder.iterdir())} == {0}
