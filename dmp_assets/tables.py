@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
+
+if TYPE_CHECKING:
+    import duckdb
 
 LAYERS = ("raw", "cleaned", "quarantine", "modeled", "ml")
 _NAMED_TABLE = re.compile(rf"\b({'|'.join(LAYERS)})\.([a-z_][a-z0-9_]*)\b", re.IGNORECASE)
@@ -129,8 +131,10 @@ class Tables:
         return str(Path(tempfile.gettempdir() if "://" in self.root else self.root) / ".duckdb")
 
     @contextmanager
-    def connect(self, *keys: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self, *keys: str) -> "Iterator[duckdb.DuckDBPyConnection]":
         """A DuckDB connection in UTC on which the named tables are views `layer.table`."""
+        import duckdb
+
         with duckdb.connect(
             config={"memory_limit": self.memory, "temp_directory": self._spill}
         ) as connection:

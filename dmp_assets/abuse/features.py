@@ -6,11 +6,11 @@ analyst's label, the registration year and ids are not among them.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, wraps
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -54,7 +54,7 @@ _SAME_RELEASES = {
 _BROWSERS = (*_RELEASES, *_SAME_RELEASES)
 
 
-@lru_cache(maxsize=1)
+@cache
 def zone_countries() -> dict[str, str]:
     """Time zone → ISO country, from the tz database's zone.tab."""
     text = (files("tzdata") / "zoneinfo" / "zone.tab").read_text()
@@ -62,28 +62,51 @@ def zone_countries() -> dict[str, str]:
     return {row[2]: row[0] for row in rows}
 
 
+C = TypeVar("C")
+
+
+def _once(find: Callable[[Any, str], C]) -> Callable[[Any, str], C]:
+    """Find each column once in the life of a view."""
+
+    @wraps(find)
+    def kept(view: "View", name: str) -> C:
+        key = (find.__name__, name)
+        if key not in view.found:
+            view.found[key] = find(view, name)
+        return cast(C, view.found[key])
+
+    return kept
+
+
 class View:
     """The account view's columns as the features need them: texts (Arrow), numbers (NumPy)."""
 
-    def __init__(self, rows: pa.Table) -> None:
+    def __init__(self, rows: pa.Table | pa.RecordBatch) -> None:
         self.rows = as_view(rows)
         self.size = rows.num_rows
+        self.found: dict[tuple[str, str], Any] = {}
 
-    def text(self, name: str) -> pa.Array:
+    @_once
+    def column(self, name: str) -> pa.Array:
         return _whole(self.rows[name])
 
-    @cache  # noqa: B019 - lives as long as one call of `matrix`
+    @_once
     def number(self, name: str) -> Floats:
-        return numbers(self.rows[name])
+        return numbers(self.column(name))
 
-    @cache  # noqa: B019
+    def absent(self, name: str) -> Floats:
+        """1 where the value is unknown, else 0."""
+        return numbers(self.column(name).is_null())
+
+    @_once
     def days(self, name: str) -> Floats:
         """A date or time as days since 1970."""
-        kind = self.rows.schema.field(name).type
-        whole = pc.cast(self.rows[name], pa.int32() if pa.types.is_date(kind) else pa.int64())
-        return numbers(whole) / (1.0 if pa.types.is_date(kind) else 86_400e6)
+        column = self.column(name)
+        if pa.types.is_date(column.type):
+            return numbers(column.cast(pa.int32()))
+        return numbers(column.cast(pa.int64())) / 86_400e6
 
-    @cache  # noqa: B019
+    @_once
     def others(self, name: str) -> Floats:
         """log(1 + other accounts) of a count that includes the account."""
         return np.log1p(np.maximum(self.number(name) - 1, 0))
@@ -95,26 +118,51 @@ class View:
             self.number(part) - 1, others, out=np.full(self.size, np.nan), where=others > 0
         )
 
-    @cache  # noqa: B019
+    @cached_property
     def mailbox(self) -> pa.Array:
         """Local part of the e-mail as received, without a plus tag, lower case."""
-        local = pc.replace_substring_regex(self.text("email_received"), r"[+@].*$", "")
+        local = pc.replace_substring_regex(self.column("email_received"), r"[+@].*$", "")
         return pc.utf8_lower(local)
 
 
+class ListedView(View):
+    """The same of few accounts, whose columns are lists: Arrow takes longer to begin than to end.
+
+    `columns`: column of `VIEW` → values, None or NaN is unknown; one that is left out is unknown.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        self.columns = columns
+        self.size = len(next(iter(columns.values()), ()))
+        self.found = {}
+
+    def _values(self, name: str) -> Sequence[Any]:
+        return self.columns.get(name) or [None] * self.size
+
+    @_once
+    def column(self, name: str) -> pa.Array:
+        return pa.array(self._values(name), VIEW.field(name).type, from_pandas=True)
+
+    @_once
+    def number(self, name: str) -> Floats:
+        return np.array(self._values(name), dtype=np.float64)
+
+    def absent(self, name: str) -> Floats:
+        return np.array([value is None for value in self._values(name)], dtype=np.float64)
+
+
 def _whole(column: Any) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def numbers(column: Any) -> Floats:
     """An Arrow column of numbers or booleans as floats, null as NaN."""
-    return np.asarray(
-        _whole(pc.cast(column, pa.float64())).to_numpy(zero_copy_only=False), dtype=np.float64
-    )
-
-
-def _flag(condition: Any) -> Floats:
-    return numbers(pc.cast(condition, pa.uint8()))
+    whole = _whole(column)
+    if pa.types.is_boolean(whole.type):
+        whole = whole.cast(pa.uint8())
+    return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _not(values: Floats) -> Floats:
@@ -136,14 +184,14 @@ def _entropy(text: pa.Array) -> Floats:
     width = max(pc.max(pc.binary_length(plain)).as_py() or 0, 1)
     padded = b"".join(value.ljust(width, b"\0") for value in plain.to_pylist())
     characters = _CHARACTER[np.frombuffer(padded, np.uint8).reshape(len(text), width)]
-    counts = [(characters == c).sum(axis=1).astype(np.float64) for c in range(36)]
-    total, seen = np.zeros(len(text)), np.zeros(len(text))
+    places = characters + np.arange(len(text))[:, None] * 37
+    counts = np.bincount(places.ravel(), minlength=len(text) * 37).reshape(-1, 37)
+    counts = counts.astype(np.float64)
+    counts[:, 36] = length - counts[:, :36].sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        for count in [*counts, length - np.sum(counts, axis=0)]:
-            share = count / length
-            total -= np.where(share > 0, share * np.log2(np.where(share > 0, share, 1)), 0)
-            seen += count
-        return np.where(seen > 0, total, np.nan)
+        share = counts / length[:, None]
+        bits = np.where(share > 0, share * np.log2(np.where(share > 0, share, 1)), 0)
+        return np.where(length > 0, -bits.sum(axis=1), np.nan)
 
 
 def _fixed(text: pa.Array, width: int = 40) -> npt.NDArray[np.bytes_]:
@@ -155,18 +203,18 @@ def _fixed(text: pa.Array, width: int = 40) -> npt.NDArray[np.bytes_]:
 
 
 def _name_in_mailbox(view: View) -> Floats:
-    mailbox = _fixed(view.mailbox())
+    texts = (view.mailbox, view.column("first_name"), view.column("last_name"))
+    mailbox, *names = _fixed(pa.concat_arrays(texts)).reshape(len(texts), view.size)
     found = np.zeros(view.size, dtype=bool)
     known = np.zeros(view.size, dtype=bool)
-    for name in ("first_name", "last_name"):
-        part = _fixed(view.text(name))
+    for part in names:
         long_enough = np.strings.str_len(part) >= 3
         found |= long_enough & (np.strings.find(mailbox, part) >= 0)
         known |= long_enough
     return np.where(known & (np.strings.str_len(mailbox) > 0), found.astype(float), np.nan)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _zones() -> tuple[pa.Array, pa.Array]:
     table = zone_countries()
     return pa.array(list(table), pa.string()), pa.array(list(table.values()), pa.string())
@@ -174,8 +222,8 @@ def _zones() -> tuple[pa.Array, pa.Array]:
 
 def _phone_abroad(view: View) -> Floats:
     zones, countries = _zones()
-    home = pc.take(countries, pc.index_in(view.text("timezone"), zones))
-    return _flag(pc.not_equal(view.text("phone_country"), home))
+    home = pc.take(countries, pc.index_in(view.column("timezone"), zones))
+    return numbers(pc.not_equal(view.column("phone_country"), home))
 
 
 def _age(view: View) -> Floats:
@@ -188,13 +236,13 @@ def _age(view: View) -> Floats:
 
 def _local_hour(view: View) -> Floats:
     """Hour of registration in the account's own time zone."""
-    zones, created = view.text("timezone").dictionary_encode(), view.days("created_at")
+    zones, created = view.column("timezone").dictionary_encode(), view.days("created_at")
     codes = numbers(zones.indices)
     hour = np.full(view.size, np.nan)
     for code, zone in enumerate(zones.dictionary.to_pylist()):
         rows = np.flatnonzero(codes == code)
         local = pc.local_timestamp(
-            pc.assume_timezone(view.rows["created_at"].take(pa.array(rows)), "UTC").cast(
+            pc.assume_timezone(view.column("created_at").take(pa.array(rows)), "UTC").cast(
                 pa.timestamp("us", ZoneInfo(zone).key)
             )
         )
@@ -204,7 +252,7 @@ def _local_hour(view: View) -> Floats:
 
 def _browser_age(view: View) -> Floats:
     """Years between a browser version's release and the registration made with it."""
-    family = numbers(pc.index_in(view.text("browser_family"), pa.array(_BROWSERS)))
+    family = numbers(pc.index_in(view.column("browser_family"), pa.array(_BROWSERS)))
     version, year = view.number("browser_version"), 1970 + view.days("created_at") / 365.2425
     released = np.full(view.size, np.nan)
     for place in np.unique(family[~np.isnan(family)]).astype(int):
@@ -228,8 +276,10 @@ def _missing(view: View) -> Floats:
         ("date_of_birth", "date_of_birth"),
     ):  # fmt: skip
         left_out = np.maximum(total - view.number(f"accounts_with_{known}"), 1)
-        absent = numbers(pc.is_null(view.rows[column])) == 1
-        surprise = np.where(absent, np.maximum(surprise, -np.log10(left_out / total)), surprise)
+        absent = view.absent(column)
+        surprise = np.where(
+            absent == 1, np.maximum(surprise, -np.log10(left_out / total)), surprise
+        )
     return surprise
 
 
@@ -288,17 +338,17 @@ FEATURES: tuple[Feature, ...] = _features(
             ("email_alias", "Plus tag, or dots that the provider ignores", "no valid e-mail known",
              lambda v: v.number("has_email_alias")),
             ("email_digits", "Digits before the @", _NO_MAIL,
-             lambda v: numbers(pc.count_substring_regex(v.mailbox(), "[0-9]"))),
+             lambda v: numbers(pc.count_substring_regex(v.mailbox, "[0-9]"))),
             ("email_entropy", "Entropy of the characters before the @, bits", _NO_MAIL,
-             lambda v: _entropy(v.mailbox())),
+             lambda v: _entropy(v.mailbox)),
             ("email_mixed", "Digits followed by letters, before the @", _NO_MAIL,
-             lambda v: numbers(pc.count_substring_regex(v.mailbox(), "[0-9]+[a-z]"))),
+             lambda v: numbers(pc.count_substring_regex(v.mailbox, "[0-9]+[a-z]"))),
             ("email_has_name", "First or last name stands before the @", "no e-mail or no name",
              _name_in_mailbox),
             ("email_domain_share", "log10 share of accounts with this e-mail domain", _NO_MAIL,
              lambda v: _log_share(v, "email_domain_accounts", "accounts_with_email")),
             ("email_disposable", "Domain of a throw-away mailbox provider", _NO_MAIL,
-             lambda v: _flag(pc.is_in(v.text("email_domain"), pa.array(DISPOSABLE)))
+             lambda v: numbers(pc.is_in(v.column("email_domain"), pa.array(DISPOSABLE)))
              * np.where(np.isnan(v.number("email_domain_accounts")), np.nan, 1)),
             ("email_others", "log(1 + other accounts that reach the same mailbox)", _NO_MAIL,
              lambda v: v.others("email_accounts")),
@@ -318,8 +368,8 @@ FEATURES: tuple[Feature, ...] = _features(
             ("phone_form_share", "log10 share of phones typed in this form", _NO_PHONE,
              lambda v: _log_share(v, "phone_form_accounts", "accounts_with_phone")),
             ("phone_extension", "Typed with an extension, which no text message reaches", _NO_PHONE,
-             lambda v: _flag(pc.match_substring_regex(
-                 v.text("phone_received"), r"(?i)(?:ext\.?|x|#)\s*\d{1,6}\s*$"))),
+             lambda v: numbers(pc.match_substring_regex(
+                 v.column("phone_received"), r"(?i)(?:ext\.?|x|#)\s*\d{1,6}\s*$"))),
             ("phone_others", "log(1 + other accounts with this phone)", _NO_PHONE,
              lambda v: v.others("phone_accounts")),
             ("phone_strangers", "log(1 + other last names with this phone)", _NO_PHONE,
@@ -358,8 +408,8 @@ FEATURES: tuple[Feature, ...] = _features(
             ("ip_invalid", "The IP address cannot be one", "no IP known",
              lambda v: _not(v.number("is_ip_valid"))),
             ("ip_private", "An address that the internet does not route", _NO_IP,
-             lambda v: _flag(pc.match_substring_regex(
-                 v.text("ip"),
+             lambda v: numbers(pc.match_substring_regex(
+                 v.column("ip"),
                  r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|f[cd]|fe80)"))),
             ("ip_others", "log(1 + other accounts from this IP)", _NO_IP,
              lambda v: v.others("ip_accounts")),
@@ -375,7 +425,7 @@ FEATURES: tuple[Feature, ...] = _features(
              "city or user agent not known, or nobody else has the user agent",
              lambda v: v.others("city_user_agent_hour")),
             ("user_agent_automated", "Names a script, a library or a headless browser", _NO_AGENT,
-             lambda v: _flag(pc.match_substring_regex(v.text("user_agent_received"),
+             lambda v: numbers(pc.match_substring_regex(v.column("user_agent_received"),
                                                       _AUTOMATION))),
             ("browser_age", "Years from the browser version's release to the registration",
              "browser or version not known", _browser_age),
@@ -441,18 +491,14 @@ NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 COLUMN: dict[str, int] = {name: position for position, name in enumerate(NAMES)}
 
 
-def matrix(view: pa.Table | pa.RecordBatch | Mapping[str, Any]) -> Floats:
+def matrix(view: pa.Table | pa.RecordBatch | Mapping[str, Sequence[Any]]) -> Floats:
     """Features of each row of an account view, shape (rows, len(FEATURES)); NaN is unknown.
 
-    `view` is an Arrow table or a mapping of column → values; a column of `VIEW` that is not there
-    is unknown. One row or a million, a row's numbers do not depend on the rows beside it.
+    `view` is an Arrow table or, for few rows, a mapping of column → values; a column of `VIEW`
+    that is not there is unknown. One row or a million, a row's numbers do not depend on the rows
+    beside it.
     """
-    if not isinstance(view, pa.Table | pa.RecordBatch):
-        view = pa.table(
-            {name: pa.array(values, VIEW.field(name).type, from_pandas=True)
-             for name, values in view.items() if name in VIEW.names}
-        )  # fmt: skip
-    columns = View(pa.table(view) if isinstance(view, pa.RecordBatch) else view)
+    columns = ListedView(view) if isinstance(view, Mapping) else View(view)
     result = np.empty((columns.size, len(FEATURES)))
     for position, feature in enumerate(FEATURES):
         result[:, position] = feature.compute(columns)

@@ -6,16 +6,17 @@ boosting on all features.
 """
 
 from collections.abc import Callable
-from typing import Any, Self
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from dmp_assets.abuse import rules
 from dmp_assets.abuse.features import NAMES, Floats
@@ -26,11 +27,21 @@ Groups = npt.NDArray[Any]
 PRIOR_SIGMA = 1.0
 """How far (log-odds) labels may move a rule's weight before it counts as surprising."""
 INNER_FOLDS = 3
-FEW_ROWS = 50
-"""Fits and large predictions run on one thread: the threads of BLAS and OpenMP spin while they
-wait for each other, which multiplies the time of small problems on a busy machine (a boosting fit
-of 9,000 rows took 7 s, on one thread 0.5 s). Below this many rows the limit costs more than it
-saves."""
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Fit and predict on one thread, as here.
+
+    The threads of BLAS and OpenMP spin while they wait for each other, which multiplies the time
+    of small problems on a busy machine (a boosting fit of 9,000 rows took 7 s, on one thread
+    0.5 s).
+    """
+    return cast(AbstractContextManager[Any], _threads().limit(limits=1))
 
 
 class RuleStrengths(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -169,7 +180,9 @@ def _platt(scores: Floats, labels: Labels) -> tuple[float, float]:
     return float(found.x[0]), float(found.x[1])
 
 
-def _boosting() -> HistGradientBoostingClassifier:
+def _boosting() -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier  # 15 MB that scoring need not have
+
     return HistGradientBoostingClassifier(
         learning_rate=0.1, max_iter=60, max_leaf_nodes=8, min_samples_leaf=20,
         l2_regularization=5.0, early_stopping=False, random_state=0,
@@ -190,7 +203,7 @@ CANDIDATES: dict[str, Callable[[], Pipeline]] = {
 
 def fit(name: str, features: Floats, labels: Labels, groups: Groups | None = None) -> Pipeline:
     """The candidate, fitted. Only `rule_list` accepts labels of fewer than two classes."""
-    with threadpool_limits(1):
+    with one_thread():
         return CANDIDATES[name]().fit(features, labels, model__groups=groups)
 
 
@@ -201,7 +214,5 @@ def unfitted_rule_list() -> Pipeline:
 
 def probability(pipeline: Pipeline, features: Floats) -> Floats:
     """Probability of abuse of each row."""
-    if len(features) < FEW_ROWS:
-        return np.asarray(pipeline.predict_proba(features)[:, 1])
-    with threadpool_limits(1):
+    with one_thread():
         return np.asarray(pipeline.predict_proba(features)[:, 1])

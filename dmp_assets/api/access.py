@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -113,7 +114,12 @@ async def _not_guessing(request: Request) -> None:
 
 
 def _wrong(service: Service) -> limits.RateLimitItem:
-    return limits.parse(service.settings.api_denied_rate_limit)
+    return _rate(service.settings.api_denied_rate_limit)
+
+
+@cache
+def _rate(rate: str) -> limits.RateLimitItem:
+    return limits.parse(rate)
 
 
 async def _window(
@@ -178,7 +184,7 @@ async def _denied(request: Request, actor: str, why: str) -> None:
 async def limit(request: Request, response: Response, who: str, rate: str, name: str) -> None:
     """Count a call against a rate such as `120/minute`; raise Problem 429 beyond it."""
     service = service_of(request)
-    item = limits.parse(rate)
+    item = _rate(rate)
     allowed = await service.limiter.hit(item, who, name)
     remaining, wait = await _window(service, item, who, name)
     shown = {

@@ -51,7 +51,7 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 
 ROUTERS = (
-    health.router, abuse.router, decisions.router, promo.router, attribution.router, runs.router,
+    abuse.router, health.router, decisions.router, promo.router, attribution.router, runs.router,
     reports.router, review.router, pages.router, oidc.router,
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmp_assets.api import problems
@@ -46,6 +46,8 @@ class Guard:
     ) -> None:  # fmt: skip
         self.app, self.metrics, self.secure = app, metrics, secure
         self.max_body, self.body_seconds = max_body, body_seconds
+        always = {**SECURITY_HEADERS, **({"Strict-Transport-Security": _HSTS} if secure else {})}
+        self._always = [(name.lower().encode(), said.encode()) for name, said in always.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,12 +63,12 @@ class Guard:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                out = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    out.setdefault(name, value)
-                if self.secure:
-                    out.setdefault("Strict-Transport-Security", _HSTS)
-                out["X-Request-Id"] = request_id
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in self._always if header[0] not in given),
+                    (b"x-request-id", request_id.encode()),
+                ]
             await send(message)
 
         length = headers.get("content-length", "0")

@@ -8,6 +8,7 @@ file and say `live_links: false`, until the store takes them.
 """
 
 import asyncio
+import gc
 import hashlib
 import queue
 import threading
@@ -21,7 +22,6 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import sqlalchemy as sa
 import structlog
 from deltalake.exceptions import DeltaError
@@ -180,6 +180,10 @@ class Judgement:
     features: Floats | None = None
 
 
+Judged = tuple[Judgement, Ruling | None, bool]
+"""What the model and people say of an account, and whether the shop does not have it yet."""
+
+
 @dataclass
 class Prepared:
     """A snapshot, a model, and what the model says of the snapshot's accounts.
@@ -275,6 +279,8 @@ class Scoring:
         self._now = Prepared.of(AccountIndex(), rules_only, None, datetime.now(UTC))
         self._look()
         self._log.connect(self._take)
+        _prepare_for_new_accounts(self.settings.phone_region)
+        gc.freeze()  # what is loaded stays: to look through it again and again holds up callers
         self._loaded.set()
 
     def stop(self) -> None:
@@ -288,6 +294,7 @@ class Scoring:
             if thread.is_alive():
                 thread.join(timeout=10)
         self._log.stop()
+        gc.unfreeze()
 
     @property
     def is_loaded(self) -> bool:
@@ -539,28 +546,31 @@ class Scoring:
     # judging -------------------------------------------------------------------------------------
     def _all_judged(
         self, requests: Sequence[Request], now: datetime
-    ) -> list[tuple[Request, list[tuple[Judgement, Ruling | None]]]]:
+    ) -> list[tuple[Request, list[Judged]]]:
         """The judgements on the accounts of each request, in order; unknown users fail theirs."""
         index = self._now.index
         places: list[tuple[Request, range]] = []
         judged: list[Judgement | None] = []
-        rulings: list[Ruling | None] = []
+        rulings: list[tuple[Ruling | None, bool]] = []
         drafts: list[Draft] = []
         drafted: list[int] = []
         for request in requests:
-            unknown = self._unknown(request)
-            if unknown is not None:
+            numbers = [index.number(asked.account_id) for asked in request.accounts]
+            if (unknown := _unknown(request, numbers)) is not None:
                 request.fail(UnknownUserError(unknown))
                 continue
             replaced: list[tuple[str, LiveAccount | None]] = []
             first = len(judged)
-            for asked in request.accounts:
-                if asked.is_new and not index.is_known(asked.account_id):
+            for asked, before in zip(request.accounts, numbers, strict=True):
+                if before is not None and before < index.snapshot.size:
+                    number = before
+                elif asked.is_new:
                     replaced.append((asked.account_id, index.live_of(asked.account_id)))
                     number = self._put(live_account(asked, self.settings.phone_region))
-                else:
+                else:  # of the live ones of this request it may be another one than before
                     number = index.number(asked.account_id) or 0
-                rulings.append(self._ruling(asked.account_id, number, now))
+                is_new = number >= index.snapshot.size
+                rulings.append((self._ruling(asked.account_id, number, now), is_new))
                 if number < index.snapshot.size and not index.touched(number):
                     judged.append(self._known(number, keep=not request.dry_run))
                 else:
@@ -573,15 +583,7 @@ class Scoring:
         for place, judgement in zip(drafted, self._of_drafts(drafts), strict=True):
             judged[place] = judgement
         whole = [judgement for judgement in judged if judgement is not None]
-        return [(request, [(whole[n], rulings[n]) for n in span]) for request, span in places]
-
-    def _unknown(self, request: Request) -> int | None:
-        """Place of the first `user_id` that nobody knows."""
-        index = self._now.index
-        for place, asked in enumerate(request.accounts):
-            if not asked.is_new and index.number(asked.account_id) is None:
-                return place
-        return None
+        return [(request, [(whole[n], *rulings[n]) for n in span]) for request, span in places]
 
     def _put(self, live: LiveAccount) -> int:
         if self._now.index.live_of(live.account_id) is not None:
@@ -688,8 +690,8 @@ class Scoring:
         if not drafts:
             return []
         now = self._now
-        view = pa.Table.from_pylist([draft.view for draft in drafts], schema=VIEW)
-        found = features.matrix(view)
+        columns = {name: [draft.view.get(name) for draft in drafts] for name in VIEW.names}
+        found = features.matrix(columns)
         likely = probability(now.model.pipeline, found)
         decisions = now.model.thresholds.decide(likely).tolist()
         flagged = [n for n, decision in enumerate(decisions) if decision != "allow"]
@@ -744,12 +746,11 @@ class Scoring:
 
     # the answer ----------------------------------------------------------------------------------
     def _answer(
-        self, request: Request, judged: list[tuple[Judgement, Ruling | None]], now: datetime
+        self, request: Request, judged: list[Judged], now: datetime
     ) -> tuple[bytes, list[Prediction]]:
         results, rows = [], []
         index = self._now.index
-        for asked, (judgement, ruling) in zip(request.accounts, judged, strict=True):
-            is_new = not index.is_known(asked.account_id)
+        for asked, (judgement, ruling, is_new) in zip(request.accounts, judged, strict=True):
             decision = judgement.decision
             decided_by = "limit" if judgement.is_limited else "model"
             if ruling is not None:
@@ -894,6 +895,21 @@ def live_account(asked: Asked, phone_region: str, scored_at: datetime | None = N
     """The normal forms of a new account."""
     account = normal_form(asked.account_id, asked.attributes, asked.registered_at, phone_region)
     return LiveAccount.of(account, asked.promo_code, scored_at)
+
+
+def _prepare_for_new_accounts(phone_region: str) -> None:
+    """Load the tables of browsers, phones and zones, or the first one would wait a second."""
+    given = {"user_agent": "Mozilla/5.0", "phone": "+12025550143", "timezone": "Europe/Berlin"}
+    account = live_account(Asked("", True, given, datetime.now(UTC), None), phone_region).account
+    features.matrix({name: [account.get(name)] for name in VIEW.names})
+
+
+def _unknown(request: Request, numbers: Sequence[int | None]) -> int | None:
+    """Place of the first `user_id` that nobody knows."""
+    for place, (asked, number) in enumerate(zip(request.accounts, numbers, strict=True)):
+        if number is None and not asked.is_new:
+            return place
+    return None
 
 
 def _repeat(request: Request, before: Answer) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from pydantic_core import to_json
 
 from dmp_assets.addresses import is_loopback
 from dmp_assets.api import secret
@@ -62,12 +63,16 @@ def log_as_json(file: TextIO | None = None) -> None:
                 )  # they hold secrets
             ),
             _without_values,
-            structlog.processors.JSONRenderer(sort_keys=False),
+            structlog.processors.JSONRenderer(serializer=_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(file=file or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=file or sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _as_json(line: MutableMapping[str, Any], **_: Any) -> str:
+    return to_json(line, fallback=repr).decode()
 
 
 def _without_values(logger: Any, method: str, line: MutableMapping[str, Any]) -> Any:

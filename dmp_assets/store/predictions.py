@@ -6,7 +6,7 @@ reader that has seen up to an id has seen all before it.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,13 +14,13 @@ from uuid import UUID
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.types.json import Jsonb
+from pydantic_core import to_json
 from sqlalchemy.dialects import postgresql
 
 from dmp_assets.abuse.rulings import ListEntry
 from dmp_assets.store import review
+from dmp_assets.store.schema import abuse_prediction
 
-_LOCK = 0x73636F7265  # "score"
 IDEMPOTENT_FOR = timedelta(hours=24)
 
 
@@ -48,13 +48,6 @@ class Prediction:
     caller: str
     request_id: str
 
-    def values(self) -> tuple[Any, ...]:
-        """For COPY, in the order of `COLUMNS`."""
-        row = [getattr(self, name) for name in COLUMNS]
-        for place in _JSON:
-            row[place] = None if row[place] is None else Jsonb(row[place])
-        return tuple(row)
-
     def as_json(self) -> dict[str, Any]:
         """For the spool."""
         shown = asdict(self)
@@ -71,23 +64,23 @@ class Prediction:
         })  # fmt: skip
 
 
-COLUMNS = tuple(field.name for field in fields(Prediction))
-_JSON = (COLUMNS.index("attributes"), COLUMNS.index("reasons"))
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_NAMES = [field.name for field in fields(Prediction)]
+_COLUMNS = ", ".join(_NAMES)
+_TYPED = ", ".join(f"{name} {abuse_prediction.c[name].type.compile(_DIALECT)}" for name in _NAMES)
+_INSERT = (
+    f"INSERT INTO abuse_prediction ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608 - our own names
+    f"FROM json_to_recordset(%(rows)s::json) AS row_({_TYPED})"
+)
+_LOCKED = f"SELECT pg_advisory_xact_lock({0x73636F7265})"  # "score"
 _REVISION = "SELECT revision FROM review_revision"
 _LAST_ID = "SELECT coalesce(max(prediction_id), 0) FROM abuse_prediction"
-_INSERT = (
-    f"INSERT INTO abuse_prediction ({', '.join(COLUMNS)}) "  # noqa: S608 - our own names
-    f"VALUES ({', '.join(['%s'] * len(COLUMNS))})"
-)
 _IN_FORCE = review.in_force().subquery()
 _VERDICTS = str(
     sa.select(_IN_FORCE.c.account_id, _IN_FORCE.c.verdict).compile(
-        dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
-        compile_kwargs={"literal_binds": True},
+        dialect=_DIALECT, compile_kwargs={"literal_binds": True}
     )
 )
-FEW_ROWS = 32
-_COPY = f"COPY abuse_prediction ({', '.join(COLUMNS)}) FROM STDIN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +124,15 @@ class News:
 
 _NEWS = """
 SELECT prediction_id, account_id, attributes, probability, predicted_at FROM abuse_prediction
-WHERE prediction_id > %s AND is_new AND attributes IS NOT NULL ORDER BY prediction_id
+WHERE prediction_id > %(after)s AND is_new AND attributes IS NOT NULL ORDER BY prediction_id
 """
 
 
 def news(connection: psycopg.Connection[Any], after: int) -> News:
     """New accounts scored since the prediction `after`, and the revision of decisions and lists."""
-    with connection.pipeline(), connection.cursor() as cursor, connection.cursor() as state:
-        cursor.execute(_NEWS, [after])
-        state.execute(_REVISION)
-        found = [NewAccount(*row) for row in cursor.fetchall()]
-        (revision,) = state.fetchone() or (0,)
+    with psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(f"{_NEWS}; {_REVISION}", {"after": after})
+        found, revision = _heard(cursor)
     last = found[-1].prediction_id if found else after
     return News(found, last, revision)
 
@@ -178,63 +169,54 @@ def append(
     Returns what others logged since the prediction `after`, with the last id of all. Raises
     AnsweredError, and logs nothing, when one of the keys was answered before.
     """
-    if len(rows) <= FEW_ROWS and not answers:
-        return _append_few(connection, rows, after)
+    if not answers:
+        return _append(connection, rows, after)
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        connection.execute(_LOCKED)
         keys = [(answer.caller, answer.idempotency_key) for answer in answers]
-        if answers and (found := answers_to(connection, keys, answers[0].answered_at)):
+        if found := answers_to(connection, keys, answers[0].answered_at):
             raise AnsweredError(found)
-        others = news(connection, after)
-        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-            for row in rows:
-                copy.write_row(row.values())
+        heard = _append(connection, rows, after)
         _keep(connection, answers)
-        last = connection.execute(_LAST_ID).fetchone()
-    return News(others.accounts, last[0] if last else others.last_id, others.revision)
+    return heard
 
 
-def _append_few(
-    connection: psycopg.Connection[Any], rows: Sequence[Prediction], after: int
-) -> News:
-    """The same in one round trip, which COPY is not."""
-    with (
-        connection.cursor() as said,
-        connection.cursor() as state,
-        connection.cursor() as write,
-        connection.cursor() as last,
-        connection.pipeline(),
-        connection.transaction(),
-    ):
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        said.execute(_NEWS, [after])
-        state.execute(_REVISION)
-        write.executemany(_INSERT, [row.values() for row in rows])
-        last.execute(_LAST_ID)
-        accounts = [NewAccount(*row) for row in said.fetchall()]
-        (revision,) = state.fetchone() or (0,)
-        (last_id,) = last.fetchone() or (after,)
+def _append(connection: psycopg.Connection[Any], rows: Sequence[Prediction], after: int) -> News:
+    """One round trip and, outside of a transaction, one of its own."""
+    with psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(
+            f"{_LOCKED}; {_NEWS}; {_REVISION}; {_INSERT}; {_LAST_ID}",
+            {"after": after, "rows": _as_recordset(rows)},
+        )
+        cursor.nextset()
+        accounts, revision = _heard(cursor)
+        cursor.nextset()
+        cursor.nextset()
+        (last_id,) = cursor.fetchone() or (after,)
     return News(accounts, last_id, revision)
 
 
+def _heard(cursor: psycopg.Cursor[Any]) -> tuple[list[NewAccount], int]:
+    """What `_NEWS` and `_REVISION` found."""
+    accounts = [NewAccount(*row) for row in cursor.fetchall()]
+    cursor.nextset()
+    (revision,) = cursor.fetchone() or (0,)
+    return accounts, revision
+
+
+def _as_recordset(rows: Sequence[Prediction]) -> str:
+    return to_json(list(rows), inf_nan_mode="strings").decode()
+
+
 def absorb(
-    connection: psycopg.Connection[Any], rows: Iterable[Prediction], answers: Sequence[Answer]
+    connection: psycopg.Connection[Any], rows: Sequence[Prediction], answers: Sequence[Answer]
 ) -> int:
     """Log scores of which some may be there already; how many were not."""
-    names = ", ".join(COLUMNS)
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        connection.execute("CREATE TEMPORARY TABLE spooled (LIKE abuse_prediction) ON COMMIT DROP")
-        connection.execute("ALTER TABLE spooled ALTER prediction_id DROP NOT NULL")
-        with (
-            connection.cursor() as cursor,
-            cursor.copy(f"COPY spooled ({names}) FROM STDIN") as copy,
-        ):
-            for row in rows:
-                copy.write_row(row.values())
+        connection.execute(_LOCKED)
         done = connection.execute(
-            f"INSERT INTO abuse_prediction ({names}) SELECT {names} FROM spooled "  # noqa: S608
-            "ORDER BY predicted_at ON CONFLICT (score_id) DO NOTHING"
+            f"{_INSERT} ORDER BY predicted_at ON CONFLICT (score_id) DO NOTHING",
+            {"rows": _as_recordset(rows)},
         )
         _keep(connection, answers)
     return done.rowcount

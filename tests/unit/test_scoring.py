@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from dmp_assets.home import Home
 from dmp_assets.ml import registry
 from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import database
+from dmp_assets.store.predictions import Prediction, spool_line
 from dmp_assets.store.schema import (
     abuse_decision,
     abuse_list_entry,
@@ -736,9 +737,7 @@ def test_what_a_killed_process_spooled_is_logged_by_the_next_one(own: Api, home:
     with own.as_role("risk") as client:
         row = score(client, new())[0]
     (logged_row,) = logged(own, sa.cast(abuse_prediction.c.score_id, sa.Text) == row["score_id"])
-    from dmp_assets.store.predictions import COLUMNS, Prediction, spool_line
-
-    values = {name: getattr(logged_row, name) for name in COLUMNS}
+    values = {field.name: getattr(logged_row, field.name) for field in fields(Prediction)}
     lost = Prediction(**values | {"score_id": uuid.uuid4(), "account_id": "spooled"})
     home.spool.mkdir(parents=True, exist_ok=True)
     whole = spool_line([lost, Prediction(**values)], [])  # one of them is in the store already
