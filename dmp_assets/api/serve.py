@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, TextIO
 
 import structlog
@@ -113,4 +114,5 @@ def serve(home: Home, listening: socket.socket | None = None) -> None:
         **HARDENED,
         **options,
     )
-    uvicorn.Server(config).run(sockets=[listening] if listening else None)
+    with suppress(KeyboardInterrupt):  # uvicorn raises it anew after it has ended in good order
+        uvicorn.Server(config).run(sockets=[listening] if listening else None)

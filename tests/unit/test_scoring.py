@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,10 +30,12 @@ from dmp_assets.abuse import features, models, store, view
 from dmp_assets.abuse.limits import CODE as DEVICE_LIMIT
 from dmp_assets.api.app import create_app
 from dmp_assets.api.scoring import RecentAnswers
+from dmp_assets.backup import back_up, restore
+from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
 from dmp_assets.ml import registry
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.store import database
+from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint
+from dmp_assets.store import access, database, lists, review, where
 from dmp_assets.store.predictions import Prediction, spool_line
 from dmp_assets.store.schema import (
     abuse_decision,
@@ -43,6 +46,7 @@ from dmp_assets.store.schema import (
 )
 from dmp_assets.tables import Tables
 from tests.support import serving
+from tests.support.dmp import workplace
 from tests.support.postgres import fresh_database, stoppable_server
 from tests.support.service import Api, running_api, served, until
 
@@ -733,11 +737,15 @@ def _processes_of(port: int) -> list[psutil.Process]:
     return [server, *server.children(recursive=True)]
 
 
+def said(row: Any) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in fields(Prediction)}
+
+
 def test_what_a_killed_process_spooled_is_logged_by_the_next_one(own: Api, home: Home) -> None:
     with own.as_role("risk") as client:
         row = score(client, new())[0]
     (logged_row,) = logged(own, sa.cast(abuse_prediction.c.score_id, sa.Text) == row["score_id"])
-    values = {field.name: getattr(logged_row, field.name) for field in fields(Prediction)}
+    values = said(logged_row)
     lost = Prediction(**values | {"score_id": uuid.uuid4(), "account_id": "spooled"})
     home.spool.mkdir(parents=True, exist_ok=True)
     whole = spool_line([lost, Prediction(**values)], [])  # one of them is in the store already
@@ -753,12 +761,11 @@ def test_half_a_line_of_a_full_disk_takes_no_other_with_it(
     own: Api, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dmp_assets.api.spool import Spool
-    from dmp_assets.store.predictions import COLUMNS, Prediction
 
     with own.as_role("risk") as client:
         score(client, new())
     (row,) = logged(own)
-    values = {name: getattr(row, name) for name in COLUMNS}
+    values = said(row)
     rows = [Prediction(**values | {"score_id": uuid.uuid4()}) for _ in range(3)]
     spool = Spool(home.spool)
     spool.append(rows[:1], [])
@@ -776,12 +783,11 @@ def test_half_a_line_of_a_full_disk_takes_no_other_with_it(
 
 def test_what_the_store_refuses_is_kept_beside_and_the_rest_is_logged(own: Api, home: Home) -> None:
     from dmp_assets.api.spool import Spool
-    from dmp_assets.store.predictions import COLUMNS, Prediction
 
     with own.as_role("risk") as client:
         score(client, new())
     (row,) = logged(own)
-    values = {name: getattr(row, name) for name in COLUMNS}
+    values = said(row)
     spool = Spool(home.spool)
     for name in ("good-1", "b\0d", "good-2"):
         spool.append([Prediction(**values | {"score_id": uuid.uuid4(), "account_id": name})], [])
@@ -896,3 +902,129 @@ def test_the_thresholds_decide_by_money(api: Api) -> None:
     limits = scoring.model.thresholds
     likely = np.array([limits.review_from - 1e-9, limits.review_from, limits.block_from])
     assert limits.decide(likely).tolist() == ["allow", "review", "block"]
+
+
+# beside the review -------------------------------------------------------------------------------
+@pytest.fixture
+def _hasty() -> Iterator[None]:
+    """Threads take turns so often that whoever reads what another one changes is found out."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_the_review_shows_its_pages_while_accounts_are_scored_at_full_speed(
+    own: Api, shop: duckdb.DuckDBPyConnection
+) -> None:
+    own.app.state.service.settings.api_score_rate_limit = "1000000/minute"
+    user, device = shop.sql(
+        "SELECT any_value(user_id), device_id FROM cleaned.users WHERE device_id IS NOT NULL "
+        "GROUP BY device_id HAVING count(*) = 1 ORDER BY 1 LIMIT 1"
+    ).fetchall()[0]
+    stop = threading.Event()
+    scored: list[str] = []
+
+    def ask(number: int) -> None:
+        again = new(device_id=device, ip=f"8.8.{number}.8")
+        with own.as_role("risk") as client:
+            while not stop.is_set():
+                account = new(device_id="review")
+                score(client, again, account)
+                scored.append(account["account_ref"])
+
+    with own.logged_in("risk") as reviewer, ThreadPoolExecutor(4) as callers:
+        reviewer.timeout = httpx.Timeout(60)
+        text = reviewer.get("/review/lists").text
+        form = {"csrf_token": text.split('name="csrf_token" value="')[1].split('"')[0]}
+        asking = [callers.submit(ask, number) for number in range(4)]
+        try:
+            for text in (device, "8.8.1.8", "review", user) * 2:
+                seen = len(scored)
+                until(lambda seen=seen: len(scored) > seen + 4)  # type: ignore[misc]
+                pages = [
+                    reviewer.get("/review"),
+                    reviewer.get("/review/account", params={"id": user}),
+                    reviewer.get("/review/account", params={"id": scored[-1]}),
+                    reviewer.post(
+                        "/review/search", data=form | {"text": text}, follow_redirects=True
+                    ),
+                ]
+                assert [page.status_code for page in pages] == [200] * 4
+        finally:
+            stop.set()
+        for each in asking:
+            each.result()
+
+
+# a lost home -------------------------------------------------------------------------------------
+@contextmanager
+def _caller(home: Home, key: str) -> Iterator[httpx.Client]:
+    """A client of the service of this home, whose store is in it."""
+    headers = {"Authorization": f"Bearer {key}"}
+    with (
+        EmbeddedPostgres(home).running(),
+        served(create_app(home)) as url,
+        httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client,
+    ):
+        yield client
+
+
+def _told(client: httpx.Client, accounts: list[dict[str, Any]]) -> tuple[Any, ...]:
+    """Scores without their own ids, what people decided, and a report with its type."""
+    body = {"accounts": accounts, "dry_run": True}
+    scores = client.post(SCORE, json=body).raise_for_status().json()
+    for result in scores["results"]:
+        del result["score_id"]
+    decisions = client.get("/v1/abuse/decisions").raise_for_status().json()
+    report = client.get("/reports/promo_abuse.html").raise_for_status()
+    return scores, decisions, (report.headers["content-type"], report.content)
+
+
+def test_a_restored_home_says_what_the_lost_one_said(
+    trained: Home, shop: duckdb.DuckDBPyConnection
+) -> None:
+    user, device = shop.sql(
+        "SELECT any_value(user_id), device_id FROM cleaned.users WHERE device_id IS NOT NULL "
+        "GROUP BY device_id HAVING count(*) = 1 ORDER BY 1 LIMIT 1"
+    ).fetchall()[0]
+    by_score = "SELECT user_id FROM ml.abuse_scores ORDER BY probability, user_id"
+    users = Tables(str(trained.lakehouse)).sql(by_score)["user_id"].to_pylist()
+    at = {"registered_at": "2024-03-30T12:00:00Z"}
+    ring = [new(device_id="ring", ip=f"8.8.8.{n}", **at) for n in range(9)]
+    asked = [{"user_id": name} for name in (*users[:100], *users[-100:], user)] + [
+        ring[0], new(device_id="ring", **at), new(device_id=device, **at),
+        new(ip="198.51.100.7", **at), new(email="somebody@gmail.com", **at),
+    ]  # fmt: skip
+    report = b"<h1>Promo-code abuse</h1>" + os.urandom(5_000)
+    scopes = ["abuse:score", "abuse:decisions", "personal:read", "reports:read"]
+    with workplace() as folder:
+        lost, found = Home(folder / "lost"), Home(folder / "found")
+        shutil.copytree(trained.root, lost.root)
+        lost.reports.mkdir()
+        (lost.reports / "promo_abuse.html").write_bytes(report)
+        with EmbeddedPostgres(lost).running():
+            migrate_home(lost)
+            now = datetime.now(UTC)
+            with database.opened(where.store_url(lost)) as opened, opened.begin() as db:
+                key = access.add_client(db, "shop", scopes, now=now)
+                known = {"by": "person:ann", "now": now, "share": 0.0, "seen": 0}
+                review.decide(db, users[-2:], "loyal_customer", "", **known)
+                review.decide(db, users[:1], "other_abuse", "", **known)
+                listed = {"comment": "", "expires_at": None, "owner": "person:ann", "now": now}
+                lists.add(db, "block", "ip_range", "198.51.100.0/24", **listed)
+            with _caller(lost, key) as client:
+                score(client, *ring, new(device_id=device, **at))
+                before = _told(client, asked)
+                back_up(lost, folder / "backup.tar.gz")
+        shutil.rmtree(lost.root)
+        restore(folder / "backup.tar.gz", found)
+        with _caller(found, key) as client:
+            assert _told(client, asked) == before
+    scores, decisions, page = before
+    assert {row["decided_by"] for row in scores["results"]} == {"model", "limit", "analyst", "list"}
+    assert {row["decision"] for row in scores["results"]} == {"allow", "review", "block"}
+    assert [row["cluster_size"] for row in scores["results"][-5:-2]] == [9, 10, 3]
+    assert len(decisions["items"]) == 3
+    assert page == ("text/html; charset=utf-8", report)
