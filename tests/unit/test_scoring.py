@@ -1002,7 +1002,7 @@ def test_a_restored_home_says_what_the_lost_one_said(
     with workplace() as folder:
         lost, found = Home(folder / "lost"), Home(folder / "found")
         shutil.copytree(trained.root, lost.root)
-        lost.reports.mkdir()
+        lost.reports.mkdir(exist_ok=True)
         (lost.reports / "promo_abuse.html").write_bytes(report)
         with EmbeddedPostgres(lost).running():
             migrate_home(lost)
