@@ -102,11 +102,10 @@ def place(
 
 
 @pytest.fixture
-def log(shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
+def log(store_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
     """The operational store of the home."""
-    monkeypatch.setenv("DMP_STORE_URL", shop_url.get_secret_value())
-    engine = database.engine(shop_url)
-    database.migrate(engine)
+    monkeypatch.setenv("DMP_STORE_URL", store_url.get_secret_value())
+    engine = database.engine(store_url)
     yield engine
     engine.dispose()
 
@@ -243,6 +242,7 @@ def test_labels_that_reviewers_overrule_train_the_next_model(place: Place, log: 
     assert {labels[user] for user in honest} == {True}
 
 
+@pytest.mark.usefixtures("two_candidates")
 @pytest.mark.usefixtures("two_candidates")
 def test_drift_is_measured_against_the_training_sample_and_persists_after_some_runs(
     place: Place,
