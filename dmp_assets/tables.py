@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow.dataset as pads
 
 LAYERS = ("raw", "cleaned", "quarantine", "modeled", "ml")
 _NAMED_TABLE = re.compile(rf"\b({'|'.join(LAYERS)})\.([a-z_][a-z0-9_]*)\b", re.IGNORECASE)
@@ -92,8 +92,10 @@ class Tables:
         """Delta version that `dataset` would read."""
         return int(self.delta(key).version())
 
-    def dataset(self, key: str, version: int | None = None) -> pads.Dataset:
+    def dataset(self, key: str, version: int | None = None) -> "pads.Dataset":
         """The table as an Arrow dataset, lazily read."""
+        import pyarrow.dataset as pads  # takes pandas with it, which most commands do without
+
         known = self.delta(key, version).to_pyarrow_dataset()
         # Without what delta-rs guarantees of each file: of a column that was added after the file
         # was written it says `column >= null`, from which Arrow concludes that no value is null.

@@ -26,10 +26,11 @@ STATIC = {
 }  # fmt: skip
 _TWO = ("-n", "2", "--dist", "loadfile")
 # These start whole runs, each of which keeps a core and a quarter busy: two pytest processes beside
-# each other, because all tests of the first share one demo.
+# each other, because all tests of the first share one demo; both take about as long.
 _RUNS = ("pytest", "tests/integration", "tests/browser")
 _OTHER_HOMES = [
-    f"tests/integration/test_{name}.py" for name in ("attribution", "faults", "real_data")
+    *(f"tests/integration/test_{name}.py" for name in ("attribution", "faults", "real_data")),
+    *(f"tests/browser/test_{name}.py" for name in ("oidc", "reports", "review")),
 ]
 TESTS: dict[str, list[list[str]]] = {
     "unit tests": [["pytest", "tests/unit", *_TWO]],

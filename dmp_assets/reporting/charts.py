@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+if TYPE_CHECKING:  # loaded when a chart is drawn: most runs draw none
+    from matplotlib.axes import Axes
 
 INK, QUIET, GRID = "#1d1c1d", "#5f6368", "#e6e6e6"
 USAGES, REGISTRATIONS = "#2a6fb0", "#c26a1b"
@@ -43,6 +41,10 @@ def daily_chart(days: Sequence[date], panels: Sequence[Panel], path: Path) -> Pa
     """
     if any(len(panel.values) != len(days) for panel in panels):
         raise ValueError("days and the values of every panel must have the same length")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
     layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.1)
     figure = Figure(figsize=(6, 2.6 * len(panels)), dpi=200, facecolor="white", layout=layout)
     FigureCanvasAgg(figure)
@@ -58,8 +60,10 @@ def daily_chart(days: Sequence[date], panels: Sequence[Panel], path: Path) -> Pa
 
 
 def _panel(
-    axes: Axes, days: Sequence[date], values: Sequence[float], title: str, color: str
+    axes: "Axes", days: Sequence[date], values: Sequence[float], title: str, color: str
 ) -> None:
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
     axes.set_title(title, loc="left", fontsize=15, color=INK, fontweight="bold", pad=10)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=GRID, linewidth=1)
@@ -79,7 +83,7 @@ def _panel(
         axes.bar_label(bars, fmt="{:,.0f}", fontsize=13, color=INK, padding=2)
 
 
-def _date_axis(axes: Axes, days: Sequence[date]) -> None:
+def _date_axis(axes: "Axes", days: Sequence[date]) -> None:
     """Each day by name up to ten days, else at most six dates."""
     step = 1 if len(days) <= 10 else ceil(len(days) / 6)
     pattern = "%a\n%d %b" if len(days) <= 10 else "%d %b" if len(days) <= 366 else "%b %Y"

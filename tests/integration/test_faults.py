@@ -120,7 +120,7 @@ def filled(empty: tuple[Dmp, Ran], small: demo_shop.Summary) -> tuple[Dmp, dict[
         if set(dmp.home.lakehouse.rglob("*.parquet")) - known and runner:
             runner.send_signal(signal.SIGKILL)
             break
-        time.sleep(0.002)
+        time.sleep(0.05)
     out, err = child.communicate(timeout=60)
     assert child.returncode != 0
     assert runner is not None

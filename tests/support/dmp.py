@@ -1,8 +1,10 @@
 """The real command line for tests: `dmp` in a subprocess, watched by what it starts and calls."""
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from dmp_assets.tables import Tables
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = Path(sys.executable).parent / "dmp"
 LOOPBACK = ("127.", "::1", "::ffff:127.")
+_LISTENS = "0A"  # as /proc/net/tcp says it
 _HOOK = """
 import os, sys
 
@@ -156,19 +159,70 @@ class Dmp:
 
 
 def _watch(pid: int, watched: Watched, over: threading.Event) -> None:
-    """Sample the process tree: libpq and the JVM are not seen by Python's audit hooks."""
+    """Sample the process tree: libpq and the JVM are not seen by Python's audit hooks.
+
+    The kernel's tables are read only while a socket is open of which it is not known where it
+    leads to: each reading takes milliseconds from what is watched.
+    """
+    known: set[str] = set()
     while not over.wait(0.2):
         try:
             family = psutil.Process(pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return
+        held: set[str] = set()
         for process in family:
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 watched.programs.add(process.name())
-                connections = process.net_connections(kind="inet")
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-            watched.addresses.update(c.raddr.ip for c in connections if c.raddr)
+            held |= _sockets_of(process.pid)
+        if held - known:
+            leads = _leads("tcp", "tcp6")
+            known.update(leads, _of_no_network())
+            leads |= _leads("udp", "udp6")  # which may be connected again, to elsewhere
+            watched.addresses.update(filter(None, (leads.get(inode) for inode in held)))
+
+
+def _leads(*tables: str) -> dict[str, str | None]:
+    """To which address every socket of these tables leads, by inode.
+
+    None for one that listens; one that may yet connect is not among them.
+    """
+    found: dict[str, str | None] = {}
+    for table in tables:
+        with contextlib.suppress(FileNotFoundError):  # a machine without IPv6
+            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                columns = line.split()
+                address, _, port = columns[2].partition(":")
+                if int(port, 16):
+                    found[columns[9]] = _readable(address)
+                elif columns[3] == _LISTENS:
+                    found[columns[9]] = None
+    return found
+
+
+def _of_no_network() -> list[str]:
+    """Inodes of the sockets between processes of this machine."""
+    return [line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+
+
+def _readable(address: str) -> str:
+    """An address as `/proc/net` writes it: words of four bytes, each of this machine's order."""
+    packed = bytes.fromhex(address)
+    if sys.byteorder == "little":
+        packed = b"".join(packed[n : n + 4][::-1] for n in range(0, len(packed), 4))
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def _sockets_of(pid: int) -> set[str]:
+    """Inodes of a process's sockets; none when it has ended."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                target = os.readlink(entry.path)
+                if target.startswith("socket:["):
+                    found.add(target[8:-1])
+    return found
 
 
 @contextmanager

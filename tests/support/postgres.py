@@ -36,12 +36,16 @@ def postgres_server() -> Iterator[Endpoint]:
 
 
 @contextmanager
-def fresh_database(endpoint: Endpoint) -> Iterator[SecretStr]:
-    """URL of a new, empty database, dropped afterwards."""
+def fresh_database(endpoint: Endpoint, template: str = "template1") -> Iterator[SecretStr]:
+    """URL of a new database, dropped afterwards: empty, or a copy of one that nobody uses."""
     name = f"test_{uuid.uuid4().hex}"
     admin = endpoint.url("postgres").get_secret_value()
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
     try:
         yield endpoint.url(name)
     finally:

@@ -52,10 +52,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.fixture
-def store(home: Home, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
-    monkeypatch.setenv("DMP_STORE_URL", shop_url.get_secret_value())
-    engine = database.engine(shop_url)
-    database.migrate(engine)
+def store(home: Home, store_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
+    monkeypatch.setenv("DMP_STORE_URL", store_url.get_secret_value())
+    engine = database.engine(store_url)
     yield engine
     engine.dispose()
 

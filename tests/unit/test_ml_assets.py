@@ -102,11 +102,10 @@ def place(
 
 
 @pytest.fixture
-def log(shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
+def log(store_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
     """The operational store of the home."""
-    monkeypatch.setenv("DMP_STORE_URL", shop_url.get_secret_value())
-    engine = database.engine(shop_url)
-    database.migrate(engine)
+    monkeypatch.setenv("DMP_STORE_URL", store_url.get_secret_value())
+    engine = database.engine(store_url)
     yield engine
     engine.dispose()
 

@@ -47,9 +47,8 @@ ANN, BEN = "person:ann", "person:ben"
 
 
 @pytest.fixture
-def store(shop_url: SecretStr) -> Iterator[sa.Engine]:
-    engine = database.engine(shop_url)
-    database.migrate(engine)
+def store(store_url: SecretStr) -> Iterator[sa.Engine]:
+    engine = database.engine(store_url)
     fill(engine, {"account_score": published()["account_score"]})
     yield engine
     engine.dispose()
