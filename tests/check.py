@@ -25,6 +25,7 @@ STATIC = {
     ],
 }  # fmt: skip
 _TWO = ("-n", "2", "--dist", "loadfile")
+_THREE = ("-n", "3", "--dist", "loadfile")  # they wait for servers and for each other's ends a lot
 # These start whole runs, each of which keeps a core and a quarter busy: two pytest processes beside
 # each other, because all tests of the first share one demo; both take about as long.
 _RUNS = ("pytest", "tests/integration", "tests/browser")
@@ -33,7 +34,7 @@ _OTHER_HOMES = [
     *(f"tests/browser/test_{name}.py" for name in ("oidc", "reports", "review")),
 ]
 TESTS: dict[str, list[list[str]]] = {
-    "unit tests": [["pytest", "tests/unit", *_TWO]],
+    "unit tests": [["pytest", "tests/unit", *_THREE]],
     # The integration tests run under the machine's own zone; these show that the zone is nothing.
     "asset tests in another time zone": [["pytest", "tests/assets", *_TWO]],
     "integration and browser tests": [
