@@ -236,6 +236,12 @@ class Settings(BaseSettings):
         description="How long a new account that was scored counts for others while the shop's "
         "tables do not have it.",
     )
+    live_accounts: int = Field(
+        20_000,
+        ge=1,
+        description="So many of these at most, the latest, in each process of the API; each takes "
+        "5 kB of its memory.",
+    )
     oidc_issuer: Annotated[str, Outside()] = Field(
         "",
         description="OpenID provider by which people may log in, e.g. https://login.example.com; "

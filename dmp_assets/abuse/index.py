@@ -62,7 +62,7 @@ def microseconds(at: datetime) -> int:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LiveAccount:
     """An account that was scored but is not in the snapshot.
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
@@ -55,8 +56,6 @@ MOST_TOGETHER = 1_000
 """Accounts that are scored in one batch, a larger request apart."""
 MOST_KEPT = 100_000
 """Judgements on known accounts that are kept in memory."""
-MOST_LIVE = 100_000
-"""Live accounts that are kept; about 5 kB each."""
 MOST_LINKED = 20
 """Linked accounts that an answer names."""
 LOOK_EVERY = 1.0
@@ -239,7 +238,7 @@ class Scoring:
         self.home, self.settings, self.tables, self.metrics = home, settings, tables, metrics
         self.problems: list[str] = []
         self._keep = timedelta(days=settings.live_account_days)
-        self._log = ScoreLog(store, Spool(home.spool), self._keep)
+        self._log = ScoreLog(store, Spool(home.spool), self._keep, settings.live_accounts)
         self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._accounts_waiting = 0
         self._counting = threading.Lock()
@@ -808,14 +807,21 @@ class Scoring:
 
     def _forget_old(self) -> None:
         """Forget live accounts that are too old, and the oldest when there are too many."""
-        with self._lock:
-            index, since = self._now.index, datetime.now(UTC) - self._keep
-            for count, live in enumerate(list(index.live()), start=1):
-                many = len(index) - index.snapshot.size > MOST_LIVE
-                if count > 1_000 or not (many or live.scored_at < since):
-                    break
-                self._remove(live.account_id)
-                self._probability.pop(live.account_id, None)
+        since = datetime.now(UTC) - self._keep
+        while True:
+            with self._lock:  # for a few at a time: callers wait
+                index = self._now.index
+                too_many = len(index) - index.snapshot.size - self.settings.live_accounts
+                forgotten = [
+                    live.account_id
+                    for place, live in enumerate(islice(index.live(), 100))
+                    if place < too_many or live.scored_at < since
+                ]
+                for account_id in forgotten:
+                    self._remove(account_id)
+                    self._probability.pop(account_id, None)
+            if len(forgotten) < 100:
+                return
 
     def _look(self) -> None:
         """Take over a new snapshot or model, if there is one."""

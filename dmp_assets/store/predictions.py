@@ -138,9 +138,12 @@ def news(connection: psycopg.Connection[Any], after: int) -> News:
 
 
 def accounts_since(
-    connection: psycopg.Connection[Any], at: datetime
+    connection: psycopg.Connection[Any], at: datetime, most: int
 ) -> tuple[list[NewAccount], int]:
-    """New accounts scored since a time, each as scored last; and the last prediction's id."""
+    """New accounts scored since a time, each as scored last, the latest last; and the last id.
+
+    No more than the latest `most`.
+    """
     (last_id,) = connection.execute(_LAST_ID).fetchone() or (0,)
     rows = connection.execute(
         """
@@ -150,11 +153,11 @@ def accounts_since(
             FROM abuse_prediction
             WHERE is_new AND attributes IS NOT NULL AND predicted_at >= %s AND prediction_id <= %s
             ORDER BY account_id, predicted_at DESC, prediction_id DESC
-        ) latest ORDER BY predicted_at, prediction_id
+        ) scored ORDER BY predicted_at DESC, prediction_id DESC LIMIT %s
         """,
-        [at, last_id],
+        [at, last_id, most],
     ).fetchall()
-    return [NewAccount(*row) for row in rows], last_id
+    return [NewAccount(*row) for row in reversed(rows)], last_id
 
 
 def append(

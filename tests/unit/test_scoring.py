@@ -310,6 +310,25 @@ def test_two_processes_see_each_others_accounts(own: Api, home: Home) -> None:
             assert score(here, new(device_id="both"))[0]["cluster_size"] == 3
 
 
+def test_the_latest_new_accounts_are_remembered_and_no_others(
+    home: Home, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_LIVE_ACCOUNTS", "3")
+    accounts = [new(device_id="many") for _ in range(250)]
+    latest = {account["account_ref"] for account in accounts[-3:]}
+    with running_api(home, shop_url) as api, api.as_role("risk") as risk:
+        score(risk, *accounts)
+        index = api.app.state.service.scoring.index
+        until(lambda: len(index) == index.snapshot.size + 3)
+        assert {live.account_id for live in index.live()} == latest
+        assert score(risk, new(device_id="many"), dry_run=True)[0]["cluster_size"] == 4
+        other = create_app(home, store=api.store)
+        with served(other):
+            scoring = other.state.service.scoring
+            until(lambda: scoring.is_loaded)
+            assert {live.account_id for live in scoring.index.live()} == latest
+
+
 # the log -----------------------------------------------------------------------------------------
 def test_every_score_is_logged_with_what_was_said(api: Api, risk: httpx.Client) -> None:
     account = new(email="ann@gmail.com", date_of_birth="1990-05-17", promo_code="SPRING10")
