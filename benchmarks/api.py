@@ -11,28 +11,23 @@ of a request, not the database.
 
 import asyncio
 import json
-import multiprocessing
 import os
 import random
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import uvicorn
-from fastapi import FastAPI
-from pydantic import SecretStr
 
-from dmp_assets.api import serve
-from dmp_assets.api.app import create_app
 from dmp_assets.home import Home
 from dmp_assets.store import access, database
 from dmp_assets.store.roles import SCOPES
@@ -40,6 +35,7 @@ from tests.support import serving
 from tests.support.postgres import fresh_database, postgres_server
 from tests.support.service import fill, now, published
 
+ROOT = Path(__file__).resolve().parent.parent
 CONNECTIONS = 16
 USERS = 10_000
 AGENTS = [
@@ -55,31 +51,22 @@ ROUTES = {
 }
 
 
-def echo() -> FastAPI:
-    """The bare app that all is compared with."""
-    app = FastAPI()
-
-    @app.get("/echo")
-    async def answer(text: str) -> dict[str, str]:
-        return {"text": text}
-
-    return app
-
-
-def service() -> FastAPI:
-    """The service of the home that the environment names, on the benchmark's store."""
-    serve.log_as_json()
-    url = SecretStr(os.environ["BENCHMARK_STORE_URL"])
-    return create_app(Home.current(), store=database.engine(url, pool_size=10))
-
-
-def on_first_core(factory: str, listening: socket.socket, environment: dict[str, str]) -> None:
-    """Serve an app in this process."""
-    os.environ.update(environment)
-    os.sched_setaffinity(0, {0})
-    config = uvicorn.Config(factory, factory=True, **serve.HARDENED)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the log's lines are made, and not kept
-    uvicorn.Server(config).run(sockets=[listening])
+@contextmanager
+def server(name: str, environment: dict[str, str]) -> Iterator[tuple[int, psutil.Process]]:
+    """(port, process) of a server on the first core, stopped afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.api_server", name, str(listening.fileno())],
+            cwd=ROOT,
+            env=os.environ | environment,
+            pass_fds=[listening.fileno()],
+            stderr=subprocess.DEVNULL,  # the log's lines are made, and not kept
+        )
+        try:
+            yield listening.getsockname()[1], psutil.Process(child.pid)
+        finally:
+            child.terminate()
+            child.wait()
 
 
 class Asker(asyncio.Protocol):
@@ -216,6 +203,7 @@ async def ready(port: int) -> None:
         if answer.status_code == 404 or checks.get("model"):  # the echo has none
             return
         await asyncio.sleep(0.2)
+    raise SystemExit("the server does not become ready")
 
 
 async def once(port: int, request: Callable[[], bytes]) -> None:
@@ -233,15 +221,14 @@ def row(name: str, rate: float, latencies: list[float], base: float | None) -> s
     return f"| {name} | {rate:,.0f} | {ratio} | {cuts[49]:.1f} | {cuts[94]:.1f} | {cuts[98]:.1f} |"
 
 
-def memory(process: multiprocessing.process.BaseProcess) -> float:
+def memory(process: psutil.Process) -> float:
     """Resident memory in MiB, files that are mapped included."""
-    return psutil.Process(process.pid).memory_info().rss / 2**20
+    return float(process.memory_info().rss / 2**20)
 
 
 def main() -> None:
     """Print a table with a row per route; then how long 1,000 accounts take, and memory."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
-    context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dmp-benchmark-"))
         url = stack.enter_context(fresh_database(stack.enter_context(postgres_server())))
@@ -251,7 +238,7 @@ def main() -> None:
         with store.begin() as connection:
             key = access.add_client(connection, "benchmark", list(SCOPES), now=now())
         store.dispose()
-        home = Home(Path(folder) / "home").prepare("sandbox")
+        home = Home(Path(folder) / "home").prepare("live")
         tables = serving.simulated(Path(folder) / "shop", users=USERS)
         serving.link(tables)
         serving.write_tables(home, tables)
@@ -269,9 +256,8 @@ def main() -> None:
         }
         print("| route | requests/s | ÷ echo | p50, ms | p95, ms | p99, ms |")
         print("|---|---:|---:|---:|---:|---:|")
-        base: float | None = None
         environment = {
-            "DMP_HOME": str(home.root), "BENCHMARK_STORE_URL": url.get_secret_value(),
+            "DMP_HOME": str(home.root), "DMP_STORE_URL": url.get_secret_value(),
             "DMP_API_RATE_LIMIT": "100000000/minute",
             "DMP_API_SCORE_RATE_LIMIT": "100000000/minute",
         }  # fmt: skip
@@ -279,34 +265,27 @@ def main() -> None:
             f"`{path.split('?')[0]}` ({about})": get(path, key) for path, about in ROUTES.items()
         }
         routes |= {about: post(key, accounts) for about, accounts in scored.items()}
-        for factory, asked in (
-            ("benchmarks.api:echo", {"bare FastAPI": get("/echo?text=hello", key)}),
-            ("benchmarks.api:service", routes),
-        ):
-            listening = socket.create_server(("127.0.0.1", 0))
-            port = listening.getsockname()[1]
-            server = context.Process(target=on_first_core, args=(factory, listening, environment))
-            server.start()
+        with server("echo", {}) as (port, _):
             asyncio.run(ready(port))
-            for about, request in asked.items():
+            base, latencies = asyncio.run(measured(port, get("/echo?text=hello", key), seconds))
+            print(row("bare FastAPI", base, latencies, None), flush=True)
+        with server("service", environment) as (port, process):
+            asyncio.run(ready(port))
+            loaded = memory(process)
+            for about, request in routes.items():
                 rate, latencies = asyncio.run(measured(port, request, seconds))
                 print(row(about, rate, latencies, base), flush=True)
-                base = base or rate
-            if base != rate:
-                began = time.perf_counter()
-                asyncio.run(once(port, post(key, lambda: shop.new(1000))))
-                print(f"\n1,000 new accounts in one request: {time.perf_counter() - began:.2f} s")
-                before, count = memory(server), 0
-                began = time.perf_counter()
-                while count < 100_000 and seconds >= 5:
-                    rate, _ = asyncio.run(measured(port, post(key, shop.known), seconds))
-                    count += round(rate * 1.5 * seconds)
-                print(
-                    f"memory: {before:.0f} MiB, after {count:,} more requests {memory(server):.0f}"
-                )
-            server.terminate()
-            server.join()
-            listening.close()
+            began = time.perf_counter()
+            asyncio.run(once(port, post(key, lambda: shop.new(1000))))
+            print(f"\n1,000 new accounts in one request: {time.perf_counter() - began:.2f} s")
+            before, count = memory(process), 0
+            while count < 100_000 and seconds >= 5:
+                rate, _ = asyncio.run(measured(port, post(key, shop.known), seconds))
+                count += round(rate * 1.5 * seconds)
+            print(
+                f"memory: {loaded:.0f} MiB once loaded, {before:.0f} after {shop.count:,} new "
+                f"accounts, {memory(process):.0f} after {count:,} more requests"
+            )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Columns:
 
 def _ramp(values: Floats, start: float, full: float) -> Floats:
     """0 at `start`, 1 at `full`, straight between; NaN stays NaN. `full` may lie below `start`."""
-    return np.clip((values - start) / (full - start), 0.0, 1.0)
+    return np.minimum(np.maximum((values - start) / (full - start), 0.0), 1.0)
 
 
 def _others(values: Floats) -> Floats:
