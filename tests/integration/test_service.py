@@ -38,7 +38,7 @@ def test_every_command_of_the_page_works_as_it_stands(api: str, demo: Demo, fold
         if kind == "python":
             call = folder / f"call-{number}.py"
             call.write_text(code)
-            code = f"export API KEY; {PROGRAM.with_name('python')} {call}\n"
+            code = f"{PROGRAM.with_name('python')} {call}\n"
         script += f"{code}\necho\n"
     script = script.replace("http://127.0.0.1:8000", api).replace(".venv/bin/dmp", str(PROGRAM))
     ran = subprocess.run(
