@@ -32,7 +32,6 @@ DISPOSABLE = (
     "temp-mail.org", "tempail.com", "tempmail.com", "tempmailo.com", "throwawaymail.com",
     "trashmail.com", "trbvm.com", "yopmail.com",
 )  # fmt: skip
-_DISPOSABLE = pa.array(DISPOSABLE)
 _AUTOMATION = (
     r"(?i)\b(?:curl|wget|python|requests|aiohttp|httpx|scrapy|selenium|webdriver|phantomjs|puppeteer"
     r"|playwright|headless\w*|okhttp|java|go-http-client|libwww-perl|axios|node-fetch|\w*bot)\b"
@@ -53,7 +52,11 @@ _SAME_RELEASES = {
     "Opera Mobile": "Opera",
 }  # fmt: skip
 _BROWSERS = (*_RELEASES, *_SAME_RELEASES)
-_BROWSER_NAMES = pa.array(_BROWSERS)
+
+
+@cache
+def _texts(*values: str) -> pa.Array:
+    return pa.array(values)
 
 
 @cache
@@ -254,7 +257,7 @@ def _local_hour(view: View) -> Floats:
 
 def _browser_age(view: View) -> Floats:
     """Years between a browser version's release and the registration made with it."""
-    family = numbers(pc.index_in(view.column("browser_family"), _BROWSER_NAMES))
+    family = numbers(pc.index_in(view.column("browser_family"), _texts(*_BROWSERS)))
     version, year = view.number("browser_version"), 1970 + view.days("created_at") / 365.2425
     released = np.full(view.size, np.nan)
     for place in np.unique(family[~np.isnan(family)]).astype(int):
@@ -350,7 +353,7 @@ FEATURES: tuple[Feature, ...] = _features(
             ("email_domain_share", "log10 share of accounts with this e-mail domain", _NO_MAIL,
              lambda v: _log_share(v, "email_domain_accounts", "accounts_with_email")),
             ("email_disposable", "Domain of a throw-away mailbox provider", _NO_MAIL,
-             lambda v: numbers(pc.is_in(v.column("email_domain"), _DISPOSABLE))
+             lambda v: numbers(pc.is_in(v.column("email_domain"), _texts(*DISPOSABLE)))
              * np.where(np.isnan(v.number("email_domain_accounts")), np.nan, 1)),
             ("email_others", "log(1 + other accounts that reach the same mailbox)", _NO_MAIL,
              lambda v: v.others("email_accounts")),
