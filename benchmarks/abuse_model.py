@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
-from threadpoolctl import threadpool_limits
 
-from dmp_assets.abuse import evaluate, rules
+from dmp_assets.abuse import evaluate, models, rules
 from dmp_assets.abuse.features import Floats
 from tests.support import model_quality as quality
 
@@ -25,7 +24,7 @@ SIMULATED_SEEDS = (1, 2, 3, 4, 5, 6)
 
 def _plain_boosting(features: Floats, labels: evaluate.Labels, train: Rows, test: Rows) -> float:
     """PR-AUC of scikit-learn's gradient boosting as it comes, on the bare features."""
-    with threadpool_limits(1):
+    with models.one_thread():
         model = HistGradientBoostingClassifier(random_state=0).fit(features[train], labels[train])
         found = model.predict_proba(features[test])[:, 1]
     return float(average_precision_score(labels[test], found))

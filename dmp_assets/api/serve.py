@@ -96,7 +96,7 @@ class _Without(MetaPathFinder):
             raise ModuleNotFoundError(f"{fullname} is left out here", name=fullname)
 
 
-def fit_process() -> None:
+def _fit_process() -> None:
     """Fit this process to scoring: callers wait for one thread while another computes.
 
     pyarrow loads pandas wherever it is installed, 45 MB that nothing here uses. A thread that
@@ -109,7 +109,7 @@ def fit_process() -> None:
 
 def app_of_environment() -> FastAPI:
     """The app of the home that the environment names; uvicorn's factory."""
-    fit_process()
+    _fit_process()
     log_as_json()
     home = Home.current()
     settings = home.settings()

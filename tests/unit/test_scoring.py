@@ -107,6 +107,15 @@ def score(client: httpx.Client, *accounts: dict[str, Any], **more: Any) -> list[
     return results
 
 
+def alone_on_a_device(shop: duckdb.DuckDBPyConnection) -> tuple[str, str]:
+    """A user that shares its device with nobody, and the device."""
+    user, device = shop.sql(
+        "SELECT any_value(user_id), device_id FROM cleaned.users WHERE device_id IS NOT NULL "
+        "GROUP BY device_id HAVING count(*) = 1 ORDER BY 1 LIMIT 1"
+    ).fetchall()[0]
+    return user, device
+
+
 def logged(api: Api, *where: Any) -> list[Any]:
     with api.store.connect() as connection:
         query = sa.select(abuse_prediction).where(*where)
@@ -248,10 +257,7 @@ def test_accounts_of_one_request_are_compared_with_each_other(risk: httpx.Client
 def test_a_new_account_changes_what_is_said_of_a_known_one(
     own: Api, shop: duckdb.DuckDBPyConnection
 ) -> None:
-    user, device = shop.sql(
-        "SELECT any_value(user_id), device_id FROM cleaned.users WHERE device_id IS NOT NULL "
-        "GROUP BY device_id HAVING count(*) = 1 ORDER BY 1 LIMIT 1"
-    ).fetchall()[0]
+    user, device = alone_on_a_device(shop)
     with own.as_role("risk") as client:
         alone = score(client, {"user_id": user})[0]
         newcomer = new(device_id=device)
@@ -938,10 +944,7 @@ def test_the_review_shows_its_pages_while_accounts_are_scored_at_full_speed(
     own: Api, shop: duckdb.DuckDBPyConnection
 ) -> None:
     own.app.state.service.settings.api_score_rate_limit = "1000000/minute"
-    user, device = shop.sql(
-        "SELECT any_value(user_id), device_id FROM cleaned.users WHERE device_id IS NOT NULL "
-        "GROUP BY device_id HAVING count(*) = 1 ORDER BY 1 LIMIT 1"
-    ).fetchall()[0]
+    user, device = alone_on_a_device(shop)
     stop = threading.Event()
     scored: list[str] = []
 
@@ -1004,10 +1007,7 @@ def _told(client: httpx.Client, accounts: list[dict[str, Any]]) -> tuple[Any, ..
 def test_a_restored_home_says_what_the_lost_one_said(
     trained: Home, shop: duckdb.DuckDBPyConnection
 ) -> None:
-    user, device = shop.sql(
-        "SELECT any_value(user_id), device_id FROM cleaned.users WHERE device_id IS NOT NULL "
-        "GROUP BY device_id HAVING count(*) = 1 ORDER BY 1 LIMIT 1"
-    ).fetchall()[0]
+    user, device = alone_on_a_device(shop)
     by_score = "SELECT user_id FROM ml.abuse_scores ORDER BY probability, user_id"
     users = Tables(str(trained.lakehouse)).sql(by_score)["user_id"].to_pylist()
     at = {"registered_at": "2024-03-30T12:00:00Z"}
