@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from dmp_assets.date_range import RangeError
-from dmp_assets.home import HomeError
+from dmp_assets.home import Home, HomeError
 from dmp_assets.resources import java
 from dmp_assets.resources.postgres import PostgresError
 from dmp_assets.sources.ihc_journeys import IhcError
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.web import WebError
 from dmp_assets.store.errors import AccessError, StoreError
-from dmp_assets.tables import TableError
+from dmp_assets.tables import TableError, Tables
 
 out = Console()
 err = Console(stderr=True)
@@ -43,3 +43,9 @@ def explained() -> Iterator[None]:
     except ValueError as error:
         err.print(f"[bold red]✗[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from error
+
+
+def tables(home: Home) -> Tables:
+    """The home's Delta tables, read without a JVM."""
+    settings = home.settings()
+    return Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)

@@ -1,0 +1,46 @@
+"""Commands that render: reports, and the page of all assets."""
+
+import json
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmp_assets.cli.shared import explained
+from dmp_assets.home import Home, HomeError
+from dmp_assets.settings import project_dir
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="Report below reports/, or `all`.")] = "promo_abuse",
+    as_of: Annotated[
+        Path | None, typer.Option(help="A footer's versions (JSON) to render again as of.")
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> None:
+    """Render a report from the tables as they are, and print its path."""
+    with explained():
+        from dmp_assets.reporting.renderer import Renderer, RenderError
+        from dmp_assets.reporting.report_assets import READS
+
+        home = Home.current()
+        versions = json.loads(as_of.read_text()) if as_of else None
+        names = list(READS) if name == "all" else [name]
+        try:
+            with Renderer(project_dir(), home) as renderer:
+                for each in names:
+                    rendered = renderer.render(each, versions=versions)
+                    print(rendered.path)
+        except RenderError as error:
+            raise HomeError(str(error)) from error
+        if open_it:
+            webbrowser.open(rendered.path.as_uri())
+
+
+def catalogue() -> None:
+    """Print docs/assets.md from the code: every asset, its columns, inputs, checks and owner."""
+    from dmp_assets.automation import catalogue as assets
+    from dmp_assets.definitions import defs
+
+    print(assets.markdown(defs.get_repository_def().asset_graph), end="")

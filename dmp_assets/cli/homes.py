@@ -1,0 +1,71 @@
+"""Commands of the home as a whole: backup, restore, reset, and its embedded PostgreSQL."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmp_assets import backup, execution
+from dmp_assets.cli.doctor import postgres_state
+from dmp_assets.cli.shared import explained, out
+from dmp_assets.home import Home
+from dmp_assets.resources.postgres import EmbeddedPostgres
+
+db = typer.Typer(help="The embedded PostgreSQL: used as the shop when none is configured.")
+
+
+def backup_command(
+    file: Annotated[Path, typer.Argument(help="A new file, e.g. dmp-2024-03-31.tar.gz.")],
+) -> None:
+    """Write the home with its own databases into one file. It holds secrets and personal data."""
+    with explained():
+        size = backup.back_up(Home.current(), file)
+        out.print(f"{file}: {size / 2**20:.1f} MB, readable by its owner only", highlight=False)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `dmp backup` wrote.", exists=True)],
+) -> None:
+    """Make the home from a backup; DMP_HOME must be a folder that is empty or not there."""
+    with explained():
+        home = Home.current()
+        backup.restore(file, home)
+        out.print(f"{home.root} is as it was", highlight=False)
+
+
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove the home with everything in it. Asks first."""
+    with explained():
+        home = Home.current()
+        if not home.root.exists():
+            out.print(f"{home.root} is not there; nothing to remove")
+            return
+        if not yes and not typer.confirm(f"Remove {home.root} with all tables and reports?"):
+            raise typer.Exit(1)
+        execution.clear(home, everything=True)
+        out.print(f"removed {home.root}")
+
+
+@db.command("start")
+def db_start() -> None:
+    """Start the home's embedded PostgreSQL and leave it running."""
+    with explained():
+        endpoint = EmbeddedPostgres(Home.current().prepare()).start()
+        out.print(f"PostgreSQL on {endpoint.host}:{endpoint.port}; password in endpoint.json")
+
+
+@db.command("stop")
+def db_stop() -> None:
+    """Stop the home's embedded PostgreSQL."""
+    with explained():
+        stopped = EmbeddedPostgres(Home.current()).stop()
+        out.print("stopped" if stopped else "was not running")
+
+
+@db.command("status")
+def db_status() -> None:
+    """Say whether the home's embedded PostgreSQL runs, and where."""
+    with explained():
+        out.print(postgres_state(Home.current()), highlight=False)

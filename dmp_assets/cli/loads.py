@@ -1,0 +1,116 @@
+"""Commands that fill the shop and the web database, and export for the IHC service."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmp_assets import execution
+from dmp_assets.cli.shared import err, explained, out, tables
+from dmp_assets.home import Home
+from dmp_assets.resources.shop import shop_url
+from dmp_assets.sources.ihc_journeys import export_training
+from dmp_assets.sources.shop_connection import ShopError
+from dmp_assets.sources.shop_load import load_shop
+from dmp_assets.sources.web import WebError, WebSource
+
+web = typer.Typer(help="The web database (DMP_WEB_DATABASE): sessions, conversions and costs.")
+ihc = typer.Typer(help="The IHC attribution API.")
+
+
+class LoadMode(StrEnum):
+    REFUSE = "refuse"
+    REPLACE = "replace"
+    APPEND = "append"
+
+
+def load_shop_command(
+    directory: Annotated[
+        Path, typer.Argument(help="Folder with users.csv, promo_codes.csv, promo_usages.csv.")
+    ],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Clear the shop's rows first.")
+    ] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add to the shop's rows.")] = False,
+) -> None:
+    """Load CSV exports into the shop database (the embedded PostgreSQL unless configured).
+
+    Refuses a shop that holds other rows unless --replace or --append. The same files again change
+    nothing.
+    """
+    with explained():
+        if replace and append:
+            raise ShopError("--replace and --append exclude each other")
+        mode = LoadMode.REPLACE if replace else LoadMode.APPEND if append else LoadMode.REFUSE
+        home = Home.current().prepare()
+        with execution.outside_systems(home):
+            out.print(load_shop(shop_url(home), directory, mode=mode.value).message)
+
+
+NO_WEB_DATABASE = (
+    "no web database is configured; set DMP_WEB_DATABASE to an SQLite file or a PostgreSQL URL "
+    "(make an empty one: dmp web init)"
+)
+
+
+def _web_source() -> WebSource:
+    configured = Home.current().settings().web_database
+    if configured is None:
+        raise WebError(NO_WEB_DATABASE)
+    return WebSource(configured.get_secret_value())
+
+
+@web.command("init")
+def web_init() -> None:
+    """Create the tables session_sources, conversions and session_costs where they are missing."""
+    with explained():
+        source = _web_source()
+        made = source.init()
+        what = f"created {', '.join(made)}" if made else "all tables are there"
+        out.print(f"{source.name}: {what}", highlight=False)
+
+
+@web.command("check")
+def web_check() -> None:
+    """Say whether the database has the tables and columns that attribution needs."""
+    with explained():
+        source = _web_source()
+        problems = source.check()
+        for problem in problems:
+            err.print(f"[bold red]✗[/] {problem}", highlight=False)
+        if problems:
+            raise typer.Exit(1)
+        state = source.probe()
+        for name, table in state.tables.items():
+            out.print(f"[green]✓[/] {name}: {table.row_count:,} rows", highlight=False)
+
+
+@web.command("load")
+def web_load(
+    directory: Annotated[
+        Path,
+        typer.Argument(help="Folder with session_sources.csv, conversions.csv, session_costs.csv."),
+    ],
+    replace: Annotated[bool, typer.Option("--replace", help="Clear the tables first.")] = False,
+    append: Annotated[bool, typer.Option("--append", help="Add to the tables.")] = False,
+) -> None:
+    """Load CSV files into the web database, all or nothing. The same files again change nothing."""
+    with explained():
+        source = _web_source()
+        source.init()
+        out.print(source.load(directory, replace=replace, append=append).message)
+
+
+@ihc.command("export-training")
+def ihc_export_training(
+    file: Annotated[Path, typer.Argument(help="A .json or .csv file to write.")],
+) -> None:
+    """Write the journeys as the IHC service takes them to train a conversion type."""
+    with explained():
+        rows = tables(Home.current()).sql(
+            """SELECT conv_id, session_id, session_at AS "timestamp", channel_name,
+            holder_engagement, closer_engagement, impression_interaction
+            FROM modeled.customer_journeys ORDER BY conv_id, position"""
+        )
+        out.print(f"{export_training(rows, file):,} sessions in {file}", highlight=False)

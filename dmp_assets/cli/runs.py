@@ -1,0 +1,158 @@
+"""Commands that run assets: the demo, the job, and attribution alone."""
+
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from dmp_assets import execution
+from dmp_assets.cli import service
+from dmp_assets.cli.loads import NO_WEB_DATABASE
+from dmp_assets.cli.shared import explained, out
+from dmp_assets.cli.summary import print_summary
+from dmp_assets.date_range import parse_range
+from dmp_assets.execution import Progress, RunSummary
+from dmp_assets.home import Home
+from dmp_assets.resources.shop import shop_url
+from dmp_assets.sources.shop_load import load_shop
+from dmp_assets.sources.web import WebError
+
+
+def _simulate(make: Callable[..., object], folder: Path, *arguments: object, **named: Any) -> None:
+    """Fill a folder, all or nothing, in a process whose memory the run does not carry along."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pool.submit(make, part, *arguments, **named).result()
+    part.replace(folder)
+
+
+def demo(
+    users: Annotated[int | None, typer.Option(help="Users of the simulated shop.")] = None,
+    web: Annotated[bool, typer.Option(help="Their visits on the web too, and attribution.")] = True,
+    json_output: Annotated[bool, typer.Option("--json", help="Summary for machines.")] = False,
+) -> None:
+    """Run the whole job on a simulated shop, with a stand-in for Slack; needs nothing else.
+
+    Again: loads nothing twice and redoes only what changed. Never touches a real system, whatever
+    is configured.
+    """
+    with explained():
+        from dmp_assets.demo.shop import generate
+        from dmp_assets.demo.web import generate_web
+
+        home = Home.current().prepare("sandbox")
+        settings = home.settings()
+        seed, last = settings.demo_seed, settings.demo_end
+        count = users or settings.demo_users
+        folder = home.sandbox / f"shop-{count}-{seed}-{last}"
+        with execution.outside_systems(home):
+            if not folder.exists():
+                _say(json_output, f"simulating a shop of {count:,} users …")
+                _simulate(generate, folder, users=count, seed=seed, end=last)
+            if web and not (folder / "web").exists():
+                _say(json_output, "simulating their visits on the web …")
+                _simulate(generate_web, folder / "web", folder / "export", seed=seed, end=last)
+            database = home.sandbox / "web.sqlite"  # results are written back into it
+            if web and not database.exists():
+                copied = database.with_suffix(".part")
+                shutil.copyfile(folder / "web" / "web.sqlite", copied)
+                copied.replace(database)
+            loaded = load_shop(shop_url(home), folder / "export", mode="refuse")
+            _say(json_output, loaded.message)
+            service.migrate_home(home)
+            summary = _run_with_bar(home, quiet=json_output)
+        print_summary(home, summary, json_output)
+        raise typer.Exit(0 if summary.success else 1)
+
+
+def run(
+    start: Annotated[str, typer.Option(help="First day to read again, e.g. 2024-01-01.")] = "",
+    end: Annotated[str, typer.Option(help="Last day (included), UTC.")] = "",
+    select: Annotated[
+        str, typer.Option(help='Dagster asset selection, e.g. "group:cleaned" or "*".')
+    ] = "*",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Clear what came from another shop first.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a busy lakehouse.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Summary for machines.")] = False,
+) -> None:
+    """Bring the lakehouse up to the shop, then model, report and deliver.
+
+    `--start/--end` read those days' registrations and usages again and replace them in the daily
+    tables and reports; everything per user is always as of now. Exits 0 only when all went well.
+    """
+    with explained():
+        parse_range(start, end)
+        home = Home.current().prepare()
+        if replace:
+            execution.clear(home)
+        with execution.outside_systems(home):
+            summary = _run_with_bar(
+                home, start=start, end=end, select=select, wait=wait, quiet=json_output
+            )
+        print_summary(home, summary, json_output)
+        raise typer.Exit(0 if summary.success else 1)
+
+
+ATTRIBUTION_ASSETS = "tag:domain=attribution"
+
+
+def attribution(
+    start: Annotated[str, typer.Option(help="First day of the conversions, UTC.")] = "",
+    end: Annotated[str, typer.Option(help="Last day (included), UTC.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for a busy lakehouse.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Summary for machines.")] = False,
+) -> None:
+    """Attribute the conversions of the web database, all of them or those of some days.
+
+    Needs neither a shop nor Slack nor a key of the IHC API; what is not configured is skipped and
+    named. Writes exports/channel_reporting.csv and the report `attribution`.
+    """
+    with explained():
+        parse_range(start, end)
+        home = Home.current().prepare()
+        if home.settings().web_database is None:
+            raise WebError(NO_WEB_DATABASE)
+        with execution.outside_systems(home, shop=False):
+            summary = _run_with_bar(
+                home, start=start, end=end, select=ATTRIBUTION_ASSETS, wait=wait, shop=False,
+                quiet=json_output,
+            )  # fmt: skip
+        print_summary(home, summary, json_output)
+        raise typer.Exit(0 if summary.success else 1)
+
+
+def _say(quiet: bool, text: str) -> None:
+    if not quiet:
+        out.print(text, highlight=False)
+
+
+def _run_with_bar(home: Home, *, quiet: bool, **options: Any) -> RunSummary:
+    if quiet:
+        return execution.run(home, **options)
+    with Bar(
+        TextColumn("{task.description:<38}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=out,
+    ) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task,
+                description=progress.current,
+                completed=progress.done,
+                total=progress.total or None,
+            )
+
+        return execution.run(home, report=show, **options)

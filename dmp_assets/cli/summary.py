@@ -1,0 +1,86 @@
+"""What a command prints once a run has ended."""
+
+from rich.table import Table
+
+from dmp_assets.cli.shared import out, tables
+from dmp_assets.execution import RunSummary
+from dmp_assets.home import Home
+
+
+def print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
+    if as_json:
+        print(summary.as_json())
+        return
+    state = "[green]done[/]" if summary.success else "[bold red]failed[/]"
+    made = [t for t in summary.tables if not t.unchanged]
+    out.print(
+        f"\nRun {summary.run_id[:8]} {state} in {summary.seconds:.0f} s: "
+        f"{len(made)} assets made, {len(summary.tables) - len(made)} unchanged"
+    )
+    layers = Table("layer", "tables", "rows", "quarantined", "seconds", box=None, pad_edge=False)
+    for column in layers.columns[1:]:
+        column.justify = "right"
+    spent = summary.seconds_by_layer()
+    for layer, rows in summary.rows_by_layer().items():
+        members = [t for t in summary.tables if t.key.startswith(f"{layer}/")]
+        bad = sum(t.quarantined or 0 for t in members)
+        layers.add_row(
+            layer,
+            str(len(members)),
+            f"{rows:,}",
+            f"{bad:,}" if bad else "",
+            f"{spent[layer]:.1f}" if layer in spent else "",
+        )
+    out.print(layers)
+    for line in (*_model_quality(home), *_attribution(home)):
+        out.print(line, highlight=False)
+    for line in _checks(summary):
+        out.print(line, highlight=False)
+    for failure in summary.failures:
+        out.print(f"[bold red]✗[/] {failure}", highlight=False)
+    for part in summary.skipped:
+        out.print(f"[dim]skipped: {part}[/]", highlight=False)
+    if (home.reports / "promo_abuse.html").exists():
+        out.print(f"Dashboard  {home.reports / 'promo_abuse.html'}", highlight=False)
+        out.print(f"Reports    {home.reports / 'index.html'}", highlight=False)
+    if (exported := home.exports / "channel_reporting.csv").exists():
+        out.print(f"CSV        {exported}", highlight=False)
+    out.print("Tables     dmp show cleaned/users · dmp show ml/abuse_scores", highlight=False)
+    out.print("Dagster    make up  (and the API: docs/api.md)", highlight=False)
+
+
+def _model_quality(home: Home) -> list[str]:
+    store = tables(home)
+    if not store.exists("ml/model_registry"):
+        return []
+    from dmp_assets.ml.registry import headline
+
+    return [headline(store)]
+
+
+def _checks(summary: RunSummary) -> list[str]:
+    """One line a check, with the tables that it found something in."""
+    tables: dict[tuple[str, str], list[str]] = {}
+    for failed in summary.failed_checks:
+        table, name, severity = failed.split(" ")
+        tables.setdefault((severity.strip("()"), name), []).append(table)
+    words = {"ERROR": "[bold red]check failed[/]", "WARN": "[yellow]check warns[/]"}
+    return [f"{words[s]} {name}: {', '.join(where)}" for (s, name), where in tables.items()]
+
+
+def _attribution(home: Home) -> list[str]:
+    """How the last attribution adds up, and what it found."""
+    if not tables(home).exists("modeled/attribution_runs"):
+        return []
+    from dmp_assets.reporting import attribution_figures as figures
+
+    report = figures.opened(home)
+    days = figures.period(report)
+    if days is None:
+        return []
+    settings = home.settings()
+    found = figures.totals(report, settings.reporting_model, days)
+    cpo = "—" if found.cpo is None else f"{found.cpo:.2f} {settings.currency}"
+    roas = "—" if found.roas is None else f"{found.roas:.2f}"
+    conversions, _ = figures.added_up(report, days).lines(settings.currency)
+    return [f"attribution {days}: CPO {cpo}, ROAS {roas}; {conversions}"]
