@@ -66,7 +66,8 @@ def time_fold(labels: Labels, times: Floats, groups: Groups) -> Fold | None:
     limit = np.quantile(times, 0.7)
     train = np.flatnonzero(times <= limit)
     test = np.flatnonzero((times > limit) & ~np.isin(groups, groups[train]))
-    if min(labels[train].sum(), labels[test].sum()) < FEWEST or labels[test].all():
+    both = labels[train], labels[test]
+    if any(side.sum() < FEWEST or side.all() for side in both):
         return None
     return -1, 0, train, test
 

@@ -52,14 +52,13 @@ class RuleStrengths(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, features: Floats, labels: Any = None) -> Self:
         self.n_features_in_ = features.shape[1]
-        self.varies_ = np.array([len(np.unique(c[~np.isnan(c)][:5000])) > 1 for c in features.T])
         return self
 
     def transform(self, features: Floats) -> Floats:
         found = rules.strengths(features)
         if not self.keep_features:
             return found
-        return np.hstack([features[:, self.varies_], (found @ rules.PRIORS)[:, None]])
+        return np.hstack([features, (found @ rules.PRIORS)[:, None]])
 
 
 class _Scored(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -119,6 +118,47 @@ class InformedLogistic(_Scored):
         return np.asarray(self.intercept_ + strengths @ self.weights_)
 
 
+class Boosting(_Scored):
+    """Gradient boosting on whatever varies in the rows that it is fitted on.
+
+    A column that is constant or unknown there has nothing to say, whatever it held in other rows;
+    where nothing varies, or all labels are of one class, every account gets the labels' own odds.
+    """
+
+    def fit(self, rows: Floats, labels: Labels) -> Self:
+        from sklearn.ensemble import HistGradientBoostingClassifier  # 15 MB that scoring can spare
+
+        self.classes_ = np.array([False, True])
+        labels = np.asarray(labels, dtype=bool)
+        self.varies_ = varying(rows)
+        self.odds_ = _odds(labels)
+        self.trees_ = None
+        if self.varies_.any() and labels.any() and not labels.all():
+            self.trees_ = HistGradientBoostingClassifier(
+                learning_rate=0.1, max_iter=60, max_leaf_nodes=8, min_samples_leaf=20,
+                l2_regularization=5.0, early_stopping=False, random_state=0,
+            ).fit(rows[:, self.varies_], labels)  # fmt: skip
+        return self
+
+    def log_odds(self, rows: Floats) -> Floats:
+        if self.trees_ is None:
+            return np.full(len(rows), self.odds_)
+        return np.asarray(self.trees_.decision_function(rows[:, self.varies_]))
+
+
+def varying(rows: Floats) -> Labels:
+    """Which columns hold at least two different known values."""
+    if not len(rows):
+        return np.zeros(rows.shape[1], dtype=bool)
+    low, high = np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)
+    return np.asarray(low < high)
+
+
+def _odds(labels: Labels) -> float:
+    """Log-odds of the share of abusers, as if one more of each had been seen."""
+    return float(np.log((labels.sum() + 1) / ((~labels).sum() + 1)))
+
+
 class Calibrated(_Scored):
     """Platt scaling of another classifier on its out-of-fold scores, groups kept together.
 
@@ -149,21 +189,14 @@ class Calibrated(_Scored):
         for number in range(INNER_FOLDS):
             test, train = fold == number, fold != number
             if labels[train].all() or not labels[train].any():
-                scores[test] = _log_odds(self.base_, strengths[test])
+                scores[test] = self.base_.log_odds(strengths[test])
                 continue
-            scores[test] = _log_odds(
-                clone(self.base).fit(strengths[train], labels[train]), strengths[test]
-            )
+            fitted = clone(self.base).fit(strengths[train], labels[train])
+            scores[test] = fitted.log_odds(strengths[test])
         return scores
 
     def log_odds(self, strengths: Floats) -> Floats:
-        return np.asarray(self.slope_ * _log_odds(self.base_, strengths) + self.offset_)
-
-
-def _log_odds(model: Any, rows: Floats) -> Floats:
-    if isinstance(model, _Scored):
-        return model.log_odds(rows)
-    return np.asarray(model.decision_function(rows))
+        return np.asarray(self.slope_ * self.base_.log_odds(strengths) + self.offset_)
 
 
 def _platt(scores: Floats, labels: Labels) -> tuple[float, float]:
@@ -180,29 +213,20 @@ def _platt(scores: Floats, labels: Labels) -> tuple[float, float]:
     return float(found.x[0]), float(found.x[1])
 
 
-def _boosting() -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier  # 15 MB that scoring need not have
-
-    return HistGradientBoostingClassifier(
-        learning_rate=0.1, max_iter=60, max_leaf_nodes=8, min_samples_leaf=20,
-        l2_regularization=5.0, early_stopping=False, random_state=0,
-    )  # fmt: skip
-
-
 CANDIDATES: dict[str, Callable[[], Pipeline]] = {
     "rule_list": lambda: Pipeline([("rules", RuleStrengths()), ("model", Calibrated(RuleList()))]),
     "informed_logistic": lambda: Pipeline(
         [("rules", RuleStrengths()), ("model", Calibrated(InformedLogistic()))]
     ),
     "gradient_boosting": lambda: Pipeline(
-        [("rules", RuleStrengths(keep_features=True)), ("model", Calibrated(_boosting()))]
+        [("rules", RuleStrengths(keep_features=True)), ("model", Calibrated(Boosting()))]
     ),
 }
 """Candidates from the simplest to the most complex; a tie goes to the earlier one."""
 
 
 def fit(name: str, features: Floats, labels: Labels, groups: Groups | None = None) -> Pipeline:
-    """The candidate, fitted. Only `rule_list` accepts labels of fewer than two classes."""
+    """The candidate, fitted on whatever labels there are, also on those of one class."""
     with one_thread():
         return CANDIDATES[name]().fit(features, labels, model__groups=groups)
 

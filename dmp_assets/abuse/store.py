@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dmp_assets.abuse.features import NAMES, Floats
 from dmp_assets.abuse.money import Thresholds
 
@@ -85,6 +87,13 @@ def load(folder: Path, version: str, sha256: str) -> Model:
         raise ModelError(f"{target} holds a {type(model).__name__}, not a model")
     if model.features != NAMES:
         raise ModelError(f"the model {version} was trained on other features; train it again")
+    try:
+        model.pipeline.predict_proba(np.full((1, len(NAMES)), np.nan))
+    except (AttributeError, ValueError, TypeError, IndexError) as error:
+        raise ModelError(
+            f"the model {version} was fitted by other code and cannot score with this one; "
+            f"train it again ({error})"
+        ) from error
     return model
 
 

@@ -137,6 +137,51 @@ def test_no_label_at_all_is_no_error() -> None:
     assert train(nothing, COSTS).candidate == "rule_list"
 
 
+def shaped(rows: int, seed: int) -> np.ndarray:
+    """Features of which many are constant, unknown, or known on one to three rows."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(rows, len(NAMES)))
+    for number in range(len(NAMES)):
+        known = rng.permutation(rows)[: rng.choice([0, 1, 3, rows])]
+        column = features[:, number].round() if rng.random() < 0.5 else np.ones(rows)
+        features[:, number] = np.nan
+        features[known, number] = column[known]
+    return features
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 60), st.integers(0, 5), st.integers(0, 2**16))
+def test_any_candidate_is_fitted_on_any_labels_and_any_columns(
+    rows: int, abusers: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    features = shaped(rows, seed)
+    labels = rng.permutation(np.arange(rows) < abusers)
+    for name in models.CANDIDATES:
+        pipeline = models.fit(name, features, labels, rng.integers(0, rows, rows))
+        found = models.probability(pipeline, shaped(20, seed + 1))
+        assert ((found >= 0) & (found <= 1)).all(), name
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.integers(20, 120), st.floats(0, 1), st.integers(0, 2**16))
+def test_random_labels_never_fail_a_training(rows: int, share: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.random(rows) < share
+    groups = rng.integers(0, rng.integers(1, rows), rows)
+    data = Labelled(shaped(rows, seed), labels, groups, np.sort(rng.random(rows)))
+    trained = train(data, COSTS, seeds=(0,))
+    assert trained.candidate in models.CANDIDATES and trained.reason
+    found = models.probability(trained.pipeline, data.features)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_a_split_in_time_needs_both_kinds_of_accounts_on_both_sides() -> None:
+    data = labelled(200, 60)
+    first = data.times < 0.75
+    assert evaluate.time_fold(first, data.times, data.groups) is None
+
+
 def test_training_twice_gives_the_same_model() -> None:
     data = labelled()
     first, second = (train(data, COSTS, seeds=(0,)) for _ in range(2))
@@ -171,6 +216,16 @@ def test_a_changed_model_file_is_never_opened(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(store.ModelError, match="missing"):
         store.load(tmp_path, "m-1", digest)
+
+
+def test_a_model_that_other_code_fitted_is_refused_with_the_reason(tmp_path: Path) -> None:
+    strange = models.fit("informed_logistic", np.zeros((4, len(NAMES))), np.arange(4) > 2)
+    base = strange.named_steps["model"].base_
+    base.weights_ = base.weights_[:-1]
+    model = store.Model("m-2", "informed_logistic", strange, Thresholds(0.1, 0.9), np.zeros(1))
+    digest = store.save(tmp_path, model)
+    with pytest.raises(store.ModelError, match="other code"):
+        store.load(tmp_path, "m-2", digest)
 
 
 def test_a_version_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
