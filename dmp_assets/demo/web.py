@@ -35,7 +35,7 @@ from dmp_assets.demo.shop_text import DAY, Bools, Ints, Rng, digits, join, pool,
 from dmp_assets.demo.web_journeys import People, World, outcome, probability, simulate
 from dmp_assets.demo.web_world import CAMPAIGNS, CHANNEL_NAMES, CHANNELS
 
-CLICK_FACTOR = 40  # how much dearer a click is than a view, on channels that sell both
+CLICK_FACTOR = 12  # how much dearer a click is than a view, on channels that sell both
 _EPOCH = date(1970, 1, 1).toordinal()
 _STREAMS = ("world", "ids", "costs", "engagement", "dirt")
 _WRITE_ROWS = 100_000

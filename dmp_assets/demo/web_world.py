@@ -1,7 +1,8 @@
 """What the simulated web business consists of: its channels, and how each really works.
 
 Constants only. Prices and shares are rough, public-knowledge figures of a mid-size web shop; none
-was fitted to a model. A channel's name is what the analytics tool would report.
+was fitted to a model. By them a paid channel earns one to six times its cost, and an order costs
+tens of EUR. A channel's name is what the analytics tool would report.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,10 @@ class Channel(NamedTuple):
     wish; `keen`: whether those who want it more make more of them. `early`, `late`: shape (beta
     distribution) of when in the wish they fall. `closing`: weight as the last visit of a wish.
     `effect`: what a touchpoint adds to the wish. `price`: EUR per touchpoint; `views`: share of
-    touchpoints that are seen only, not clicked. `abuse`: factor of visits by abusers.
+    touchpoints that are seen only, not clicked: an analytics tool records those that were watched
+    for some seconds, which cost cents, not the thousandth part of a thousand impressions. `abuse`:
+    factor of visits by abusers. What a visit by the newsletter costs is not counted: it is the
+    shop's own.
     """
 
     name: str
@@ -34,14 +38,14 @@ class Channel(NamedTuple):
 
 CHANNELS = (
     Channel("direct", 0.35, 0, 0.55, True, 4, 1.6, 0.34, 0.02),
-    Channel("google_brand", 0.03, 0, 0.40, True, 5, 1.5, 0.26, 0.02, 0.28),
-    Channel("google_nonbrand", 0.05, 0.10, 0.45, False, 1.4, 2.6, 0.07, 0.34, 0.85),
-    Channel("google_shopping", 0.05, 0.08, 0.40, False, 1.8, 2.0, 0.09, 0.26, 0.42),
-    Channel("meta_social", 0.45, 0.17, 0.06, False, 1, 3, 0.03, 0.18, 0.62),
-    Channel("display_prospecting", 0.60, 0.035, 0.05, False, 1, 3, 0, 0.06, 0.006, 0.93),
-    Channel("display_retargeting", 0, 0, 0.70, True, 3.5, 1.4, 0.03, 0.015, 0.011, 0.90),
-    Channel("affiliate_coupon", 0.06, 0.02, 0.16, True, 5, 1.5, 0.09, 0.07, 0.55, 0, 3.0),
-    Channel("email_newsletter", 0.55, 0.07, 0.15, False, 2, 2, 0.07, 0.14, 0.015),
+    Channel("google_brand", 0.03, 0, 0.40, True, 5, 1.5, 0.26, 0.02, 1.40),
+    Channel("google_nonbrand", 0.05, 0.10, 0.45, False, 1.4, 2.6, 0.07, 0.34, 2.10),
+    Channel("google_shopping", 0.05, 0.08, 0.40, False, 1.8, 2.0, 0.09, 0.26, 1.50),
+    Channel("meta_social", 0.45, 0.17, 0.06, False, 1, 3, 0.03, 0.18, 1.60),
+    Channel("display_prospecting", 0.60, 0.035, 0.05, False, 1, 3, 0, 0.06, 0.20, 0.93),
+    Channel("display_retargeting", 0, 0, 0.70, True, 3.5, 1.4, 0.03, 0.015, 0.16, 0.90),
+    Channel("affiliate_coupon", 0.06, 0.02, 0.16, True, 5, 1.5, 0.09, 0.07, 1.60, 0, 3.0),
+    Channel("email_newsletter", 0.55, 0.07, 0.15, False, 2, 2, 0.07, 0.14),
     Channel("organic_search", 0.25, 0.04, 0.42, False, 1.4, 2.4, 0.10, 0.10),
     Channel("referral", 0.12, 0.09, 0.10, False, 1.5, 2, 0.02, 0.12),
 )
