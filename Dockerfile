@@ -12,15 +12,18 @@ RUN uv sync --frozen --no-dev --no-editable \
        "from dmp_assets.resources.java import fetch_jars; fetch_jars(print)"
 
 FROM python:3.11-slim-bookworm
+# Empty: without Quarto, where its download cannot be reached; the embedded renderer takes its place.
 ARG QUARTO_VERSION=1.7.34
 RUN apt-get update \
     && apt-get install -y --no-install-recommends openjdk-17-jre-headless curl ca-certificates tini \
-    && curl -fsSL -o /tmp/quarto.deb \
-       "https://github.com/quarto-dev/quarto-cli/releases/download/v${QUARTO_VERSION}/quarto-${QUARTO_VERSION}-linux-$(dpkg --print-architecture).deb" \
-    && dpkg -i /tmp/quarto.deb \
-    && rm -rf /tmp/quarto.deb /var/lib/apt/lists/* \
+    && if [ -n "$QUARTO_VERSION" ]; then \
+         curl -fsSL -o /tmp/quarto.deb \
+           "https://github.com/quarto-dev/quarto-cli/releases/download/v${QUARTO_VERSION}/quarto-${QUARTO_VERSION}-linux-$(dpkg --print-architecture).deb" \
+         && dpkg -i /tmp/quarto.deb && rm /tmp/quarto.deb; \
+       fi \
+    && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 dmp \
-    && install -d -o dmp -g dmp /data
+    && install -d -m 700 -o dmp -g dmp /data
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/jars /opt/jars
 WORKDIR /app

@@ -23,21 +23,21 @@ help:  ## list the commands
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info < (3, 14)))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; found: $$($(PYTHON) --version 2>&1). Set PYTHON=..."; exit 1; }
-	@echo "Setting up. To be downloaded once: about 900 MB of Python packages into $(VENV) (2 GB unpacked),"
-	@echo "16 MB of JARs, and Java 17 or 21 (about 50 MB, by apt-get, only where there is none and we may)."
-	@echo "Then Python's and Spark's code is compiled once (about a minute), so that every run starts fast."
+	@echo "Setting up, once: about 900 MB of Python packages into $(VENV) (2 GB unpacked), 16 MB of libraries for"
+	@echo "Spark, and Java 17 or 21 (about 50 MB, by apt-get, only where there is none and we may). Then all of it"
+	@echo "is compiled, so that every run starts fast. This takes two to five minutes and says little meanwhile."
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "The venv module is missing; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
 $(VENV)/.ready: $(VENV)/.python pyproject.toml setup.cfg uv.lock dmp_assets/resources/jars.toml
-	@$(BIN)/uv sync --frozen --inexact --compile-bytecode --no-dev
+	@$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --no-dev
 	@$(BIN)/dmp setup
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.ready
-	@$(BIN)/uv sync --frozen --inexact --compile-bytecode
+	@$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode
 	@touch $@
 
 setup: $(VENV)/.ready  ## virtual environment, Java, JARs

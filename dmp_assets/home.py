@@ -7,7 +7,7 @@ homes, which reach loopback only; any other first command makes a live one.
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -118,7 +118,7 @@ class Home:
         self._write_state({key: value for key, value in self.state().items() if key != name})
 
     def _write_state(self, state: dict[str, Any]) -> None:
-        part = self._state_file.with_suffix(".part")
+        part = self._state_file.with_suffix(f".part-{os.getpid()}")  # two first commands at once
         part.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n")
         part.replace(self._state_file)
 
@@ -175,6 +175,31 @@ class Home:
         return datetime.now(UTC)
 
     # one writer at a time ------------------------------------------------------------------------
+    @contextmanager
+    def alone(self, command: str) -> Iterator[None]:
+        """Let one process at a time do what `command` does here, before and after its run too.
+
+        Raises HomeError that names the process at work.
+        """
+        lock = filelock.FileLock(self.root / f"{command}.lock", thread_local=False)
+        note = self.root / f"{command}.pid"
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            holder = "?"
+            with suppress(OSError):  # not written yet
+                holder = note.read_text() or holder
+            raise HomeError(
+                f"`dmp {command}` is at work in {self.root} already (process {holder}); wait for "
+                "its end, or set DMP_HOME to another folder"
+            ) from error
+        try:
+            note.write_text(str(os.getpid()))
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+            lock.release()
+
     @contextmanager
     def exclusive(self, run_id: str, *, wait: bool = False) -> Iterator[None]:
         """Hold the home's only writer lock; a busy one is named with its run and process.

@@ -2,49 +2,117 @@
 
 import os
 import shutil
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as LateError
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
 from dmp_assets import execution
-from dmp_assets.cli import service
-from dmp_assets.cli.shared import EXPECTED, explained, out
+from dmp_assets.cli import reach, service
+from dmp_assets.cli.shared import EXPECTED, explained, out, typed
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources import java
 from dmp_assets.resources.postgres import EmbeddedPostgres
 
+_LONGEST_SECONDS = 20.0
+Verdict = Literal["good", "note", "bad"]
+_MARKS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to look at. `need` is the verdict when it is not as it should be."""
+
+    name: str
+    look: Callable[[], str]
+    need: Literal["note", "bad"] = "bad"
+
 
 def doctor() -> None:
-    """Say what is missing on this machine and in the settings, and how to get it."""
+    """Say what is missing, here and at everything that is configured, and what to do about it.
+
+    Each configured database, service and folder is tried once. Exits 1 when something that is
+    needed or configured does not work.
+    """
     with explained():
         home = Home.current()
-        problems = 0
-        checks: list[tuple[str, Callable[[], str], bool]] = [
-            ("Python", lambda: sys.version.split()[0], True),
-            ("Java", lambda: str(java.find_java()), True),
-            ("JARs", lambda: f"{len(java.jar_paths())} in {java.jars_dir()}", True),
-            ("Home", lambda: f"{home.root} ({home.profile})", True),
-            ("Home is writable", lambda: _writable(home), True),
-            ("Free disk", lambda: _free_disk(home), True),
-            ("Settings", lambda: str(home.settings() and "readable"), True),
-            ("Quarto", _quarto, False),
-            ("Embedded PostgreSQL", lambda: postgres_state(home), False),
-            ("Operational store", lambda: service.store_state(home), False),
-        ]
-        for name, look, needed in checks:
+        bad = 0
+        for name, verdict, text in examined(_checks(home)):
+            bad += verdict == "bad"
+            out.print(
+                f"{_MARKS[verdict]} {name}: {escape(typed(text))}", highlight=False, soft_wrap=True
+            )
+        for part in execution.missing_parts(home) if home.state() or not bad else ():
+            out.print(
+                f"{_MARKS['note']} not configured: {escape(typed(part))}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        raise typer.Exit(1 if bad else 0)
+
+
+def _checks(home: Home) -> list[Check]:
+    checks = [
+        Check("Python", lambda: sys.version.split()[0]),
+        Check("Java", lambda: str(java.find_java())),
+        Check("JARs", lambda: f"{len(java.jar_paths())} in {java.jars_dir()}"),
+        Check("Home", lambda: f"{home.root} ({home.profile})"),
+        Check("Home is writable", lambda: _writable(home)),
+        Check("Free disk", lambda: _free_disk(home)),
+        Check("Settings", lambda: str(home.settings() and "readable")),
+        Check("Quarto", _quarto, "note"),
+        Check("Embedded PostgreSQL", lambda: postgres_state(home), "note"),
+    ]
+    try:
+        settings = home.settings()
+        outside = reach.probes(home)
+    except (*EXPECTED, ValidationError):
+        return checks  # what the check of the settings says comes first
+    checks += [Check(probe.name, probe.look) for probe in outside]
+    configured = settings.store_url is not None
+    checks += [
+        Check(
+            "Operational store", lambda: service.store_state(home), "bad" if configured else "note"
+        ),
+        Check(
+            "Dagster's port",
+            lambda: _port(settings.webserver_host, settings.webserver_port, "DMP_WEBSERVER_PORT"),
+            "note",
+        ),
+        Check(
+            "API's port",
+            lambda: _port(settings.api_host, settings.api_port, "DMP_API_PORT"),
+            "note",
+        ),
+    ]
+    return checks
+
+
+def examined(checks: list[Check]) -> Iterator[tuple[str, Verdict, str]]:
+    """Name, verdict and words of each check, in order; they run beside each other."""
+    pool = ThreadPoolExecutor(len(checks))
+    try:
+        for check, future in [(check, pool.submit(check.look)) for check in checks]:
             try:
-                out.print(f"[green]✓[/] {name}: {look()}", highlight=False)
-            except (*EXPECTED, ValidationError, OSError) as error:
-                problems += needed
-                mark = "[red]✗[/]" if needed else "[yellow]–[/]"
-                out.print(f"{mark} {name}: {escape(str(error))}", highlight=False)
-        for part in execution.missing_parts(home):
-            out.print(f"[yellow]–[/] not configured: {part}", highlight=False)
-        raise typer.Exit(1 if problems else 0)
+                yield check.name, "good", future.result(timeout=_LONGEST_SECONDS)
+            except LateError:
+                yield check.name, check.need, f"no answer within {_LONGEST_SECONDS:.0f} s"
+            except ValidationError as error:
+                for problem in error.errors():
+                    name = ".".join(str(part) for part in problem["loc"])
+                    yield check.name, check.need, f"DMP_{name.upper()}: {problem['msg']}"
+            except (*EXPECTED, reach.Unreachable, OSError) as error:
+                yield check.name, check.need, str(error)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _nearest_folder(home: Home) -> Path:
@@ -70,6 +138,7 @@ def _free_disk(home: Home) -> str:
 
 
 def postgres_state(home: Home) -> str:
+    """Whether the home's embedded PostgreSQL runs, where, and where its data lies."""
     status = EmbeddedPostgres(home).status()
     where = f"on {status.endpoint.host}:{status.endpoint.port}" if status.endpoint else ""
     running = f"running {where} as {status.run_as}" if status.running else "not running"
@@ -81,3 +150,16 @@ def _quarto() -> str:
 
     found = quarto_version()
     return found or "not found; reports are rendered by the embedded renderer"
+
+
+def _port(host: str, port: int, setting: str) -> str:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise HomeError(
+                f"{port} of {host} is taken ({error.strerror}): `dmp up` runs already, or set "
+                f"{setting} to another one"
+            ) from error
+    return f"{port} of {host} is free"

@@ -5,7 +5,7 @@ from types import FrameType
 
 import typer
 
-from dmp_assets.cli import doctor, documents, homes, loads, runs, service, show, up
+from dmp_assets.cli import doctor, documents, homes, loads, runs, service, show, status, up
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.resources import class_archive, java
 
@@ -23,6 +23,7 @@ app.add_typer(loads.ihc, name="ihc", no_args_is_help=True)
 app.add_typer(service.client, name="client", no_args_is_help=True)
 app.add_typer(service.user, name="user", no_args_is_help=True)
 app.command()(doctor.doctor)
+app.command()(status.status)
 app.command()(runs.demo)
 app.command()(runs.run)
 app.command()(runs.attribution)
@@ -53,8 +54,8 @@ def setup() -> None:
     """Find or install Java, and fetch the JARs that Spark needs (once)."""
     with explained():
         home = java.install_java(out.print)
-        fetched = java.fetch_jars(out.print)
-        out.print(f"Java: {home}; JARs: {fetched} fetched, all there")
+        fetched = java.fetch_jars()
+        out.print(f"Java: {home}; Spark's libraries (JARs): {fetched} fetched, all there")
         archive = class_archive.path(home)
         if not archive.exists():
             out.print("archiving Spark's classes (about 200 MB, once), so that runs start faster")

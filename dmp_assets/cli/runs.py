@@ -14,7 +14,8 @@ from rich.progress import Progress as Bar
 from dmp_assets import execution
 from dmp_assets.cli import service
 from dmp_assets.cli.loads import NO_WEB_DATABASE
-from dmp_assets.cli.shared import explained, out
+from dmp_assets.cli.shared import err, explained, out, typed
+from dmp_assets.cli.start import INTERRUPTED
 from dmp_assets.cli.summary import print_summary
 from dmp_assets.date_range import parse_range
 from dmp_assets.execution import Progress, RunSummary
@@ -52,7 +53,7 @@ def demo(
         seed, last = settings.demo_seed, settings.demo_end
         count = users or settings.demo_users
         folder = home.sandbox / f"shop-{count}-{seed}-{last}"
-        with execution.outside_systems(home):
+        with home.alone("demo"), execution.outside_systems(home):
             if not folder.exists():
                 _say(json_output, f"simulating a shop of {count:,} users …")
                 _simulate(generate, folder, users=count, seed=seed, end=last)
@@ -136,6 +137,18 @@ def _say(quiet: bool, text: str) -> None:
 
 
 def _run_with_bar(home: Home, *, quiet: bool, **options: Any) -> RunSummary:
+    try:
+        return _followed(home, quiet=quiet, **options)
+    except KeyboardInterrupt:
+        again = "run" if home.profile == "live" else "demo"
+        err.print(
+            typed(f"stopped; every table is at its last good version, `dmp {again}` goes on there"),
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _followed(home: Home, *, quiet: bool, **options: Any) -> RunSummary:
     if quiet:
         return execution.run(home, **options)
     with Bar(

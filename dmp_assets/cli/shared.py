@@ -1,13 +1,20 @@
 """What all commands share: where they write, and errors that a user can mend in one clear line."""
 
+import os
+import re
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from dmp_assets.cli.start import INTERRUPTED
 from dmp_assets.date_range import RangeError
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources import java
@@ -25,23 +32,53 @@ EXPECTED = (
     HomeError, PostgresError, ShopError, WebError, IhcError, RangeError, TableError, StoreError,
     AccessError, java.PrerequisiteError,
 )  # fmt: skip
+_COMMAND = re.compile(r"(?<![\w/.-])dmp (?=[a-z])")
+
+
+@cache
+def program() -> str:
+    """What a person types here to run `dmp`: the word alone only where the shell finds this one."""
+    here = Path(sys.executable).parent / "dmp"
+    if not here.exists():
+        return "dmp"
+    found = shutil.which("dmp")
+    if found is not None and os.path.realpath(found) == os.path.realpath(here):
+        return "dmp"
+    relative = os.path.relpath(here)
+    return str(here) if relative.startswith("..") else relative
+
+
+def typed(text: str) -> str:
+    """The text with every `dmp …` in it as it can be typed here."""
+    return _COMMAND.sub(f"{program()} ", text)
+
+
+def fail(message: str) -> None:
+    """Say on standard error what is wrong."""
+    err.print(f"[bold red]✗[/] {escape(typed(message))}", highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn the errors that a user can mend into one clear line and exit code 1."""
+    """Turn the errors that a user can mend into one clear line and exit code 1 (2: as given).
+
+    Ctrl-C and a plain `kill` end with one line and 130.
+    """
     try:
         yield
+    except KeyboardInterrupt:
+        err.print("stopped")
+        raise typer.Exit(INTERRUPTED) from None
     except EXPECTED as error:
-        err.print(f"[bold red]✗[/] {escape(str(error))}", highlight=False)
+        fail(str(error))
         raise typer.Exit(1) from error
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"])
-            err.print(f"[bold red]✗[/] setting DMP_{name.upper()}: {escape(problem['msg'])}")
+            fail(f"setting DMP_{name.upper()}: {problem['msg']}")
         raise typer.Exit(2) from error
     except ValueError as error:
-        err.print(f"[bold red]✗[/] {escape(str(error))}", highlight=False)
+        fail(str(error))
         raise typer.Exit(2) from error
 
 

@@ -1,10 +1,14 @@
 """What a command prints once a run has ended."""
 
+from rich.markup import escape
 from rich.table import Table
 
-from dmp_assets.cli.shared import out, tables
+from dmp_assets.cli.shared import out, tables, typed
 from dmp_assets.execution import RunSummary
 from dmp_assets.home import Home
+
+_NAMED = 5
+"""So many made assets are named one by one."""
 
 
 def print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
@@ -13,9 +17,11 @@ def print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
         return
     state = "[green]done[/]" if summary.success else "[bold red]failed[/]"
     made = [t for t in summary.tables if not t.unchanged]
+    named = f" ({', '.join(t.key for t in made)})" if 0 < len(made) <= _NAMED else ""
     out.print(
         f"\nRun {summary.run_id[:8]} {state} in {summary.seconds:.0f} s: "
-        f"{len(made)} assets made, {len(summary.tables) - len(made)} unchanged"
+        f"{len(made)} assets made{named}, {len(summary.tables) - len(made)} unchanged",
+        highlight=False,
     )
     layers = Table("layer", "tables", "rows", "quarantined", "seconds", box=None, pad_edge=False)
     for column in layers.columns[1:]:
@@ -37,16 +43,24 @@ def print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
     for line in _checks(summary):
         out.print(line, highlight=False)
     for failure in summary.failures:
-        out.print(f"[bold red]✗[/] {failure}", highlight=False)
+        out.print(f"[bold red]✗[/] {escape(typed(failure))}", highlight=False, soft_wrap=True)
     for part in summary.skipped:
-        out.print(f"[dim]skipped: {part}[/]", highlight=False)
+        out.print(f"[dim]skipped: {escape(typed(part))}[/]", highlight=False, soft_wrap=True)
+    if not summary.success:  # what stands below was made before, and may be of another day
+        out.print(
+            typed("Look into it: `dmp status`, `dmp doctor`; the log is in Dagster's UI (`dmp up`)")
+        )
+        return
     if (home.reports / "promo_abuse.html").exists():
         out.print(f"Dashboard  {home.reports / 'promo_abuse.html'}", highlight=False)
         out.print(f"Reports    {home.reports / 'index.html'}", highlight=False)
     if (exported := home.exports / "channel_reporting.csv").exists():
         out.print(f"CSV        {exported}", highlight=False)
-    out.print("Tables     dmp show cleaned/users · dmp show ml/abuse_scores", highlight=False)
-    out.print("Dagster    make up  (and the API: docs/api.md)", highlight=False)
+    for line in (
+        "Tables     dmp show cleaned/users · dmp show ml/abuse_scores",
+        "Dagster    dmp up  (and the API: docs/api.md)",
+    ):
+        out.print(typed(line), highlight=False, soft_wrap=True)
 
 
 def _model_quality(home: Home) -> list[str]:

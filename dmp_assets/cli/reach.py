@@ -1,0 +1,229 @@
+"""Trying what is configured outside this machine, once each, as a run or the API would use it.
+
+`probes(home)` gives what to try; each probe returns one line on what it found, or raises an error
+whose message says what to put right. Nothing is written anywhere, and no secret is in any line.
+"""
+
+import os
+import re
+import socket
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from dmp_assets.addresses import is_loopback
+from dmp_assets.home import Home
+from dmp_assets.settings import Settings
+
+PATIENCE_SECONDS = 5.0
+_SLACK_SCOPES = ("chat:write", "files:write", "files:read")
+_SLACK_CHANNEL = re.compile(r"[CGD][A-Z0-9]{6,}")
+
+
+class Unreachable(Exception):
+    """What is wrong with something outside, and which setting names it."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One thing to try: its name for people, and how."""
+
+    name: str
+    look: Callable[[], str]
+
+
+def probes(home: Home) -> list[Probe]:
+    """What this home's settings name outside; a sandbox home uses nothing of it."""
+    if home.profile == "sandbox":
+        return []
+    settings = home.settings()
+    wanted: list[tuple[object, str, Callable[[], str]]] = [
+        (settings.shop_database_url, "Shop", lambda: _shop(settings)),
+        (settings.web_database, "Web database", lambda: _web(settings)),
+        (settings.lakehouse_root, "Lakehouse root", lambda: _lakehouse(settings)),
+        (settings.spark_remote or settings.spark_master, "Spark", lambda: _spark(settings)),
+        (settings.slack_token, "Slack", lambda: _slack(settings)),
+        (settings.ihc_api_key, "IHC API", lambda: _http(settings.ihc_url, "DMP_IHC_URL")),
+        (settings.oidc_issuer, "OpenID provider", lambda: _oidc(settings)),
+        (settings.api_rate_limit_storage, "Rate limits", lambda: _limits(settings)),
+        (settings.api_health_url, "API's health", lambda: _health(settings)),
+    ]
+    return [Probe(name, look) for configured, name, look in wanted if configured]
+
+
+def _shop(settings: Settings) -> str:
+    from dmp_assets.sources import shop, shop_connection
+
+    url = settings.shop_database_url
+    assert url is not None
+    name = shop_connection.shop_name(url)
+    with shop_connection.connect(url) as connection:
+        columns = shop.shop_columns(connection, settings.shop_schema)
+        shop.check_schema(connection, name, settings.shop_schema, columns)
+        for table, spec in shop.TABLES.items():
+            if table in columns:
+                shop.check_columns(table, columns[table])
+            elif not spec.optional:
+                raise Unreachable(
+                    f"{name} answers, and has no table or view {table} in schema "
+                    f"{settings.shop_schema} (DMP_SHOP_SCHEMA); it has: "
+                    f"{', '.join(_relations(connection, settings.shop_schema)) or 'none'}"
+                )
+    return f"{name}: {', '.join(table for table in shop.TABLES if table in columns)}"
+
+
+def _relations(connection: object, schema: str) -> list[str]:
+    found = connection.execute(  # type: ignore[attr-defined]  # psycopg's, which loads late
+        "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+        "WHERE nspname = %s AND relkind IN ('r', 'v', 'm', 'p', 'f') ORDER BY 1 LIMIT 20",
+        (schema,),
+    )
+    return [row[0] for row in found]
+
+
+def _web(settings: Settings) -> str:
+    from dmp_assets.sources.web import WebSource
+
+    assert settings.web_database is not None
+    source = WebSource(settings.web_database)
+    problems = source.check()
+    if problems:
+        raise Unreachable("; ".join(problems))
+    return source.name
+
+
+def _lakehouse(settings: Settings) -> str:
+    from dmp_assets.tables import Tables
+
+    root = settings.lakehouse_root
+    assert root is not None
+    if "://" not in root:
+        nearest = next(p for p in (Path(root), *Path(root).absolute().parents) if p.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise Unreachable(f"cannot write to {nearest} (DMP_LAKEHOUSE_ROOT)")
+    try:
+        return f"{root}: {len(Tables(root).written())} tables"
+    except (OSError, ValueError) as error:  # what pyarrow's file systems raise
+        raise Unreachable(
+            f"{root} cannot be listed ({_first_line(error)}); look at DMP_LAKEHOUSE_ROOT and the "
+            "credentials in the environment (AWS_…)"
+        ) from error
+
+
+def _spark(settings: Settings) -> str:
+    address = settings.spark_remote or settings.spark_master or ""
+    setting = "DMP_SPARK_REMOTE" if settings.spark_remote else "DMP_SPARK_MASTER"
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme not in ("spark", "sc") or parts.hostname is None:
+        return f"{setting} is taken as it is; the first run tries it"
+    port = parts.port or (15002 if parts.scheme == "sc" else 7077)
+    _connect(parts.hostname, port, setting)
+    return f"{parts.hostname}:{port} answers"
+
+
+def _connect(host: str, port: int, setting: str) -> None:
+    try:
+        socket.create_connection((host, port), timeout=PATIENCE_SECONDS).close()
+    except OSError as error:
+        raise Unreachable(f"nothing answers at {host}:{port} ({error}); see {setting}") from error
+
+
+def _slack(settings: Settings) -> str:
+    from slack_sdk.errors import SlackApiError, SlackClientError
+
+    from dmp_assets.resources.slack import build_client
+
+    client = build_client(settings, timeout=int(PATIENCE_SECONDS), pause=0.1)
+    assert client is not None
+    client.retry_handlers = []
+    try:
+        answer = client.auth_test()
+    except SlackApiError as error:
+        code = error.response.get("error") or "no reason given"
+        raise Unreachable(f"Slack refuses the token: {code}; see DMP_SLACK_TOKEN") from error
+    except (SlackClientError, OSError) as error:
+        raise Unreachable(f"Slack does not answer ({type(error).__name__})") from error
+    problems = []
+    scopes = answer.headers.get("x-oauth-scopes") or answer.headers.get("X-OAuth-Scopes")
+    if scopes is not None:
+        granted = {scope.strip() for scope in str(scopes).split(",")}
+        problems += [
+            f"the scope {scope} is missing" for scope in _SLACK_SCOPES if scope not in granted
+        ]
+    for setting, channel in (
+        ("DMP_SLACK_CHANNEL", settings.slack_channel),
+        ("DMP_SLACK_ALERT_CHANNEL", settings.slack_alert_channel),
+    ):
+        if not _SLACK_CHANNEL.fullmatch(channel):
+            problems.append(
+                f"{setting} is no channel id (like C0123456789; see the channel's details)"
+            )
+    if problems:
+        raise Unreachable(f"{answer.get('team') or 'Slack'}: {'; '.join(problems)}")
+    return f"{answer.get('team')}, as {answer.get('user')}"
+
+
+def _http(url: str, setting: str) -> str:
+    import httpx
+
+    try:
+        local = is_loopback(httpx.URL(url).host)
+        with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=not local) as client:
+            answer = client.get(url)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unreachable(f"no answer ({type(error).__name__}); see {setting}") from error
+    return f"{httpx.URL(url).host} answers (HTTP {answer.status_code}); the first run tries the key"
+
+
+def _oidc(settings: Settings) -> str:
+    import httpx
+
+    url = f"{settings.oidc_issuer.rstrip('/')}/.well-known/openid-configuration"
+    try:
+        local = is_loopback(httpx.URL(url).host)
+        with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=not local) as client:
+            answer = client.get(url).raise_for_status().json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise Unreachable(
+            f"{url} gives no configuration ({type(error).__name__}); see DMP_OIDC_ISSUER"
+        ) from error
+    if not isinstance(answer, dict) or answer.get("issuer") != settings.oidc_issuer:
+        raise Unreachable(f"{url} is of another issuer than DMP_OIDC_ISSUER")
+    if not settings.oidc_client_id:
+        raise Unreachable("DMP_OIDC_CLIENT_ID is empty: nobody can log in by it")
+    return str(settings.oidc_issuer)
+
+
+def _limits(settings: Settings) -> str:
+    import limits.errors
+    import limits.storage
+
+    storage = settings.api_rate_limit_storage
+    assert isinstance(storage, SecretStr)
+    try:
+        found = limits.storage.storage_from_string(storage.get_secret_value())
+        alive = found.check()
+    except (limits.errors.ConfigurationError, ImportError, ValueError, OSError) as error:
+        raise Unreachable(
+            f"cannot be used ({type(error).__name__}); see DMP_API_RATE_LIMIT_STORAGE and, for "
+            "Redis, the extra `redis`"
+        ) from None  # the message may quote the URL with its password
+    if not alive:
+        raise Unreachable("does not answer; see DMP_API_RATE_LIMIT_STORAGE")
+    return "answers"
+
+
+def _health(settings: Settings) -> str:
+    from dmp_assets.automation import readiness
+
+    answer = readiness.ask(settings.api_health_url)
+    if not answer.ready:
+        raise Unreachable(f"not ready: {answer.cause}; see DMP_API_HEALTH_URL")
+    return "ready"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,96 @@
+"""`dmp doctor` tries what is configured; `dmp status` says how the home is."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from dmp_assets.cli.main import app
+from dmp_assets.home import Home
+
+SECRET = "s3cr3t-word"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DMP_PROJECT_DIR", str(tmp_path))
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "300")
+    return Home(tmp_path / "home")
+
+
+def _closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+UNREACHABLE = {
+    "Shop": {"DMP_SHOP_DATABASE_URL": f"postgresql://reader:{SECRET}@127.0.0.1:{{port}}/shop"},
+    "Web database": {"DMP_WEB_DATABASE": f"postgresql://reader:{SECRET}@127.0.0.1:{{port}}/web"},
+    "Operational store": {"DMP_STORE_URL": f"postgresql://dmp:{SECRET}@127.0.0.1:{{port}}/store"},
+    "Slack": {
+        "DMP_SLACK_TOKEN": f"xoxb-{SECRET}",
+        "DMP_SLACK_BASE_URL": "http://127.0.0.1:{port}/api/",
+    },
+    "IHC API": {"DMP_IHC_API_KEY": SECRET, "DMP_IHC_URL": "http://127.0.0.1:{port}"},
+    "OpenID provider": {"DMP_OIDC_ISSUER": "http://127.0.0.1:{port}"},
+    "Rate limits": {"DMP_API_RATE_LIMIT_STORAGE": f"redis://:{SECRET}@127.0.0.1:{{port}}"},
+    "Spark": {"DMP_SPARK_MASTER": "spark://127.0.0.1:{port}"},
+    "API's health": {"DMP_API_HEALTH_URL": "http://127.0.0.1:{port}/health/ready"},
+    "Lakehouse root": {"DMP_LAKEHOUSE_ROOT": "/dev/null/lakehouse"},
+}
+
+
+@pytest.mark.parametrize("name", UNREACHABLE)
+def test_doctor_tries_what_is_configured_and_names_what_does_not_answer(
+    name: str, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting, value in UNREACHABLE[name].items():
+        monkeypatch.setenv(setting, value.format(port=_closed_port()))
+    ran = CliRunner().invoke(app, ["doctor"])
+    wrong = [line for line in ran.output.splitlines() if line.startswith("✗")]
+    assert [line.split(":")[0] for line in wrong] == [f"✗ {name}"], ran.output
+    assert ran.exit_code == 1
+    assert SECRET not in ran.output and "Traceback" not in ran.output
+
+
+def test_doctor_names_the_tables_that_a_wrong_shop_has(
+    home: Home, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_SHOP_DATABASE_URL", shop_url.get_secret_value())
+    ran = CliRunner().invoke(app, ["doctor"])
+    assert "✗ Shop:" in ran.output and "users" in ran.output, ran.output
+
+
+def test_a_sandbox_home_is_examined_without_leaving_this_machine(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.prepare("sandbox")
+    for settings in UNREACHABLE.values():
+        for setting, value in settings.items():
+            monkeypatch.setenv(setting, value.format(port=_closed_port()))
+    ran = CliRunner().invoke(app, ["doctor"])
+    assert "✗" not in ran.output, ran.output
+
+
+def test_status_says_what_a_new_home_lacks(home: Home) -> None:
+    ran = CliRunner().invoke(app, ["status"])
+    assert ran.exit_code == 0 and "is not made yet" in ran.output
+
+
+def test_status_tells_of_messages_and_scores_that_wait(home: Home) -> None:
+    home.prepare("live")
+    home.outbox.mkdir()
+    for name, sent in (("waits", None), ("sent", "2024-03-31T00:00:00Z")):
+        (home.outbox / f"{name}.json").write_text(json.dumps({"sent_at": sent}))
+    home.spool.mkdir(parents=True)
+    (home.spool / "1.jsonl").write_text("{}\n")
+    ran = CliRunner().invoke(app, ["status", "--json"])
+    said = {line["text"]: line["attention"] for line in json.loads(ran.output)}
+    assert said["1 message in the outbox for a DMP_SLACK_TOKEN"] is False
+    assert said["scores in 1 spool file: the store did not take them yet"] is True
+    assert ran.exit_code == 1
