@@ -1,6 +1,7 @@
 """Commands that render: reports, and the page of all assets."""
 
 import json
+import sys
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,8 @@ def report(
                 for each in names:
                     rendered = renderer.render(each, versions=versions)
                     print(rendered.path)
+                    for warned in rendered.warnings:
+                        print(f"  warning: {warned}", file=sys.stderr)
         except RenderError as error:
             raise HomeError(str(error)) from error
         if open_it:

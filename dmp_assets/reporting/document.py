@@ -8,17 +8,28 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 FRONT_KEYS = frozenset(
     {"title", "subtitle", "description", "author", "date", "lang", "format", "jupyter", "execute",
-     "params", "toc"}
+     "params", "toc", "filters", "include-in-header", "include-before-body", "include-after-body"}
 )  # fmt: skip
 CELL_OPTIONS = frozenset(
     {"label", "fig-cap", "tbl-cap", "fig-alt", "echo", "output", "include", "warning", "tags"}
 )
+FRAME = MappingProxyType(
+    {
+        "include-in-header": '<meta name="referrer" content="no-referrer">\n'
+        '<link rel="icon" href="data:,">',
+        "include-before-body": '<div id="quarto-content" class="page-columns">\n'
+        '<main class="content" id="quarto-document-content">',
+        "include-after-body": "</main>\n</div>",
+    }
+)
+"""What stands around a page whose project (`_quarto.yml`) says nothing of it."""
 CALLOUTS = frozenset({"note", "tip", "warning", "important", "caution"})
 REFERENCE = re.compile(r"(?<![\w\[])@((?:fig|tbl)-[A-Za-z0-9-]+)")
 FENCE = re.compile(r"^(:{3,})\s*(\{[^}]*\}|[\w-]+)?\s*$")
@@ -67,6 +78,31 @@ class Document:
             if options and option in options:
                 return options[option]
         return True
+
+    def included(self, where: str) -> str:
+        """The text of `include-in-header`, `include-before-body` or `include-after-body`.
+
+        The project's comes first, then the document's own; a project that says nothing of it gets
+        the usual frame. Raises DocumentError for a file that is not there.
+        """
+        found: list[str] = []
+        for options in (self.project, self.front):
+            every = options.get("format")
+            of_html = every.get("html") if isinstance(every, dict) else None
+            for place in (of_html if isinstance(of_html, dict) else {}, options):
+                given = place.get(where)
+                for one in given if isinstance(given, list) else [given] if given else []:
+                    found.append(self._included(one))
+        return "\n".join(text.strip() for text in found) if found else FRAME.get(where, "")
+
+    def _included(self, one: Any) -> str:
+        if isinstance(one, dict) and "text" in one:
+            return str(one["text"])
+        name = str(one["file"] if isinstance(one, dict) else one)
+        try:
+            return (self.path.parent / name).read_text()
+        except FileNotFoundError as error:
+            raise DocumentError(f"{self.path.name} includes {name}, which is not there") from error
 
     @property
     def markdown(self) -> str:
@@ -140,12 +176,22 @@ def problems(document: Document) -> list[str]:
             if caption in cell.options and not str(label).startswith(f"{kind}-"):
                 found.append(f"{cell.name}: {caption} needs a label that begins with {kind}-")
     found += [f"label {name!r} is used twice" for name in set(labels) if labels.count(name) > 1]
+    ids = heading_ids(document)
+    found += [f"label {name!r} is the id of a heading, too" for name in labels if name in ids]
     if sum(cell.is_parameters for cell in document.cells) > 1:
         found.append("more than one cell is tagged parameters")
     for target in REFERENCE.findall(document.markdown):
         if target not in labels:
             found.append(f"@{target} refers to nothing")
     return found + _unbalanced(document.markdown)
+
+
+def heading_ids(document: Document) -> list[str]:
+    """The ids that Pandoc gives the document's headings, in order."""
+    from dmp_assets.reporting.markdown import Markdown
+
+    text = document.markdown
+    return re.findall(r'<h[1-6] id="([^"]*)"', Markdown().render(text)) if text.strip() else []
 
 
 def _unbalanced(markdown: str) -> list[str]:

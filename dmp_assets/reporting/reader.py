@@ -29,6 +29,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from dmp_assets.home import Home
+from dmp_assets.reporting import outputs
 from dmp_assets.settings import Settings
 from dmp_assets.tables import TableError, Tables, named_tables
 
@@ -42,16 +43,23 @@ WEB_EVENTS: Mapping[str, str] = MappingProxyType(
 )
 """Tables of what happened, and the column that says when."""
 _NUMBER = re.compile(r"—|[-+±]? ?[\d.,]+( ?%)?")
+_SHORT = 16
+"""Characters of a value up to which a column keeps its values on one line."""
+_NARROW = 3
+"""Columns of a table that a phone can show."""
 
 
 @dataclass(frozen=True)
 class Html:
-    """A piece of HTML as the value of a cell."""
+    """A piece of HTML as the value of a cell, in the form that the engine takes."""
 
     text: str
 
-    def _repr_html_(self) -> str:
-        return self.text
+    def _repr_html_(self) -> str | None:
+        return None if outputs.under_quarto() else self.text
+
+    def _repr_markdown_(self) -> str | None:
+        return outputs.raw_block(self.text) if outputs.under_quarto() else None
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ class Report:
     @classmethod
     def open(cls, home: Home | None = None, versions: Mapping[str, int] | None = None) -> "Report":
         """The report of the current home, as of the versions that the renderer asked for."""
+        outputs.adapt()
         asked = json.loads(os.environ.get(VERSIONS) or "{}") if versions is None else versions
         return cls(home or Home.current(), dict(asked))
 
@@ -175,7 +184,7 @@ class Report:
     # what a page is made of ----------------------------------------------------------------------
     def embed(self, name: str, data: Any) -> Html:
         """Data for the page's own script, as `<script type="application/json" id=name>`."""
-        text = json.dumps(data, separators=(",", ":"), default=str).replace("</", "<\\/")
+        text = outputs.as_json(data)
         return Html(f'<script type="application/json" id="{name}">{text}</script>')
 
     def script(self, name: str) -> Html:
@@ -191,13 +200,14 @@ class Report:
 
         self._charts += 1
         name = f"chart-{self._charts}"
-        spec = themed(figure, height=height).to_json().replace("</", "<\\/")
+        spec = outputs.safe_json(themed(figure, height=height).to_json())
         config = json.dumps(PLOTLY_CONFIG)
         return Html(
             f'{self._library()}<div class="chart" id="{name}" style="height:{height}px"></div>'
             f'<script type="application/json" id="{name}-spec">{spec}</script>'
             f"<script>(function(){{const s=JSON.parse(document.getElementById('{name}-spec')"
-            f".textContent);Plotly.newPlot('{name}',s.data,s.layout,{config});}})()</script>"
+            ".textContent);if(matchMedia('(hover: none)').matches)s.layout.dragmode=false;"
+            f"Plotly.newPlot('{name}',s.data,s.layout,{config});}})()</script>"
         )
 
     def _library(self) -> str:
@@ -210,38 +220,43 @@ class Report:
         return f"<script>{get_plotlyjs()}</script>"
 
     def table(self, frame: pd.DataFrame, *, empty: str = "No rows.") -> Html:
-        """A frame as a table that scrolls sideways on a phone; numbers are set to the right."""
+        """A frame as a table, numbers set to the right; `empty` stands for a frame without rows.
+
+        A value that is `Html` (a link) stands as it is, any other is escaped.
+        On a phone the rows of a table that is wide or wordy become cards; any other scrolls.
+        """
         if frame.empty:
-            return Html(f'<p class="nothing">{html.escape(empty)}</p>')
-        numeric = [
-            pd.api.types.is_numeric_dtype(frame[name])
-            or all(_NUMBER.fullmatch(shown(value)) for value in frame[name])
-            for name in frame.columns
+            return self.nothing(empty)
+        names = [html.escape(str(name)) for name in frame.columns]
+        cells = [list(row) for row in frame.itertuples(index=False, name=None)]
+        rows = [[_plain(value) for value in row] for row in cells]
+        kinds = [
+            "number"
+            if pd.api.types.is_numeric_dtype(frame.iloc[:, at])
+            or all(_NUMBER.fullmatch(row[at]) for row in rows)
+            else "short"
+            if all(len(row[at]) <= _SHORT for row in rows)
+            else "words"
+            for at in range(len(names))
         ]
-        sides = [
-            ' class="number"'
-            if is_number
-            else ' class="short"'
-            if all(len(shown(value)) <= 16 for value in frame[name])
-            else ""
-            for name, is_number in zip(frame.columns, numeric, strict=True)
-        ]
+        as_cards = len(names) > _NARROW or (len(names) == _NARROW and "words" in kinds)
         head = "".join(
-            f"<th{side}>{html.escape(str(name))}</th>"
-            for side, name in zip(sides, frame.columns, strict=True)
+            f'<th scope="col" class="{kind}">{name}</th>'
+            for kind, name in zip(kinds, names, strict=True)
         )
         body = "".join(
             "<tr>"
             + "".join(
-                f"<td{side}>{html.escape(shown(value))}</td>"
-                for side, value in zip(sides, row, strict=True)
+                f'<td class="{kind}" data-label="{name}">{_marked(value)}</td>'
+                for kind, name, value in zip(kinds, names, row, strict=True)
             )
             + "</tr>"
-            for row in frame.itertuples(index=False)
+            for row in cells
         )
         return Html(
-            '<div class="table-scroll"><table class="data"><thead><tr>'
-            f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f'<div class="table-scroll{" as-cards" if as_cards else ""}" tabindex="0" role="region"'
+            f' aria-label="Table: {", ".join(names)}"><table class="data">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
 
     def tiles(self, *tiles: "Tile") -> Html:
@@ -291,6 +306,16 @@ def _complete(table: DeltaTable) -> bool:
     """Whether the files of this version are there (object stores are not asked: assumed so)."""
     paths = table.file_uris()
     return all("://" in p or os.path.exists(p) for p in paths)
+
+
+def _marked(value: Any) -> str:
+    """A value of a table as HTML."""
+    return value.text if isinstance(value, Html) else html.escape(shown(value))
+
+
+def _plain(value: Any) -> str:
+    """What a reader sees of a value of a table."""
+    return re.sub(r"<[^>]*>", "", value.text) if isinstance(value, Html) else shown(value)
 
 
 def moment(at: datetime | None) -> str:

@@ -6,8 +6,6 @@ the cells with the same environment, so a report cannot tell them apart.
 """
 
 import ast
-import base64
-import html
 import json
 import os
 import re
@@ -21,7 +19,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from string import Template
 from types import TracebackType
 from typing import Any
 
@@ -29,13 +26,16 @@ import yaml
 
 from dmp_assets.home import Home
 from dmp_assets.reporting import document
-from dmp_assets.reporting.document import Cell, Document, DocumentError
+from dmp_assets.reporting.document import Document, DocumentError
+from dmp_assets.reporting.outputs import without_colours
+from dmp_assets.reporting.page import page
 from dmp_assets.reporting.reader import RECORD, VERSIONS
 
 QUARTO_MINIMUM = (1, 4)
 CELL_SECONDS = 300
-_PLACE = "DMPCELL{}END"
-_KINDS = {"fig": "Figure", "tbl": "Table"}
+_ASIDE = re.compile(r"^\s+at |^(?:WARN|WARNING|\[WARNING\])\b|^-+$|^Stack trace:", re.IGNORECASE)
+"""Lines of Quarto that do not name what went wrong."""
+_WARNING = re.compile(r"^(?:\[WARNING\]|WARN(?:ING)?:?)\s*", re.IGNORECASE)
 
 
 class RenderError(Exception):
@@ -44,7 +44,10 @@ class RenderError(Exception):
 
 @dataclass(frozen=True)
 class Rendered:
-    """One rendered report: the file, how long it took, and what it was made from."""
+    """One rendered report: the file, how long it took, and what it was made from.
+
+    `warnings` is what the engine said of a page that it nevertheless made.
+    """
 
     name: str
     path: Path
@@ -52,10 +55,11 @@ class Rendered:
     engine: str
     table_versions: Mapping[str, int] = field(default_factory=dict)
     data_through: datetime | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def state(target: Path) -> dict[str, Any]:
-    """What is noted beside a rendered file: `table_versions`, `rendered_at`, `fingerprint`, …"""
+    """What is noted beside a rendered file: `table_versions`, `rendered_at`, `warnings`, …"""
     note = target.with_suffix(".json")
     return dict(json.loads(note.read_text())) if target.exists() and note.exists() else {}
 
@@ -135,17 +139,18 @@ class Renderer:
             wanted = wanted.get("table_versions", wanted)
             told = {VERSIONS: json.dumps(wanted), RECORD: str(record)}
             if quarto:
-                page = self._by_quarto(quarto, source, params, told, Path(scratch))
+                made, warnings = self._by_quarto(quarto, source, params, told, Path(scratch))
             else:
-                page = self._embedded(source, params, told)
+                made, warnings = self._embedded(source, params, told)
             noted = json.loads(record.read_text()) if record.exists() else {}
         part = target.with_suffix(".html.part")
-        part.write_text(page)
+        part.write_text(made)
         note = target.with_suffix(".json")
         note.unlink(missing_ok=True)
         os.replace(part, target)
         seconds, engine = round(time.monotonic() - began, 2), "quarto" if quarto else "embedded"
         noted |= {"fingerprint": fingerprint, "params": params, "engine": engine}
+        noted |= {"warnings": list(warnings)}
         note.write_text(json.dumps(noted | {"seconds": seconds}, indent=2) + "\n")
         through = noted.get("data_through")
         return Rendered(
@@ -155,6 +160,7 @@ class Renderer:
             engine,
             noted.get("table_versions", {}),
             datetime.fromisoformat(through) if through else None,
+            warnings,
         )
 
     # the Quarto CLI ------------------------------------------------------------------------------
@@ -165,8 +171,8 @@ class Renderer:
         params: Mapping[str, Any],
         told: Mapping[str, str],
         scratch: Path,
-    ) -> str:
-        """Render a copy, because the checkout may not be writable (Docker)."""
+    ) -> tuple[str, tuple[str, ...]]:
+        """Page and warnings of a copy, because the checkout may not be writable (Docker)."""
         work = scratch / "reports"
         shutil.copytree(self.folder, work, ignore=shutil.ignore_patterns(".quarto", "_site"))
         name = source.path.stem
@@ -182,18 +188,23 @@ class Renderer:
             text=True,
             check=False,
         )
-        output = done.stdout + done.stderr
+        output = without_colours(f"{done.stdout}\n{done.stderr}")
         made = sorted(work.rglob(f"{name}.html"))
         if done.returncode or not made:
             raise RenderError(f"report {name}, {_quarto_failure(output)}")
-        return made[0].read_text()
+        return made[0].read_text(), _quarto_warnings(output)
 
     # the embedded engine -------------------------------------------------------------------------
     def _embedded(
         self, source: Document, params: Mapping[str, Any], told: Mapping[str, str]
-    ) -> str:
+    ) -> tuple[str, tuple[str, ...]]:
+        """Page and warnings; what Quarto would refuse is a warning here."""
         outputs = self._execute(source, params, told)
-        return page(source, outputs, (self.folder / "theme.css").read_text())
+        try:
+            made = page(source, outputs, (self.folder / "theme.css").read_text())
+        except DocumentError as error:
+            raise RenderError(str(error)) from error
+        return made, tuple(document.problems(source))
 
     def _execute(
         self, source: Document, params: Mapping[str, Any], told: Mapping[str, str]
@@ -275,12 +286,33 @@ def quarto_version() -> str | None:
 
 
 def _quarto_failure(output: str) -> str:
-    """Cell and error from what Quarto printed."""
+    """Cell and error from what Quarto printed, without colours.
+
+    A traceback's heading names its exception, whose last mention says what was wrong; without one
+    it is Quarto's own error, else the last line that is neither a warning nor a stack frame.
+    """
     cells = re.findall(r"Cell (\d+)/\d+(?:: '([^']*)')?", output)
     where = f"cell {cells[-1][1] or cells[-1][0]}" if cells else "Quarto"
-    errors = re.findall(r"^(?:\w+\.)*\w*(?:Error|Exception)\b.*$", output, re.MULTILINE)
-    lines = [line for line in output.splitlines() if line.strip()]
-    return f"{where}: {(errors or lines or ['no output'])[-1].strip()}"
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    raised = re.findall(r"^([\w.]+) +Traceback \(most recent call last\)", output, re.MULTILINE)
+    name = re.escape(raised[-1]) if raised else r"(?:\w+\.)*\w*(?:Error|Exception)"
+    named = [line for line in lines if re.match(rf"(?:\w+\.)*{name}(?::|$)", line)]
+    own = [line for line in lines if re.match(r"ERROR:?\s*\S", line)]
+    said = [line for line in lines if not _ASIDE.match(line)]
+    return f"{where}: {(named or own or said or lines or ['no output'])[-1]}"
+
+
+def _quarto_warnings(output: str) -> tuple[str, ...]:
+    """What Quarto and Pandoc warned of, each once, with the lines that are indented below it."""
+    found: list[str] = []
+    goes_on = False
+    for line in output.splitlines():
+        if match := _WARNING.match(line):
+            found.append(line[match.end() :].strip())
+        elif goes_on and line.startswith("  ") and line.strip():
+            found[-1] = f"{found[-1]} {line.strip()}".strip()
+        goes_on = bool(match) or (goes_on and line.startswith("  "))
+    return tuple(dict.fromkeys(text for text in found if text))
 
 
 def _check_parameters(source: Document, params: Mapping[str, Any]) -> None:
@@ -295,154 +327,3 @@ def _check_parameters(source: Document, params: Mapping[str, Any]) -> None:
             f"report {source.path.stem} has no parameter {', '.join(unknown)}; "
             f"it takes: {', '.join(sorted(known)) or 'none'}"
         )
-
-
-# from outputs to a page ---------------------------------------------------------------------------
-def page(source: Document, outputs: Mapping[int, list[Any]], css: str) -> str:
-    """The whole HTML page: nothing in it is loaded from anywhere."""
-    numbers = _numbered(source)
-    lines: list[str] = []
-    shown: dict[str, str] = {}
-    for part in source.parts:
-        if isinstance(part, str):
-            lines.append(part)
-        elif source.execution(part, "output") == "asis":
-            lines.append(_as_text(outputs.get(part.number, [])))
-        else:
-            token = _PLACE.format(part.number)
-            shown[token] = _cell_html(source, part, outputs.get(part.number, []), numbers)
-            lines.append(f"\n\n{token}\n\n")
-    body = _blocks(iter(_referenced("\n".join(lines), numbers).splitlines()))
-    for token, text in shown.items():
-        body = body.replace(f"<p>{token}</p>", text)
-    template = Template((Path(__file__).parent / "page.html").read_text())
-    subtitle = str(source.front.get("subtitle") or "")
-    return template.substitute(
-        lang=html.escape(str(source.front.get("lang", "en"))),
-        title=html.escape(str(source.front.get("title", source.path.stem))),
-        subtitle=f'<p class="subtitle lead">{html.escape(subtitle)}</p>' if subtitle else "",
-        css=css,
-        body=body,
-    )
-
-
-def _numbered(source: Document) -> dict[str, str]:
-    """Label → `Figure 2`, by order of appearance."""
-    counts = dict.fromkeys(_KINDS, 0)
-    numbers = {}
-    for cell in source.cells:
-        label = str(cell.options.get("label", ""))
-        kind = label.partition("-")[0]
-        if kind in _KINDS and f"{kind}-cap" in cell.options:
-            counts[kind] += 1
-            numbers[label] = f"{_KINDS[kind]} {counts[kind]}"
-    return numbers
-
-
-def _referenced(text: str, numbers: Mapping[str, str]) -> str:
-    def link(match: re.Match[str]) -> str:
-        label = match.group(1)
-        return f"[{numbers[label]}](#{label})" if label in numbers else f"**?@{label}**"
-
-    return document.REFERENCE.sub(link, text)
-
-
-def _markdown(text: str) -> str:
-    from markdown_it import MarkdownIt
-    from mdit_py_plugins.footnote import footnote_plugin
-
-    parser = MarkdownIt("commonmark", {"html": True, "typographer": True})
-    return str(parser.enable(["table", "strikethrough"]).use(footnote_plugin).render(text))
-
-
-def _blocks(lines: Any) -> str:
-    """Markdown with fenced divs, up to the end of the div that is open."""
-    out: list[str] = []
-    text: list[str] = []
-    in_code = False
-    for line in lines:
-        in_code ^= line.startswith("```")
-        fence = None if in_code else document.FENCE.match(line)
-        if not fence:
-            text.append(line)
-            continue
-        out.append(_markdown("\n".join(text)))
-        text = []
-        if not fence.group(2):
-            return "".join(out)
-        out.append(_div(fence.group(2), _blocks(lines)))
-    return "".join(out) + _markdown("\n".join(text))
-
-
-def _div(fence: str, inner: str) -> str:
-    names, attributes = document.classes(fence)
-    callout = next((n for n in names if n.startswith("callout-")), None)
-    if callout:
-        title = html.escape(attributes.get("title") or callout[8:].capitalize())
-        if "collapse" in attributes:
-            return (
-                f'<details class="callout {callout}"><summary class="callout-header">{title}'
-                f'</summary><div class="callout-body">{inner}</div></details>'
-            )
-        return (
-            f'<div class="callout {callout}"><div class="callout-header">{title}</div>'
-            f'<div class="callout-body">{inner}</div></div>'
-        )
-    extra = "".join(f' {name}="{html.escape(value)}"' for name, value in attributes.items())
-    return f'<div class="{" ".join(names)}"{extra}>{inner}</div>'
-
-
-def _cell_html(source: Document, cell: Cell, outputs: list[Any], numbers: Mapping[str, str]) -> str:
-    if source.execution(cell, "include") is False:
-        return ""
-    code = ""
-    if source.execution(cell, "echo") is not False and cell.code.strip():
-        code = f'<pre class="sourceCode"><code>{html.escape(cell.code)}</code></pre>'
-    if source.execution(cell, "output") is False:
-        return code
-    warn = source.execution(cell, "warning") is not False
-    shown = "".join(_output(output, warn=warn) for output in outputs)
-    label = str(cell.options.get("label", ""))
-    if label in numbers and shown:
-        kind = label.partition("-")[0]
-        caption = _markdown(str(cell.options[f"{kind}-cap"])).strip()
-        caption = caption.removeprefix("<p>").removesuffix("</p>")
-        caption = f"<figcaption>{numbers[label]}: {caption}</figcaption>"
-        inner = caption + shown if kind == "tbl" else shown + caption
-        return f'{code}<figure id="{label}" class="quarto-float">{inner}</figure>'
-    return code + (f'<div class="cell-output">{shown}</div>' if shown else "")
-
-
-def _as_text(outputs: list[Any]) -> str:
-    """Output that is Markdown itself (`output: asis`)."""
-    return (
-        "\n"
-        + "\n\n".join(
-            str(o["text"])
-            if o["output_type"] == "stream"
-            else str(o["data"].get("text/markdown") or o["data"].get("text/html") or "")
-            for o in outputs
-            if o["output_type"] == "display_data"
-            or o["output_type"] == "execute_result"
-            or o.get("name") == "stdout"
-        )
-        + "\n"
-    )
-
-
-def _output(output: Any, *, warn: bool) -> str:
-    if output["output_type"] == "stream":
-        if output["name"] == "stderr" and not warn:
-            return ""
-        return f"<pre>{html.escape(output['text'])}</pre>"
-    data = output.get("data", {})
-    if "text/html" in data:
-        return str(data["text/html"])
-    if "text/markdown" in data:
-        return _markdown(data["text/markdown"])
-    if "image/svg+xml" in data:
-        return str(data["image/svg+xml"])
-    if "image/png" in data:
-        encoded = base64.b64encode(base64.b64decode(data["image/png"])).decode()
-        return f'<img alt="" src="data:image/png;base64,{encoded}">'
-    return f"<pre>{html.escape(str(data.get('text/plain', '')))}</pre>"

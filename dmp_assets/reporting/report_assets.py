@@ -23,6 +23,9 @@ from dmp_assets.reporting import (
     figures,
     journey_figures,
     look,
+    markdown,
+    outputs,
+    page,
     reader,
     renderer,
 )
@@ -77,7 +80,7 @@ READS: dict[str, tuple[str, ...]] = {
 }
 """Report → the tables that it reads; `index`, which links to the others, comes last."""
 
-SHARED = ("_quarto.yml", "theme.css", "dashboard.js")
+SHARED = ("_quarto.yml", "theme.css", "callouts.lua", "dashboard.js")
 RANGED = frozenset({"promo_abuse", "attribution"})
 TAGS = {"attribution": ATTRIBUTION}
 SHOWN_SETTINGS = (
@@ -85,8 +88,8 @@ SHOWN_SETTINGS = (
     "reporting_model", "lookback_days", "markov_orders",
 )  # fmt: skip
 _CODE = (
-    sys.modules[__name__], attribution_figures, dashboard, figures, journey_figures, look, reader,
-    renderer,
+    sys.modules[__name__], attribution_figures, dashboard, figures, journey_figures, look, markdown,
+    outputs, page, reader, renderer,
 )  # fmt: skip
 
 
@@ -159,6 +162,8 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
                         continue
                     rendered_now.append(name)
                 noted = renderer.state(target)
+                for warning_said in noted.get("warnings", ()) if not unchanged else ():
+                    context.log.warning(f"reports/{name}: {warning_said}")
                 yield dg.MaterializeResult(
                     asset_key=["reports", name],
                     metadata={
@@ -166,6 +171,7 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
                         "unchanged": unchanged,
                         "seconds": float(noted["seconds"]),
                         "engine": str(noted["engine"]),
+                        "warnings": dg.MetadataValue.json(noted.get("warnings", [])),
                         "data_through": str(noted.get("data_through")),
                         "table_versions": dg.MetadataValue.json(noted.get("table_versions", {})),
                     },

@@ -1,8 +1,6 @@
 """Rendering: what a `.qmd` may hold, what the page is, and how a failure is told."""
 
-import os
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from dmp_assets.reporting.renderer import Renderer, RenderError, render
 from dmp_assets.settings import project_dir
 from dmp_assets.tables import Tables
 from tests.support import lakehouse
+from tests.support.page_faults import faults
 
 REPORTS = sorted(path.stem for path in (project_dir() / "reports").glob("*.qmd"))
 SMALL = """---
@@ -186,6 +185,11 @@ def test_reports_share_a_kernel_in_utc_but_no_variables(
 
 
 @pytest.mark.parametrize("name", REPORTS)
+def test_a_page_has_all_that_a_page_must_have(pages: dict[str, str], name: str) -> None:
+    assert faults(pages[name], document.read(project_dir() / "reports" / f"{name}.qmd")) == []
+
+
+@pytest.mark.parametrize("name", REPORTS)
 def test_a_report_loads_nothing_and_has_the_chart_library_at_most_once(
     pages: dict[str, str], name: str
 ) -> None:
@@ -282,43 +286,3 @@ def test_after_retention_the_error_names_the_oldest_version(tmp_path: Path) -> N
 def test_a_version_that_never_was_names_those_that_are(full_home: Home) -> None:
     with pytest.raises(Exception, match="has no version 99; the oldest that can be read is 0"):
         Report.open(full_home, {"cleaned/users": 99}).sql("SELECT 1 FROM cleaned.users")
-
-
-# the Quarto CLI cannot be had here: a program in its place that keeps to its command line
-def quarto(folder: Path, version: str, body: str) -> Path:
-    program = folder / "quarto"
-    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo {version} && exit\n{body}\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return program
-
-
-def test_quarto_renders_when_it_is_found(
-    project: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    body = 'test -f "$2" || exit 9\ncat "$6" > small.html\necho "$TZ $1 $2 $3 $4 $5" >> small.html'
-    monkeypatch.setenv("QUARTO_PATH", str(quarto(tmp_path, "1.6.40", body)))
-    done = render("small", project_dir=project, home=home, params={"greeting": "hi"})
-    assert done.engine == "quarto"
-    said = done.path.read_text()
-    assert "greeting: hi" in said
-    assert "UTC render small.qmd --to html --execute-params" in said
-
-
-def test_an_old_quarto_is_passed_over(
-    project: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("QUARTO_PATH", str(quarto(tmp_path, "1.3.450", "exit 1")))
-    assert render("small", project_dir=project, home=home).engine == "embedded"
-
-
-def test_a_failure_of_quarto_names_cell_and_error(
-    project: Path, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    body = (
-        "echo \"  Cell 1/2: 'parameters'...Done\"; echo \"  Cell 2/2: 'words'...ERROR:\"\n"
-        'echo "Traceback"; echo "ZeroDivisionError: division by zero"; exit 1'
-    )
-    monkeypatch.setenv("QUARTO_PATH", str(quarto(tmp_path, "1.6.40", body)))
-    with pytest.raises(RenderError, match="report small, cell words: ZeroDivisionError: division"):
-        render("small", project_dir=project, home=home)
-    assert not os.path.exists(home.reports / "small.html")
