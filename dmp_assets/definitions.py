@@ -13,6 +13,7 @@ from dmp_assets.cleaned import (
     web_session_costs,
     web_sessions,
 )
+from dmp_assets.foreign_text import guard_logs
 from dmp_assets.home import Home
 from dmp_assets.marts import warehouse
 from dmp_assets.ml import abuse_drift, abuse_features, abuse_scores, model_registry
@@ -80,6 +81,8 @@ ASSETS = [
     report_assets.promo_abuse_delivery,
     report_assets.attribution_delivery,
 ]
+
+guard_logs()  # whichever process of Dagster's loads this
 
 _FRESH = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=Home.current().settings().freshness_hours)

@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from dmp_assets.foreign_text import markdown_table
 from dmp_assets.home import Home
 from dmp_assets.resources.lakehouse import Lakehouse, Written
 from dmp_assets.resources.window import Window
@@ -369,11 +370,4 @@ def preview(
     layer, _, table = key.partition("/")
     quoted = ", ".join(f'"{name}"' for name in names)
     shown = store.sql(f"SELECT {quoted} FROM {layer}.{table} LIMIT {rows}").to_pylist()
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in shown]
-    return "\n".join(lines)
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return (text if len(text) <= 60 else text[:57] + "…").replace("|", "\\|").replace("\n", " ")
+    return markdown_table(names, ([row[name] for name in names] for row in shown))

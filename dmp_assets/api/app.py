@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 
+from dmp_assets import foreign_text
 from dmp_assets.api import problems, secret
 from dmp_assets.api.access import COOKIE, Known, scopes_of
 from dmp_assets.api.metrics import Metrics
@@ -100,7 +101,10 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         seal=Fernet(secret.of(home)),
         limiter=_limiter(settings.api_rate_limit_storage),
         pages=Environment(
-            loader=PackageLoader("dmp_assets.api"), autoescape=True, undefined=StrictUndefined
+            loader=PackageLoader("dmp_assets.api"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=foreign_text.page_value,
         ),
         known=Known(),
         secure=secure,

@@ -15,6 +15,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_r
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core import CodeIDToken
 from authlib.oidc.discovery import get_well_known_url
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet, InvalidToken
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -23,6 +24,8 @@ from joserfc.jws import JWSRegistry
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from dmp_assets.addresses import is_loopback
+from dmp_assets.answers import UNREADABLE
+from dmp_assets.foreign_text import visible
 from dmp_assets.home import HomeError
 from dmp_assets.settings import Settings
 
@@ -121,17 +124,20 @@ class Issuer:
             verifier=secrets.token_urlsafe(48),
             redirect_uri=redirect_uri,
         )
-        url = prepare_grant_uri(
-            metadata.authorization_endpoint,
-            self.client_id,
-            "code",
-            redirect_uri=redirect_uri,
-            scope="openid email",
-            state=begun.state,
-            nonce=begun.nonce,
-            code_challenge=create_s256_code_challenge(begun.verifier),
-            code_challenge_method="S256",
-        )
+        try:
+            url = prepare_grant_uri(
+                metadata.authorization_endpoint,
+                self.client_id,
+                "code",
+                redirect_uri=redirect_uri,
+                scope="openid email",
+                state=begun.state,
+                nonce=begun.nonce,
+                code_challenge=create_s256_code_challenge(begun.verifier),
+                code_challenge_method="S256",
+            )
+        except UNREADABLE as error:
+            raise IssuerDownError("its authorization endpoint is no address") from error
         return url, begun
 
     async def verified_email(self, begun: Begun, code: str) -> str:
@@ -177,23 +183,23 @@ class Issuer:
         basic = "client_secret_basic" in methods or "client_secret_post" not in methods
         secret = self.client_secret.get_secret_value() if self.client_secret else ""
         way = ("client_secret_basic" if basic else "client_secret_post") if secret else "none"
-        url, headers, body = ClientAuth(self.client_id, secret, way).prepare(
-            "POST",
-            metadata.token_endpoint,
-            {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
-            prepare_token_request(
-                "authorization_code",
-                redirect_uri=begun.redirect_uri,
-                code=code,
-                code_verifier=begun.verifier,
-            ),
-        )
         try:
+            url, headers, body = ClientAuth(self.client_id, secret, way).prepare(
+                "POST",
+                metadata.token_endpoint,
+                {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+                prepare_token_request(
+                    "authorization_code",
+                    redirect_uri=begun.redirect_uri,
+                    code=code,
+                    code_verifier=begun.verifier,
+                ),
+            )
             answer = await http.post(url, headers=headers, content=body)
             if answer.is_client_error:
                 raise RefusedError("code")
             return answer.raise_for_status().json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, *UNREADABLE) as error:
             raise IssuerDownError(f"no tokens ({type(error).__name__})") from error
 
     def _claims(self, tokens: Any, keys: Any, nonce: str) -> CodeIDToken:
@@ -220,8 +226,8 @@ class Issuer:
             claims.validate(leeway=CLOCKS_DIFFER_SECONDS)
         except JoseError as error:
             said = (error.error, getattr(error, "claim", None))
-            raise RefusedError(" ".join(["id token", *filter(None, said)])) from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RefusedError(visible(" ".join(["id token", *filter(None, said)]))) from error
+        except (*UNREADABLE, UnsupportedAlgorithm) as error:
             raise RefusedError("id token unreadable") from error
         return claims
 
@@ -229,8 +235,8 @@ class Issuer:
 async def _json(http: httpx.AsyncClient, url: str) -> Any:
     try:
         return (await http.get(url)).raise_for_status().json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise IssuerDownError(f"{urlsplit(url).path} ({type(error).__name__})") from error
+    except (httpx.HTTPError, httpx.InvalidURL, *UNREADABLE) as error:
+        raise IssuerDownError(f"{visible(urlsplit(url).path)} ({type(error).__name__})") from error
 
 
 def _signs(key: Any) -> bool:
@@ -240,5 +246,9 @@ def _signs(key: Any) -> bool:
 
 def _is_safe(url: str) -> bool:
     """Whether nobody on the way can read or change what is sent there."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))

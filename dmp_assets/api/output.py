@@ -1,7 +1,5 @@
 """Lists as the API gives them: pages with a sealed cursor, JSON by default, CSV by `Accept`."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
+from dmp_assets import foreign_text
 from dmp_assets.api.problems import FieldError, Problem
 
 CSV = "text/csv"
@@ -62,20 +61,9 @@ def wants_csv(request: Request) -> bool:
 
 def csv_text(model: type[BaseModel], rows: Iterable[BaseModel]) -> str:
     """The rows as CSV with a header. Text that a spreadsheet would run is made plain."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
     names = list(model.model_fields)
-    writer.writerow(names)
-    for row in rows:
-        values = row.model_dump(mode="json")
-        writer.writerow([_plain(values[name]) for name in names])
-    return out.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+    dumped = (row.model_dump(mode="json") for row in rows)
+    return foreign_text.csv_text(names, ([values[name] for name in names] for values in dumped))
 
 
 def rows_answer(

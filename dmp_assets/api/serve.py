@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from dmp_assets.addresses import is_loopback
 from dmp_assets.api import secret
 from dmp_assets.api.app import create_app
+from dmp_assets.foreign_text import guard_event
 from dmp_assets.home import Home, HomeError
 
 HARDENED: dict[str, Any] = {
@@ -65,6 +66,7 @@ def log_as_json(file: TextIO | None = None) -> None:
                 )  # they hold secrets
             ),
             _without_values,
+            guard_event,
             structlog.processors.JSONRenderer(serializer=_as_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import httpx
 from pydantic import BaseModel
 
 from dmp_assets.addresses import is_loopback
+from dmp_assets.answers import UNREADABLE, json_object
+from dmp_assets.foreign_text import visible
 from dmp_assets.home import Home
 from dmp_assets.reporting.alerts import Alert
 from dmp_assets.store import where
@@ -74,15 +75,15 @@ def ask(url: str) -> Answer:
         local = is_loopback(httpx.URL(url).host)  # where a proxy has no business
         with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=not local) as client:
             answer = client.get(url)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, *UNREADABLE) as error:
         return Answer(False, f"no answer ({type(error).__name__})")
-    try:
-        body: Any = answer.json()
-        if answer.status_code == 200 and body["ready"] is True:
-            return Answer(True)
-        failed = [
-            f"{check['name']}: {check['detail']}" for check in body["checks"] if not check["ok"]
-        ]
-    except (ValueError, KeyError, TypeError):
-        failed = []
+    body = json_object(answer.content) or {}
+    if answer.status_code == 200 and body.get("ready") is True:
+        return Answer(True)
+    checks = body.get("checks")
+    failed = [
+        f"{visible(check.get('name', '?'))}: {visible(check.get('detail', 'failed'))}"
+        for check in (checks if isinstance(checks, list) else [])
+        if isinstance(check, dict) and not check.get("ok")
+    ]
     return Answer(False, "; ".join(failed) or f"answers with HTTP {answer.status_code}")

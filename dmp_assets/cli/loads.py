@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from dmp_assets import execution
 from dmp_assets.cli.shared import err, explained, out, tables
@@ -45,7 +46,8 @@ def load_shop_command(
         mode = LoadMode.REPLACE if replace else LoadMode.APPEND if append else LoadMode.REFUSE
         home = Home.current().prepare()
         with execution.outside_systems(home):
-            out.print(load_shop(shop_url(home), directory, mode=mode.value).message)
+            done = load_shop(shop_url(home), directory, mode=mode.value)
+            out.print(done.message, markup=False)
 
 
 NO_WEB_DATABASE = (
@@ -78,7 +80,7 @@ def web_check() -> None:
         source = _web_source()
         problems = source.check()
         for problem in problems:
-            err.print(f"[bold red]✗[/] {problem}", highlight=False)
+            err.print(f"[bold red]✗[/] {escape(problem)}", highlight=False)
         if problems:
             raise typer.Exit(1)
         state = source.probe()
@@ -99,7 +101,8 @@ def web_load(
     with explained():
         source = _web_source()
         source.init()
-        out.print(source.load(directory, replace=replace, append=append).message)
+        done = source.load(directory, replace=replace, append=append)
+        out.print(done.message, markup=False)
 
 
 @ihc.command("export-training")

@@ -7,6 +7,7 @@ import typer
 
 from dmp_assets.cli import doctor, documents, homes, loads, runs, service, show, status, up
 from dmp_assets.cli.shared import explained, out
+from dmp_assets.foreign_text import guard_logs
 from dmp_assets.resources import class_archive, java
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.command()(homes.reset)
 @app.callback()
 def main() -> None:
     """Let a plain `kill` end a command as Ctrl-C does, so that what it started stops with it."""
+    guard_logs()
     signal.signal(signal.SIGTERM, _interrupt)
 
 

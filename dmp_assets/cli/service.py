@@ -14,6 +14,7 @@ from rich.table import Table
 
 from dmp_assets import execution
 from dmp_assets.cli.shared import explained, out
+from dmp_assets.foreign_text import terminal_text
 from dmp_assets.home import Home
 from dmp_assets.resources.postgres import EmbeddedPostgres
 from dmp_assets.store import where
@@ -178,7 +179,7 @@ def client_revoke(name: str) -> None:
             lambda store: access.revoke_client(store, name, now=_now()),
             client=name,
         )
-        out.print(f"{name} has no access any more")
+        out.print(f"{terminal_text(name)} has no access any more")
 
 
 @client.command("list")
@@ -207,7 +208,7 @@ def client_list() -> None:
         shown = Table("client", "scopes", "until", box=None, pad_edge=False)
         for row in rows:
             until = "revoked" if row.revoked_at else str(row.until or "no end")[:16]
-            shown.add_row(row.name, " ".join(row.scopes), until)
+            shown.add_row(terminal_text(row.name), " ".join(row.scopes), until)
         out.print(shown)
 
 
@@ -240,7 +241,7 @@ def user_add(
             role=role,
         )
         way = " by OpenID Connect" if oidc else ""
-        out.print(f"{email} can log in as {role}{way}", highlight=False)
+        out.print(f"{terminal_text(email)} can log in as {role}{way}", highlight=False)
 
 
 @user.command("password")
@@ -266,7 +267,7 @@ def user_disable(email: str) -> None:
         from dmp_assets.store import access
 
         _changed("user disable", lambda store: access.disable_person(store, email, now=_now()))
-        out.print(f"{email} is not let in any more", highlight=False)
+        out.print(f"{terminal_text(email)} is not let in any more", highlight=False)
 
 
 @user.command("list")
@@ -285,7 +286,7 @@ def user_list() -> None:
             locked = row.locked_until is not None and row.locked_until > _now()
             state = "disabled" if row.disabled_at else "locked" if locked else "active"
             way = "OpenID Connect" if row.password_hash is None else "password"
-            shown.add_row(row.email, row.role, way, state)
+            shown.add_row(terminal_text(row.email), row.role, way, state)
         out.print(shown)
 
 

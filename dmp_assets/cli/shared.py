@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic import ValidationError
@@ -16,6 +17,7 @@ from rich.markup import escape
 
 from dmp_assets.cli.start import INTERRUPTED
 from dmp_assets.date_range import RangeError
+from dmp_assets.foreign_text import visible
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources import java
 from dmp_assets.resources.postgres import PostgresError
@@ -25,8 +27,17 @@ from dmp_assets.sources.web import WebError
 from dmp_assets.store.errors import AccessError, StoreError
 from dmp_assets.tables import TableError, Tables
 
-out = Console()
-err = Console(stderr=True)
+
+class GuardedConsole(Console):
+    """A console that shows control characters instead of obeying them; mark-up is rich's."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        shown = (visible(o, lines=True) if isinstance(o, str) else o for o in objects)
+        super().print(*shown, **options)
+
+
+out = GuardedConsole()
+err = GuardedConsole(stderr=True)
 
 EXPECTED = (
     HomeError, PostgresError, ShopError, WebError, IhcError, RangeError, TableError, StoreError,

@@ -5,9 +5,11 @@ from typing import Annotated, Any
 
 import duckdb
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from dmp_assets.cli.shared import explained, out, tables
+from dmp_assets.foreign_text import visible, write_csv
 from dmp_assets.home import Home
 from dmp_assets.tables import TableError, Tables
 
@@ -39,7 +41,8 @@ def show(
         except duckdb.Error as error:
             raise TableError(f"--where {where!r}: {error}") from error
         if csv:
-            found.to_pandas().to_csv(sys.stdout, index=False)
+            rows = (list(row.values()) for row in found.to_pylist())
+            write_csv(sys.stdout, found.column_names, rows, end="\n")
             return
         _print_rows(found.column_names, found.to_pylist())
         out.print(f"{found.num_rows} of {total:,} rows, version {pinned.version(key)}")
@@ -47,12 +50,13 @@ def show(
 
 def _print_rows(names: list[str], rows: list[dict[str, Any]]) -> None:
     """As a table where it fits, else one value a line."""
-    cells = [["" if value is None else str(value) for value in row.values()] for row in rows]
+    names = [visible(name) for name in names]
+    cells = [["" if value is None else visible(value) for value in row.values()] for row in rows]
     widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     if sum(widths) + 2 * len(names) <= out.width:
-        shown = Table(*names, box=None, pad_edge=False)
+        shown = Table(*map(escape, names), box=None, pad_edge=False)
         for row in cells:
-            shown.add_row(*row)
+            shown.add_row(*map(escape, row))
         out.print(shown)
         return
     margin = max(map(len, names))

@@ -503,12 +503,26 @@ def mrkdwn(text: str) -> str:
         if i % 2:
             out.append(f"<pre>{html.escape(html.unescape(piece.strip(chr(10))))}</pre>")
             continue
-        piece = html.escape(html.unescape(piece), quote=False)
-        piece = re.sub(r"&lt;(https?://[^|&]+)\|(.*?)&gt;", r"<a href='\1'>\2</a>", piece)
-        piece = re.sub(r"(?<!\w)\*(.+?)\*(?!\w)", r"<b>\1</b>", piece)
-        piece = re.sub(r"(?<!\w)_(.+?)_(?!\w)", r"<i>\1</i>", piece)
-        out.append(re.sub(r"`(.+?)`", r"<code>\1</code>", piece).replace("\n", "<br>"))
+        for j, part in enumerate(re.split(r"<([^<>]*)>", piece)):
+            out.append(_reference(part) if j % 2 else _emphasis(part))
     return "".join(out)
+
+
+def _reference(inside: str) -> str:
+    """What stands between `<` and `>`: a link, or a mention."""
+    address, _, text = inside.partition("|")
+    shown = html.escape(html.unescape(text or address))
+    if re.match(r"https?://", address):
+        return f"<a href='{html.escape(html.unescape(address))}'>{shown}</a>"
+    return f"<mark>{shown}</mark>"
+
+
+def _emphasis(piece: str) -> str:
+    """Escaped text with bold, italics and code; Slack's entities are the only ones."""
+    piece = html.escape(html.unescape(piece), quote=False)
+    piece = re.sub(r"(?<!\w)\*(.+?)\*(?!\w)", r"<b>\1</b>", piece)
+    piece = re.sub(r"(?<!\w)_(.+?)_(?!\w)", r"<i>\1</i>", piece)
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", piece).replace("\n", "<br>")
 
 
 def block_errors(

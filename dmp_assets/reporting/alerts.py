@@ -15,8 +15,9 @@ import filelock
 from pydantic import BaseModel, ValidationError
 from slack_sdk import WebClient
 
+from dmp_assets.foreign_text import cut, slack_code, slack_link, slack_text, visible
+from dmp_assets.reporting.blocks import context, section
 from dmp_assets.reporting.delivery import Delivery, Message, deliver
-from dmp_assets.reporting.messages import escape
 from dmp_assets.reporting.privacy import redact
 from dmp_assets.settings import Settings
 
@@ -53,7 +54,7 @@ class Alert:
     @property
     def fingerprint(self) -> str:
         """The same for the same kind, asset and cause, whatever numbers and ids the cause names."""
-        about = [self.kind, self.asset, _VARIABLE.sub("#", self.cause)]
+        about = [self.kind, visible(self.asset), _VARIABLE.sub("#", visible(self.cause))]
         about += [self.occasion] if self.occasion else []
         return hashlib.sha256("\n".join(about).encode()).hexdigest()[:20]
 
@@ -98,24 +99,24 @@ def alert_message(alert: Alert, settings: Settings, now: datetime, repeats: int 
     title = _TITLES.get(alert.kind, alert.kind.replace("_", " ").capitalize())
     cause = redact(alert.cause).strip() or "no cause was given"
     first = f"{title}: {alert.asset}"
-    shown = cause if len(cause) <= 2_500 else cause[:2_499] + "…"
+    mark = "✓" if alert.kind in _GOOD_NEWS else "⚠"
     blocks: list[dict[str, Any]] = [
-        _section(f"{'✓' if alert.kind in _GOOD_NEWS else '⚠'} *{escape(first)}*"),
-        _section(f"```\n{escape(shown).replace('`', chr(39))}\n```"),
+        section(f"{mark} *{slack_text(first, 500)}*"),
+        section(slack_code(cause, 2_500)),
     ]
-    about = [f"Owner {escape(alert.owner or 'nobody')}"]
+    about = [f"Owner {slack_text(alert.owner or 'nobody', 200)}"]
     if alert.run_url:
-        about.append(f"<{alert.run_url}|open the run>")
+        about.append(slack_link(alert.run_url, "open the run"))
     elif alert.run_id:
-        about.append(f"run {escape(alert.run_id[:8])}")
+        about.append(f"run {slack_text(alert.run_id[:8])}")
     if repeats:
         about.append(f"happened {repeats} more times since it was last told")
-    blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": " · ".join(about)}]})
+    blocks.append(context(" · ".join(about)))
     return Message(
         report=f"alert/{alert.kind}/{alert.asset}",
         version=f"{alert.fingerprint}@{now.isoformat()}",
         channel=channel_of(alert.owner, settings),
-        text=f"{first}: {cause.splitlines()[0][:300]}",
+        text=slack_text(f"{first}: {cut(cause.splitlines()[0], 300)}", 1_500),
         blocks=tuple(blocks),
     )
 
@@ -123,10 +124,6 @@ def alert_message(alert: Alert, settings: Settings, now: datetime, repeats: int 
 def channel_of(owner: str | None, settings: Settings) -> str:
     """The owner's channel (`DMP_SLACK_OWNER_CHANNELS`), else the channel for alerts."""
     return settings.slack_owner_channels.get(owner or "", settings.slack_alert_channel)
-
-
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 
 def _counted(path: Path) -> _Count | None:

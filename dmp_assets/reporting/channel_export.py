@@ -10,6 +10,7 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 
+from dmp_assets import foreign_text
 from dmp_assets.modeled.attribution_runs import RESULTS, committed
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.web import web_source
@@ -36,10 +37,15 @@ def write_csv(tables: Tables, model: str, days: tuple[date, date] | None, file: 
         chosen = connection.sql(REPORTING, params={"model": model}).filter(
             f"date >= '{first}' AND date < '{after}'"
         )
-        chosen.write_csv(str(part), header=True)
-        rows = int(duckdb.read_csv(str(part), connection=connection).count("*").fetchall()[0][0])
+        with part.open("w", encoding="utf-8", newline="") as out:
+            rows = foreign_text.write_csv(out, chosen.columns, _rows(chosen), end="\n")
     part.replace(file)
     return rows
+
+
+def _rows(relation: duckdb.DuckDBPyRelation) -> Iterator[list[Any]]:
+    for batch in relation.to_arrow_reader(10_000):
+        yield from (list(row.values()) for row in batch.to_pylist())
 
 
 def journey_credits(tables: Tables, model: str) -> Iterator[pa.RecordBatch]:

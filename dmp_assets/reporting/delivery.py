@@ -24,29 +24,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from http.client import HTTPException
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import filelock
 from pydantic import BaseModel, Field, ValidationError
 from slack_sdk import WebClient
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
+
+from dmp_assets.foreign_text import slack_link, visible
+from dmp_assets.reporting.slack_answers import (
+    FAILURES,
+    detail,
+    explain,
+    objects_of,
+    pages_of,
+    refusal,
+    text_of,
+    timed_out,
+    unknown_outcome,
+)
+from dmp_assets.resources.slack import UnreadableAnswer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 EVENT_TYPE = "dmp_delivery"
 NOT_SET_UP = "no Slack token is set (DMP_SLACK_TOKEN)"
-REFUSED_TOKEN = frozenset(
-    {"invalid_auth", "not_authed", "token_expired", "token_revoked", "account_inactive"}
-)
-UNSURE_ERRORS = frozenset(
-    {"internal_error", "fatal_error", "service_unavailable", "request_timeout"}
-)
-"""Errors after which, says Slack, the call may have succeeded in part."""
-
 _TRIES = 4
 PAUSE_SECONDS = 0.5
 """Before the second try; doubled before each further one."""
@@ -76,7 +80,7 @@ class Message:
     def delivery_id(self) -> str:
         """Stable name of this delivery: the same report, version and channel, the same id."""
         key = "\n".join((self.report, self.version, self.channel))
-        return hashlib.sha256(key.encode()).hexdigest()[:20]
+        return hashlib.sha256(key.encode(errors="backslashreplace")).hexdigest()[:20]
 
 
 @dataclass(frozen=True)
@@ -250,7 +254,7 @@ def _send(slack: WebClient | None, outbox: Path, record: Record) -> Delivery:
         return _result(_save(outbox, record, reason=NOT_SET_UP), "kept")
     try:
         _advance(slack, outbox, record)
-    except (OSError, HTTPException, SlackClientError, JSONDecodeError) as error:
+    except FAILURES as error:
         # What was reached is on disk already; only the reason is added.
         current = _read(outbox / f"{record.delivery_id}.json")
         current = _save(outbox, current, reason=explain(error))
@@ -298,24 +302,12 @@ def _once(find: Callable[[], T | None], act: Callable[[], T], unsure: bool) -> T
                 return found
         try:
             return act()
-        except (OSError, HTTPException, JSONDecodeError, SlackApiError) as error:
-            if attempt == _TRIES - 1 or _timed_out(error) or not _unknown_outcome(error):
+        except FAILURES as error:
+            if attempt == _TRIES - 1 or timed_out(error) or not unknown_outcome(error):
                 raise
             unsure = True
             time.sleep(PAUSE_SECONDS * 2**attempt)
     raise AssertionError("unreachable")
-
-
-def _timed_out(error: Exception) -> bool:
-    return isinstance(error, TimeoutError) or isinstance(
-        getattr(error, "reason", None), TimeoutError
-    )
-
-
-def _unknown_outcome(error: Exception) -> bool:
-    if isinstance(error, SlackApiError):
-        return error.response.status_code >= 500 or error.response.get("error") in UNSURE_ERRORS
-    return True
 
 
 def _metadata(record: Record) -> dict[str, Any]:
@@ -332,7 +324,7 @@ def _post(slack: WebClient, record: Record) -> str:
         unfurl_links=False,
         unfurl_media=False,
     )
-    return str(answer["ts"])
+    return text_of(answer, "ts")
 
 
 def _find_post(slack: WebClient, record: Record) -> str | None:
@@ -342,11 +334,13 @@ def _find_post(slack: WebClient, record: Record) -> str | None:
     pages = slack.conversations_history(
         channel=record.channel, oldest=f"{oldest:.6f}", limit=200, include_all_metadata=True
     )
-    for page in pages:
-        for message in page["messages"]:
-            metadata = message.get("metadata") or {}
-            if (metadata.get("event_payload") or {}).get("delivery_id") == record.delivery_id:
-                return str(message["ts"])
+    for page in pages_of(pages):
+        for message in objects_of(page, "messages"):
+            metadata = message.get("metadata")
+            payload = metadata.get("event_payload") if isinstance(metadata, dict) else None
+            ours = isinstance(payload, dict) and payload.get("delivery_id") == record.delivery_id
+            if ours:
+                return text_of(message, "ts")
     return None
 
 
@@ -356,24 +350,27 @@ def _share(slack: WebClient, outbox: Path, record: Record) -> dict[str, str]:
     answer = slack.files_upload_v2(
         channel=record.channel,
         thread_ts=record.ts,
-        initial_comment=f"<{record.link}|Open the report>" if record.link else None,
+        initial_comment=slack_link(record.link, "Open the report") if record.link else None,
         file_uploads=[
             {"file": str(folder / a.file), "filename": a.file, "title": a.title, "alt_txt": a.alt}
             for a in record.attachments
         ],
     )
-    uploaded = answer["files"]
-    return {a.file: str(f["id"]) for a, f in zip(record.attachments, uploaded, strict=True)}
+    uploaded = objects_of(answer, "files")
+    if len(uploaded) != len(record.attachments):
+        raise UnreadableAnswer("its answer names another number of files")
+    return {a.file: text_of(f, "id") for a, f in zip(record.attachments, uploaded, strict=True)}
 
 
 def _find_files(slack: WebClient, record: Record) -> dict[str, str] | None:
     """The ids of our files when they are in the thread already."""
     assert record.ts is not None
     found = {}
-    for page in slack.conversations_replies(channel=record.channel, ts=record.ts, limit=200):
-        for message in page["messages"]:
-            for file in message.get("files", []):
-                found[str(file["name"])] = str(file["id"])
+    pages = slack.conversations_replies(channel=record.channel, ts=record.ts, limit=200)
+    for page in pages_of(pages):
+        for message in objects_of(page, "messages"):
+            for file in objects_of(message, "files") if "files" in message else ():
+                found[text_of(file, "name")] = text_of(file, "id")
     return found if {a.file for a in record.attachments} <= found.keys() else None
 
 
@@ -399,9 +396,9 @@ def _show_image(slack: WebClient, record: Record) -> bool:
             )
             return True
         except SlackApiError as error:
-            if error.response.get("error") != "invalid_blocks":
+            if refusal(error)[1] != "invalid_blocks":
                 raise
-            log.info("Slack refuses the image block: %s", error.response.get("errors"))
+            log.info("Slack refuses the image block: %s", visible(detail(error, "errors")))
             if attempt < _TRIES - 1:
                 time.sleep(PAUSE_SECONDS * 2**attempt)
     return False
@@ -412,34 +409,8 @@ def _wait_until_processed(slack: WebClient, file_id: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     pause = 0.2
     while time.monotonic() < deadline:
-        file = slack.files_info(file=file_id)["file"]
-        if file.get("mimetype") and file.get("shares"):
+        file = slack.files_info(file=file_id).get("file")
+        if isinstance(file, dict) and file.get("mimetype") and file.get("shares"):
             return
         time.sleep(pause)
         pause = min(2.0, pause * 1.5)
-
-
-def explain(error: Exception) -> str:
-    """Why Slack did not take something, in words for the person who can put it right."""
-    if isinstance(error, SlackApiError):
-        code = str(error.response.get("error"))
-        status = error.response.status_code
-        if code in REFUSED_TOKEN:
-            return f"Slack refuses the token ({code}); check DMP_SLACK_TOKEN"
-        if status == 429 or code == "ratelimited":
-            return "Slack limits the rate (429); sent later"
-        if status >= 500:
-            return f"Slack is failing (HTTP {status}); sent later"
-        if code == "missing_scope":
-            return f"the Slack token lacks the scope {error.response.get('needed')}"
-        if code in ("channel_not_found", "not_in_channel"):
-            return f"{code}: check the channel id and invite the app to the channel"
-        details = "; ".join(error.response.get("errors") or [])
-        return f"Slack refuses the message: {code}" + (f" ({details})" if details else "")
-    if _timed_out(error):
-        return "Slack did not answer in time; looked up before it is sent again"
-    if isinstance(error, FileNotFoundError):
-        return f"a file of the message is gone from the outbox: {error.filename}"
-    if isinstance(error, JSONDecodeError):
-        return "Slack's answer was cut off; looked up before it is sent again"
-    return f"Slack cannot be reached ({type(error).__name__}: {error})"

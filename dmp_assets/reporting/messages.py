@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from dmp_assets.foreign_text import cut, slack_code, slack_link, slack_text, visible
+from dmp_assets.reporting import blocks as blocks_
 from dmp_assets.reporting.delivery import Message
 
 PHONE_WIDTH = 34
@@ -96,38 +98,41 @@ def report_message(
     problem = warning(figures, tz)
     blocks: list[dict[str, Any]]
     if problem:
-        text = f"⚠ {figures.title}, {period}: no numbers. {problem}"
-        blocks = [_section(f"*{escape(_cut(text, 2_500))}*")]
+        text = slack_text(f"⚠ {figures.title}, {period}: no numbers. {problem}", 2_800)
+        blocks = [blocks_.section(f"*{text}*")]
         image = None
         image_at = None
     else:
-        text = f"{figures.title}, {period}: " + ", ".join(
+        said = ", ".join(
             f"{f.label} {number(f.value, f.unit)} ({change(f, figures.before)})"
             for f in figures.headline
         )
-        blocks = [_header(figures.title), _section(f"*{escape(period)}*")]
-        fields = [_field(figure, figures.before) for figure in figures.headline[:10]]
-        if fields:
-            blocks.append({"type": "section", "fields": fields})
+        text = slack_text(f"{figures.title}, {period}: {said}", 2_800)
+        blocks = [blocks_.header(figures.title), blocks_.section(f"*{slack_text(period)}*")]
+        if figures.headline:
+            shown = [_field(figure, figures.before) for figure in figures.headline]
+            blocks.append(blocks_.fields(shown))
         image_at = len(blocks)
         table = text_table(figures.table_headers, figures.table_rows)
         if table:
-            blocks.append(_section(f"```\n{table}\n```"))
+            blocks.append(blocks_.section(slack_code(table)))
         else:
-            blocks.append(_section("_Nothing to list in this period._"))
+            blocks.append(blocks_.section("_Nothing to list in this period._"))
         if figures.notes:
-            blocks.append(_section(_cut(escape("\n".join(figures.notes)), 2_900)))
-    blocks.append(_context(_freshness(figures, tz, bool(files)), link))
+            blocks.append(blocks_.section(_lines(figures.notes)))
+    fresh = slack_text(_freshness(figures, tz, bool(files)))
+    opened = f" · {slack_link(link, 'open the report')}" if link else ""
+    blocks.append(blocks_.context(fresh + opened))
     return Message(
         report=report,
         version=version,
         channel=channel,
-        text=_cut(text, 3_000),
+        text=text,
         blocks=tuple(blocks),
         image=image,
-        image_alt=_cut(image_alt or f"Chart: {figures.title}, {period}", 1_000),
+        image_alt=cut(visible(image_alt or f"Chart: {figures.title}, {period}"), 1_000),
         image_at=image_at,
-        files=tuple(files),
+        files=tuple((path, visible(title)) for path, title in files),
         link=link,
     )
 
@@ -168,26 +173,28 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[str | int | float
     out = []
     for line in lines:
         cells = [
-            _cut(cell, width).rjust(width) if is_number else _cut(cell, width).ljust(width)
+            cut(cell, width).rjust(width) if is_number else cut(cell, width).ljust(width)
             for cell, width, is_number in zip(line, widths, right, strict=True)
         ]
         out.append("  ".join(cells).rstrip())
     if len(rows) > MAX_ROWS:
         out.append(f"… and {len(rows) - MAX_ROWS} more in the report")
-    return escape("\n".join(out)).replace("`", "'")
+    return "\n".join(out)
 
 
-def escape(text: str) -> str:
-    """Slack's three control characters (docs.slack.dev/messaging/formatting-message-text)."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _lines(notes: Sequence[str]) -> str:
+    """Sentences, a line each, as many as a block holds."""
+    shown: list[str] = []
+    for note in notes:
+        line = slack_text(note, 1_000)
+        if sum(map(len, shown)) + len(shown) + len(line) > blocks_.SECTION_LIMIT:
+            break
+        shown.append(line)
+    return "\n".join(shown)
 
 
 def _cell(value: str | int | float) -> str:
-    return " ".join(value.split()) if isinstance(value, str) else number(value)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return " ".join(visible(value).split()) if isinstance(value, str) else number(value)
 
 
 def _period(figures: ReportFigures) -> str:
@@ -204,22 +211,7 @@ def _freshness(figures: ReportFigures, tz: str, has_files: bool) -> str:
     return f"Data through {through}" + (" · full report in the thread" if has_files else "")
 
 
-def _field(figure: Figure, before: str) -> dict[str, str]:
-    value = escape(number(figure.value, figure.unit))
-    return {
-        "type": "mrkdwn",
-        "text": f"{escape(figure.label)}\n*{value}*  {change(figure, before)}",
-    }
-
-
-def _header(text: str) -> dict[str, Any]:
-    return {"type": "header", "text": {"type": "plain_text", "text": _cut(text, 150)}}
-
-
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
-
-
-def _context(text: str, link: str | None) -> dict[str, Any]:
-    text = escape(text) + (f" · <{link}|open the report>" if link else "")
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}
+def _field(figure: Figure, before: str) -> str:
+    value = slack_text(number(figure.value, figure.unit), 300)
+    changed = slack_text(change(figure, before))
+    return f"{slack_text(figure.label, 300)}\n*{value}*  {changed}"

@@ -28,6 +28,7 @@ import pandas as pd
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from dmp_assets.foreign_text import visible
 from dmp_assets.home import Home
 from dmp_assets.reporting import outputs
 from dmp_assets.settings import Settings
@@ -337,7 +338,7 @@ def shown(value: Any) -> str:
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 10 else f"{value:,.3g}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return str(value)
+    return visible(value)
 
 
 def duration(minutes: float) -> str:

@@ -1,10 +1,17 @@
 """Slack as a Dagster resource: a client with patience, built when it is first asked for."""
 
 import os
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http.client import HTTPException
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import dagster as dg
 from slack_sdk import WebClient
+from slack_sdk.errors import SlackClientError
 from slack_sdk.http_retry import (
     BackoffRetryIntervalCalculator,
     ConnectionErrorRetryHandler,
@@ -16,6 +23,7 @@ from slack_sdk.http_retry import (
 )
 from slack_sdk.http_retry.builtin_handlers import ServerErrorRetryHandler
 
+from dmp_assets import answers
 from dmp_assets.addresses import is_loopback
 from dmp_assets.home import Home
 from dmp_assets.settings import Settings
@@ -25,6 +33,9 @@ NOT_TWICE = ("/chat.postMessage", "/files.completeUploadExternal")
 
 LONGEST_WAIT = 60
 """Seconds; a longer Retry-After leaves the message in the outbox instead of holding the run."""
+
+WAIT = 1.0
+"""Seconds to wait after a 429 that does not say how long."""
 
 TRIES = 4
 
@@ -44,10 +55,31 @@ class _PatientRateLimit(RateLimitErrorRetryHandler):
         response: HttpResponse | None = None,
         error: Exception | None = None,
     ) -> bool:
-        if response is None or response.status_code != 429:
-            return False
-        wait = next((v for k, v in response.headers.items() if k.lower() == "retry-after"), ["1"])
-        return int(wait[0]) <= LONGEST_WAIT
+        return (
+            response is not None
+            and response.status_code == 429
+            and _asked_wait(response) <= LONGEST_WAIT
+        )
+
+    def prepare_for_next_attempt(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        wait = _asked_wait(response) if response is not None else WAIT
+        time.sleep(wait * random.uniform(1, 1.2))  # noqa: S311 - apart from others, not secret
+        state.next_attempt_requested = True
+        state.increment_current_attempt()
+
+
+def _asked_wait(response: HttpResponse) -> float:
+    """Seconds that a 429 asks for; `WAIT` where it says nothing that can be read."""
+    given = (value for name, value in response.headers.items() if name.lower() == "retry-after")
+    wait = answers.retry_after(next(given, None), datetime.now(UTC))
+    return WAIT if wait is None else wait
 
 
 class _CarefulConnection(ConnectionErrorRetryHandler):
@@ -76,6 +108,38 @@ class _CarefulServerError(ServerErrorRetryHandler):
         return _repeatable(request) and response is not None and response.status_code >= 500
 
 
+class UnreadableAnswer(SlackClientError):
+    """Slack, or something on the way to it, answered what is none of its answers."""
+
+
+class CarefulClient(WebClient):
+    """A WebClient that raises nothing but OSError, HTTPException and SlackClientError."""
+
+    def api_call(self, *args: Any, **named: Any) -> Any:
+        answer = _careful(lambda: super(CarefulClient, self).api_call(*args, **named))
+        if not isinstance(answer.data, dict):
+            raise UnreadableAnswer("its answer is no JSON object")
+        return answer
+
+    def _request_for_pagination(self, *args: Any, **named: Any) -> Any:
+        return _careful(lambda: super(CarefulClient, self)._request_for_pagination(*args, **named))
+
+    def _upload_file(self, **named: Any) -> Any:
+        return _careful(lambda: super(CarefulClient, self)._upload_file(**named))
+
+
+T = TypeVar("T")
+
+
+def _careful(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except (OSError, HTTPException, SlackClientError):
+        raise
+    except answers.UNREADABLE as error:
+        raise UnreadableAnswer(f"unreadable answer ({type(error).__name__})") from error
+
+
 def build_client(settings: Settings, *, timeout: int = 30, pause: float = 0.5) -> WebClient | None:
     """A client that retries with back-off on 429, 5xx and connection errors; None without a token.
 
@@ -90,7 +154,7 @@ def build_client(settings: Settings, *, timeout: int = 30, pause: float = 0.5) -
         _CarefulServerError(max_retry_count=TRIES, interval_calculator=interval),
         _CarefulConnection(max_retry_count=TRIES, interval_calculator=interval),
     ]
-    client = WebClient(
+    client = CarefulClient(
         token=settings.slack_token.get_secret_value(),
         base_url=settings.slack_base_url.rstrip("/") + "/",
         timeout=timeout,

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from itertools import islice
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,6 +21,7 @@ import pyarrow as pa
 import tenacity
 from pydantic import SecretStr
 
+from dmp_assets.answers import retry_after, said
 from dmp_assets.sources.ihc_answers import (
     CREDITS,
     Answer,
@@ -156,21 +155,6 @@ def compute(journeys: pa.Table, config: IhcConfig, store: AnswerStore) -> Attrib
         oversized=tuple(run.oversized),
         calls=Calls(run.sent, run.repeated, run.halved, run.reused),
     )
-
-
-def retry_after(header: str | None, now: datetime) -> float | None:
-    """Seconds to wait by a Retry-After header (seconds or an HTTP date), None if unreadable."""
-    if header is None:
-        return None
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
 
 
 class _Again(Exception):
@@ -344,22 +328,14 @@ class _Run:
             if answer.value is None:
                 raise AnswerError("the answer holds no value")
             return answer
-        said = f"the service answers {status}: {self._said(response)}"
+        told = f"the service answers {status}: {self._clean(said(response.content))}"
         if status in (401, 403):
             raise _Closed(f"the service refuses the key ({status}); set the right one")
         if status in (408, 429) or status >= 500:
-            raise _Again(said, retry_after(response.headers.get("retry-after"), datetime.now(UTC)))
+            raise _Again(told, retry_after(response.headers.get("retry-after"), datetime.now(UTC)))
         if status in (400, 413, 422):
-            raise _Refused(said)
-        raise _Closed(f"{said}; check the service's address")
-
-    def _said(self, response: httpx.Response) -> str:
-        try:
-            body: Any = response.json()
-        except ValueError:
-            body = None
-        message = body.get("message", body) if isinstance(body, dict) else response.text
-        return self._clean(str(message)) or "nothing"
+            raise _Refused(told)
+        raise _Closed(f"{told}; check the service's address")
 
     def _clean(self, text: str) -> str:
         return shorten(text.replace(self._config.api_key.get_secret_value(), "<the key>"))

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dmp_assets.foreign_text import cut, visible
 from dmp_assets.sources.ihc_journeys import IhcError, Journey
 
 CREDITS = ("initializer", "holder", "closer", "ihc")
@@ -147,9 +148,8 @@ def _left_out(conv_id: str, errors: Sequence[Any]) -> str:
 
 
 def shorten(text: str, limit: int = 300) -> str:
-    """Text of the service on one line and of bounded length."""
-    text = " ".join(text.split())
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    """Text of the service on one line, with all its characters to see, and of bounded length."""
+    return cut(" ".join(visible(text).split()), limit)
 
 
 class AnswerStore:

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 from pydantic import BaseModel, ConfigDict, Field
+
+from dmp_assets import foreign_text
 
 FLAGS = ("holder_engagement", "closer_engagement", "impression_interaction")
 COLUMNS = ("conv_id", "session_id", "timestamp", "channel_name", *FLAGS)
@@ -191,7 +192,10 @@ def export_training(journeys: pa.Table, path: Path) -> int:
     sessions = _sessions(journeys, journey_offsets(journeys), all_convert=False)
     part = path.with_name(f"{path.name}.part")
     if path.suffix == ".csv":
-        pyarrow.csv.write_csv(sessions, part)
+        with part.open("w", encoding="utf-8", newline="") as out:
+            batches = sessions.to_batches(max_chunksize=_CHUNK)
+            rows = (row.values() for batch in batches for row in batch.to_pylist())
+            foreign_text.write_csv(out, sessions.column_names, map(list, rows), end="\n")
     else:
         with part.open("w", encoding="utf-8") as out:
             out.write("[")

@@ -26,7 +26,7 @@ from dmp_assets.demo import sandbox
 from dmp_assets.demo.sandbox import Endpoint, Sandbox
 from dmp_assets.demo.sandbox_ihc import IhcSandbox
 from dmp_assets.home import Home
-from dmp_assets.sources.ihc import Attribution, IhcConfig, compute, retry_after
+from dmp_assets.sources.ihc import Attribution, IhcConfig, compute
 from dmp_assets.sources.ihc_answers import (
     CREDITS,
     Answer,
@@ -630,15 +630,6 @@ def test_a_partial_failure_of_any_shape_gives_the_reason_of_its_own_conversion(
 def test_an_answer_of_another_shape_is_refused(body: bytes) -> None:
     with pytest.raises(AnswerError, match="unreadable answer"):
         parse(body)
-
-
-def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
-    now = datetime(2024, 3, 18, 12, 0, 0, tzinfo=UTC)
-    assert retry_after("7", now) == 7
-    assert retry_after("Mon, 18 Mar 2024 12:01:30 GMT", now) == 90
-    assert retry_after("Mon, 18 Mar 2024 11:00:00 GMT", now) == 0
-    assert retry_after("soon", now) is None
-    assert retry_after(None, now) is None
 
 
 # the answer store -------------------------------------------------------------------------------

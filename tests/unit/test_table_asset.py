@@ -507,7 +507,7 @@ def test_a_preview_is_a_table_whatever_the_cells_hold(home: Home) -> None:
     lakehouse.overwrite("raw/t", pa.table({"a|b": ["x|y\nz" + "w" * 90, None], "n": [1, 2]}))
     lines = preview(lakehouse.tables, "raw/t", ["a|b", "n"]).splitlines()
     assert len(lines) == 4
-    assert lines[2].startswith("| x\\|y z")
+    assert lines[2].startswith("| `x\\|y z")
     assert len(lines[2]) < 80
     assert lines[3] == "|  | 2 |"
 
