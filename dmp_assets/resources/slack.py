@@ -1,11 +1,11 @@
 """Slack as a Dagster resource: a client with patience, built when it is first asked for."""
 
 import os
-import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http.client import HTTPException
+from random import SystemRandom
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -70,7 +70,7 @@ class _PatientRateLimit(RateLimitErrorRetryHandler):
         error: Exception | None = None,
     ) -> None:
         wait = _asked_wait(response) if response is not None else WAIT
-        time.sleep(wait * random.uniform(1, 1.2))  # noqa: S311 - apart from others, not secret
+        time.sleep(wait * SystemRandom().uniform(1, 1.2))
         state.next_attempt_requested = True
         state.increment_current_attempt()
 
