@@ -8,27 +8,78 @@ ignores whatever the environment says of them, always, so that a trial never tou
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any, TypeVar, get_origin
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
 )
-from yaml import YAMLError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dmp_assets import connection_urls, setting_values
+from dmp_assets.setting_sources import (
+    ENV_FILE,
+    Given,
+    SettingsError,
+    env_file,
+    explained,
+    unknown,
+)
+
+__all__ = ["Outside", "Settings", "SettingsError", "load", "outside_fields", "project_dir"]
 
 PACKAGE_DIR = Path(__file__).resolve().parent
+NOT_SETTINGS = frozenset(
+    ("DMP_PROJECT_DIR", "DMP_JARS_DIR", "DMP_MAVEN_URL", "DMP_CLASS_ARCHIVE_TO",
+     "DMP_REPORT_RECORD", "DMP_REPORT_VERSIONS")
+)  # fmt: skip
+"""Environment variables of the program that are no settings."""
 
 
 class Outside:
     """Marks a setting that reaches an outside system; ignored in a sandbox home."""
+
+
+T = TypeVar("T")
+
+
+def _secret(check: Callable[[str], object]) -> AfterValidator:
+    """A check of what a secret holds, which stays one."""
+
+    def checked(value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check(value.get_secret_value())
+        return value
+
+    return AfterValidator(checked)
+
+
+def _given(check: Callable[[str], str]) -> AfterValidator:
+    """A check of a text that may be absent."""
+    return AfterValidator(lambda value: value if value is None else check(value))
+
+
+def _each(check: Callable[[str], str]) -> AfterValidator:
+    """A check of every value of a list or map."""
+
+    def checked(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: check(text) for name, text in value.items()}
+        return [check(text) for text in value]
+
+    return AfterValidator(checked)
+
+
+def _web(expected: str) -> AfterValidator:
+    return AfterValidator(setting_values.unless_empty(setting_values.web_address(expected)))
 
 
 def project_dir() -> Path:
@@ -39,18 +90,26 @@ def project_dir() -> Path:
 class Settings(BaseSettings):
     """All settings; build it with `dmp_assets.home.Home.settings()`, which knows the profile."""
 
-    model_config = SettingsConfigDict(env_prefix="DMP_", extra="ignore", validate_default=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DMP_",
+        extra="ignore",
+        validate_default=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+    )
 
     home: Path = Field(Path("var"), description="Folder that holds everything a run makes.")
 
     # the shop
-    shop_database_url: Annotated[SecretStr | None, Outside()] = Field(
-        None, description="PostgreSQL URL of the shop; empty: the embedded PostgreSQL."
+    shop_database_url: Annotated[SecretStr | None, Outside(), _secret(connection_urls.postgres)] = (
+        Field(None, description="PostgreSQL URL of the shop; empty: the embedded PostgreSQL.")
     )
-    shop_schema: Annotated[str, Outside()] = Field(
+    shop_schema: Annotated[str, Outside(), AfterValidator(setting_values.schema)] = Field(
         "public", description="Schema of the shop's tables in the shop database."
     )
-    shop_watermark_columns: Annotated[dict[str, str], Outside()] = Field(
+    shop_watermark_columns: Annotated[
+        dict[str, str], Outside(), AfterValidator(setting_values.tables_of_shop)
+    ] = Field(
         default_factory=dict,
         description="Per foreign table a typed, growing column to read incrementally by, "
         'e.g. {"users": "created_at"}; tables not named are read in full.',
@@ -58,16 +117,20 @@ class Settings(BaseSettings):
     accept_column_changes: bool = Field(
         False, description="Read on when a column of the shop vanished or changed its type."
     )
-    phone_region: str = Field("US", description="Region of phone numbers without country code.")
+    phone_region: Annotated[str, AfterValidator(setting_values.phone_region)] = Field(
+        "US", description="Region of phone numbers without country code."
+    )
     max_bad_share: float = Field(
         0.25, ge=0, le=1, description="A cleaned table fails above this share of unusable rows."
     )
 
     # the web database and attribution
-    web_database: Annotated[SecretStr | None, Outside()] = Field(
-        None,
-        description="Sessions, conversions and costs: path of an SQLite file or a PostgreSQL URL; "
-        "empty: no attribution.",
+    web_database: Annotated[SecretStr | None, Outside(), _secret(connection_urls.web_database)] = (
+        Field(
+            None,
+            description="Sessions, conversions and costs: path of an SQLite file or a PostgreSQL "
+            "URL; empty: no attribution.",
+        )
     )
     web_first_day: date = Field(
         date(2023, 1, 1), description="First day that can be selected as a partition."
@@ -98,13 +161,15 @@ class Settings(BaseSettings):
     last_touch_weight: float = Field(
         0.4, ge=0, le=1, description="Weight of the last touchpoint in the model position_based."
     )
-    markov_orders: list[int] = Field(
-        default_factory=lambda: [1, 2], description="Orders of the Markov models, 1 to 4."
+    markov_orders: list[Annotated[int, Field(ge=1, le=4)]] = Field(
+        min_length=1,
+        default_factory=lambda: [1, 2],
+        description="Orders of the Markov models, 1 to 4.",
     )
-    ihc_url: Annotated[str, Outside()] = Field(
+    ihc_url: Annotated[str, Outside(), _web("https://api.ihc-attribution.com")] = Field(
         "https://api.ihc-attribution.com", description="Base URL of the IHC attribution API."
     )
-    ihc_api_key: Annotated[SecretStr | None, Outside()] = Field(
+    ihc_api_key: Annotated[SecretStr | None, Outside(), _secret(setting_values.token)] = Field(
         None, description="Key of the IHC API; empty: our own model takes its place."
     )
     ihc_conversion_type: Annotated[str, Outside()] = Field(
@@ -120,22 +185,24 @@ class Settings(BaseSettings):
     )
 
     # the lakehouse
-    lakehouse_root: Annotated[str | None, Outside()] = Field(
+    lakehouse_root: Annotated[str | None, Outside(), _given(connection_urls.object_store)] = Field(
         None, description="Where tables live, e.g. s3a://bucket/lakehouse; empty: under the home."
     )
-    spark_master: Annotated[str | None, Outside()] = Field(
+    spark_master: Annotated[str | None, Outside(), _given(connection_urls.spark_master)] = Field(
         None, description="A cluster's master URL; empty: local[*]."
     )
-    spark_remote: Annotated[str | None, Outside()] = Field(
+    spark_remote: Annotated[str | None, Outside(), _given(connection_urls.spark_connect)] = Field(
         None, description="A Spark Connect URL (sc://host:port); wins over spark_master."
     )
-    spark_memory: str | None = Field(
+    spark_memory: Annotated[str | None, _given(setting_values.spark_memory)] = Field(
         None, description="Memory of the local Spark driver; empty: 2g, or 4g for a large shop."
     )
-    spark_conf: dict[str, str] = Field(
+    spark_conf: Annotated[dict[str, str], AfterValidator(setting_values.spark_conf)] = Field(
         default_factory=dict, description="Further Spark settings, e.g. S3 credentials providers."
     )
-    duckdb_memory: str = Field("1GB", description="Memory limit of one DuckDB connection.")
+    duckdb_memory: Annotated[str, AfterValidator(setting_values.duckdb_memory)] = Field(
+        "1GB", description="Memory limit of one DuckDB connection."
+    )
     retention_days: int = Field(30, ge=1, description="How long old table versions are kept.")
     prediction_log_days: int = Field(
         90, ge=1, description="How long the operational store keeps scores that have landed here."
@@ -155,7 +222,9 @@ class Settings(BaseSettings):
         le=1,
         description="Share of allowed accounts that are reviewed too, so that misses are measured.",
     )
-    currency: str = Field("EUR", description="ISO 4217 code of the shop's money.")
+    currency: Annotated[str, AfterValidator(setting_values.currency)] = Field(
+        "EUR", description="ISO 4217 code of the shop's money."
+    )
     device_day_review: int = Field(
         5, ge=2, description="New accounts made on one device within a day: reviewed from here on."
     )
@@ -171,42 +240,48 @@ class Settings(BaseSettings):
     )
 
     # reports and delivery
-    timezone: str = Field("UTC", description="IANA zone of report periods and schedules.")
-    public_url: Annotated[str | None, Outside()] = Field(
-        None, description="Base URL under which people reach the reports; empty: no links."
+    timezone: Annotated[str, AfterValidator(setting_values.zone)] = Field(
+        "UTC", description="IANA zone of report periods and schedules."
     )
-    slack_token: Annotated[SecretStr | None, Outside()] = Field(
-        None, description="Slack bot token (xoxb-…); empty: messages wait in the outbox."
+    public_url: Annotated[
+        str | None,
+        Outside(),
+        _given(setting_values.web_address("https://reports.example.com")),
+    ] = Field(None, description="Base URL under which people reach the reports; empty: no links.")
+    slack_token: Annotated[SecretStr | None, Outside(), _secret(setting_values.slack_token)] = (
+        Field(None, description="Slack bot token (xoxb-…); empty: messages wait in the outbox.")
     )
-    slack_base_url: Annotated[str, Outside()] = Field(
+    slack_base_url: Annotated[str, Outside(), _web("https://slack.com/api/")] = Field(
         "https://slack.com/api/", description="Slack Web API."
     )
-    slack_channel: Annotated[str, Outside()] = Field(
+    slack_channel: Annotated[str, Outside(), AfterValidator(setting_values.slack_channel)] = Field(
         "C_REPORTS", description="Channel id for reports."
     )
-    slack_alert_channel: Annotated[str, Outside()] = Field(
-        "C_ALERTS", description="Channel id for alerts."
+    slack_alert_channel: Annotated[str, Outside(), AfterValidator(setting_values.slack_channel)] = (
+        Field("C_ALERTS", description="Channel id for alerts.")
     )
-    slack_owner_channels: Annotated[dict[str, str], Outside()] = Field(
-        default_factory=dict, description="Per asset owner a channel id for its alerts."
-    )
+    slack_owner_channels: Annotated[
+        dict[str, str], Outside(), _each(setting_values.slack_channel)
+    ] = Field(default_factory=dict, description="Per asset owner a channel id for its alerts.")
     freshness_hours: int = Field(
         26, ge=1, description="A table older than this is reported as not fresh."
     )
 
     # the operational store and the API
-    store_url: Annotated[SecretStr | None, Outside()] = Field(
+    store_url: Annotated[SecretStr | None, Outside(), _secret(connection_urls.postgres)] = Field(
         None,
         description="PostgreSQL URL of the operational store; empty: the embedded PostgreSQL, from "
         "`dmp migrate` on.",
     )
 
-    api_host: str = Field("127.0.0.1", description="Where the API listens.")
+    api_host: Annotated[str, AfterValidator(setting_values.host)] = Field(
+        "127.0.0.1", description="Where the API listens."
+    )
     api_port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
     api_behind_proxy: bool = Field(
         False, description="A proxy in front of the API speaks TLS and sets X-Forwarded-For."
     )
-    api_proxies: list[str] = Field(
+    api_proxies: Annotated[list[str], _each(setting_values.network)] = Field(
         default_factory=lambda: ["127.0.0.1"],
         description="Addresses or networks of that proxy: only what they forward is believed.",
     )
@@ -214,21 +289,23 @@ class Settings(BaseSettings):
         None, description="PEM file of the API's certificate; empty: plain HTTP, loopback only."
     )
     api_tls_key: Path | None = Field(None, description="PEM file of its private key.")
-    api_secret: Annotated[SecretStr | None, Outside()] = Field(
+    api_secret: Annotated[SecretStr | None, Outside(), _secret(setting_values.api_secret)] = Field(
         None,
         description="Seals cursors (32 bytes, url-safe base64); empty: one is generated, which "
         "does on loopback only.",
     )
-    api_rate_limit: str = Field("600/minute", description="Calls of one client, e.g. 600/minute.")
-    api_score_rate_limit: str = Field(
+    api_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
+        "600/minute", description="Calls of one client, e.g. 600/minute."
+    )
+    api_score_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
         "6000/minute", description="Calls of one client that score accounts."
     )
-    api_denied_rate_limit: str = Field(
+    api_denied_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
         "20/minute", description="Wrong credentials from one address."
     )
-    api_rate_limit_storage: Annotated[SecretStr | None, Outside()] = Field(
-        None, description="Where calls are counted, e.g. redis://…; empty: in each process."
-    )
+    api_rate_limit_storage: Annotated[
+        SecretStr | None, Outside(), _secret(connection_urls.counter)
+    ] = Field(None, description="Where calls are counted, e.g. redis://…; empty: in each process.")
 
     live_account_days: int = Field(
         30,
@@ -242,7 +319,7 @@ class Settings(BaseSettings):
         description="So many of these at most, the latest, in each process of the API; each takes "
         "5 kB of its memory.",
     )
-    oidc_issuer: Annotated[str, Outside()] = Field(
+    oidc_issuer: Annotated[str, Outside(), _web("https://login.example.com")] = Field(
         "",
         description="OpenID provider by which people may log in, e.g. https://login.example.com; "
         "empty: by password only.",
@@ -250,54 +327,45 @@ class Settings(BaseSettings):
     oidc_client_id: Annotated[str, Outside()] = Field(
         "", description="What that provider knows the API by."
     )
-    oidc_client_secret: Annotated[SecretStr | None, Outside()] = Field(
-        None, description="The secret that goes with it; empty: a public client."
+    oidc_client_secret: Annotated[SecretStr | None, Outside(), _secret(setting_values.token)] = (
+        Field(None, description="The secret that goes with it; empty: a public client.")
     )
-    api_health_url: Annotated[str, Outside()] = Field(
+    api_health_url: Annotated[str, Outside(), _web("https://api.example.com/health/ready")] = Field(
         "",
         description="Where the API's readiness is asked for alerts, e.g. "
         "https://api.example.com/health/ready; empty: on this machine.",
     )
 
     # people and machines
-    webserver_host: str = Field("127.0.0.1", description="Where Dagster's UI listens.")
+    webserver_host: Annotated[str, AfterValidator(setting_values.host)] = Field(
+        "127.0.0.1", description="Where Dagster's UI listens."
+    )
     webserver_port: int = Field(3000, ge=0, le=65535, description="Port of Dagster's UI.")
     demo_users: int = Field(10_000, ge=100, le=2_000_000, description="Users of the demo shop.")
     demo_seed: int = Field(7, description="Seed of the demo shop.")
     demo_end: date = Field(date(2024, 3, 31), description="Last day of the demo shop's history.")
 
-    @field_validator(
-        "web_database", "ihc_api_key", "store_url", "api_secret", "api_rate_limit_storage",
-        "oidc_client_secret",
-    )  # fmt: skip
+    @field_validator("*", mode="before")
     @classmethod
-    def _empty_is_none(cls, value: SecretStr | None) -> SecretStr | None:
-        return value or None
+    def _decoded(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = get_origin(cls.model_fields[str(info.field_name)].annotation)
+        if isinstance(value, str) and kind in (list, dict):
+            return setting_values.decoded(value, kind)
+        return value.strip() if isinstance(value, str) else value
 
-    @field_validator("api_tls_certificate", "api_tls_key", mode="before")
+    @field_validator("reporting_model")
     @classmethod
-    def _no_path_is_none(cls, value: Any) -> Any:
-        return value or None
+    def _known_model(cls, value: str, info: ValidationInfo) -> str:
+        return setting_values.attribution_model(value, info.data.get("markov_orders", (1, 2)))
 
-    @field_validator("api_rate_limit", "api_score_rate_limit", "api_denied_rate_limit")
-    @classmethod
-    def _known_rate(cls, value: str) -> str:
-        import limits
-
-        try:
-            limits.parse(value)
-        except ValueError as error:
-            raise ValueError(f"{value!r} is not a rate (e.g. 600/minute)") from error
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is not an IANA time zone (e.g. Europe/Berlin)") from error
-        return value
+    @model_validator(mode="after")
+    def _weights_add_up(self) -> "Settings":
+        if self.first_touch_weight + self.last_touch_weight > 1:
+            raise ValueError(
+                "DMP_FIRST_TOUCH_WEIGHT and DMP_LAST_TOUCH_WEIGHT are shares of one conversion: "
+                "together they are 1 at most"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -309,54 +377,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order of precedence: arguments, environment, `.env`, `config.yaml` (never secrets)."""
-        config = _ConfigFile(settings_cls, yaml_file=project_dir() / "config.yaml")
-        ordered = (init_settings, env_settings, dotenv_settings, config)
-        return (_Whole(settings_cls, ordered),)
-
-
-class _Whole(PydanticBaseSettingsSource):
-    """The sources in order of precedence, each setting from one of them alone.
-
-    pydantic-settings merges maps of all sources, by which the environment's entries would reach
-    a sandbox whose map is meant to be empty.
-    """
-
-    def __init__(
-        self, settings_cls: type[BaseSettings], ordered: Sequence[PydanticBaseSettingsSource]
-    ) -> None:
-        super().__init__(settings_cls)
-        self.ordered = ordered
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        return self().get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for source in reversed(self.ordered):
-            values |= source()
-        return values
-
-
-class _ConfigFile(YamlConfigSettingsSource):
-    """`config.yaml`; refuses secrets, which belong in the environment, and unknown names."""
-
-    def __init__(self, settings_cls: type[BaseSettings], yaml_file: Path) -> None:
-        try:
-            super().__init__(settings_cls, yaml_file=yaml_file, yaml_file_encoding="utf-8")
-        except (YAMLError, TypeError, ValueError) as error:
-            raise ValueError(f"{yaml_file} is no list of `setting: value` ({error})") from error
-
-    def __call__(self) -> dict[str, Any]:
-        values = super().__call__()
-        fields = self.settings_cls.model_fields
-        for name in values:
-            if name not in fields:
-                raise ValueError(f"config.yaml: {name!r} is not a setting (see .env.example)")
-            if "SecretStr" in str(fields[name].annotation):
-                raise ValueError(
-                    f"config.yaml: {name!r} is a secret; set DMP_{name.upper()} in the environment"
-                )
-        return values
+        arguments = init_settings()
+        return (Given(settings_cls, arguments, project_dir(), NOT_SETTINGS),)
 
 
 def outside_fields() -> list[str]:
@@ -373,11 +395,24 @@ def load(*, sandbox: bool, overrides: dict[str, Any] | None = None) -> Settings:
 
     In a sandbox every `Outside` setting keeps its default whatever the environment says;
     `overrides` (the sandbox's own loopback addresses) are applied on top.
-    Raises pydantic.ValidationError naming the setting that is wrong.
+    Raises SettingsError naming each setting that is wrong.
     """
     values: dict[str, Any] = {}
     if sandbox:
         for name in outside_fields():
             values[name] = Settings.model_fields[name].get_default(call_default_factory=True)
     values.update(overrides or {})
-    return Settings(_env_file=project_dir() / ".env", **values)  # type: ignore[call-arg]
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise explained(error, Settings.model_fields) from None  # it may hold a secret
+
+
+def unknown_names() -> list[str]:
+    """What looks like a setting and is none, and why nothing was likely meant by it."""
+    in_file = env_file(project_dir() / ENV_FILE)
+    return [
+        f"{name} ({where}) is not a setting and does nothing; see .env.example"
+        for name, where, likely in unknown(os.environ, in_file, Settings.model_fields, NOT_SETTINGS)
+        if likely is None
+    ]

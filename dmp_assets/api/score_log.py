@@ -187,8 +187,11 @@ class ScoreLog:
 
     def _open(self) -> psycopg.Connection[Any]:
         url = self._engine.url.set(drivername="postgresql")
-        return psycopg.connect(
+        connection = psycopg.connect(
             url.render_as_string(hide_password=False), autocommit=True, connect_timeout=2,
             keepalives_idle=5, keepalives_interval=2, keepalives_count=3, tcp_user_timeout=10_000,
-            options="-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=5000",
         )  # fmt: skip
+        connection.execute(
+            "SET timezone = 'UTC'; SET statement_timeout = 30000; SET lock_timeout = 5000"
+        )
+        return connection

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import typer
-from pydantic import ValidationError
 from rich.markup import escape
 
 from dmp_assets import execution
@@ -21,6 +20,7 @@ from dmp_assets.cli.shared import EXPECTED, explained, out, typed
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources import java
 from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.settings import SettingsError
 
 _LONGEST_SECONDS = 20.0
 Verdict = Literal["good", "note", "bad"]
@@ -74,7 +74,7 @@ def _checks(home: Home) -> list[Check]:
     try:
         settings = home.settings()
         outside = reach.probes(home)
-    except (*EXPECTED, ValidationError):
+    except (*EXPECTED, SettingsError):
         return checks  # what the check of the settings says comes first
     checks += [Check(probe.name, probe.look) for probe in outside]
     configured = settings.store_url is not None
@@ -105,11 +105,7 @@ def examined(checks: list[Check]) -> Iterator[tuple[str, Verdict, str]]:
                 yield check.name, "good", future.result(timeout=_LONGEST_SECONDS)
             except LateError:
                 yield check.name, check.need, f"no answer within {_LONGEST_SECONDS:.0f} s"
-            except ValidationError as error:
-                for problem in error.errors():
-                    name = ".".join(str(part) for part in problem["loc"])
-                    yield check.name, check.need, f"DMP_{name.upper()}: {problem['msg']}"
-            except (*EXPECTED, reach.Unreachable, OSError) as error:
+            except (*EXPECTED, SettingsError, reach.Unreachable, OSError) as error:
                 yield check.name, check.need, str(error)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

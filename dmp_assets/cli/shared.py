@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
@@ -21,6 +20,7 @@ from dmp_assets.foreign_text import visible
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources import java
 from dmp_assets.resources.postgres import PostgresError
+from dmp_assets.settings import unknown_names
 from dmp_assets.sources.ihc_journeys import IhcError
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.web import WebError
@@ -76,6 +76,8 @@ def explained() -> Iterator[None]:
     Ctrl-C and a plain `kill` end with one line and 130.
     """
     try:
+        for line in unknown_names():
+            err.print(f"[yellow]![/] {escape(line)}", highlight=False)
         yield
     except KeyboardInterrupt:
         err.print("stopped")
@@ -83,11 +85,6 @@ def explained() -> Iterator[None]:
     except EXPECTED as error:
         fail(str(error))
         raise typer.Exit(1) from error
-    except ValidationError as error:
-        for problem in error.errors():
-            name = ".".join(str(part) for part in problem["loc"])
-            fail(f"setting DMP_{name.upper()}: {problem['msg']}")
-        raise typer.Exit(2) from error
     except ValueError as error:
         fail(str(error))
         raise typer.Exit(2) from error

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
+from dmp_assets import connection_urls
 from dmp_assets.sources.postgres import SESSION, why_not_connected
 
 
@@ -18,16 +19,10 @@ class ShopError(Exception):
 def url_parameters(url: str | SecretStr) -> dict[str, Any]:
     """The parts of a postgresql:// URL, decoded. Raises ShopError, without quoting the URL."""
     text = url.get_secret_value() if isinstance(url, SecretStr) else url
-    wanted = "expected postgresql://user:password@host:5432/database"
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ShopError(f"the shop's URL is not a PostgreSQL URL; {wanted}")
     try:
-        parameters = conninfo_to_dict(text)
-    except psycopg.ProgrammingError:  # its message may quote the password
-        raise ShopError(f"the shop's URL cannot be read; {wanted}") from None
-    if "@" in str(parameters.get("host", "")):
-        raise ShopError(f"the shop's URL has a bare @ in its password: write %40; {wanted}")
-    return parameters
+        return connection_urls.postgres(text)
+    except connection_urls.UrlError as error:
+        raise ShopError(f"the shop's URL (DMP_SHOP_DATABASE_URL): {error}") from None
 
 
 def shop_name(url: str | SecretStr) -> str:

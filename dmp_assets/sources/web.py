@@ -4,7 +4,6 @@ It is an SQLite file or PostgreSQL. All values are read as the text that is ther
 into two tables of their own, which say nothing about whether the source changed.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import SecretStr
 
+from dmp_assets import connection_urls
 from dmp_assets.sources.web_connection import Engine, ReadOnlyWebDatabase, WebError
 from dmp_assets.sources.web_load import LoadSummary, load_web
 from dmp_assets.sources.web_postgres import PostgresEngine
@@ -24,7 +24,6 @@ from dmp_assets.sources.web_tables import ROW_NUMBER, TABLES, creation, shape_pr
 __all__ = ["ReadOnlyWebDatabase", "WebError", "WebSource", "WebState", "WebTable"]
 
 _BATCH_ROWS = 50_000
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _FETCH_ROWS = (
     2_000  # rows turned into Arrow while they are in the processor's cache: 2.6 times faster
 )
@@ -154,17 +153,16 @@ class WebSource:
 
 
 def _engine(address: str | SecretStr | Path, busy_seconds: float) -> Engine:
-    text = address.get_secret_value() if isinstance(address, SecretStr) else str(address)
-    text = text.strip()
-    if text.startswith(("postgresql://", "postgres://")):
-        return PostgresEngine.at(text, busy_seconds)
-    path = text.removeprefix("sqlite:///")
-    if not path or _SCHEME.match(path):
-        raise WebError(
-            "DMP_WEB_DATABASE names no database that can be read: expected the path of an SQLite "
-            "file or postgresql://user:password@host:5432/database"
-        )
-    return SqliteEngine(Path(path).expanduser().absolute(), busy_seconds)
+    if isinstance(address, Path):
+        return SqliteEngine(address.expanduser().absolute(), busy_seconds)
+    text = address.get_secret_value() if isinstance(address, SecretStr) else address
+    try:
+        found = connection_urls.web_database(text)
+    except connection_urls.UrlError as error:
+        raise WebError(f"DMP_WEB_DATABASE: {error}") from None
+    if isinstance(found, Path):
+        return SqliteEngine(found, busy_seconds)
+    return PostgresEngine(found, busy_seconds)
 
 
 def _only(present: Mapping[str, object]) -> dict[str, Mapping]:

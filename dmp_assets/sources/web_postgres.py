@@ -11,8 +11,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
+from dmp_assets import connection_urls
 from dmp_assets.sources.postgres import SESSION, why_not_connected
 from dmp_assets.sources.web_connection import ReadOnlyWebDatabase, WebError
 
@@ -29,16 +30,10 @@ class PostgresEngine:
     @classmethod
     def at(cls, url: str, busy_seconds: float) -> "PostgresEngine":
         """The database of a `postgresql://` URL. Raises WebError, without quoting the URL."""
-        wanted = "expected postgresql://user:password@host:5432/database"
         try:
-            parameters = conninfo_to_dict(url)
-        except psycopg.ProgrammingError:  # its message may quote the password
-            raise WebError(f"the web database's URL cannot be read; {wanted}") from None
-        if "@" in str(parameters.get("host", "")):
-            raise WebError(
-                f"the web database's URL has a bare @ in its password: write %40; {wanted}"
-            )
-        return cls(parameters, busy_seconds)
+            return cls(connection_urls.postgres(url), busy_seconds)
+        except connection_urls.UrlError as error:
+            raise WebError(f"the web database's URL (DMP_WEB_DATABASE): {error}") from None
 
     @property
     def name(self) -> str:

@@ -1,9 +1,10 @@
 """The operational store's database: connecting, whether its schema fits, bringing it up to date."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -13,6 +14,7 @@ from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 
+from dmp_assets import connection_urls
 from dmp_assets.store.errors import SchemaError, StoreError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -24,22 +26,50 @@ def engine(url: SecretStr, *, pool_size: int = 5, patience: int | None = None) -
 
     `patience`: seconds after which a statement, and a network that is silent, is given up.
     """
-    secret = url.get_secret_value()
-    scheme, found, rest = secret.partition("://")
-    if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not found:
-        raise StoreError("DMP_STORE_URL is not a PostgreSQL URL (postgresql://user@host/name)")
-    options, silent = "-c timezone=UTC", 60_000
+    try:
+        known = connection_urls.postgres(url.get_secret_value())
+    except connection_urls.UrlError as error:
+        raise StoreError(f"DMP_STORE_URL: {error}") from None
+    session, silent = "SET timezone = 'UTC'", 60_000
     if patience is not None:
         silent = 1000 * patience
-        options += f" -c statement_timeout={silent} -c lock_timeout={silent // 2}"
-    return sa.create_engine(
-        f"postgresql+psycopg://{rest}",
+        session += f"; SET statement_timeout = {silent}; SET lock_timeout = {silent // 2}"
+    store = sa.create_engine(
+        _sqlalchemy_url(known),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"connect_timeout": 5, "options": options, "tcp_user_timeout": silent},
+        connect_args={"connect_timeout": 5, "tcp_user_timeout": silent},
+    )
+
+    @sa.event.listens_for(store, "connect")
+    def _begin(connection: Any, record: object) -> None:  # a pooler between may refuse `options`
+        connection.execute(session)
+        connection.commit()
+
+    return store
+
+
+def _sqlalchemy_url(known: Mapping[str, Any]) -> sa.URL:
+    """libpq's parameters as SQLAlchemy takes them, so that both read a URL the same way."""
+    rest = dict(known)
+    named = {name: rest.pop(name, None) for name in ("user", "password", "dbname")}
+    hosts = str(rest.pop("host", None) or "").split(",")
+    ports = str(rest.pop("port", None) or "").split(",")
+    alone = len(hosts) == 1 and not hosts[0].startswith("/")
+    if not alone:
+        ports *= len(hosts) if len(ports) == 1 else 1
+        rest |= {"host": ",".join(hosts), "port": ",".join(ports)}
+    return sa.URL.create(
+        "postgresql+psycopg",
+        named["user"],
+        named["password"],
+        hosts[0] or None if alone else None,
+        int(ports[0]) if alone and ports[0] else None,
+        named["dbname"],
+        query={name: str(value) for name, value in rest.items()},
     )
 
 

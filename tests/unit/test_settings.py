@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from dmp_assets import settings as settings_module
 from dmp_assets.home import Home
-from dmp_assets.settings import Settings, load, outside_fields
+from dmp_assets.settings import Settings, SettingsError, load, outside_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = {
@@ -18,7 +17,7 @@ REAL = {
     "DMP_SHOP_WATERMARK_COLUMNS": '{"users": "created_at"}',
     "DMP_WEB_DATABASE": "postgresql://boss:hunter2@web.example.com/web",
     "DMP_STORE_URL": "postgresql://boss:hunter2@store.example.com/store",
-    "DMP_API_SECRET": "hunter2-secret",
+    "DMP_API_SECRET": "aHVudGVyMiBodW50ZXIyIGh1bnRlcjIgaHVudGVyMi4=",
     "DMP_API_RATE_LIMIT_STORAGE": "redis://:hunter2@redis.example.com",
     "DMP_OIDC_ISSUER": "https://login.example.com",
     "DMP_OIDC_CLIENT_ID": "dmp",
@@ -101,12 +100,12 @@ def test_a_config_file_that_is_no_map_is_refused(config: Callable[[str], None]) 
         load(sandbox=False)
 
 
-@pytest.mark.parametrize("zone", ["Mars/Base", "", "../etc/passwd", "/etc/localtime"])
+@pytest.mark.parametrize("zone", ["Mars/Base", "../etc/passwd", "/etc/localtime", "Factory"])
 def test_a_time_zone_that_does_not_exist_is_named(
     project: Path, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
     monkeypatch.setenv("DMP_TIMEZONE", zone)
-    with pytest.raises(ValidationError, match=f"'{zone}' is not an IANA time zone"):
+    with pytest.raises(SettingsError, match=f"'{zone}' is not an IANA time zone"):
         load(sandbox=False)
 
 
@@ -119,7 +118,7 @@ def test_a_value_that_makes_no_sense_is_refused_with_the_name_of_the_setting(
     project: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ValidationError, match=name.removeprefix("DMP_").lower()):
+    with pytest.raises(SettingsError, match=name):
         load(sandbox=False)
 
 
@@ -181,19 +180,6 @@ def test_every_setting_and_nothing_else_is_in_the_example_with_its_default() -> 
         for name, value in given.items():
             patch.setenv(name, value)
         assert load(sandbox=False) == default
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["DMP_WEB_DATABASE", "DMP_IHC_API_KEY", "DMP_STORE_URL", "DMP_API_SECRET",
-     "DMP_API_TLS_CERTIFICATE", "DMP_API_TLS_KEY", "DMP_API_RATE_LIMIT_STORAGE",
-     "DMP_OIDC_CLIENT_SECRET"],
-)  # fmt: skip
-def test_an_empty_database_key_or_file_is_none(
-    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setenv(name, "")
-    assert getattr(load(sandbox=False), name.removeprefix("DMP_").lower()) is None
 
 
 def test_every_setting_says_what_it_is_for() -> None:

@@ -180,7 +180,7 @@ def test_a_wrong_password_is_said_without_showing_it(shop_url: SecretStr) -> Non
     assert "refuses the user or password" in problem
     assert "s3same" not in problem + repr(WebSource(url)) + WebSource(url).name
     [problem] = WebSource("postgresql://me:s3s@me@localhost/web").check()
-    assert "bare @" in problem and "s3s" not in problem
+    assert "@ as %40" in problem and "s3s" not in problem
     [problem] = WebSource("postgresql://me:s3same@localhost:1/web").check()
     assert "no PostgreSQL answers" in problem and "s3same" not in problem
 
