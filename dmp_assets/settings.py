@@ -341,6 +341,12 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Where Dagster's UI listens."
     )
     webserver_port: int = Field(3000, ge=0, le=65535, description="Port of Dagster's UI.")
+    webserver_url: Annotated[str, Outside()] = Field(
+        "",
+        description="Address under which people reach Dagster's UI through a proxy, e.g. "
+        "https://dagster.example.com; empty: DMP_PUBLIC_URL, and this machine by any name of "
+        "loopback.",
+    )
     demo_users: int = Field(10_000, ge=100, le=2_000_000, description="Users of the demo shop.")
     demo_seed: int = Field(7, description="Seed of the demo shop.")
     demo_end: date = Field(date(2024, 3, 31), description="Last day of the demo shop's history.")

@@ -54,8 +54,12 @@ def credential_of(kind: str, secret: str) -> bytes:
     return hashlib.sha256(f"{kind}:{secret}".encode()).digest()
 
 
-async def principal_of(request: Request) -> Principal | None:
-    """Who calls by key or session; None without either. Raises Problem 401 for one that fails."""
+async def principal_of(request: Request, *, form_token: bool = True) -> Principal | None:
+    """Who calls by key or session; None without either. Raises Problem 401 for one that fails.
+
+    A session's changing request must carry its `form_token`; without, the caller has looked at
+    where the request comes from.
+    """
     service = service_of(request)
     header = request.headers.get("authorization")
     if header is not None:
@@ -90,7 +94,7 @@ async def principal_of(request: Request) -> Principal | None:
         else:
             service.known.put(credential, known)
     request.state.actor = known.actor
-    if kind == "session" and request.method not in SAFE:
+    if form_token and kind == "session" and request.method not in SAFE:
         await _same_site(request, known)
     return known
 

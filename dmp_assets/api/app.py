@@ -29,6 +29,7 @@ from dmp_assets.api.routes import (
     attribution,
     decisions,
     health,
+    login_link,
     oidc,
     pages,
     promo,
@@ -53,7 +54,7 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 ROUTERS = (
     abuse.router, health.router, decisions.router, promo.router, attribution.router, runs.router,
-    reports.router, review.router, pages.router, oidc.router,
+    reports.router, review.router, pages.router, login_link.router, oidc.router,
 )  # fmt: skip
 
 
@@ -99,13 +100,8 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         settings=settings,
         store=store,
         seal=Fernet(secret.of(home)),
-        limiter=_limiter(settings.api_rate_limit_storage),
-        pages=Environment(
-            loader=PackageLoader("dmp_assets.api"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=foreign_text.page_value,
-        ),
+        limiter=limiter_of(settings.api_rate_limit_storage),
+        pages=templates(),
         known=Known(),
         secure=secure,
         scoring=scoring,
@@ -126,7 +122,17 @@ _REDIS = {"connect_timeout": 0.5, "stream_timeout": 0.5}
 """A Redis that is silent must not hold the calls that wait to be counted."""
 
 
-def _limiter(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
+def templates() -> Environment:
+    """The templates of our pages."""
+    return Environment(
+        loader=PackageLoader("dmp_assets.api"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=foreign_text.page_value,
+    )
+
+
+def limiter_of(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
     """Counts calls in this process, or where `storage` says, for all processes together."""
     if storage is None:
         return limits.aio.strategies.FixedWindowRateLimiter(limits.aio.storage.MemoryStorage())

@@ -19,6 +19,7 @@ from dmp_assets.api import secret
 from dmp_assets.api.app import create_app
 from dmp_assets.foreign_text import guard_event
 from dmp_assets.home import Home, HomeError
+from dmp_assets.settings import Settings
 
 HARDENED: dict[str, Any] = {
     "server_header": False,
@@ -32,8 +33,11 @@ HARDENED: dict[str, Any] = {
 """How uvicorn serves us, wherever it listens."""
 
 
-def check_address(home: Home) -> None:
-    """Raise HomeError when the service would be open to others in plain text."""
+def check_address(home: Home, host: str | None = None, what: str = "the API") -> None:
+    """Raise HomeError when the service would be open to others in plain text.
+
+    `host`: where `what` is to listen, when it is not the API.
+    """
     settings = home.settings()
     certificate, key = settings.api_tls_certificate, settings.api_tls_key
     if (certificate is None) != (key is None):
@@ -41,17 +45,29 @@ def check_address(home: Home) -> None:
     for path in (certificate, key):
         if path is not None and not os.access(path, os.R_OK):
             raise HomeError(f"cannot read {path}, which the API's TLS needs")
-    if not is_loopback(settings.api_host):
+    host = host or settings.api_host
+    if not is_loopback(host):
         if certificate is None and not settings.api_behind_proxy:
             raise HomeError(
-                f"the API would listen on {settings.api_host} without TLS: set "
-                "DMP_API_TLS_CERTIFICATE and DMP_API_TLS_KEY, or start it --behind-proxy"
+                f"{what} would listen on {host} without TLS: set DMP_API_TLS_CERTIFICATE and "
+                "DMP_API_TLS_KEY, or DMP_API_BEHIND_PROXY=true where a proxy speaks TLS "
+                "(`dmp api --behind-proxy`)"
             )
         if secret.is_generated(home):
             raise HomeError(
-                f"the API would listen on {settings.api_host} with a generated secret: set "
-                "DMP_API_SECRET"
+                f"{what} would listen on {host} with a generated secret: set DMP_API_SECRET"
             )
+
+
+def tls_options(settings: Settings) -> dict[str, Any]:
+    """What uvicorn needs to speak TLS itself; nothing without a certificate."""
+    if settings.api_tls_certificate is None:
+        return {}
+    return {
+        "http": "h11",  # httptools sets no bound to headers; before a proxy one is needed
+        "ssl_certfile": settings.api_tls_certificate,
+        "ssl_keyfile": settings.api_tls_key,
+    }
 
 
 def log_as_json(file: TextIO | None = None) -> None:
@@ -123,13 +139,6 @@ def serve(home: Home, listening: socket.socket | None = None) -> None:
     """Serve until stopped. Raises HomeError for an address that must not be used."""
     check_address(home)
     settings = home.settings()
-    options: dict[str, Any] = {}
-    if settings.api_tls_certificate is not None:
-        options = {
-            "http": "h11",  # httptools sets no bound to headers; before a proxy one is needed
-            "ssl_certfile": settings.api_tls_certificate,
-            "ssl_keyfile": settings.api_tls_key,
-        }
     config = uvicorn.Config(
         "dmp_assets.api.serve:app_of_environment",
         factory=True,
@@ -138,7 +147,7 @@ def serve(home: Home, listening: socket.socket | None = None) -> None:
         proxy_headers=settings.api_behind_proxy,
         forwarded_allow_ips=settings.api_proxies,
         **HARDENED,
-        **options,
+        **tls_options(settings),
     )
     with suppress(KeyboardInterrupt):  # uvicorn raises it anew after it has ended in good order
         uvicorn.Server(config).run(sockets=[listening] if listening else None)

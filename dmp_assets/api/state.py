@@ -48,9 +48,9 @@ class Recent(Generic[T]):
         self._found = None
 
 
-@dataclass
-class Service:
-    """Store, lakehouse (`tables`), settings and what is held in memory."""
+@dataclass(kw_only=True)
+class Entrance:
+    """What it takes to know who calls: store, settings, and what is held in memory of callers."""
 
     home: Home
     settings: Settings
@@ -61,21 +61,13 @@ class Service:
     known: "Known"
     secure: bool
     issuer: "Issuer | None"
-    scoring: "Scoring"
     metrics: Metrics
-    tables: Tables
-    checks: Recent[list[Any]] = field(default_factory=lambda: Recent(1.0))
-    """What `/health/ready` says."""
-    written: Recent[list[Any]] = field(default_factory=lambda: Recent(5.0))
-    """The lakehouse's tables, as `/v1/runs` lists them."""
-    counted: Recent[Mapping[str, int]] = field(default_factory=lambda: Recent(60.0))
-    """How many cases wait in the review, by why."""
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))
 
     @property
     def live(self) -> "Scoring | None":
-        """The accounts and what the model says of them; None while they are being loaded."""
-        return self.scoring if self.scoring.is_loaded else None
+        """Who hears of the store's state at every moment; nobody here."""
+        return None
 
     def now(self) -> datetime:
         """The clock's time in UTC: keys and sessions expire by it, in a sandbox too."""
@@ -91,6 +83,25 @@ class Service:
         """Change the store in a transaction."""
         with self.store.begin() as connection:
             return work(connection)
+
+
+@dataclass(kw_only=True)
+class Service(Entrance):
+    """The whole service: an entrance, scoring and the lakehouse (`tables`)."""
+
+    scoring: "Scoring"
+    tables: Tables
+    checks: Recent[list[Any]] = field(default_factory=lambda: Recent(1.0))
+    """What `/health/ready` says."""
+    written: Recent[list[Any]] = field(default_factory=lambda: Recent(5.0))
+    """The lakehouse's tables, as `/v1/runs` lists them."""
+    counted: Recent[Mapping[str, int]] = field(default_factory=lambda: Recent(60.0))
+    """How many cases wait in the review, by why."""
+
+    @property
+    def live(self) -> "Scoring | None":
+        """The accounts and what the model says of them; None while they are being loaded."""
+        return self.scoring if self.scoring.is_loaded else None
 
 
 def service_of(request: Request) -> Service:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from dmp_assets.store.errors import AccessError
 from dmp_assets.store.roles import MIN_PASSWORD, ROLES, SCOPES
-from dmp_assets.store.schema import api_client, api_key, login_session, person
+from dmp_assets.store.schema import api_client, api_key, login_link, login_session, person
 
 MAX_FAILED_LOGINS = 5
 LOCKED_FOR = timedelta(minutes=15)
@@ -229,7 +229,8 @@ def _change(connection: sa.Connection, email: str, **values: object) -> uuid.UUI
     )
     if found is None:
         raise AccessError("there is no person with this address; `dmp user list` shows them")
-    connection.execute(login_session.delete().where(login_session.c.person_id == found))
+    for table in (login_session, login_link):
+        connection.execute(table.delete().where(table.c.person_id == found))
     return uuid.UUID(str(found))
 
 

@@ -89,6 +89,22 @@ login_session = sa.Table(
     comment="A logged-in browser. One row per session; the cookie's token is not stored.",
 )
 
+login_link = sa.Table(
+    "login_link",
+    METADATA,
+    sa.Column("token_sha256", sa.LargeBinary, primary_key=True),
+    sa.Column(
+        "person_id",
+        sa.Uuid,
+        sa.ForeignKey("person.person_id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    _time("expires_at", required=True),
+    comment="A link that logs in once. One row per link that is still good; its token is not "
+    "stored.",
+)
+
 audit_event = sa.Table(
     "audit_event",
     METADATA,
