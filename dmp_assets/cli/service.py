@@ -260,6 +260,35 @@ def user_password(
         out.print("changed; all sessions have ended")
 
 
+@user.command("link")
+def user_link(
+    email: Annotated[str, typer.Argument(help="Who logs in; may be left out in a sandbox.")] = "",
+) -> None:
+    """Print a link that logs a person in, once, within 15 minutes: to the API and to Dagster."""
+    with explained():
+        from dmp_assets.store import login_links
+
+        home = Home.current()
+        sandbox = home.profile == "sandbox"
+        if not email and not sandbox:
+            raise AccessError("whose link? `dmp user list` shows the people")
+        made: list[str] = []
+
+        def make(store: "sa.Connection") -> Any:
+            if not email:
+                made.append(login_links.for_sandbox(store, now=_now()))
+                return None
+            person, path = login_links.make(store, email, now=_now())
+            made.append(path)
+            return person
+
+        _changed("user link", make)
+        settings = home.settings()
+        scheme = "http" if settings.api_tls_certificate is None else "https"
+        here = f"{scheme}://{settings.webserver_host}:{settings.webserver_port}"
+        print((settings.webserver_url or settings.public_url or here).rstrip("/") + made[0])
+
+
 @user.command("disable")
 def user_disable(email: str) -> None:
     """Let a person in no more."""
@@ -308,12 +337,16 @@ def api(
             serve.serve(home)
 
 
-def prepare(home: Home) -> None:
-    """Make the home's store at first use. Raises StoreError, HomeError for what must not start."""
+def prepare(home: Home, host: str | None = None, what: str = "the API") -> None:
+    """Make the home's store at first use, and bring the home's own up to date.
+
+    `host`: where `what` is to listen, when it is not the API.
+    Raises StoreError, HomeError for what must not start.
+    """
     from dmp_assets.api import serve
     from dmp_assets.store import database
 
-    serve.check_address(home)
-    if not where.is_configured(home):
+    serve.check_address(home, host, what)
+    if home.settings().store_url is None:
         migrate_home(home)
     in_store(home, database.revision)

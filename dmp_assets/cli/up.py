@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,9 @@ from dmp_assets.cli import service
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home, HomeError
 from dmp_assets.settings import project_dir
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 class Part(StrEnum):
@@ -39,20 +43,16 @@ def up(
         workspace = str(project_dir() / "workspace.yaml")
         programs = Path(sys.executable).parent
         commands: list[list[str | Path]] = []
+        address = ""
         if only in (None, Part.WEBSERVER):
             host = settings.webserver_host
             port = _port(host, settings.webserver_port, "DMP_WEBSERVER_PORT")
-            server: list[str | Path] = [
-                programs / "dagster-webserver",
-                "-h",
-                host,
-                "-p",
-                str(port),
-                "-w",
-                workspace,
-            ]
-            commands.append(server)
-            out.print(f"Dagster: http://{host}:{port}  (Ctrl-C stops it)", highlight=False)
+            service.prepare(home, host, "Dagster's UI")
+            os.environ["DMP_WEBSERVER_PORT"] = str(port)
+            commands.append([sys.executable, "-m", "dmp_assets.gate.serve"])
+            scheme = "http" if settings.api_tls_certificate is None else "https"
+            address = f"{scheme}://{host}:{port}"
+            out.print(f"Dagster: {address}  (Ctrl-C stops it)", highlight=False)
         if only in (None, Part.DAEMON):
             commands.append([programs / "dagster-daemon", "run", "-w", workspace])
         if only in (None, Part.API):
@@ -72,6 +72,8 @@ def up(
 
                 with dg.DagsterInstance.get() as instance:
                     execution.bury_dead_runs(instance)
+            if address:
+                _say_how_to_log_in(home, address)
             children = [subprocess.Popen(command, start_new_session=True) for command in commands]
             stack.callback(_stop, children)
             try:
@@ -81,6 +83,27 @@ def up(
                 out.print("stopping …")
                 return
             raise HomeError("one of them ended by itself; see its output above")
+
+
+def _say_how_to_log_in(home: Home, address: str) -> None:
+    """A sandbox is open to who started it, by a link; elsewhere people have accounts."""
+    from dmp_assets.store import login_links
+
+    if home.profile == "sandbox":
+        path = service.in_store(home, lambda s: login_links.for_sandbox(s, now=datetime.now(UTC)))
+        minutes = login_links.GOOD_FOR // timedelta(minutes=1)
+        out.print("Log in:  by this link, once, within "
+                  f"{minutes} minutes (another: dmp user link)", highlight=False)  # fmt: skip
+        out.print(f"         {address}{path}", highlight=False, soft_wrap=True)
+    elif service.in_store(home, _has_no_people):
+        out.print("Log in:  nobody can yet; dmp user add you@example.com --role admin",
+                  highlight=False)  # fmt: skip
+
+
+def _has_no_people(store: "sa.Connection") -> bool:
+    from dmp_assets.store.schema import person
+
+    return store.execute(person.select().limit(1)).first() is None
 
 
 def _port(host: str, port: int, setting: str) -> int:

@@ -86,23 +86,25 @@ class Gate:
             if changes and not who.may(LAUNCH):
                 await _note(request, who, changes, "denied")
                 raise Problem(403, "forbidden", f"the scope {LAUNCH} is needed")
-        status = 500
+        noted = not changes
 
         async def with_policy(message: Message) -> None:
-            nonlocal status
+            nonlocal noted
             if message["type"] == "http.response.start":
-                status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
                 if policy := headers.get("content-security-policy"):
                     headers["content-security-policy"] = policy.rstrip("; ") + _POLICY
                 message["headers"] = headers.raw
+                if not noted:
+                    noted = True
+                    await _note(request, who, changes, _outcome(message["status"]))
             await send(message)
 
         try:
-            await self.app(scope, receive, with_policy)
+            await self.app(dict(scope), receive, with_policy)  # it makes the scope its own
         finally:
-            if changes:
-                await _note(request, who, changes, "done" if status < 400 else "failed")
+            if not noted:
+                await _note(request, who, changes, "failed")
 
     # WebSockets ----------------------------------------------------------------------------------
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,7 +134,7 @@ class Gate:
                 except TimeoutError:
                     continue
 
-        await self.app(scope, while_logged_in, send)
+        await self.app(dict(scope), while_logged_in, send)
         if ended:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -209,7 +211,13 @@ def _changes(request: Request, body: bytes) -> list[str]:
     ]
 
 
-async def _note(request: Request, who: Principal, changes: list[str], outcome: Any) -> None:
+def _outcome(status: int) -> audit.Outcome:
+    return "done" if status < 400 else "failed"
+
+
+async def _note(
+    request: Request, who: Principal, changes: list[str], outcome: audit.Outcome
+) -> None:
     """Into the audit log; a launch is not lost because that does not answer."""
     service = service_of(request)
 

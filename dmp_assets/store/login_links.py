@@ -47,9 +47,7 @@ def make(connection: sa.Connection, email: str, *, now: datetime) -> tuple[uuid.
 
 def for_sandbox(connection: sa.Connection, *, now: datetime) -> str:
     """Path of a link for the one who looks at a sandbox, an administrator without a password."""
-    known = connection.scalar(
-        sa.select(person.c.person_id).where(person.c.email == SANDBOX_PERSON)
-    )
+    known = connection.scalar(sa.select(person.c.person_id).where(person.c.email == SANDBOX_PERSON))
     if known is None:
         access.add_person(connection, SANDBOX_PERSON, "admin", None, now=now)
     return make(connection, SANDBOX_PERSON, now=now)[1]

@@ -1,4 +1,6 @@
-"""Dagster's UI as people see it: `dmp up` on the demo's home, headless Chromium."""
+"""Dagster's UI as people see it, and as a page of somebody else does: `dmp up` on the demo's home,
+headless Chromium.
+"""
 
 import re
 import signal
@@ -15,9 +17,11 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._core.scheduler.instigation import InstigatorTick
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
+from tests.support import chromium
 from tests.support.demo import Demo
+from tests.support.foreign import foreign_page
 
 GROUPS = ("raw", "cleaned", "modeled", "ml", "marts", "published", "reports")
 SCHEDULES = (
@@ -36,6 +40,7 @@ class Up:
     """A running `dmp up` and what it started."""
 
     url: str
+    link: str
     process: subprocess.Popen[str]
 
     def family(self) -> list[psutil.Process]:
@@ -52,33 +57,51 @@ def up(demo: Demo) -> Iterator[Up]:
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout
-    url = ""
-    while not url and (line := process.stdout.readline()):
-        if found := re.search(r"Dagster: (http://127\.0\.0\.1:\d+)", line):
-            url = found[1]
+    found = None
+    while not found and (line := process.stdout.readline()):
+        found = re.search(r"(http://127\.0\.0\.1:\d+)/login/once\?token=\S+", line)
+    assert found, process.communicate(timeout=60)
+    link, url = found[0], found[1]
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
-            with direct.open(f"{url}/server_info", timeout=5) as answer:
+            with direct.open(f"{url}/health/live", timeout=5) as answer:
                 assert answer.status == 200
                 break
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
-    yield Up(url, process)
+    yield Up(url, link, process)
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=90)
     demo.dmp.postgres.start()
 
 
+@pytest.fixture(scope="module")
+def logged_in(up: Up) -> Iterator[BrowserContext]:
+    """A browser that used the link which `dmp up` printed."""
+    rebound = "--host-resolver-rules=MAP rebound.example 127.0.0.1"
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=chromium.find_or_install(), args=[*chromium.FLAGS, rebound]
+        )
+        context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+        context.set_default_timeout(PATIENCE)
+        page = context.new_page()
+        page.goto(up.link)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"{up.url}/**")
+        page.close()
+        yield context
+        browser.close()
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE)
+def page(logged_in: BrowserContext) -> Iterator[Page]:
+    opened = logged_in.new_page()
     yield opened
-    context.close()
+    opened.close()
 
 
 def shot(page: Page, folder: Path, name: str) -> None:
@@ -145,13 +168,65 @@ def test_runs_of_the_command_line_are_seen_with_their_events(
     page.goto(f"{up.url}/runs/{run_id}")
     page.get_by_text("Success", exact=True).first.wait_for()
     page.get_by_text("raw__users").first.wait_for()
+    page.get_by_text("STEP_START", exact=True).first.wait_for()  # events come by the WebSocket
     shot(page, folder, "run")
+
+
+_RUNS = "{ runsOrError { ... on Runs { results { id } } } }"
+_LAUNCH = """mutation { launchRun(executionParams: {mode: "default", selector: {
+  repositoryLocationName: "dmp_assets", repositoryName: "__repository__", jobName: "%s"}})
+  { __typename } }"""
+_ASK = """async (query) => await (await fetch("/graphql", {method: "POST",
+  headers: {"Content-Type": "application/json"}, body: JSON.stringify({query})})).json()"""
+
+
+def test_only_who_is_logged_in_sees_anything_and_our_own_page_may_ask_and_launch(
+    up: Up, page: Page
+) -> None:
+    page.goto(f"{up.url}/runs")
+    assert page.evaluate(_ASK, _RUNS)["data"]["runsOrError"]["results"]
+    answer = page.evaluate(_ASK, _LAUNCH % "no_such_job")
+    assert answer["data"]["launchRun"]["__typename"] == "PipelineNotFoundError"  # it was executed
+    assert page.context.browser
+    stranger = page.context.browser.new_context().new_page()
+    stranger.goto(f"{up.url}/runs")
+    assert stranger.url == f"{up.url}/login"
+    stranger.goto(up.link)  # it was used
+    stranger.get_by_role("button", name="Log in").click()
+    stranger.get_by_text("used before or is too old").wait_for()
+    stranger.context.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "rebound.example"])
+def test_a_page_of_another_origin_can_neither_start_a_run_nor_read_one(
+    up: Up, demo: Demo, page: Page, host: str
+) -> None:
+    with dg.DagsterInstance.from_config(str(demo.dmp.home.dagster)) as instance:
+        before = {run.run_id for run in instance.get_runs()}
+        with foreign_page(up.url, _LAUNCH % "retrain", _RUNS) as port:
+            page.goto(f"http://{host}:{port}/")
+            found = page.evaluate("attack()")
+        assert {run.run_id for run in instance.get_runs()} == before
+    assert found.pop("form") == found.pop("beacon") == "sent"  # which tells the page nothing
+    assert found.pop("frame") == "ended"
+    assert found == {
+        "image": "error", "script": "error", "blind": "refused TypeError",
+        "fetch": "refused TypeError", "get": "refused TypeError", "socket": "closed",
+    }  # fmt: skip
+    shown = [frame.url for frame in page.frames if frame != page.main_frame]
+    assert all(url in ("", "about:blank", "chrome-error://chromewebdata/") for url in shown)
+
+
+def test_a_name_that_was_made_to_lead_here_is_refused(up: Up, page: Page) -> None:
+    answer = page.goto(up.url.replace("127.0.0.1", "rebound.example"))
+    assert answer is not None and answer.status == 421
 
 
 def test_ctrl_c_stops_all_that_was_started(up: Up, demo: Demo) -> None:
     family = up.family()
     commands = " ".join(" ".join(process.cmdline()) for process in family)
-    assert "dagster-webserver" in commands
+    assert "dmp_assets.gate.serve" in commands
+    assert "dagster-webserver" not in commands
     assert "dagster-daemon" in commands
     assert demo.dmp.postgres.status().running
     up.process.send_signal(signal.SIGINT)
@@ -161,4 +236,4 @@ def test_ctrl_c_stops_all_that_was_started(up: Up, demo: Demo) -> None:
     assert not demo.dmp.postgres.status().running
     assert not (demo.dmp.home.sandbox / "endpoint.json").exists()
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(f"{up.url}/server_info", timeout=5)
+        urllib.request.urlopen(f"{up.url}/health/live", timeout=5)

@@ -160,7 +160,7 @@ def now() -> datetime:
 @contextmanager
 def served(app: FastAPI, **options: Any) -> Iterator[str]:
     """The app behind a real server on loopback; its URL."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, **(HARDENED | options))
+    config = uvicorn.Config(app, **(HARDENED | {"host": "127.0.0.1", "port": 0} | options))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -29,6 +29,7 @@ REAL = {
     "DMP_LAKEHOUSE_ROOT": "s3a://bucket/lakehouse",
     "DMP_SPARK_MASTER": "spark://cluster:7077",
     "DMP_SPARK_REMOTE": "sc://cluster:15002",
+    "DMP_WEBSERVER_URL": "https://dagster.shop.invalid",
     "DMP_PUBLIC_URL": "https://reports.example.com",
     "DMP_SLACK_TOKEN": "xoxb-real",
     "DMP_SLACK_BASE_URL": "https://slack.example.com/api/",
