@@ -15,7 +15,7 @@ START ?=
 END ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run up report test audit fuzz lint clean doctor benchmark docker-build docker-up docker-run
+.PHONY: help setup demo run up report test audit fuzz lint clean doctor benchmark docker-build docker-up docker-run docker-check
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
@@ -87,3 +87,6 @@ docker-up:  ## PostgreSQL, webserver and daemon by compose
 
 docker-run:  ## one run of the job in the image; START and END as for `make run`
 	docker compose run --rm webserver dmp run --start "$(START)" --end "$(END)"
+
+docker-check: $(VENV)/.dev  ## build and run image and services without a registry; needs root, buildah, podman, runc
+	@$(BIN)/python -m tests.image.check
