@@ -9,7 +9,7 @@ import binascii
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -17,25 +17,13 @@ from zoneinfo import available_timezones
 
 from dmp_assets import connection_urls
 from dmp_assets.currencies import COMMON, CURRENCIES, SYMBOLS
+from dmp_assets.spelling import meant, nearest
 
 MODELS = (
     "ihc", "first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay",
     "shapley", "initializer_holder_closer",
 )  # fmt: skip
 """The attribution models but for Markov's; loading the models takes longer than most commands."""
-
-
-def nearest(given: str, known: Iterable[str]) -> str | None:
-    """The known word that was likely meant, whatever its case; None when none is near."""
-    by_fold = {word.casefold(): word for word in known}
-    found = get_close_matches(given.casefold(), by_fold, n=1, cutoff=0.72)
-    return by_fold[found[0]] if found else None
-
-
-def meant(given: str, known: Iterable[str]) -> str:
-    """`; did you mean X?`, or nothing when no known word is near."""
-    word = nearest(given, known)
-    return f"; did you mean {word}?" if word else ""
 
 
 def currency(given: str) -> str:

@@ -19,6 +19,8 @@ import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from dmp_assets.spelling import meant, nearest
+
 if TYPE_CHECKING:
     import duckdb
     import pyarrow.dataset as pads
@@ -49,7 +51,9 @@ class Tables:
         """Where the table `layer/table` lies."""
         layer, _, table = key.partition("/")
         if layer not in LAYERS or not re.fullmatch(r"[a-z_][a-z0-9_]*", table):
-            raise TableError(f"{key!r} is not layer/table with a layer of {', '.join(LAYERS)}")
+            raise TableError(
+                f"{key!r} is not layer/table with a layer of {', '.join(LAYERS)}{self._meant(key)}"
+            )
         return f"{self.root.rstrip('/')}/{layer}/{table}"
 
     def delta(self, key: str, version: int | None = None) -> DeltaTable:
@@ -61,12 +65,19 @@ class Tables:
         except TableNotFoundError:
             raise TableError(
                 f"there is no table {key} in {self.root}: it was never made. Materialize it first "
-                "(Dagster's UI, or `dmp run`)"
+                f"(Dagster's UI, or `dmp run`){self._meant(key)}"
             ) from None
         except DeltaError as error:
             if wanted is None:
                 raise
             raise TableError(f"{key} has no version {wanted}; {self._oldest(key)}") from error
+
+    def _meant(self, key: str) -> str:
+        """What was likely meant, by the whole key or by the table's name alone."""
+        written = self.written()
+        by_name = {one.partition("/")[2]: one for one in reversed(written)}
+        alone = nearest(key.rpartition("/")[2], by_name)
+        return meant(key, written) or (f"; did you mean {by_name[alone]}?" if alone else "")
 
     def _oldest(self, key: str) -> str:
         unpinned = replace(self, versions={})

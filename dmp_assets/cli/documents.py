@@ -11,6 +11,7 @@ import typer
 from dmp_assets.cli.shared import explained
 from dmp_assets.home import Home, HomeError
 from dmp_assets.settings import project_dir
+from dmp_assets.spelling import meant
 
 
 def report(
@@ -27,6 +28,12 @@ def report(
 
         home = Home.current()
         versions = json.loads(as_of.read_text()) if as_of else None
+        known = sorted(path.stem for path in (project_dir() / "reports").glob("*.qmd"))
+        if name not in (*known, "all"):
+            raise HomeError(
+                f"there is no report {name!r} (there are {', '.join(known)}, and all of them: all)"
+                f"{meant(name, known)}"
+            )
         names = list(READS) if name == "all" else [name]
         try:
             with Renderer(project_dir(), home) as renderer:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import typer
+from deltalake import write_deltalake
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -47,3 +49,26 @@ def test_people_are_made_with_a_password_or_for_openid_connect(
     _, ann, ben = dmp("user", "list").splitlines()
     assert ann.split() == ["ann@x.io", "risk", "password", "active"]
     assert ben.split() == ["ben@x.io", "admin", "OpenID", "Connect", "active"]
+
+
+@pytest.mark.parametrize(
+    ("words", "likely"),
+    [
+        (["show", "cleaned/userz"], "cleaned/users"),
+        (["show", "clean/users"], "cleaned/users"),
+        (["show", "cleaned.user"], "cleaned/users"),
+        (["show", "user"], "cleaned/users"),
+        (["report", "promo_abus"], "promo_abuse"),
+        (["report", "Data-Quality"], "data_quality"),
+    ],
+)
+def test_a_misspelled_name_is_answered_with_the_likely_one(
+    words: list[str], likely: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home").prepare("live")
+    monkeypatch.setenv("DMP_HOME", str(home.root))
+    for table in ("users", "promo_codes"):
+        write_deltalake(str(home.lakehouse / "cleaned" / table), pa.table({"user_id": ["1"]}))
+    ran = CliRunner().invoke(app, words)
+    assert ran.exit_code == 1
+    assert f"did you mean {likely}?" in " ".join(ran.output.split())
