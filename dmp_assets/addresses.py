@@ -11,3 +11,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def source_of(address: str) -> str:
+    """Whoever can call from this address can call from all of what is given.
+
+    An IPv6 network of 64 bits is one place, and so is this machine, whatever it calls itself; an
+    IPv4 address in IPv6's clothes is itself. What is no address is given back.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        mapped = found.ipv4_mapped or found.sixtofour
+        if mapped is None and not found.is_loopback:
+            return str(ipaddress.ip_network((found, 64), strict=False))
+        found = mapped or found
+    return "loopback" if found.is_loopback else str(found)

@@ -285,6 +285,11 @@ class Settings(BaseSettings):
         default_factory=lambda: ["127.0.0.1"],
         description="Addresses or networks of that proxy: only what they forward is believed.",
     )
+    api_hosts: list[str] = Field(
+        default_factory=list,
+        description="Names by which callers reach the API (`Host`); empty: this machine's own on "
+        "loopback, any beyond it.",
+    )
     api_tls_certificate: Path | None = Field(
         None, description="PEM file of the API's certificate; empty: plain HTTP, loopback only."
     )
@@ -302,6 +307,10 @@ class Settings(BaseSettings):
     )
     api_denied_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
         "20/minute", description="Wrong credentials from one address."
+    )
+    api_login_rate_limit: str = Field(
+        "300/minute",
+        description="Logins by password from all browsers that nobody logged in with before.",
     )
     api_rate_limit_storage: Annotated[
         SecretStr | None, Outside(), _secret(connection_urls.counter)
@@ -363,6 +372,11 @@ class Settings(BaseSettings):
     @classmethod
     def _known_model(cls, value: str, info: ValidationInfo) -> str:
         return setting_values.attribution_model(value, info.data.get("markov_orders", (1, 2)))
+
+    api_login_rate_limit: str = Field(
+        "300/minute",
+        description="Logins by password from all browsers that nobody logged in with before.",
+    )
 
     @model_validator(mode="after")
     def _weights_add_up(self) -> "Settings":

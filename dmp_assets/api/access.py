@@ -2,11 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
-from urllib.parse import urlsplit
 
 import limits
 import limits.aio
@@ -17,9 +16,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 
+from dmp_assets.addresses import source_of
+from dmp_assets.api.denials import Denial
+from dmp_assets.api.hosts import is_from_us
 from dmp_assets.api.problems import Problem
 from dmp_assets.api.state import Service, service_of
-from dmp_assets.store import access, audit
+from dmp_assets.store import access
 from dmp_assets.store.access import NotLetInError, Principal
 
 COOKIE = "dmp_session"
@@ -70,6 +72,8 @@ async def principal_of(request: Request, *, form_token: bool = True) -> Principa
         kind, secret = "session", request.cookies.get(COOKIE, "")
         if not secret:
             return None
+        if secret in service.ended:
+            raise _unauthenticated()
     credential = credential_of(kind, secret)
     known, before = service.known.get(credential, KNOWN_SECONDS), None
     if known is None:
@@ -110,7 +114,7 @@ async def _not_guessing(request: Request) -> None:
     service, who = service_of(request), caller_address(request)
     item = _wrong(service)
     if not await service.limiter.test(item, who, "denied"):
-        _, wait = await _window(service, item, who, "denied")
+        _, wait = await window(service.limiter, item, who, "denied")
         raise Problem(
             429, "rate-limited", f"too many wrong credentials; try again in {wait} s",
             headers={"Retry-After": str(wait)},
@@ -118,19 +122,20 @@ async def _not_guessing(request: Request) -> None:
 
 
 def _wrong(service: Service) -> limits.RateLimitItem:
-    return _rate(service.settings.api_denied_rate_limit)
+    return rate_of(service.settings.api_denied_rate_limit)
 
 
 @cache
-def _rate(rate: str) -> limits.RateLimitItem:
+def rate_of(rate: str) -> limits.RateLimitItem:
+    """A rate such as `600/minute`."""
     return limits.parse(rate)
 
 
-async def _window(
-    service: Service, item: limits.RateLimitItem, who: str, name: str
+async def window(
+    limiter: "limits.aio.strategies.RateLimiter", item: limits.RateLimitItem, *who: str
 ) -> tuple[int, int]:
     """(calls left, seconds until all are allowed again, at least 1)."""
-    reset, remaining = await service.limiter.get_window_stats(item, who, name)
+    reset, remaining = await limiter.get_window_stats(item, *who)
     return remaining, max(1, round(reset - time.time() + 0.5))
 
 
@@ -160,37 +165,40 @@ async def _same_site(request: Request, principal: Principal) -> None:
         raise Problem(403, "forbidden", "the form is too old or not ours: load the page again")
 
 
-def from_our_page(request: Request) -> bool:
-    """Whether the browser says that the request comes from this site (or says nothing)."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return False
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
-
-
 async def _denied(request: Request, actor: str, why: str) -> None:
     service = service_of(request)
     service.metrics.denied.labels(why).inc()
 
-    def note(connection: sa.Connection) -> None:
-        audit.record(
-            connection, at=service.now(), actor=actor, outcome="denied",
-            action=f"{request.method} {getattr(request.scope.get('route'), 'path', 'unknown')}",
-            request_id=request.state.request_id, detail={"why": why},
-        )  # fmt: skip
+    action = f"{request.method} {getattr(request.scope.get('route'), 'path', 'unknown')}"
+    noted = service.denials.take(Denial(actor, action, why, request.state.request_id))
+    if noted:
+        await run_in_threadpool(write_denials, service, noted)
+
+
+def write_denials(service: Service, noted: Sequence[Denial]) -> None:
+    """Put denials into the audit log; while the store does not answer they are in our log only."""
+
+    def work(connection: sa.Connection) -> None:
+        for denial in noted:
+            denial.record(connection, service.now())
 
     try:
-        await run_in_threadpool(service.change, note)
+        service.change(work)
     except (DBAPIError, PoolTimeout):
         service.log.warning("a denied call is not in the audit log: the store does not answer")
+
+
+def from_our_page(request: Request) -> bool:
+    """Whether the browser says that the request comes from this site (or says nothing)."""
+    return is_from_us(request, secure=service_of(request).secure)
 
 
 async def limit(request: Request, response: Response, who: str, rate: str, name: str) -> None:
     """Count a call against a rate such as `120/minute`; raise Problem 429 beyond it."""
     service = service_of(request)
-    item = _rate(rate)
+    item = rate_of(rate)
     allowed = await service.limiter.hit(item, who, name)
-    remaining, wait = await _window(service, item, who, name)
+    remaining, wait = await window(service.limiter, item, who, name)
     shown = {
         "RateLimit-Policy": f'"{name}";q={item.amount};w={item.get_expiry()}',
         "RateLimit": f'"{name}";r={remaining};t={wait}',
@@ -205,7 +213,8 @@ async def limit(request: Request, response: Response, who: str, rate: str, name:
 
 
 def caller_address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
+    """Where the call comes from, as far as one caller can change it: see `source_of`."""
+    return source_of(request.client.host) if request.client else "unknown"
 
 
 def needs(

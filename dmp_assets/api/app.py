@@ -1,5 +1,6 @@
 """The app factory: `create_app(home)` is the whole service, under `/v1`, `/reports` and `/`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from dmp_assets import foreign_text
 from dmp_assets.api import problems, secret
 from dmp_assets.api.access import COOKIE, Known, scopes_of
+from dmp_assets.api.hosts import Hosts
 from dmp_assets.api.metrics import Metrics
 from dmp_assets.api.middleware import Guard
 from dmp_assets.api.oidc import Issuer
@@ -39,6 +41,7 @@ from dmp_assets.api.routes import (
 )
 from dmp_assets.api.scoring import Scoring
 from dmp_assets.api.state import Service
+from dmp_assets.api.tending import tend
 from dmp_assets.home import Home, HomeError
 from dmp_assets.store import database, where
 from dmp_assets.tables import Tables
@@ -80,7 +83,9 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(scoring.start)
+        tending = asyncio.create_task(tend(app.state.service))
         yield
+        tending.cancel()
         await run_in_threadpool(scoring.stop)
         app.state.service.store.dispose()
 
@@ -91,6 +96,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to whatever host the caller names
         lifespan=lifespan,
         separate_input_output_schemas=False,
         responses=problems.responses(404, 422, 503),
@@ -114,7 +120,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("dmp_assets.api") / "static")))
     _describe(app)
-    app.add_middleware(Guard, metrics=service.metrics, secure=secure)
+    app.add_middleware(Guard, metrics=service.metrics, secure=secure, hosts=Hosts.of(settings))
     return app
 
 

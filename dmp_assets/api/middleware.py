@@ -15,6 +15,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmp_assets.api import problems
+from dmp_assets.api.bodies import encoding, unpack
+from dmp_assets.api.hosts import WRONG_HOST, Hosts
 from dmp_assets.api.metrics import Metrics
 
 MAX_BODY = 1_048_576
@@ -41,10 +43,11 @@ class Guard:
     """The outermost ASGI layer of the service."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, *, secure: bool, max_body: int = MAX_BODY,
-        body_seconds: float = BODY_SECONDS,
+        self, app: ASGIApp, metrics: Metrics, *, secure: bool, hosts: Hosts | None = None,
+        max_body: int = MAX_BODY, body_seconds: float = BODY_SECONDS,
     ) -> None:  # fmt: skip
         self.app, self.metrics, self.secure = app, metrics, secure
+        self.hosts = hosts or Hosts()
         self.max_body, self.body_seconds = max_body, body_seconds
         always = {**SECURITY_HEADERS, **({"Strict-Transport-Security": _HSTS} if secure else {})}
         self._always = [(name.lower().encode(), said.encode()) for name, said in always.items()]
@@ -73,14 +76,28 @@ class Guard:
 
         length = headers.get("content-length", "0")
         try:
-            if length.isdigit() and int(length) > self.max_body:
+            if not self.hosts.serve(headers.get("host", "")):
+                refused = problems.answer(request_id, 421, detail=WRONG_HOST)
+                await refused(scope, receive, guarded_send)
+            elif length.isdigit() and int(length) > self.max_body:
                 refused = problems.answer(request_id, 413, detail=self._too_large())
                 await refused(scope, receive, guarded_send)
             elif "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 refused = problems.answer(request_id, 422, detail="a text holds no NUL character")
                 await refused(scope, receive, guarded_send)
             else:
-                await self.app(scope, self._limited(receive), guarded_send)
+                receive = self._limited(receive)
+                if encoding(headers):
+                    scope, receive = await unpack(scope, receive, self.max_body)
+                await self.app(scope, receive, guarded_send)
+        except problems.Problem as problem:  # of the body, before any route looked at it
+            if started:
+                raise
+            refused = problems.answer(
+                request_id, problem.status_code, problem.kind, problem.detail,
+                headers=problem.headers,
+            )  # fmt: skip
+            await refused(scope, receive, guarded_send)
         except Exception as error:
             log.error(
                 "unexpected error", request_id=request_id, error=type(error).__name__,

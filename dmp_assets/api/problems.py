@@ -17,7 +17,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 MEDIA_TYPE = "application/problem+json"
 STORE_RETRY_SECONDS = 5
 MOST_NAMED = 5
-"""Fields that `detail` names; `errors` has them all."""
+"""Fields of which `detail` says what is wrong; `errors` has more."""
+MOST_ERRORS = 20
+"""Errors that an answer holds; `more_errors` counts the rest."""
+LONGEST_NAME = 200
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +40,31 @@ class ProblemDetail(BaseModel):
     status: int = Field(description="HTTP status.", ge=400, le=599)
     detail: str | None = Field(None, description="This case in words.")
     request_id: str = Field(description="Names this request in our logs.")
-    errors: list[FieldError] | None = Field(None, description="The fields that are wrong.")
+    errors: list[FieldError] | None = Field(
+        None, description=f"The fields that are wrong, at most {MOST_ERRORS}."
+    )
+    more_errors: int | None = Field(None, description="How many more errors there are, at least.")
 
 
-def wrong_fields(errors: Sequence[FieldError]) -> str:
-    """The fields in a sentence: `2 fields are wrong: query.limit, query.sort`."""
+def wrong_fields(errors: Sequence[FieldError], more: int | None = None) -> str:
+    """What is wrong, in a sentence: `2 fields are wrong: query.limit (…), query.sort (…)`.
+
+    `more`: errors beyond these.
+    """
+    said = {error.field: error.message for error in reversed(errors)}
     names = list(dict.fromkeys(error.field for error in errors))
-    shown = names[:MOST_NAMED] + ["…"] * (len(names) > MOST_NAMED)
+    shown = [f"{name} ({_plain(said[name])})" for name in names[:MOST_NAMED]]
+    shown += ["…"] * (len(names) > MOST_NAMED or bool(more))
     count = "1 field is" if len(names) == 1 else f"{len(names)} fields are"
+    if more:
+        count = f"at least {count}"
     return f"{count} wrong: {', '.join(shown)}"
+
+
+def _plain(message: str) -> str:
+    """pydantic's sentence as part of one of ours."""
+    message = message.removeprefix("Value error, ").rstrip(".")
+    return message[:1].lower() + message[1:] if message[:2] != message[:2].upper() else message
 
 
 class Problem(HTTPException):
@@ -77,13 +96,16 @@ _TITLES = {
     "conflict": "Somebody changed it meanwhile",
     "too-large": "The body is too large",
     "too-slow": "The body took too long to arrive",
+    "not-supported": "The body comes in a form that is not taken",
+    "misdirected": "This is not the service of that name",
     "rate-limited": "Too many requests",
     "unavailable": "Not available at the moment",
     "internal": "Our mistake",
 }
 _KINDS = {
     400: "invalid", 401: "unauthenticated", 403: "forbidden", 404: "not-found",
-    408: "too-slow", 409: "conflict", 413: "too-large", 422: "invalid", 429: "rate-limited",
+    408: "too-slow", 409: "conflict", 413: "too-large", 415: "not-supported",
+    421: "misdirected", 422: "invalid", 429: "rate-limited",
     500: "internal", 503: "unavailable",
 }  # fmt: skip
 
@@ -112,9 +134,10 @@ def answer(
     detail: str | None = None,
     *,
     errors: Sequence[FieldError] | None = None,
+    more: int | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """A problem detail as a response."""
+    """A problem detail as a response. `more`: errors beyond these."""
     kind = kind or _KINDS.get(status, HTTPStatus(status).phrase.lower().replace(" ", "-"))
     body = ProblemDetail(
         type=f"urn:dmp:problem:{kind}",
@@ -122,7 +145,8 @@ def answer(
         status=status,
         detail=detail,
         request_id=request_id,
-        errors=list(errors) if errors else None,
+        errors=list(errors[:MOST_ERRORS]) if errors else None,
+        more_errors=(more or 0) + max(len(errors or ()) - MOST_ERRORS, 0) or None,
     )
     return JSONResponse(
         body.model_dump(exclude_none=True),
@@ -138,11 +162,20 @@ def unavailable(request_id: str, detail: str) -> JSONResponse:
 
 
 def field_errors(error: RequestValidationError) -> list[FieldError]:
-    """The fields that FastAPI found wrong."""
+    """The fields that FastAPI found wrong, the first MOST_ERRORS of them."""
     return [
-        FieldError(field=".".join(str(part) for part in found["loc"]), message=found["msg"])
-        for found in error.errors()
+        FieldError(
+            field=".".join(str(part)[:LONGEST_NAME] for part in found["loc"]),
+            message=found["msg"],
+        )
+        for found in list(error.errors())[:MOST_ERRORS]
     ]
+
+
+def more_errors(error: RequestValidationError) -> int | None:
+    """How many errors there are beyond those, at least; None when there is none."""
+    total: int = getattr(error, "total", len(error.errors()))
+    return max(total - MOST_ERRORS, 0) or None
 
 
 def _id(request: Request) -> str:
@@ -161,12 +194,15 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     async def _http(request: Request, error: StarletteHTTPException) -> JSONResponse:
-        return answer(_id(request), error.status_code, detail=None, headers=error.headers)
+        said = str(error.detail or "")
+        plain = said if said != HTTPStatus(error.status_code).phrase else None
+        return answer(_id(request), error.status_code, detail=plain, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        errors = field_errors(error)
-        return answer(_id(request), 422, detail=wrong_fields(errors), errors=errors)
+        errors, more = field_errors(error), more_errors(error)
+        detail = wrong_fields(errors, more)
+        return answer(_id(request), 422, detail=detail, errors=errors, more=more)
 
     @app.exception_handler(StorageError)
     async def _counts(request: Request, error: Exception) -> JSONResponse:

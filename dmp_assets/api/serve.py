@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from dmp_assets.addresses import is_loopback
 from dmp_assets.api import secret
 from dmp_assets.api.app import create_app
+from dmp_assets.api.connections import BoundedHttp, allow_open_files
 from dmp_assets.foreign_text import guard_event
 from dmp_assets.home import Home, HomeError
 from dmp_assets.settings import Settings
@@ -28,7 +29,8 @@ HARDENED: dict[str, Any] = {
     "timeout_keep_alive": 30,
     "timeout_graceful_shutdown": 10,
     "limit_concurrency": 1000,
-    "h11_max_incomplete_event_size": 16_384,
+    "http": BoundedHttp,
+    "loop": "dmp_assets.api.connections:new_loop",
 }
 """How uvicorn serves us, wherever it listens."""
 
@@ -64,7 +66,6 @@ def tls_options(settings: Settings) -> dict[str, Any]:
     if settings.api_tls_certificate is None:
         return {}
     return {
-        "http": "h11",  # httptools sets no bound to headers; before a proxy one is needed
         "ssl_certfile": settings.api_tls_certificate,
         "ssl_keyfile": settings.api_tls_key,
     }
@@ -121,6 +122,7 @@ def _fit_process() -> None:
     computes lets another one in after 5 ms by default, and a request changes threads many times;
     a tenth of that gave a quarter more known accounts a second.
     """
+    allow_open_files()
     sys.meta_path.insert(0, _Without("pandas"))
     sys.setswitchinterval(0.0005)
 
@@ -139,6 +141,12 @@ def serve(home: Home, listening: socket.socket | None = None) -> None:
     """Serve until stopped. Raises HomeError for an address that must not be used."""
     check_address(home)
     settings = home.settings()
+    options: dict[str, Any] = {}
+    if settings.api_tls_certificate is not None:
+        options = {
+            "ssl_certfile": settings.api_tls_certificate,
+            "ssl_keyfile": settings.api_tls_key,
+        }
     config = uvicorn.Config(
         "dmp_assets.api.serve:app_of_environment",
         factory=True,

@@ -14,7 +14,9 @@ from cryptography.fernet import Fernet
 from fastapi import Request
 from jinja2 import Environment
 
+from dmp_assets.api.denials import Denials
 from dmp_assets.api.metrics import Metrics
+from dmp_assets.api.sessions import Ended
 from dmp_assets.home import Home
 from dmp_assets.settings import Settings
 from dmp_assets.tables import Tables
@@ -62,7 +64,14 @@ class Entrance:
     secure: bool
     issuer: "Issuer | None"
     metrics: Metrics
+    denials: Denials = field(default_factory=Denials)
+    ended: Ended = field(default_factory=Ended)
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))
+
+    def __post_init__(self) -> None:
+        from dmp_assets.api.logins import Logins  # which knows us
+
+        self.logins = Logins(self.limiter, self.seal)
 
     @property
     def live(self) -> "Scoring | None":

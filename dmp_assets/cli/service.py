@@ -312,8 +312,7 @@ def user_list() -> None:
         )
         shown = Table("person", "role", "logs in by", "state", box=None, pad_edge=False)
         for row in rows:
-            locked = row.locked_until is not None and row.locked_until > _now()
-            state = "disabled" if row.disabled_at else "locked" if locked else "active"
+            state = "disabled" if row.disabled_at else "active"
             way = "OpenID Connect" if row.password_hash is None else "password"
             shown.add_row(terminal_text(row.email), row.role, way, state)
         out.print(shown)

@@ -1,5 +1,6 @@
 """The gate's app: logging in, and Dagster's app behind it, which nothing else leads to."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -20,6 +21,7 @@ from dmp_assets.api.middleware import Guard
 from dmp_assets.api.oidc import Issuer
 from dmp_assets.api.routes import login_link, oidc, pages
 from dmp_assets.api.state import Entrance, service_of
+from dmp_assets.api.tending import tend
 from dmp_assets.gate.gate import RECHECK_SECONDS, Gate
 from dmp_assets.gate.origins import Origins, OwnPagesOnly
 from dmp_assets.home import Home
@@ -67,7 +69,9 @@ def create_gate(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        tending = asyncio.create_task(tend(app.state.service))
         yield
+        tending.cancel()
         app.state.service.store.dispose()
 
     app = FastAPI(

@@ -9,7 +9,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -20,8 +20,6 @@ from dmp_assets.store.errors import AccessError
 from dmp_assets.store.roles import MIN_PASSWORD, ROLES, SCOPES
 from dmp_assets.store.schema import api_client, api_key, login_link, login_session, person
 
-MAX_FAILED_LOGINS = 5
-LOCKED_FOR = timedelta(minutes=15)
 SESSION_IDLE = timedelta(hours=8)
 SESSION_LONGEST = timedelta(days=7)
 _SEEN_EVERY = timedelta(minutes=1)
@@ -30,7 +28,7 @@ _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 _HASHER = argon2.PasswordHasher()
 _NOBODY = _HASHER.hash(secrets.token_urlsafe())  # an unknown person takes as long as a known one
 
-Denied = Literal["unknown", "expired", "revoked", "wrong", "locked", "has a password"]
+Denied = Literal["unknown", "expired", "revoked", "wrong", "has a password"]
 
 
 class NotLetInError(Exception):
@@ -208,11 +206,9 @@ def add_person(
 def set_password(connection: sa.Connection, email: str, password: str | None) -> uuid.UUID:
     """Give a person a new password (none: they log in by OpenID Connect). Raises AccessError.
 
-    Ends a lock and all sessions.
+    Ends all sessions.
     """
-    return _change(
-        connection, email, password_hash=_hashed(password), failed_logins=0, locked_until=None
-    )
+    return _change(connection, email, password_hash=_hashed(password))
 
 
 def disable_person(connection: sa.Connection, email: str, *, now: datetime) -> uuid.UUID:
@@ -242,41 +238,77 @@ def _hashed(password: str | None) -> str | None:
     return _HASHER.hash(password)
 
 
-def log_in(connection: sa.Connection, email: str, password: str, *, now: datetime) -> str:
-    """Check a password and begin a session; its token, for the cookie. Raises NotLetInError.
+@dataclass(frozen=True)
+class Credential:
+    """What a person's password is compared with; without a person, nobody's."""
 
-    After MAX_FAILED_LOGINS wrong ones nobody gets in by this address for LOCKED_FOR. What the
-    attempt changed must be committed also when it fails.
-    """
+    person_id: uuid.UUID | None = None
+    password_hash: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Whether a password was right, and the hash that should replace the kept one, if any."""
+
+    is_right: bool
+    password_hash: str | None = field(default=None, repr=False)
+
+
+def credential(connection: sa.Connection, email: str) -> Credential:
+    """What is kept of this person's password; of an unknown one nothing, which is no error."""
     row = connection.execute(
-        sa.select(person).where(person.c.email == email.strip().lower()).with_for_update()
+        sa.select(person.c.person_id, person.c.password_hash).where(
+            person.c.email == email.strip().lower()
+        )
     ).one_or_none()
     if row is None or row.password_hash is None:
-        _verify(_NOBODY, password)
+        return Credential()
+    return Credential(row.person_id, row.password_hash)
+
+
+def verify(credential: Credential, password: str) -> Verified:
+    """Compare a password. Slow on purpose, and as slow for nobody: hold no connection meanwhile."""
+    known = credential.password_hash or _NOBODY
+    try:
+        _HASHER.verify(known, password)
+    except argon2.exceptions.VerifyMismatchError:
+        return Verified(False)
+    if credential.password_hash is None:
+        return Verified(False)
+    return Verified(True, _HASHER.hash(password) if _HASHER.check_needs_rehash(known) else None)
+
+
+def log_in(
+    connection: sa.Connection, credential: Credential, verified: Verified, *, now: datetime
+) -> str:
+    """Begin a session for whose password was right; its token, for the cookie.
+
+    Raises NotLetInError, also when the password was changed since it was compared.
+    """
+    if credential.person_id is None:
         raise NotLetInError("unknown")
-    actor = f"person:{row.person_id}"
-    if row.locked_until is not None and row.locked_until > now:
-        _verify(_NOBODY, password)
-        raise NotLetInError("locked", actor)
-    if not _verify(row.password_hash, password):
-        failed = row.failed_logins + 1
-        locked = failed >= MAX_FAILED_LOGINS
-        connection.execute(
-            person.update()
-            .where(person.c.person_id == row.person_id)
-            .values(
-                failed_logins=0 if locked else failed,
-                locked_until=now + LOCKED_FOR if locked else None,
-            )
+    actor = f"person:{credential.person_id}"
+    if not verified.is_right:
+        raise NotLetInError("wrong", actor)
+    row = connection.execute(
+        sa.select(person.c.disabled_at, person.c.password_hash).where(
+            person.c.person_id == credential.person_id
         )
+    ).one_or_none()
+    if row is None or row.password_hash != credential.password_hash:
         raise NotLetInError("wrong", actor)
     if row.disabled_at is not None:
         raise NotLetInError("revoked", actor)
-    values: dict[str, object] = {"failed_logins": 0, "locked_until": None}
-    if _HASHER.check_needs_rehash(row.password_hash):
-        values["password_hash"] = _HASHER.hash(password)
-    connection.execute(person.update().where(person.c.person_id == row.person_id).values(**values))
-    return begin_session(connection, row.person_id, now=now)
+    if verified.password_hash is not None:
+        connection.execute(
+            person.update()
+            .where(
+                person.c.person_id == credential.person_id,
+                person.c.password_hash == credential.password_hash,
+            )
+            .values(password_hash=verified.password_hash)
+        )
+    return begin_session(connection, credential.person_id, now=now)
 
 
 def log_in_verified(connection: sa.Connection, email: str, *, now: datetime) -> str:
@@ -295,13 +327,6 @@ def log_in_verified(connection: sa.Connection, email: str, *, now: datetime) -> 
     if row.password_hash is not None:
         raise NotLetInError("has a password", actor)
     return begin_session(connection, row.person_id, now=now)
-
-
-def _verify(known: str, password: str) -> bool:
-    try:
-        return _HASHER.verify(known, password)
-    except argon2.exceptions.VerifyMismatchError:
-        return False
 
 
 def begin_session(connection: sa.Connection, person_id: uuid.UUID, *, now: datetime) -> str:

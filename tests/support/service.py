@@ -145,6 +145,7 @@ class Api:
         """Look every credential up again, and count calls from 0."""
         self.app.state.service.known.found.clear()
         self.app.state.service.limiter.storage.storage.clear()
+        self.app.state.service.denials.forget()
         self.app.state.service.checks.forget()
         self.app.state.service.written.forget()
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -71,6 +72,9 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
 
 def fields(answer: httpx.Response) -> list[str]:
     return [error["field"] for error in problem(answer, 422, "invalid")["errors"]]
+
+
+ENDS = b"Host: localhost\r\nConnection: close\r\n\r\n"
 
 
 # what every answer has ---------------------------------------------------------------------------
@@ -141,7 +145,7 @@ def test_a_body_that_does_not_arrive_is_given_up(api: Api, monkeypatch: pytest.M
     host, port = api.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as slow:
         slow.sendall(
-            b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n"
+            b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n"
             b"Content-Type: application/x-www-form-urlencoded\r\n\r\nemail=a"
         )
         said = slow.recv(4096)
@@ -151,10 +155,10 @@ def test_a_body_that_does_not_arrive_is_given_up(api: Api, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "raw",
     [
-        b"GET /v1/promo/usage?start=\xff\xfe HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\nConnection: close\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: dmp_session=\xff;;=\r\nConnection: close\r\n\r\n",
-        b"GET /reports/%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /v1/promo/usage?start=\xff\xfe HTTP/1.1\r\n" + ENDS,
+        b"GET / HTTP/1.1\r\nAuthorization: Bearer \xff\xfe\r\n" + ENDS,
+        b"GET / HTTP/1.1\r\nCookie: dmp_session=\xff;;=\r\n" + ENDS,
+        b"GET /reports/%00 HTTP/1.1\r\n" + ENDS,
         b"NONSENSE\r\n\r\n",
     ],
 )
@@ -341,10 +345,10 @@ def test_of_what_a_proxy_forwards_only_its_own_word_is_believed(api: Api) -> Non
     seen: list[str] = []
     monkey = pytest.MonkeyPatch()
     monkey.setattr(
-        "dmp_assets.api.routes.pages.limit",
+        "dmp_assets.api.routes.oidc.limit",
         lambda request, *_: _noted(seen, request.client.host),
     )
-    form = {"email": email("risk"), "password": "wrong"}
+    monkey.setattr(api.app.state.service, "issuer", SimpleNamespace(name="issuer"))
     forwarded = {"X-Forwarded-For": "6.6.6.6, 203.0.113.9"}
     try:
         for proxies in (["127.0.0.1"], ["10.0.0.0/8"]):
@@ -352,7 +356,7 @@ def test_of_what_a_proxy_forwards_only_its_own_word_is_believed(api: Api) -> Non
                 served(api.app, proxy_headers=True, forwarded_allow_ips=proxies) as url,
                 httpx.Client(base_url=url, trust_env=False) as client,
             ):
-                client.post("/login", data=form, headers=forwarded)
+                client.get("/login/oidc/callback", headers=forwarded)
     finally:
         monkey.undo()
     assert seen == ["203.0.113.9", "127.0.0.1"]
@@ -414,12 +418,18 @@ def test_what_is_wrong_with_a_list_is_named(api: Api, query: dict[str, Any], wro
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ({"limit": 0, "min_usages": "x"}, "2 fields are wrong: query.min_usages, query.limit"),
-        ({"cursor": "forged"}, "1 field is wrong: query.cursor"),
-        ({"sort": "password"}, "1 field is wrong: query.sort"),
+        (
+            {"limit": 0, "min_usages": "x"},
+            "2 fields are wrong: query.min_usages (input should be a valid integer, unable to "
+            "parse string as an integer), query.limit (input should be greater than or equal to 1)",
+        ),
+        (
+            {"cursor": "forged"},
+            "1 field is wrong: query.cursor (not a cursor of this list in this order)",
+        ),
     ],
 )
-def test_the_detail_names_the_fields_that_are_wrong(
+def test_the_detail_says_what_is_wrong_with_which_fields(
     api: Api, query: dict[str, Any], said: str
 ) -> None:
     with api.as_role("risk") as client:
@@ -429,7 +439,9 @@ def test_the_detail_names_the_fields_that_are_wrong(
 
 def test_of_many_wrong_fields_the_detail_names_the_first() -> None:
     errors = [FieldError(field=f"body.{n // 2}", message="no") for n in range(14)]
-    assert wrong_fields(errors) == ("7 fields are wrong: body.0, body.1, body.2, body.3, body.4, …")
+    named = ", ".join(f"body.{n} (no)" for n in range(5))
+    assert wrong_fields(errors) == f"7 fields are wrong: {named}, …"
+    assert wrong_fields(errors[:2], 9) == "at least 1 field is wrong: body.0 (no), …"
 
 
 def test_a_cursor_belongs_to_its_list_and_order_and_shows_no_id(api: Api) -> None:
@@ -603,7 +615,7 @@ def test_a_report_is_shown_and_can_reach_nothing(api: Api) -> None:
 def test_nothing_but_reports_is_served_as_one(api: Api, path: str) -> None:
     host, port = api.url.removeprefix("http://").split(":")
     request = (
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.keys['admin']}\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.keys['admin']}\r\n"
         "Connection: close\r\n\r\n"
     )
     with socket.create_connection((host, int(port)), timeout=10) as raw:
@@ -691,7 +703,7 @@ def test_a_form_of_another_site_logs_nobody_in(api: Api) -> None:
 
 # watching it -------------------------------------------------------------------------------------
 def test_readiness_names_what_is_wrong(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    with api.client() as client:
+    with api.as_role("admin") as client:
         assert client.get("/health/live").json() == {"status": "live"}
         good = client.get("/health/ready")
         api.app.state.service.checks.forget()

@@ -186,6 +186,7 @@ def test_an_answer_of_another_login_is_refused(api: Api) -> None:
     with api.client() as client, api.client() as other:
         back = go(client)
         refused(api, other.get(back), 401, "state")  # begun in no browser of theirs
+        api.forget()
         go(other)
         refused(api, other.get(back), 401, "state")  # begun in another one
         refused(api, client.get(back, params={"state": "x"}), 401, "state")

@@ -4,25 +4,25 @@ import ipaddress
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, date, datetime, timedelta
 from email.message import Message
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
-    ValidationError,
     model_validator,
 )
 
 from dmp_assets.abuse.received import ATTRIBUTES
 from dmp_assets.api.access import needs
+from dmp_assets.api.bodies import checked, checked_list
 from dmp_assets.api.problems import STORE_RETRY_SECONDS, FieldError, Problem, responses
 from dmp_assets.api.scoring import Asked, BusyError, ReusedKeyError, UnknownUserError
 from dmp_assets.api.state import service_of
@@ -42,6 +42,10 @@ def _text(most: int, **more: Any) -> Any:
     return StringConstraints(strict=True, max_length=most, pattern=_PLAIN, **more)
 
 
+def _trimmed(given: Any) -> Any:
+    return given.strip() if isinstance(given, str) else given
+
+
 def _address(text: str) -> str:
     ipaddress.ip_address(text)
     return text
@@ -53,7 +57,8 @@ def _recent(at: datetime) -> datetime:
     return at
 
 
-Id = Annotated[str, _text(200, min_length=1)]
+Id = Annotated[str, BeforeValidator(_trimmed), _text(200, min_length=1)]
+"""Trimmed as ids in tables are."""
 Flag = Annotated[bool, Field(strict=True)]
 Address = Annotated[str, _text(45), AfterValidator(_address)]
 
@@ -171,22 +176,7 @@ IdempotencyKey = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$"),
 ]
-T = TypeVar("T")
-_REQUEST: TypeAdapter[ScoreRequest] = TypeAdapter(ScoreRequest)
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
-
-
-def _checked(adapter: TypeAdapter[T], given: str | bytes, *place: str) -> T:
-    """JSON (bytes) or a text as what it should be; raise RequestValidationError as FastAPI does."""
-    try:
-        if isinstance(given, bytes):
-            return adapter.validate_json(given)
-        return adapter.validate_python(given)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        raise RequestValidationError(
-            [{**one, "loc": (*place, *one["loc"])} for one in found]
-        ) from None
 
 
 def _is_json(request: Request) -> bool:
@@ -215,10 +205,10 @@ class DirectRoute(APIRoute):
             body = await request.body()
             if not _is_json(request):
                 raise _problem("send JSON, and `Content-Type: application/json`", ["body"])
-            asked = _checked(_REQUEST, body, "body")
+            asked = checked_list(ScoreRequest, Account, "accounts", body, MOST_ACCOUNTS, "body")
             key = request.headers.get("idempotency-key")
             if key is not None:
-                key = _checked(_KEY, key, "header", "idempotency-key")
+                key = checked(_KEY, key, "header", "idempotency-key")
             return await score(request, response, principal, asked, key)
 
         return handle

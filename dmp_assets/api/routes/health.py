@@ -1,17 +1,21 @@
 """Whether the service lives, whether it can serve, and what Prometheus is told."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request, Response
+from limits.errors import StorageError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.api import problems
-from dmp_assets.api.access import needs
+from dmp_assets.api.access import needs, principal_of
+from dmp_assets.api.problems import Problem
 from dmp_assets.api.state import Service, service_of
 from dmp_assets.store import database, review
 from dmp_assets.store.access import Principal
@@ -35,6 +39,16 @@ class Check(BaseModel):
     detail: str = Field(examples=["schema 0001"])
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was found of one thing; `summary` is what anybody may know."""
+
+    name: str
+    ok: bool
+    detail: str
+    summary: str
+
+
 class Ready(BaseModel):
     """What was looked at."""
 
@@ -49,10 +63,18 @@ async def live() -> Live:
 
 
 @router.get("/health/ready", responses={503: {"model": Ready}})
-def ready(request: Request, response: Response) -> Ready:
-    """Whether the store answers, its schema fits and the tables are fresh; else 503 and why."""
+async def ready(request: Request, response: Response) -> Ready:
+    """Whether the store answers, its schema fits and the tables are fresh; else 503 and why.
+
+    Paths, versions and numbers are for callers with `runs:read` or `metrics:read` only.
+    """
     service = service_of(request)
-    checks = service.checks.get(lambda: look(service))
+    found: list[Found] = await run_in_threadpool(service.checks.get, lambda: look(service))
+    knows = await _may_know(request)
+    checks = [
+        Check(name=check.name, ok=check.ok, detail=check.detail if knows else check.summary)
+        for check in found
+    ]
     whole = all(check.ok for check in checks)
     service.metrics.ready.set(whole)
     if not whole:
@@ -62,42 +84,62 @@ def ready(request: Request, response: Response) -> Ready:
     return Ready(ready=whole, checks=checks)
 
 
-def look(service: Service) -> list[Check]:
+async def _may_know(request: Request) -> bool:
+    """Whether the caller may read what is behind a check; a credential that fails may not."""
+    try:
+        who = await principal_of(request)
+    except (Problem, DBAPIError, PoolTimeout, StorageError):
+        return False
+    return who is not None and (who.may("runs:read") or who.may("metrics:read"))
+
+
+def look(service: Service) -> list[Found]:
     """All checks; one that cannot be made fails."""
     try:
         database.check(service.store)
         published = service.in_store(_published)
     except SchemaError as error:
-        return [Check(name="store", ok=False, detail=str(error))]
+        said = "its schema is not this program's"
+        return [Found(name="store", ok=False, detail=str(error), summary=said)]
     except (StoreError, DBAPIError, PoolTimeout) as error:
         service.log.warning("the store does not answer", error=type(error).__name__)
-        return [Check(name="store", ok=False, detail="the store does not answer")]
+        said = "the store does not answer"
+        return [Found(name="store", ok=False, detail=said, summary=said)]
     _count_queue(service)
-    checks = [Check(name="store", ok=True, detail=f"schema {database.head()}")]
+    checks = [Found(name="store", ok=True, detail=f"schema {database.head()}", summary="answers")]
     for name, at in published.items():
         hours = (service.now() - at).total_seconds() / 3600
         service.metrics.published_age.labels(name).set(hours * 3600)
         fresh = hours <= service.settings.freshness_hours
         checks.append(
-            Check(name=f"published/{name}", ok=fresh, detail=f"published {hours:.1f} hours ago")
+            Found(
+                name=f"published/{name}",
+                ok=fresh,
+                detail=f"published {hours:.1f} hours ago",
+                summary="fresh" if fresh else "older than it should be",
+            )
         )
     if not published:
         said = "nothing is published yet: `dmp run`, or materialize the group `published`"
-        checks.append(Check(name="published", ok=False, detail=said))
+        checks.append(
+            Found(name="published", ok=False, detail=said, summary="nothing is published yet")
+        )
     checks.append(_model(service))
     return checks
 
 
-def _model(service: Service) -> Check:
+def _model(service: Service) -> Found:
     scoring = service.scoring
     if not scoring.is_loaded:
-        return Check(name="model", ok=False, detail="is being loaded")
+        return Found(name="model", ok=False, detail="is being loaded", summary="is being loaded")
     if scoring.problems:
-        return Check(name="model", ok=False, detail="; ".join(scoring.problems))
+        told = "snapshot or model cannot be used; the last good one serves"
+        return Found(name="model", ok=False, detail="; ".join(scoring.problems), summary=told)
     said = f"{scoring.model.version}, {len(scoring.index):,} accounts"
     if not scoring.live:
-        return Check(name="model", ok=False, detail=f"{said}; scores are not in the store")
-    return Check(name="model", ok=True, detail=said)
+        return Found(name="model", ok=False, detail=f"{said}; scores are not in the store",
+                     summary="scores are not in the store")  # fmt: skip
+    return Found(name="model", ok=True, detail=said, summary="scores")
 
 
 def _count_queue(service: Service) -> None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
+from dmp_assets.api import logins
 from dmp_assets.api.access import caller_address, limit
 from dmp_assets.api.oidc import BEGUN_SECONDS, Begun, Issuer, IssuerDownError, RefusedError
 from dmp_assets.api.problems import STORE_RETRY_SECONDS, Problem
@@ -20,7 +21,7 @@ from dmp_assets.api.routes.pages import (
     set_session,
 )
 from dmp_assets.api.state import Service, service_of
-from dmp_assets.store import access, audit
+from dmp_assets.store import access
 from dmp_assets.store.access import NotLetInError
 
 BEGUN_COOKIE = "dmp_login"
@@ -119,8 +120,4 @@ def _log_in(service: Service, request: Request, email: str) -> str:
 
 
 def _note(service: Service, request: Request, why: str) -> None:
-    with service.store.begin() as store:
-        audit.record(
-            store, at=service.now(), actor="unknown", action="log in", outcome="denied",
-            request_id=request.state.request_id, detail={"by": _BY, "why": why},
-        )  # fmt: skip
+    logins.note(service, request, "unknown", why, by=_BY)

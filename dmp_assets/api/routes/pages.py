@@ -1,29 +1,34 @@
 """Pages for people: what is here with its headline numbers, logging in and out."""
 
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 
+from dmp_assets.api import logins
 from dmp_assets.api.access import (
     COOKIE,
-    caller_address,
+    SAFE,
     credential_of,
     from_our_page,
-    limit,
     principal_of,
 )
-from dmp_assets.api.problems import Problem, field_errors, title
+from dmp_assets.api.logins import begin_session as begin_session
+from dmp_assets.api.problems import Problem, field_errors, more_errors, title, wrong_fields
 from dmp_assets.api.routes.attribution import figures
 from dmp_assets.api.state import Service, service_of
-from dmp_assets.store import access, audit
+from dmp_assets.store import access
 from dmp_assets.store.access import NotLetInError, Principal
 from dmp_assets.store.schema import channel_reporting, daily_activity, user_usage
 
@@ -50,9 +55,15 @@ class PageRoute(APIRoute):
             except (Problem, RequestValidationError) as error:
                 if not wants_page(request):
                     raise
+                if _status(error) == 401 and request.method in SAFE:
+                    return to_login(request)
                 return _problem_page(request, error)
 
         return handle_for_people
+
+
+def _status(error: Problem | RequestValidationError) -> int:
+    return error.status_code if isinstance(error, Problem) else 422
 
 
 def wants_page(request: Request) -> bool:
@@ -65,7 +76,8 @@ def _problem_page(request: Request, error: Problem | RequestValidationError) -> 
         status, kind, detail = error.status_code, error.kind, error.detail
         errors, headers = error.errors or [], error.headers
     else:
-        status, kind, detail, errors, headers = 422, "invalid", None, field_errors(error), None
+        status, kind, headers, errors = 422, "invalid", None, field_errors(error)
+        detail = wrong_fields(errors, more_errors(error))
     shown = page(
         service_of(request), "problem.html", status, title=title(kind, status),
         is_let_in=status != 401, detail=detail, errors=errors, request_id=request.state.request_id,
@@ -85,9 +97,11 @@ async def person(request: Request) -> Principal | None:
 
 
 @router.get("/")
-async def home(request: Request) -> HTMLResponse:
+async def home(request: Request) -> Response:
     """What is here; with headline numbers for those who may see them."""
     service, who = service_of(request), await person(request)
+    if who is None and wants_page(request):
+        return to_login(request)
     headlines: list[Headline] = []
     if who is not None:
         headlines = await run_in_threadpool(service.in_store, lambda s: _headlines(s, service, who))
@@ -147,46 +161,70 @@ def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[H
 
 
 @router.get("/login")
-async def login_form(request: Request) -> Response:
+async def login_form(
+    request: Request, next: Annotated[str, Query(max_length=2000, pattern=NO_NUL)] = "/"
+) -> Response:
     """The form; those who are logged in already go on."""
     if await person(request) is not None:
-        return RedirectResponse("/", 303)
-    return login_page(service_of(request))
+        return RedirectResponse(here(next), 303)
+    return login_page(service_of(request), then=here(next))
 
 
 @router.post("/login")
 async def log_in(
     request: Request,
-    response: Response,
     email: Annotated[str, Form(max_length=255, pattern=NO_NUL)],
     password: Annotated[str, Form(max_length=1024, pattern=NO_NUL)],
+    next: Annotated[str, Form(max_length=2000, pattern=NO_NUL)] = "/",
 ) -> Response:
     """Begin a session. What was wrong is not told apart, and takes as long as what is right."""
-    service = service_of(request)
+    service, then = service_of(request), here(next)
     if not from_our_page(request):
         raise Problem(403, "forbidden", "the form is not ours: load the page again")
-    await limit(
-        request, response, caller_address(request), service.settings.api_denied_rate_limit, "login"
-    )
     try:
-        token = await run_in_threadpool(
-            begin_session, service, request,
-            lambda store: access.log_in(store, email, password, now=service.now()),
-        )  # fmt: skip
+        token, attempt = await logins.log_in(service, request, email, password)
     except NotLetInError:
         service.metrics.denied.labels("login").inc()
-        said = "Address or password is wrong, or there were too many attempts: wait 15 minutes."
-        return login_page(service, 401, said, email)
-    answer = RedirectResponse("/", 303, headers=NO_STORE)
-    set_session(service, answer, token)
-    return answer
+        return login_page(service, 401, "Address or password is wrong.", email, then)
+    except Problem as problem:
+        service.metrics.denied.labels("login").inc()
+        if problem.status_code != 429 or not wants_page(request):
+            raise
+        said = f"{(problem.detail or '').capitalize()}."
+        answer = login_page(service, 429, said, email, then)
+        answer.headers.update(problem.headers or {})
+        return answer
+    going = RedirectResponse(then, 303, headers=NO_STORE)
+    set_session(service, going, token)
+    service.logins.know(service, going, attempt)
+    return going
+
+
+def here(path: str) -> str:
+    """A path of this site, wherever it should have led."""
+    is_ours = re.fullmatch(r"/(?!/)[\x21-\x5b\x5d-\x7e]*", path) is not None  # no backslash
+    return path if is_ours and not path.startswith("/login") else "/"
+
+
+def to_login(request: Request) -> RedirectResponse:
+    """To the form, and from there back here."""
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    back = f"?{urlencode({'next': path})}" if here(path) != "/" else ""
+    return RedirectResponse(f"/login{back}", 303, headers=NO_STORE)
 
 
 def login_page(
-    service: Service, status: int = 200, problem: str | None = None, email: str = ""
+    service: Service,
+    status: int = 200,
+    problem: str | None = None,
+    email: str = "",
+    then: str = "/",
 ) -> HTMLResponse:
-    """The form, and the way to the OpenID provider where there is one."""
-    return page(service, "login.html", status, problem=problem, email=email, issuer=service.issuer)
+    """The form, and the way to the OpenID provider where there is one; it leads to `then`."""
+    return page(
+        service, "login.html", status, problem=problem, email=email, issuer=service.issuer,
+        then=then,
+    )  # fmt: skip
 
 
 def set_session(service: Service, answer: Response, token: str) -> None:
@@ -197,38 +235,20 @@ def set_session(service: Service, answer: Response, token: str) -> None:
     )  # fmt: skip
 
 
-def begin_session(
-    service: Service, request: Request, opened: Callable[[sa.Connection], str], **detail: str
-) -> str:
-    """The token of the session that `opened` begins; in the audit log whatever comes of it.
-
-    Raises NotLetInError as `opened` does.
-    """
-    token, error = "", None
-    with service.store.begin() as store:
-        try:
-            token = opened(store)
-            actor = access.person_of(store, token, now=service.now()).actor
-        except NotLetInError as refused:
-            actor, error = refused.actor, refused
-        audit.record(
-            store, at=service.now(), actor=actor, action="log in",
-            outcome="denied" if error else "done", request_id=request.state.request_id,
-            detail=detail | ({"why": error.why} if error else {}),
-        )  # fmt: skip
-    if error:
-        raise error
-    return token
-
-
 @router.post("/logout")
 async def log_out(request: Request) -> Response:
-    """End the session."""
-    service, who = service_of(request), await person(request)
-    if who is not None:
-        token = request.cookies.get(COOKIE, "")
-        await run_in_threadpool(service.change, lambda store: access.log_out(store, token))
-        service.known.forget(credential_of("session", token))
+    """End the session, also while the store does not answer: then it ends there later."""
+    service, token = service_of(request), request.cookies.get(COOKIE, "")
+    if not from_our_page(request):
+        raise Problem(403, "forbidden", "the form is not ours: load the page again")
+    try:
+        who = await person(request)
+        if who is not None and token:
+            await run_in_threadpool(service.change, lambda store: access.log_out(store, token))
+    except (DBAPIError, PoolTimeout):
+        service.log.warning("a session ends here, and in the store when it answers")
+        service.ended.add(token)
+    service.known.forget(credential_of("session", token))
     answer = RedirectResponse("/login", 303, headers=NO_STORE)
     answer.delete_cookie(COOKIE, path="/", secure=service.secure, httponly=True)
     return answer

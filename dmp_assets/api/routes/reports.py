@@ -7,10 +7,11 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from dmp_assets.api.access import needs
 from dmp_assets.api.problems import Problem, responses
+from dmp_assets.api.routes.pages import PageRoute
 from dmp_assets.api.state import service_of
 from dmp_assets.store.access import Principal
 
-router = APIRouter(prefix="/reports", tags=["reports"])
+router = APIRouter(prefix="/reports", tags=["reports"], route_class=PageRoute)
 # Reports are self-contained pages whose scripts draw charts: they may run, and reach nothing.
 _POLICY = (
     "sandbox allow-scripts allow-downloads allow-popups; default-src 'none'; "
