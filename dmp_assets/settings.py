@@ -308,7 +308,7 @@ class Settings(BaseSettings):
     api_denied_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
         "20/minute", description="Wrong credentials from one address."
     )
-    api_login_rate_limit: str = Field(
+    api_login_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
         "300/minute",
         description="Logins by password from all browsers that nobody logged in with before.",
     )
@@ -372,11 +372,6 @@ class Settings(BaseSettings):
     @classmethod
     def _known_model(cls, value: str, info: ValidationInfo) -> str:
         return setting_values.attribution_model(value, info.data.get("markov_orders", (1, 2)))
-
-    api_login_rate_limit: str = Field(
-        "300/minute",
-        description="Logins by password from all browsers that nobody logged in with before.",
-    )
 
     @model_validator(mode="after")
     def _weights_add_up(self) -> "Settings":

@@ -20,7 +20,7 @@ from dmp_assets.addresses import source_of
 from dmp_assets.api.denials import Denial
 from dmp_assets.api.hosts import is_from_us
 from dmp_assets.api.problems import Problem
-from dmp_assets.api.state import Service, service_of
+from dmp_assets.api.state import Entrance, Service, service_of
 from dmp_assets.store import access
 from dmp_assets.store.access import NotLetInError, Principal
 
@@ -175,7 +175,7 @@ async def _denied(request: Request, actor: str, why: str) -> None:
         await run_in_threadpool(write_denials, service, noted)
 
 
-def write_denials(service: Service, noted: Sequence[Denial]) -> None:
+def write_denials(service: Entrance, noted: Sequence[Denial]) -> None:
     """Put denials into the audit log; while the store does not answer they are in our log only."""
 
     def work(connection: sa.Connection) -> None:

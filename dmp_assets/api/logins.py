@@ -79,7 +79,7 @@ class Logins:
             browser = None
         return Attempt(person, caller_address(request), browser)
 
-    async def hold_back(self, service: Service, attempt: Attempt) -> None:
+    async def hold_back(self, service: Entrance, attempt: Attempt) -> None:
         """Count an attempt. Raises Problem 429 for one too many."""
         await self._count(TRIES, attempt.place, attempt.person, name="login")
         if attempt.browser is None:
@@ -117,7 +117,7 @@ class Logins:
         finally:
             self._waiting -= 1
 
-    def know(self, service: Service, answer: Response, attempt: Attempt) -> None:
+    def know(self, service: Entrance, answer: Response, attempt: Attempt) -> None:
         """Let the browser be known from now on."""
         kept = ["browser", attempt.person, attempt.browser or secrets.token_hex(8)]
         answer.set_cookie(
@@ -128,7 +128,7 @@ class Logins:
 
 
 async def log_in(
-    service: Service, request: Request, email: str, password: str
+    service: Entrance, request: Request, email: str, password: str
 ) -> tuple[str, Attempt]:
     """The token of a new session, and whose attempt it was; in the audit log whatever comes of it.
 
@@ -149,7 +149,7 @@ async def log_in(
 
 
 def begin_session(
-    service: Service, request: Request, opened: Callable[[sa.Connection], str], **detail: str
+    service: Entrance, request: Request, opened: Callable[[sa.Connection], str], **detail: str
 ) -> str:
     """The token of the session that `opened` begins; in the audit log whatever comes of it.
 
@@ -169,7 +169,7 @@ def begin_session(
     return token
 
 
-def note(service: Service, request: Request, actor: str, why: str, **detail: str) -> None:
+def note(service: Entrance, request: Request, actor: str, why: str, **detail: str) -> None:
     """Note a refused login. Called in a thread."""
     noted = service.denials.take(
         Denial(actor, _ACTION, why, request.state.request_id, tuple(detail.items()))

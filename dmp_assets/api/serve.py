@@ -141,12 +141,6 @@ def serve(home: Home, listening: socket.socket | None = None) -> None:
     """Serve until stopped. Raises HomeError for an address that must not be used."""
     check_address(home)
     settings = home.settings()
-    options: dict[str, Any] = {}
-    if settings.api_tls_certificate is not None:
-        options = {
-            "ssl_certfile": settings.api_tls_certificate,
-            "ssl_keyfile": settings.api_tls_key,
-        }
     config = uvicorn.Config(
         "dmp_assets.api.serve:app_of_environment",
         factory=True,
