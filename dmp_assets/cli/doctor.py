@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from rich.markup import escape
 
 from dmp_assets import execution
 from dmp_assets.cli import reach, service
+from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import EXPECTED, explained, out, typed
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources import java
@@ -149,13 +149,4 @@ def _quarto() -> str:
 
 
 def _port(host: str, port: int, setting: str) -> str:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise HomeError(
-                f"{port} of {host} is taken ({error.strerror}): `dmp up` runs already, or set "
-                f"{setting} to another one"
-            ) from error
-    return f"{port} of {host} is free"
+    return f"{free_port(host, port, setting)} of {host} is free"

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from dmp_assets import execution
+from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.foreign_text import terminal_text
 from dmp_assets.home import Home
@@ -329,6 +330,8 @@ def api(
             os.environ["DMP_API_BEHIND_PROXY"] = "true"
         home = Home.current().prepare()
         prepare(home)
+        settings = home.settings()
+        free_port(settings.api_host, settings.api_port, "DMP_API_PORT")
         from dmp_assets.api import serve
 
         os.environ["DMP_HOME"] = str(home.root)

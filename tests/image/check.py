@@ -164,7 +164,7 @@ def compose() -> None:
         "DMP_API_SECRET": base64.urlsafe_b64encode(os.urandom(32)).decode(),
     }
     services: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    podman("network", "create", "--ignore", NETWORK)
+    podman("network", "create", NETWORK)
     for name, service in services.items():
         environment = []
         for key, value in service["environment"].items():

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from dmp_assets.cli.main import app
 from dmp_assets.home import Home
+from dmp_assets.store import database
 
 SECRET = "s3cr3t-word"
 
@@ -94,3 +95,22 @@ def test_status_tells_of_messages_and_scores_that_wait(home: Home) -> None:
     assert said["1 message in the outbox for a DMP_SLACK_TOKEN"] is False
     assert said["scores in 1 spool file: the store did not take them yet"] is True
     assert ran.exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["api", "up"])
+def test_a_port_that_is_taken_is_named_with_its_setting(
+    command: str, home: Home, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = database.engine(shop_url)
+    database.migrate(store)
+    store.dispose()
+    monkeypatch.setenv("DMP_STORE_URL", shop_url.get_secret_value())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        monkeypatch.setenv("DMP_API_PORT", port)
+        monkeypatch.setenv("DMP_WEBSERVER_PORT", port)
+        ran = CliRunner().invoke(app, [command])
+    setting = {"api": "DMP_API_PORT", "up": "DMP_WEBSERVER_PORT"}[command]
+    assert ran.exit_code == 1
+    said = " ".join(ran.output.split())
+    assert f"port {port} of 127.0.0.1 cannot be listened on" in said and setting in said

@@ -1,0 +1,20 @@
+"""Ports that commands are to listen on."""
+
+import socket
+
+from dmp_assets.home import HomeError
+
+
+def free_port(host: str, port: int, setting: str) -> int:
+    """The port, or one that is free for 0. Raises HomeError naming the setting when it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise HomeError(
+                f"port {port} of {host} cannot be listened on ({error.strerror or error}): does "
+                f"`dmp up` or `dmp api` run already? Else set {setting} to another one"
+            ) from error
+        return int(probe.getsockname()[1])
