@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import psutil
 import yaml
 
 from dmp_assets.date_range import RangeError, parse_range
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.run_ends import PID_TAG, bury_dead_runs, report_canceled
 from dmp_assets.store import where
 from dmp_assets.tables import LAYERS, Tables
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import dagster as dg
 
 _ENDED = ("SUCCESS", "FAILURE", "SKIPPED")  # of Dagster's STEP_… events
-PID_TAG = "dmp/pid"
 _LOGS = ("raw/abuse_predictions", "raw/abuse_decisions")  # whose source forgets old rows
 _JVM_CAUSE = re.compile(r"^(?:: |Caused by: )(\S.*)$", re.MULTILINE)
 ENVIRONMENT = {"TZ": "UTC", "DO_NOT_TRACK": "1", "DAGSTER_DISABLE_TELEMETRY": "1"}
@@ -122,30 +121,6 @@ def prepare_instance(home: Home) -> None:
     os.environ["DMP_HOME"] = str(home.root)
 
 
-def bury_dead_runs(instance: "dg.DagsterInstance") -> list[str]:
-    """Report runs failed whose process is gone (killed), so that they block nothing.
-
-    Returns their ids.
-    """
-    import dagster as dg
-
-    buried = []
-    open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
-    for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
-        pid = run.tags.get(PID_TAG)
-        if pid and not _is_run(int(pid), run.run_id):
-            instance.report_run_failed(run, "the process of this run was killed")
-            buried.append(run.run_id)
-    return buried
-
-
-def _is_run(pid: int, run_id: str) -> bool:
-    try:
-        return run_id in " ".join(psutil.Process(pid).cmdline())
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
-
-
 @contextmanager
 def outside_systems(home: Home, *, shop: bool = True) -> Iterator[None]:
     """Start what the home needs beside itself and leave it as found: the embedded PostgreSQL
@@ -205,6 +180,10 @@ def run(
                     child.wait()
                 else:
                     _follow(instance, run_id, child, report)
+            except KeyboardInterrupt:
+                _end_group(child)
+                report_canceled(instance, run_id)
+                raise
             finally:
                 _end_group(child)
                 bury_dead_runs(instance)

@@ -6,11 +6,13 @@ from typing import Any
 import dagster as dg
 
 from dmp_assets.automation import jobs, readiness
+from dmp_assets.automation.check_results import results_of
 from dmp_assets.automation.schedules import attribution_request, runs
 from dmp_assets.execution import first_cause
 from dmp_assets.home import Home
 from dmp_assets.raw.web import SOURCES
 from dmp_assets.reporting.alerts import Alert, raise_alert
+from dmp_assets.reporting.check_news import CheckNews
 from dmp_assets.reporting.delivery import flush
 from dmp_assets.reporting.report_assets import deliver_failure, in_range
 from dmp_assets.resources.lakehouse import Lakehouse
@@ -177,8 +179,9 @@ def owner_of(context: Any, key: str) -> str | None:
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=_status("check_failure"),
-    description="Tells the owner's alert channel which check failed; a failed check that does not "
-    "block leaves its run green.",
+    description="Tells the owners' channels which checks begin to fail or pass again: blocking "
+    "ones at once, warnings in one digest a day. A failed check that does not block leaves its run "
+    "green.",
 )
 def check_failure(context: dg.SensorEvaluationContext, slack: SlackResource) -> dg.SensorResult:
     home = Home.current()
@@ -190,25 +193,16 @@ def check_failure(context: dg.SensorEvaluationContext, slack: SlackResource) -> 
         ascending=True,
         limit=50,
     )
-    for run in runs:
-        run_id = run.dagster_run.run_id
-        entries = context.instance.all_logs(
-            run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
-        )
-        for event in [entry.dagster_event for entry in entries if entry.dagster_event]:
-            evaluation = event.asset_check_evaluation_data
-            if evaluation.passed:
-                continue
-            key = "/".join(evaluation.asset_key.path)
-            figures = ", ".join(
-                f"{name} {value.value}"
-                for name, value in evaluation.metadata.items()
-                if name != "rule"
-            )
-            rule = evaluation.metadata.get("rule")
-            cause = f"{evaluation.check_name}: {rule.value if rule else 'failed'} ({figures})"
-            owner, link = owner_of(context, key), run_url(home, run_id)
-            _alert(home, slack, Alert("check_failure", key, cause, owner, run_id, link))
+    results = [
+        result for run in runs for result in results_of(context.instance, run.dagster_run.run_id)
+    ]
+    CheckNews(home.outbox).tell(
+        slack.client(),
+        results,
+        home.settings(),
+        owner=lambda key: owner_of(context, key),
+        link=lambda result: run_url(home, result.run_id) if result.run_id else None,
+    )
     cursor = runs[-1].update_timestamp.isoformat() if runs else context.cursor
     return dg.SensorResult(cursor=cursor)
 

@@ -1,5 +1,8 @@
 """What a command prints once a run has ended."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -7,11 +10,17 @@ from dmp_assets.cli.shared import out, tables, typed
 from dmp_assets.execution import RunSummary
 from dmp_assets.home import Home
 
+if TYPE_CHECKING:
+    from dmp_assets.automation.check_results import CheckResult
+
 _NAMED = 5
 """So many made assets are named one by one."""
 
 
-def print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
+def print_summary(
+    home: Home, summary: RunSummary, as_json: bool, expected: "Sequence[CheckResult]" = ()
+) -> None:
+    """Say what a run did; `expected` are findings that are as they should be."""
     if as_json:
         print(summary.as_json())
         return
@@ -40,8 +49,8 @@ def print_summary(home: Home, summary: RunSummary, as_json: bool) -> None:
     out.print(layers)
     for line in (*_model_quality(home), *_attribution(home)):
         out.print(line, highlight=False)
-    for line in _checks(summary):
-        out.print(line, highlight=False)
+    for line in _checks(summary, {found.key for found in expected}):
+        out.print(line, highlight=False, soft_wrap=True)
     for failure in summary.failures:
         out.print(f"[bold red]✗[/] {escape(typed(failure))}", highlight=False, soft_wrap=True)
     for part in summary.skipped:
@@ -72,14 +81,31 @@ def _model_quality(home: Home) -> list[str]:
     return [headline(store)]
 
 
-def _checks(summary: RunSummary) -> list[str]:
-    """One line a check, with the tables that it found something in."""
-    tables: dict[tuple[str, str], list[str]] = {}
-    for failed in summary.failed_checks:
-        table, name, severity = failed.split(" ")
-        tables.setdefault((severity.strip("()"), name), []).append(table)
-    words = {"ERROR": "[bold red]check failed[/]", "WARN": "[yellow]check warns[/]"}
-    return [f"{words[s]} {name}: {', '.join(where)}" for (s, name), where in tables.items()]
+def _checks(summary: RunSummary, expected: set[str]) -> list[str]:
+    """What each check found and what to do about it; one line for all that was expected."""
+    if not summary.failed_checks:
+        return []
+    import dagster as dg
+
+    from dmp_assets.automation.check_results import results_of
+
+    with dg.DagsterInstance.get() as instance:
+        failed = [r for r in results_of(instance, summary.run_id) if not r.passed]
+    lines = []
+    for found in failed:
+        if found.key not in expected:
+            words = "[bold red]check failed[/]" if found.error else "[yellow]check warns[/]"
+            told = f"{found.asset} {found.check}: {found.finding}"
+            lines += [f"{words} {escape(told)}", f"  → {escape(typed(found.advice))}"]
+    as_wanted = [found for found in failed if found.key in expected]
+    if as_wanted:
+        rows = sum(found.offending or 0 for found in as_wanted)
+        text = (
+            f"found as expected: the {rows:,} rows that the demo spoils on purpose for "
+            f"{len(as_wanted)} checks (to see some: `dmp show quarantine/users`)"
+        )
+        lines.append(f"[green]✓[/] {escape(typed(text))}")
+    return lines
 
 
 def _attribution(home: Home) -> list[str]:

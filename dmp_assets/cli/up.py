@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmp_assets import execution
+from dmp_assets import execution, run_ends
 from dmp_assets.cli import service
 from dmp_assets.cli.children import Program, running, to_terminal
 from dmp_assets.cli.ports import free_port
@@ -76,7 +76,7 @@ def up(
                 import dagster as dg
 
                 with dg.DagsterInstance.get() as instance:
-                    execution.bury_dead_runs(instance)
+                    run_ends.bury_dead_runs(instance)
             if address:
                 _say_how_to_log_in(home, address)
             shown = verbose or only is not None

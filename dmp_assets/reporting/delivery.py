@@ -20,8 +20,8 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -62,7 +62,9 @@ class Message:
     """One message to one channel; `report`, `version` and `channel` say whether it is the same.
 
     `blocks` come without the image, which is put in at index `image_at` (None: at the end).
-    `files` are (path, title) pairs for the thread. `text` is what notifications show.
+    `files` are (path, title) pairs for the thread. `text` is what notifications show. `facts` are
+    the numbers that it says, to be compared with later ones. `reply_to` is the delivery id of a
+    message that this one corrects: it is shown in that message's thread and in the channel.
     """
 
     report: str
@@ -75,6 +77,8 @@ class Message:
     image_at: int | None = None
     files: tuple[tuple[Path, str], ...] = ()
     link: str | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+    reply_to: str | None = None
 
     @property
     def delivery_id(self) -> str:
@@ -129,12 +133,15 @@ class Record(BaseModel):
     image: Attachment | None = None
     files: list[Attachment] = Field(default_factory=list)
     link: str | None = None
+    facts: dict[str, float] = Field(default_factory=dict)
+    reply_to: str | None = None
     created_at: datetime
     stage: Stage = Stage.INTENDED
     posting_since: datetime | None = None
     ts: str | None = None
     sent_at: datetime | None = None
     reason: str | None = None
+    thread_ts: str | None = None
 
     @property
     def attachments(self) -> list[Attachment]:
@@ -151,6 +158,23 @@ def deliver(slack: WebClient | None, outbox: Path, message: Message) -> Delivery
         path = outbox / f"{message.delivery_id}.json"
         record = _read(path) if path.exists() else _intend(outbox, message)
         return _send(slack, outbox, record)
+
+
+def sent(outbox: Path, delivery_id: str) -> Record | None:
+    """The record of a message that Slack has; None for one that it has not (or never had)."""
+    try:
+        record = _read(outbox / f"{delivery_id}.json")
+    except (FileNotFoundError, ValidationError):
+        return None
+    return record if record.stage is Stage.SENT else None
+
+
+def note_facts(outbox: Path, delivery_id: str, facts: Mapping[str, float]) -> None:
+    """Note what was last said of a message that was sent, in its correction."""
+    with _locked(outbox, delivery_id):
+        record = sent(outbox, delivery_id)
+        if record is not None:
+            _save(outbox, record, facts=dict(facts))
 
 
 def flush(slack: WebClient | None, outbox: Path) -> list[Delivery]:
@@ -215,6 +239,8 @@ def _intend(outbox: Path, message: Message) -> Record:
         image=image,
         files=[copied(path, title) for path, title in message.files],
         link=message.link,
+        facts=dict(message.facts),
+        reply_to=message.reply_to,
         created_at=datetime.now(UTC),
     )
     return _save(outbox, record)
@@ -271,7 +297,9 @@ def _advance(slack: WebClient, outbox: Path, record: Record) -> None:
     if record.stage in (Stage.INTENDED, Stage.POSTING):
         unsure = record.stage is Stage.POSTING
         since = record.posting_since or datetime.now(UTC)
-        record = _save(outbox, record, stage=Stage.POSTING, posting_since=since)
+        corrected = sent(outbox, record.reply_to) if record.reply_to else None
+        thread = record.thread_ts or (corrected.ts if corrected else None)
+        record = _save(outbox, record, stage=Stage.POSTING, posting_since=since, thread_ts=thread)
         ts = _once(lambda: _find_post(slack, record), lambda: _post(slack, record), unsure)
         record = _save(outbox, record, stage=Stage.POSTED, ts=ts)
     if record.stage in (Stage.POSTED, Stage.SHARING) and record.attachments:
@@ -318,6 +346,8 @@ def _metadata(record: Record) -> dict[str, Any]:
 def _post(slack: WebClient, record: Record) -> str:
     answer = slack.chat_postMessage(
         channel=record.channel,
+        thread_ts=record.thread_ts,
+        reply_broadcast=True if record.thread_ts else None,
         text=record.text,
         blocks=record.blocks or None,
         metadata=_metadata(record),
@@ -331,8 +361,11 @@ def _find_post(slack: WebClient, record: Record) -> str | None:
     """Timestamp of the message that carries our delivery id; a day of clock skew is allowed."""
     assert record.posting_since is not None
     oldest = (record.posting_since - timedelta(days=1)).timestamp()
-    pages = slack.conversations_history(
-        channel=record.channel, oldest=f"{oldest:.6f}", limit=200, include_all_metadata=True
+    found: dict[str, Any] = {"channel": record.channel, "limit": 200, "include_all_metadata": True}
+    pages = (
+        slack.conversations_replies(ts=record.thread_ts, **found)
+        if record.thread_ts
+        else slack.conversations_history(oldest=f"{oldest:.6f}", **found)
     )
     for page in pages_of(pages):
         for message in objects_of(page, "messages"):

@@ -134,6 +134,7 @@ def report_message(
         image_at=image_at,
         files=tuple((path, visible(title)) for path, title in files),
         link=link,
+        facts={} if problem else {f.label: float(f.value) for f in figures.headline},
     )
 
 

@@ -31,7 +31,8 @@ from dmp_assets.reporting import (
 )
 from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.charts import REGISTRATIONS, USAGES, Panel, daily_chart, usage_chart
-from dmp_assets.reporting.delivery import Delivery, deliver
+from dmp_assets.reporting.corrections import correct
+from dmp_assets.reporting.delivery import Delivery, Message, deliver, sent
 from dmp_assets.reporting.messages import ReportFigures, report_message, warning
 from dmp_assets.reporting.reader import Report
 from dmp_assets.reporting.renderer import Renderer, RenderError, find_quarto
@@ -257,6 +258,9 @@ def _attribution(home: Home, problem: str | None, days: Period | None) -> Outlin
     )
 
 
+_INCOMPLETE = "_incomplete"
+"""Ends the version of a message that says why there are no numbers."""
+
 OUTLINES: dict[str, Callable[[Home, str | None, Period | None], Outline]] = {
     "promo_abuse": _promo_abuse,
     "attribution": _attribution,
@@ -280,11 +284,12 @@ def deliver_report(
     outline = OUTLINES[name](home, problem, days)
     now = outline.figures
     incomplete = warning(now, outline.zone) is not None
+    period = f"{now.period_start}_{now.period_end}"
     base = settings.public_url
     message = report_message(
         now,
         report=name,
-        version=f"{now.period_start}_{now.period_end}{'_incomplete' if incomplete else ''}",
+        version=f"{period}{_INCOMPLETE}" if incomplete else period,
         channel=settings.slack_channel,
         tz=outline.zone,
         image=outline.image,
@@ -292,7 +297,11 @@ def deliver_report(
         files=[(path, title) for path, title in outline.files if path.exists()],
         link=f"{base.rstrip('/')}/{name}.html" if base else None,
     )
-    return deliver(slack.client(), home.outbox, message)
+    client = slack.client()
+    done = deliver(client, home.outbox, message)
+    if not incomplete:
+        correct(client, home.outbox, message, f"{period}{_INCOMPLETE}")
+    return done
 
 
 def deliver_failure(
@@ -305,14 +314,27 @@ def deliver_failure(
     """Of a failed run: say so in the messages that it was to deliver, for a failure skips them.
 
     `failed` are the steps that failed, `wanted` the keys of the run's assets that were not made.
-    A delivery that itself failed is left to its own alert.
+    A delivery that itself failed is left to its own alert. Nothing is said of a period whose
+    numbers have been sent: they hold.
     """
     names = [
         name for name in OUTLINES
         if f"delivery/{name}" in set(wanted) and f"delivery/{name}" not in failed
     ]  # fmt: skip
     cause = f"The run failed at {', '.join(failed) or 'its start'}."
-    return [deliver_report(name, home, slack, cause, days) for name in names]
+    return [
+        deliver_report(name, home, slack, cause, days)
+        for name in names
+        if not _has_numbers(name, home, days)
+    ]
+
+
+def _has_numbers(name: str, home: Home, days: Period | None) -> bool:
+    """Whether the period's message has been sent with numbers."""
+    now = OUTLINES[name](home, None, days).figures
+    period = f"{now.period_start}_{now.period_end}"
+    with_numbers = Message(name, period, home.settings().slack_channel, "")
+    return sent(home.outbox, with_numbers.delivery_id) is not None
 
 
 def blocking_failure(

@@ -1,0 +1,87 @@
+"""Results of a run's checks, and what a person does about one that found something."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import dagster as dg
+
+ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        "not_empty": "look whether the source was read: `dmp doctor`",
+        "required_columns_filled": "see the rows: `dmp show quarantine/{table}`; mend them at the "
+        "source, the next run reads them again",
+        "visitors_known": "tell whoever keeps the web tracking; see the rows: `dmp show {asset} "
+        '--where "user_id IS NULL"`',
+        "no_session_just_after_conversion": "compare the clocks of web and shop; see the sessions: "
+        "`dmp show cleaned/web_sessions`",
+        "users_known": "see which users the shop does not know: `dmp show "
+        'modeled/attributed_conversions --where "is_promo_abuse IS NULL"`',
+        "nothing_failed": "run `dmp attribution` again; why: `dmp show "
+        "modeled/attributed_conversions --where \"credit_source = 'failed'\"`",
+        "delivered": "it is sent by itself as soon as it can be; what is wrong with Slack: "
+        "`dmp doctor`",
+    }
+)
+"""Check → what to do, with `{asset}` and `{table}`."""
+
+_DEFAULT = "look at the table: `dmp show {asset}`"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One evaluation of a check. `error`: of severity ERROR; `figures` beside `offending`."""
+
+    asset: str
+    check: str
+    passed: bool
+    error: bool
+    offending: int | None = None
+    rule: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    owner: str | None = None
+    run_id: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.asset} {self.check}"
+
+    @property
+    def finding(self) -> str:
+        """What was found, in words: `40 found; user_id is filled; …`."""
+        shown = [f"{self.offending:,} found"] if self.offending else []
+        shown += [f"{name} {value}" for name, value in self.figures.items() if value is not None]
+        said = self.rule or "it failed"
+        return f"{said} ({', '.join(shown)})" if shown else said
+
+    @property
+    def advice(self) -> str:
+        """What to do about it; names a command."""
+        told = ADVICE.get(self.check, _DEFAULT)
+        return told.format(asset=self.asset, table=self.asset.partition("/")[2])
+
+
+def results_of(instance: dg.DagsterInstance, run_id: str) -> list[CheckResult]:
+    """Results of all checks of a run, in the order of their evaluation."""
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    return [
+        _result(entry.dagster_event.asset_check_evaluation_data, run_id)
+        for entry in entries
+        if entry.dagster_event
+    ]
+
+
+def _result(evaluation: Any, run_id: str) -> CheckResult:
+    figures = {name: value.value for name, value in evaluation.metadata.items()}
+    offending, rule = figures.pop("offending", None), figures.pop("rule", None)
+    return CheckResult(
+        asset="/".join(evaluation.asset_key.path),
+        check=evaluation.check_name,
+        passed=bool(evaluation.passed),
+        error=evaluation.severity == dg.AssetCheckSeverity.ERROR,
+        offending=int(offending) if isinstance(offending, int | float) else None,
+        rule=str(rule or ""),
+        figures=figures,
+        run_id=run_id,
+    )

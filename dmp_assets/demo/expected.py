@@ -1,0 +1,88 @@
+"""Which findings of the checks are the dirt that the simulator put in on purpose.
+
+For the demo's own command, which may read the ledger; no product code does.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import pyarrow.parquet as pq
+
+
+class Finding(Protocol):
+    """What a check found."""
+
+    @property
+    def asset(self) -> str: ...
+    @property
+    def check(self) -> str: ...
+    @property
+    def passed(self) -> bool: ...
+    @property
+    def error(self) -> bool: ...
+    @property
+    def offending(self) -> int | None: ...
+
+
+F = TypeVar("F", bound=Finding)
+
+_OF_LOST_USERS = ("conversions", "of a user whose row cannot be used")
+_PUT = {
+    ("raw/users", "required_columns_filled"): (("users", "user_id_missing"),),
+    ("raw/promo_codes", "required_columns_filled"): (("promo_codes", "promo_code_missing"),),
+    ("raw/promo_usages", "required_columns_filled"): (("promo_usages", "user_id_missing"),),
+    ("raw/web_sessions", "required_columns_filled"): (("session_sources", "session_id_missing"),),
+    ("raw/web_conversions", "required_columns_filled"): (("conversions", "conv_id_missing"),),
+    ("raw/web_session_costs", "required_columns_filled"): (
+        ("session_costs", "session_id_missing"),
+    ),
+    ("cleaned/web_sessions", "visitors_known"): (("session_sources", "user_id_missing"),),
+    ("modeled/customer_journeys", "no_session_just_after_conversion"): (
+        ("session_sources", "clock_skew"),
+    ),
+    ("modeled/attribution", "users_known"): (("conversions", "user_unknown"), _OF_LOST_USERS),
+}
+"""(asset, check) → the ledger's (table, rule) that it finds."""
+_LOSE_THEIR_USER = ("user_id_missing", "created_at_unreadable")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How much of each kind of dirt a simulated shop holds: (table, rule) → rows."""
+
+    put: Counter[tuple[str, str]]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Expected":
+        """Of the shop in the folder, with its visits on the web where they were simulated."""
+        put: Counter[tuple[str, str]] = Counter()
+        lost: list[str] = []
+        for ledger in (folder / "truth/ledger.parquet", folder / "web/truth/web_ledger.parquet"):
+            if ledger.exists():
+                for entry in pq.read_table(ledger, columns=["table", "rule", "key"]).to_pylist():
+                    put[entry["table"], entry["rule"]] += 1
+                    if entry["table"] == "users" and entry["rule"] in _LOSE_THEIR_USER:
+                        lost.append(entry["key"])
+        web = folder / "web/web.sqlite"
+        if web.exists():
+            with closing(sqlite3.connect(web)) as database:
+                users = Counter(
+                    row[0] for row in database.execute("SELECT user_id FROM conversions")
+                )
+            put["", "of lost users"] = sum(users[user] for user in lost)
+        return cls(put)
+
+    def among(self, findings: Iterable[F]) -> list[F]:
+        """Those of the failed warnings that found no more than was put in."""
+        return [
+            found for found in findings
+            if not found.passed and not found.error and found.offending is not None
+            and 0 < found.offending <= sum(
+                self.put[kind] for kind in _PUT.get((found.asset, found.check), ())
+            )
+        ]  # fmt: skip
