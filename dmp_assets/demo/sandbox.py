@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 import filelock
 import psutil
@@ -28,10 +29,12 @@ import uvicorn
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dmp_assets.addresses import is_loopback
+from dmp_assets.demo import sandbox_slack_page
 from dmp_assets.demo.sandbox_ihc import IhcSandbox
 from dmp_assets.demo.sandbox_slack import SlackSandbox
 from dmp_assets.home import Home
@@ -39,6 +42,9 @@ from dmp_assets.home import Home
 
 class Service(Protocol):
     """One outside service of the sandbox."""
+
+    name: str
+    """What people call it; its page is `/sandbox/<name>`."""
 
     prefix: str
     """First part of the path under which the service answers, e.g. `api`."""
@@ -56,6 +62,7 @@ class Service(Protocol):
         """The same as HTML, for a person to look at."""
 
 
+PAGES = "/sandbox"
 SERVICES: tuple[Callable[[Path], Service], ...] = (SlackSandbox, IhcSandbox)
 
 
@@ -100,7 +107,7 @@ class Faults:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or path == "/" or path.startswith("/_sandbox"):
+        if scope["type"] != "http" or path == "/" or path.startswith(("/_sandbox", f"{PAGES}/")):
             await self.app(scope, receive, send)
             return
         fault = self._next(path)
@@ -209,12 +216,22 @@ class Sandbox:
 
     def _start(self) -> "_Server":
         services = [make(self.home.sandbox) for make in SERVICES]
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = self._listen()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings: dict[str, Any] = {}
         for service in services:
             settings |= service.settings(f"{url}/{service.prefix}/")
         return _Server(build_app(services), listener, Endpoint(os.getpid(), url, settings))
+
+    def _listen(self) -> socket.socket:
+        """The port of the time before where it is free, so that addresses people noted hold."""
+        note = self.home.sandbox / "port"
+        try:
+            listener = socket.create_server(("127.0.0.1", int(note.read_text())))
+        except (OSError, ValueError, OverflowError):
+            listener = socket.create_server(("127.0.0.1", 0))
+            note.write_text(str(listener.getsockname()[1]))
+        return listener
 
     def _write(self, endpoint: Endpoint) -> None:
         part = self._file.with_suffix(".part")
@@ -274,12 +291,16 @@ def build_app(services: list[Service]) -> ASGIApp:
         return JSONResponse([one for service in services for one in service.messages()])
 
     def page(_: Request) -> Response:
-        return HTMLResponse(_PAGE.replace("{{body}}", "".join(s.page() for s in services)))
+        return _shown("".join(service.page() for service in services))
+
+    def page_of(service: Service) -> Callable[[Request], Response]:
+        return lambda _: _shown(service.page())
 
     faults = Faults(
         Starlette(
             routes=[
                 Route("/", page),
+                *(Route(f"{PAGES}/{service.name}", page_of(service)) for service in services),
                 Route("/_sandbox/health", health),
                 Route("/_sandbox/faults", set_faults, methods=["POST"]),
                 Route("/_sandbox/messages", messages),
@@ -287,16 +308,46 @@ def build_app(services: list[Service]) -> ASGIApp:
             ]
         )
     )
-    return faults
+    return OwnPages(faults)
 
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1"><title>Sandbox</title><style>
-body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:46rem;padding:1rem;color:#1d1c1d}
-h2{border-bottom:1px solid #ddd;padding-bottom:.3rem}img{max-width:100%;border:1px solid #ddd;
-border-radius:8px}pre{background:#f6f6f6;border:1px solid #ddd;border-radius:6px;padding:.5rem;
-white-space:pre-wrap}.message{margin:1rem 0}.who{font-weight:700}.time,.context{color:#616061;
-font-size:.85em}.fields{display:grid;grid-template-columns:1fr 1fr;gap:.6rem}.thread{border-left:
-3px solid #ddd;margin:.6rem 0 0 .4rem;padding-left:.8rem}.file{border:1px solid #ddd;border-radius:
-8px;padding:.4rem .7rem;display:inline-block;margin:.2rem 0}h3{margin:.4rem 0}p{margin:.35rem 0}
-</style><body>{{body}}</body></html>"""
+def _shown(body: str) -> Response:
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; "
+        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
+    return HTMLResponse(sandbox_slack_page.document(body), headers=headers)
+
+
+class OwnPages:
+    """ASGI middleware: only programs and pages of this machine are answered.
+
+    A page on another site can neither read what was sent here (a name of its own that points to
+    this machine is another host) nor change how the sandbox behaves.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not _is_own(Request(scope)):
+            refusal = PlainTextResponse("only for this machine's own pages", status_code=403)
+            await refusal(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _is_own(request: Request) -> bool:
+    headers = request.headers
+    try:
+        hosts = [urlsplit(f"//{headers.get('host', '')}").hostname]
+        if "origin" in headers:
+            hosts.append(urlsplit(headers["origin"]).hostname)
+    except ValueError:
+        return False
+    visit = request.method == "GET" and headers.get("sec-fetch-dest") == "document"
+    foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not visit
+    return all(host is not None and is_loopback(host) for host in hosts) and not foreign

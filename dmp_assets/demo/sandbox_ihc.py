@@ -197,6 +197,7 @@ def _redistribute(shares: Floats, labels: list[str], rule: Rule) -> Floats:
 class IhcSandbox:
     """Counts and answers the requests of one sandbox."""
 
+    name = "ihc"
     prefix = "ihc"
 
     def __init__(self, root: Path) -> None:

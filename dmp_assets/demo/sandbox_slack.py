@@ -5,19 +5,18 @@ Slack, an image block's `slack_file` is refused (`invalid_blocks`) while the fil
 the channel or is still being processed.
 """
 
-import html
 import json
 import mimetypes
-import re
 import secrets
+import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
@@ -25,6 +24,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from dmp_assets.demo import sandbox_slack_page
+from dmp_assets.demo.sandbox_slack_blocks import block_errors
+from dmp_assets.demo.sandbox_slack_page import IMAGE_TYPES
+from dmp_assets.foreign_text import attachment
+
+FILE_HEADERS = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
+"""Of a file: what it holds runs nowhere."""
 PROCESSING_SECONDS = 0.3
 BOT = {"user": "U_BOT", "bot_id": "B_BOT", "username": "dmp_assets"}
 TEAM = "T_SANDBOX"
@@ -33,7 +39,6 @@ CHANNELS = (
     ("C_ALERTS", "alerts", True),
     ("C_WITHOUT_US", "without-us", False),
 )
-IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif"})
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS setting(name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -56,6 +61,7 @@ class Refusal(Exception):
 class SlackSandbox:
     """Channels, messages, threads and files of one sandbox workspace."""
 
+    name = "slack"
     prefix = "api"
 
     def __init__(self, root: Path) -> None:
@@ -169,8 +175,10 @@ class SlackSandbox:
         path = self.files / Path(request.path_params["file_id"]).name
         if not path.is_file():
             return PlainTextResponse("no such file", status_code=404)
-        kind = mimetypes.guess_type(request.path_params["name"])[0]
-        return FileResponse(path, media_type=kind or "application/octet-stream")
+        name = request.path_params["name"]
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        shown = {} if kind in IMAGE_TYPES else {"Content-Disposition": attachment(name)}
+        return FileResponse(path, media_type=kind, headers=FILE_HEADERS | shown)
 
     # methods -----------------------------------------------------------------------------------
     def _auth_test(self, db: sqlite3.Connection, params: dict[str, Any]) -> dict[str, Any]:
@@ -189,6 +197,8 @@ class SlackSandbox:
         thread = params.get("thread_ts")
         if thread and self._message(db, channel, str(thread)) is None:
             raise Refusal("thread_not_found")
+        if thread and _true(params.get("reply_broadcast")):
+            body |= {"reply_broadcast": True, "subtype": "thread_broadcast"}
         message = self._store(db, channel, body, thread)
         return {"channel": channel, "ts": message["ts"], "message": message}
 
@@ -205,8 +215,8 @@ class SlackSandbox:
     def _history(self, db: sqlite3.Connection, params: dict[str, Any]) -> dict[str, Any]:
         channel = self._channel(db, params)
         rows = db.execute(
-            "SELECT body FROM message WHERE channel = ? AND coalesce(thread_ts, ts) = ts"
-            " ORDER BY ts DESC",
+            "SELECT body FROM message WHERE channel = ? AND (coalesce(thread_ts, ts) = ts"
+            " OR body ->> '$.reply_broadcast') ORDER BY ts DESC",
             (channel,),
         ).fetchall()
         return self._page(rows, params)
@@ -405,71 +415,31 @@ class SlackSandbox:
 
     # the human page ----------------------------------------------------------------------------
     def page(self) -> str:
+        return self._drawn(lambda file: f"/{self.prefix}/_view/{file['id']}/{file['name']}")
+
+    def write_page(self) -> Path:
+        """The page as a file with all that it shows beside it, to be opened without a server."""
+        target = self.folder / "page"
+        target.mkdir(exist_ok=True)
+
+        def beside(file: dict[str, Any]) -> str:
+            name = f"{file['id']}-{Path(file['name']).name}"
+            copy = target / name
+            if not copy.exists() and (self.files / file["id"]).exists():
+                shutil.copyfile(self.files / file["id"], copy)
+            return f"page/{quote(name)}"
+
+        whole = self.folder / "index.html"
+        part = whole.with_suffix(".part")
+        part.write_text(sandbox_slack_page.document(self._drawn(beside)), encoding="utf-8")
+        part.replace(whole)
+        return whole
+
+    def _drawn(self, path: Callable[[dict[str, Any]], str]) -> str:
         with self._db() as db:
-            files = {r["id"]: r for r in db.execute("SELECT * FROM file")}
-            channels = db.execute("SELECT * FROM channel WHERE member").fetchall()
-        everything = self.messages()
-        out = ["<h1>Slack</h1>"]
-        for channel in channels:
-            here = [m for m in everything if m["channel"] == channel["id"]]
-            out.append(f"<h2># {html.escape(channel['name'])}</h2>")
-            if not here:
-                out.append("<p class=context>Nothing was sent here.</p>")
-            for message in here:
-                if message.get("thread_ts", message["ts"]) != message["ts"]:
-                    continue
-                replies = [m for m in here if m.get("thread_ts") == message["ts"] and m != message]
-                out.append(self._article(message, files))
-                if replies:
-                    out.append("<div class=thread>")
-                    out.extend(self._article(reply, files) for reply in replies)
-                    out.append("</div>")
-        return "".join(out)
-
-    def _article(self, message: dict[str, Any], files: dict[str, sqlite3.Row]) -> str:
-        when = datetime.fromtimestamp(float(message["ts"]), UTC)
-        out = [
-            f"<div class=message><span class=who>{BOT['username']}</span>",
-            f" <span class=time>{when:%Y-%m-%d %H:%M} UTC</span>",
-        ]
-        blocks = message.get("blocks")
-        out.extend(self._block(block, files) for block in blocks or [])
-        if not blocks and message["text"]:
-            out.append(f"<p>{mrkdwn(message['text'])}</p>")
-        for file in message.get("files", []):
-            row = files[file["id"]]
-            if mimetypes.guess_type(row["name"])[0] in IMAGE_TYPES:
-                out.append(self._image(row, row["alt"] or row["title"]))
-            else:
-                link = f"<a download href='{self._path(row)}'>{html.escape(row['title'])}</a>"
-                size = f"{max(1, row['size'] // 1024):,} kB"
-                out.append(f"<div class=file>{link} · {size}</div>")
-        return "".join(out) + "</div>"
-
-    def _block(self, block: dict[str, Any], files: dict[str, sqlite3.Row]) -> str:
-        kind = block["type"]
-        if kind == "header":
-            return f"<h3>{html.escape(block['text']['text'])}</h3>"
-        if kind == "divider":
-            return "<hr>"
-        if kind == "context":
-            texts = [_text(e) for e in block["elements"] if "text" in e]
-            return f"<p class=context>{' · '.join(texts)}</p>"
-        if kind == "image":
-            if "slack_file" in block:
-                return self._image(files[block["slack_file"]["id"]], block["alt_text"])
-            return f"<p>{html.escape(block['image_url'])}</p>"
-        if kind == "section":
-            body = f"<p>{_text(block['text'])}</p>" if "text" in block else ""
-            fields = "".join(f"<div>{_text(field)}</div>" for field in block.get("fields", []))
-            return body + (f"<div class=fields>{fields}</div>" if fields else "")
-        return f"<pre>{html.escape(json.dumps(block))}</pre>"
-
-    def _path(self, row: sqlite3.Row) -> str:
-        return html.escape(f"/{self.prefix}/_view/{row['id']}/{row['name']}")
-
-    def _image(self, row: sqlite3.Row, alt: str) -> str:
-        return f"<p><img src='{self._path(row)}' alt='{html.escape(alt, quote=True)}'></p>"
+            files = {r["id"]: dict(r) for r in db.execute("SELECT * FROM file")}
+            channels = [dict(r) for r in db.execute("SELECT * FROM channel WHERE member")]
+        return sandbox_slack_page.draw(channels, self.messages(), files, path)
 
 
 def _ready(row: sqlite3.Row) -> bool:
@@ -488,156 +458,3 @@ def _parsed(value: Any, name: str) -> Any:
         return json.loads(value)
     except ValueError as error:
         raise Refusal(f"invalid_{name}_format" if name == "blocks" else "invalid_json") from error
-
-
-def _text(element: dict[str, Any]) -> str:
-    plain = element["type"] == "plain_text"
-    return html.escape(element["text"]) if plain else mrkdwn(element["text"])
-
-
-def mrkdwn(text: str) -> str:
-    """Slack's mark-up as HTML: bold, italics, code and links."""
-    pieces = re.split(r"```(.*?)```", text, flags=re.S)
-    out = []
-    for i, piece in enumerate(pieces):
-        if i % 2:
-            out.append(f"<pre>{html.escape(html.unescape(piece.strip(chr(10))))}</pre>")
-            continue
-        for j, part in enumerate(re.split(r"<([^<>]*)>", piece)):
-            out.append(_reference(part) if j % 2 else _emphasis(part))
-    return "".join(out)
-
-
-def _reference(inside: str) -> str:
-    """What stands between `<` and `>`: a link, or a mention."""
-    address, _, text = inside.partition("|")
-    shown = html.escape(html.unescape(text or address))
-    if re.match(r"https?://", address):
-        return f"<a href='{html.escape(html.unescape(address))}'>{shown}</a>"
-    return f"<mark>{shown}</mark>"
-
-
-def _emphasis(piece: str) -> str:
-    """Escaped text with bold, italics and code; Slack's entities are the only ones."""
-    piece = html.escape(html.unescape(piece), quote=False)
-    piece = re.sub(r"(?<!\w)\*(.+?)\*(?!\w)", r"<b>\1</b>", piece)
-    piece = re.sub(r"(?<!\w)_(.+?)_(?!\w)", r"<i>\1</i>", piece)
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", piece).replace("\n", "<br>")
-
-
-def block_errors(
-    blocks: Any, image_problem: Callable[[dict[str, Any]], str | None]
-) -> Iterator[str]:
-    """What Slack would say against these blocks, with JSON pointers as Slack gives them.
-
-    Knows header, section, context, divider, image and actions blocks; others are refused.
-    """
-    if not isinstance(blocks, list):
-        yield "must be an array [json-pointer:/blocks]"
-        return
-    if len(blocks) > 50:
-        yield "no more than 50 items allowed [json-pointer:/blocks]"
-    ids = [b["block_id"] for b in blocks if isinstance(b, dict) and "block_id" in b]
-    if len(ids) != len(set(ids)):
-        yield "block_id must be unique [json-pointer:/blocks]"
-    for i, block in enumerate(blocks):
-        at = f"/blocks/{i}"
-        if not isinstance(block, dict):
-            yield f"must be an object [json-pointer:{at}]"
-            continue
-        if len(str(block.get("block_id", ""))) > 255:
-            yield f"must be less than 256 characters [json-pointer:{at}/block_id]"
-        check = _BLOCKS.get(block.get("type", ""))
-        if check is None:
-            yield f"unsupported type: {block.get('type')} [json-pointer:{at}/type]"
-        else:
-            allowed, errors = check
-            for name in block.keys() - allowed - {"type", "block_id"}:
-                yield f"no more properties allowed: {name} [json-pointer:{at}]"
-            yield from errors(block, at)
-        if block.get("type") == "image" and isinstance(block.get("slack_file"), dict):
-            problem = image_problem(block["slack_file"])
-            if problem:
-                yield f"{problem} [json-pointer:{at}/slack_file]"
-
-
-def _text_errors(
-    value: Any, at: str, limit: int, kinds: tuple[str, ...] = ("plain_text", "mrkdwn")
-) -> Iterator[str]:
-    if not isinstance(value, dict) or value.get("type") not in kinds:
-        yield f"must be a text object of type {' or '.join(kinds)} [json-pointer:{at}]"
-    elif not isinstance(value.get("text"), str) or not value["text"]:
-        yield f"must be more than 0 characters [json-pointer:{at}/text]"
-    elif len(value["text"]) > limit:
-        yield f"must be less than {limit + 1} characters [json-pointer:{at}/text]"
-
-
-def _header(block: dict[str, Any], at: str) -> Iterator[str]:
-    yield from _text_errors(block.get("text"), f"{at}/text", 150, ("plain_text",))
-
-
-def _section(block: dict[str, Any], at: str) -> Iterator[str]:
-    if "text" not in block and "fields" not in block:
-        yield f"missing required field: text or fields [json-pointer:{at}]"
-    if "text" in block:
-        yield from _text_errors(block["text"], f"{at}/text", 3_000)
-    if "fields" in block:
-        fields = block["fields"]
-        if not isinstance(fields, list) or not 1 <= len(fields) <= 10:
-            yield f"must have 1 to 10 items [json-pointer:{at}/fields]"
-        else:
-            for i, field in enumerate(fields):
-                yield from _text_errors(field, f"{at}/fields/{i}", 2_000)
-
-
-def _context(block: dict[str, Any], at: str) -> Iterator[str]:
-    elements = block.get("elements")
-    if not isinstance(elements, list) or not 1 <= len(elements) <= 10:
-        yield f"must have 1 to 10 items [json-pointer:{at}/elements]"
-        return
-    for i, element in enumerate(elements):
-        yield from _text_errors(element, f"{at}/elements/{i}", 3_000)
-
-
-def _image(block: dict[str, Any], at: str) -> Iterator[str]:
-    if not isinstance(block.get("alt_text"), str) or not 1 <= len(block["alt_text"]) <= 2_000:
-        yield f"must be 1 to 2000 characters [json-pointer:{at}/alt_text]"
-    if ("image_url" in block) == ("slack_file" in block):
-        yield f"exactly one of image_url and slack_file is required [json-pointer:{at}]"
-    if len(str(block.get("image_url", ""))) > 3_000:
-        yield f"must be less than 3001 characters [json-pointer:{at}/image_url]"
-    if "title" in block:
-        yield from _text_errors(block["title"], f"{at}/title", 2_000, ("plain_text",))
-    if "slack_file" in block and (
-        not isinstance(block["slack_file"], dict)
-        or ("id" in block["slack_file"]) == ("url" in block["slack_file"])
-    ):
-        yield f"exactly one of id and url is required [json-pointer:{at}/slack_file]"
-
-
-def _actions(block: dict[str, Any], at: str) -> Iterator[str]:
-    elements = block.get("elements")
-    if not isinstance(elements, list) or not 1 <= len(elements) <= 25:
-        yield f"must have 1 to 25 items [json-pointer:{at}/elements]"
-        return
-    for i, element in enumerate(elements):
-        if not isinstance(element, dict) or element.get("type") != "button":
-            yield f"unsupported type [json-pointer:{at}/elements/{i}]"
-            continue
-        yield from _text_errors(element.get("text"), f"{at}/elements/{i}/text", 75, ("plain_text",))
-        if len(str(element.get("url", ""))) > 3_000:
-            yield f"must be less than 3001 characters [json-pointer:{at}/elements/{i}/url]"
-
-
-def _divider(block: dict[str, Any], at: str) -> Iterator[str]:
-    return iter(())
-
-
-_BLOCKS: dict[str, tuple[frozenset[str], Callable[[dict[str, Any], str], Iterator[str]]]] = {
-    "header": (frozenset({"text"}), _header),
-    "section": (frozenset({"text", "fields", "accessory", "expand"}), _section),
-    "context": (frozenset({"elements"}), _context),
-    "divider": (frozenset(), _divider),
-    "image": (frozenset({"alt_text", "image_url", "slack_file", "title"}), _image),
-    "actions": (frozenset({"elements"}), _actions),
-}

@@ -31,7 +31,8 @@ from rich.table import Table
 from dmp_assets import foreign_text
 from dmp_assets.api import output, serve
 from dmp_assets.cli import shared, show
-from dmp_assets.demo.sandbox_slack import block_errors, mrkdwn
+from dmp_assets.demo.sandbox_slack_blocks import block_errors
+from dmp_assets.demo.sandbox_slack_page import mrkdwn
 from dmp_assets.home import Home
 from dmp_assets.reporting.alerts import Alert, alert_message
 from dmp_assets.reporting.channel_export import write_csv

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dmp_assets.demo.sandbox_slack import block_errors
+from dmp_assets.demo.sandbox_slack_blocks import block_errors
 from dmp_assets.reporting.charts import usage_chart
 from dmp_assets.reporting.delivery import Message
 from dmp_assets.reporting.messages import (
