@@ -48,6 +48,7 @@ def demo(
     is configured.
     """
     with explained():
+        from dmp_assets.demo.sandbox_slack import SlackSandbox
         from dmp_assets.demo.shop import generate
         from dmp_assets.demo.web import generate_web
 
@@ -73,6 +74,7 @@ def demo(
             service.migrate_home(home)
             summary = _run_with_bar(home, quiet=json_output)
             expected = _as_expected(home, summary, folder)
+            SlackSandbox(home.sandbox).write_page()
         print_summary(home, summary, json_output, expected)
         raise typer.Exit(0 if summary.success else 1)
 

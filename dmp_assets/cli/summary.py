@@ -65,6 +65,8 @@ def print_summary(
         out.print(f"Reports    {home.reports / 'index.html'}", highlight=False)
     if (exported := home.exports / "channel_reporting.csv").exists():
         out.print(f"CSV        {exported}", highlight=False)
+    if (slack := home.sandbox / "slack" / "index.html").exists():
+        out.print(f"Slack      {slack}", highlight=False, soft_wrap=True)
     for line in (
         "Tables     dmp show cleaned/users · dmp show ml/abuse_scores",
         "Dagster    dmp up  (and the API: docs/api.md)",

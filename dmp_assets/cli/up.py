@@ -79,6 +79,7 @@ def up(
                     run_ends.bury_dead_runs(instance)
             if address:
                 _say_how_to_log_in(home, address)
+            _say_where_messages_are(home)
             shown = verbose or only is not None
             logs = home.dagster / "logs"
             children = stack.enter_context(running(started, logs, to_terminal, verbose=shown))
@@ -101,6 +102,15 @@ def _say_how_to_log_in(home: Home, address: str) -> None:
     elif service.in_store(home, _has_no_people):
         out.print("Log in:  nobody can yet; dmp user add you@example.com --role admin",
                   highlight=False)  # fmt: skip
+
+
+def _say_where_messages_are(home: Home) -> None:
+    """A sandbox's messages go to its stand-in for Slack, which has a page."""
+    if home.profile == "sandbox":
+        from dmp_assets.demo.sandbox import PAGES, Sandbox
+
+        if (endpoint := Sandbox(home).living()) is not None:
+            out.print(f"Slack:   {endpoint.url}{PAGES}/slack  (the sandbox's)", highlight=False)
 
 
 def _has_no_people(store: "sa.Connection") -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import time
 import urllib.request
@@ -14,6 +15,7 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from dmp_assets.demo.sandbox import Endpoint, Sandbox
+from dmp_assets.demo.sandbox_slack import SlackSandbox
 from dmp_assets.home import Home
 from dmp_assets.resources.slack import build_client
 
@@ -182,8 +184,77 @@ def test_the_page_for_people_shows_what_was_sent(slack: WebClient, endpoint: End
     slack.chat_postMessage(channel="C_REPORTS", text=text)
     page = get(endpoint.url)
     assert "<b>bold</b>" in page
-    assert "<a href='https://example.com'>a link</a>" in page
-    assert "<script>" not in page
+    assert "<a rel='noreferrer' href='https://example.com'>a link</a>" in page
+    assert "<script" not in page
+    assert get(f"{endpoint.url}/sandbox/slack").count("<b>bold</b>") == 1
+
+
+def test_the_page_shows_channels_threads_images_and_files(
+    slack: WebClient, endpoint: Endpoint
+) -> None:
+    ts = slack.chat_postMessage(channel="C_REPORTS", text="parent")["ts"]
+    slack.chat_postMessage(
+        channel="C_REPORTS", text="corrected", thread_ts=ts, reply_broadcast=True
+    )
+    slack.files_upload_v2(
+        channel="C_REPORTS", thread_ts=ts,
+        file_uploads=[
+            {"file": png(), "filename": "chart.png", "alt_txt": "a 'chart'"},
+            {"content": "<script>alert(1)</script>", "filename": "<b>.html", "title": "<b>Report"},
+        ],
+    )  # fmt: skip
+    page = get(f"{endpoint.url}/sandbox/slack")
+    assert page.count("<div class=thread>") == 1
+    assert page.count("corrected") == 2  # in the thread and in the channel
+    assert "# alerts (0)" in page and "Nothing was sent here." in page
+    assert "alt='a &#x27;chart&#x27;'" in page
+    assert "&lt;b&gt;Report</a>" in page and "<b>" not in page
+
+
+def test_a_file_of_a_message_is_downloaded_and_never_run(
+    slack: WebClient, endpoint: Endpoint
+) -> None:
+    slack.files_upload_v2(channel="C_REPORTS", content="<script>1</script>", filename="page.html")
+    path = re.findall(r"href='(/api/_view/[^']+)'", get(f"{endpoint.url}/sandbox/slack"))[0]
+    with urllib.request.urlopen(endpoint.url + path) as answer:
+        assert answer.headers["Content-Disposition"].startswith('attachment; filename="page.html"')
+        assert answer.headers["Content-Security-Policy"] == "sandbox"
+
+
+def test_the_page_can_be_kept_as_a_file_with_all_that_it_shows(
+    slack: WebClient, home: Home, endpoint: Endpoint
+) -> None:
+    slack.files_upload_v2(channel="C_REPORTS", content="<p>report</p>", filename="page.html")
+    whole = SlackSandbox(home.sandbox).write_page()
+    (link,) = re.findall(r"href='(page/[^']+)'", whole.read_text())
+    assert (whole.parent / link).read_text() == "<p>report</p>"
+
+
+def test_a_sandbox_comes_back_where_it_was(home: Home) -> None:
+    with Sandbox(home).running() as first:
+        pass
+    with Sandbox(home).running() as second:
+        assert second.url == first.url
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"},
+        {"Host": "[::1"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/sandbox/slack", "/_sandbox/messages", "/api/auth.test"])
+def test_a_page_of_another_site_is_not_answered(
+    endpoint: Endpoint, path: str, headers: dict[str, str]
+) -> None:
+    request = urllib.request.Request(endpoint.url + path, headers=headers)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 403
 
 
 def test_unknown_faults_are_refused(endpoint: Endpoint) -> None:
