@@ -266,6 +266,13 @@ class Settings(BaseSettings):
     freshness_hours: int = Field(
         26, ge=1, description="A table older than this is reported as not fresh."
     )
+    expected_weekly_events: int | None = Field(
+        None,
+        ge=0,
+        description="Events (registrations and usages; sessions and conversions) below which seven "
+        "days are reported as not complete; 0: a source may be silent; empty: for at most seven "
+        "days, or twice its longest silence.",
+    )
 
     # the operational store and the API
     store_url: Annotated[SecretStr | None, Outside(), _secret(connection_urls.postgres)] = Field(

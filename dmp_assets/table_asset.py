@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from types import ModuleType
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from dmp_assets import readings
 from dmp_assets.foreign_text import markdown_table
 from dmp_assets.home import Home
 from dmp_assets.resources.lakehouse import Lakehouse, Written
@@ -237,7 +238,7 @@ def table_asset(
         def asset(
             context: dg.AssetExecutionContext, lakehouse: Lakehouse, window: Window
         ) -> Iterator[dg.MaterializeResult[Any]]:
-            began = time.monotonic()
+            began, read_at = time.monotonic(), datetime.now(UTC)
             store = lakehouse.tables
             days = window.days() or _partitions(context)
             probed = probe(lakehouse, window) if probe else None
@@ -269,6 +270,8 @@ def table_asset(
                 context.log.info(f"{key}: nothing new, left as it is")
             else:
                 body(run)
+            if probed is not None and run.window is None:
+                readings.note(lakehouse.home, key, read_at, store.version(key))
             results = [_evaluate(store, key, check) for check in checks]
             if daily and days:
                 counted = f"SELECT count(*) FROM {key.replace('/', '.')} WHERE {daily} >= ? AND "

@@ -90,9 +90,9 @@ CATALOGUE = _catalogue(
         "uses", "last scoring",
     ),
     CataloguedFigure(
-        "flagged_discounts", "Discounts to flagged accounts",
-        "The least discount that flagged accounts got by their redemptions so far; unknown where "
-        "the terms of the codes are.",
+        "at_risk", "At risk",
+        "The least discount on the redemptions of flagged accounts so far; unknown where the terms "
+        "of the codes are.",
         "money", "last scoring",
     ),
     # cases: what waits for a person
@@ -123,7 +123,7 @@ CATALOGUE = _catalogue(
         "cases", "now",
     ),
     CataloguedFigure(
-        "at_risk", "At risk",
+        "expected_loss", "Expected loss",
         "What a case may still cost: abusers expected in its cluster × the discount lost to one.",
         "money", "now",
     ),

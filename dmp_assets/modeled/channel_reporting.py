@@ -1,21 +1,20 @@
 """modeled/channel_reporting: cost per order and return on ad spend, by channel, day and model.
 
 Grain: one channel on one day by one model. Key: channel_name, date, model.
-Sources: modeled/attribution, modeled/attributed_conversions, cleaned/web_session_costs,
-cleaned/web_sessions.
+Sources: modeled/attribution, modeled/attributed_conversions, modeled/customer_journeys,
+cleaned/web_session_costs, cleaned/web_sessions.
 
 The day is the session's: cost and the credit that it earned, whenever the conversion came. A
 channel is there on every day on which it has cost or credit. Every run computes all days from all
 credits stored so far, so the days that new journeys touch are always right.
 """
 
+from dmp_assets.attribution import maturity
+from dmp_assets.attribution.maturity import DELAY, open_days
 from dmp_assets.attribution.models import models_of
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.modeled.attribution import IHC, parameters
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
-
-OPEN_DAYS = 30
-"""Days after which a day counts as closed where no lookback window is set."""
 
 COLUMNS = {
     "channel_name": "Channel.",
@@ -30,8 +29,8 @@ COLUMNS = {
     "revenue_without_abuse": "As revenue, without those of accounts scored as promo abuse.",
     "cpo_without_abuse": "As cpo, of these conversions.",
     "roas_without_abuse": "As roas, of this revenue.",
-    "is_open": "Younger than the lookback window (30 days without one): later conversions add to "
-    "it.",
+    "is_open": "Younger than the delay within which nine in ten touchpoints had their conversion "
+    "(at most the lookback window): later conversions add to it.",
 }
 
 
@@ -80,14 +79,15 @@ nothing was converted, and `days`, after which a day is closed."""
 @table_asset(
     "modeled",
     deps=[
-        "modeled/attribution", "modeled/attributed_conversions", "cleaned/web_session_costs",
-        "cleaned/web_sessions",
+        "modeled/attribution", "modeled/attributed_conversions", "modeled/customer_journeys",
+        "cleaned/web_session_costs", "cleaned/web_sessions",
     ],
     owner="team:marketing",
     kinds=("duckdb", "delta"),
     tags=ATTRIBUTION,
     columns=COLUMNS,
     settings=["lookback_days", "markov_orders"],
+    uses=[maturity],
     daily="date",
     checks=(
         Check(
@@ -139,9 +139,10 @@ def channel_reporting(run: TableRun) -> None:
     """Cost per order and return on ad spend, by channel, day and model.
 
     Grain: one channel on one day by one model. Key: channel_name, date, model.
-    Sources: modeled/attribution, modeled/attributed_conversions, cleaned/web_session_costs,
-    cleaned/web_sessions.
+    Sources: modeled/attribution, modeled/attributed_conversions, modeled/customer_journeys,
+    cleaned/web_session_costs, cleaned/web_sessions.
     """
-    days = run.settings.lookback_days or OPEN_DAYS
+    measured = run.sql(DELAY)["days"].to_pylist()[0]
+    days = open_days(measured, run.settings.lookback_days)
     models = [*models_of(parameters(run.settings)), IHC]
     run.overwrite(run.sql(REPORT, {"models": models, "days": days}).select(list(COLUMNS)))

@@ -11,9 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from dmp_assets.attribution import maturity
 from dmp_assets.attribution.models import Parameters, models_of
 from dmp_assets.home import Home
-from dmp_assets.reporting.figures import data_through
+from dmp_assets.reporting import freshness
+from dmp_assets.reporting.freshness import incomplete
 from dmp_assets.reporting.messages import Figure, ReportFigures, last_full_week
 from dmp_assets.reporting.reader import WEB_EVENTS, Report
 from dmp_assets.settings import Settings
@@ -59,23 +61,39 @@ class Period:
 
 @dataclass(frozen=True)
 class Totals:
-    """Cost and credit of a period, in EUR; `…_without_abuse` leaves scored accounts out."""
+    """Cost and credit of a period, in the shop's currency.
+
+    `…_without_abuse` leaves scored accounts out; `paid_…` is of the channels that cost something
+    in the period.
+    """
 
     cost: float
     conversions: float
     revenue: float
     conversions_without_abuse: float
     revenue_without_abuse: float
+    paid_conversions: float
+    paid_revenue: float
 
     @property
     def cpo(self) -> float | None:
-        """Cost per order; None without orders."""
-        return ratio(self.cost, self.conversions)
+        """Cost per order of all channels; None without orders or without cost."""
+        return ratio(self.cost, self.conversions) if self.cost else None
 
     @property
     def roas(self) -> float | None:
-        """Return on ad spend; None without cost."""
+        """Return on ad spend, free channels' revenue included; None without cost."""
         return ratio(self.revenue, self.cost)
+
+    @property
+    def paid_cpo(self) -> float | None:
+        """Cost per order of the paid channels; None without orders of theirs."""
+        return ratio(self.cost, self.paid_conversions)
+
+    @property
+    def paid_roas(self) -> float | None:
+        """Return on ad spend of the paid channels alone; None without cost."""
+        return ratio(self.paid_revenue, self.cost)
 
 
 @dataclass(frozen=True)
@@ -149,17 +167,24 @@ def titles(settings: Settings) -> dict[str, str]:
 
 def totals(report: Report, model: str, days: Period) -> Totals:
     """Cost and credit of the days by one model."""
-    return Totals(
-        **report.row(
-            f"SELECT {SUMS} FROM modeled.channel_reporting "
-            "WHERE model = $1 AND date BETWEEN $2 AND $3",
-            [model, *days.bounds],
+    (found,) = report.rows(
+        f"""
+        WITH channel AS (
+            SELECT {SUMS} FROM modeled.channel_reporting
+            WHERE model = $1 AND date BETWEEN $2 AND $3 GROUP BY channel_name
         )
+        SELECT {SUMS}, coalesce(sum(conversions) FILTER (cost > 0), 0) AS paid_conversions,
+               coalesce(sum(revenue) FILTER (cost > 0), 0) AS paid_revenue FROM channel""",
+        [model, *days.bounds],
     )
+    return Totals(**found)
 
 
 def by_channel(report: Report, model: str, days: Period) -> pd.DataFrame:
-    """A row per channel: channel_name, the sums, cpo and roas with and without abuse."""
+    """A row per channel: channel_name, the sums, cpo and roas with and without abuse.
+
+    A channel without any cost has no cost per order: what it cost is not known to be nothing.
+    """
     return report.sql(
         f"""
         WITH summed AS (
@@ -167,9 +192,9 @@ def by_channel(report: Report, model: str, days: Period) -> pd.DataFrame:
             WHERE model = $1 AND date BETWEEN $2 AND $3 GROUP BY channel_name
         )
         SELECT *,
-               CASE WHEN conversions > 0 THEN cost / conversions END AS cpo,
+               CASE WHEN conversions > 0 AND cost > 0 THEN cost / conversions END AS cpo,
                CASE WHEN cost > 0 THEN revenue / cost END AS roas,
-               CASE WHEN conversions_without_abuse > 0
+               CASE WHEN conversions_without_abuse > 0 AND cost > 0
                     THEN cost / conversions_without_abuse END AS cpo_without_abuse,
                CASE WHEN cost > 0 THEN revenue_without_abuse / cost END AS roas_without_abuse
         FROM summed WHERE cost > 0 OR conversions > 0 ORDER BY revenue DESC, channel_name""",
@@ -200,33 +225,44 @@ def added_up(report: Report, days: Period) -> AddedUp:
 def message(
     report: Report, *, as_of: datetime, days: Period | None = None, problem: str | None = None
 ) -> ReportFigures:
-    """Figures of some days, or of the last full week (UTC) before `as_of`, for the message."""
+    """Figures of some days, or of the last full week (UTC) before `as_of`, for the message.
+
+    The period before is shown as it stood at the same age: with the conversions that had come as
+    long after its end as those of this period have been able to.
+    """
     chosen = days or Period(*last_full_week(as_of, "UTC"))
     ends = datetime.combine(chosen.last + DAY, time(), UTC)
-    figures = _figures(report, chosen) if report.has(*NEEDED) else {}
+    # of a period that is long over, only its own end has to be reached
+    reached = freshness.known(report, WEB_EVENTS, min(as_of, ends))
+    until = freshness.known(report, WEB_EVENTS, as_of).through or as_of
+    figures = _figures(report, chosen, until) if report.has(*NEEDED) else {}
     return ReportFigures(
         title="Attribution",
         period_start=chosen.first,
         period_end=chosen.last,
-        data_through=data_through(report, min(as_of, ends), WEB_EVENTS),
-        problem=problem,
-        before="days before" if days else "week before",
+        data_through=reached.through,
+        problem=problem or incomplete(reached, chosen.last, "UTC"),
+        before="days before at the same age" if days else "week before at the same age",
         **figures,
     )
 
 
-def _figures(report: Report, days: Period) -> dict[str, Any]:
-    settings = report.settings
-    model, currency = settings.reporting_model, settings.currency
-    now, then = totals(report, model, days), totals(report, model, days.before())
-    there = then.conversions > 0 or then.cost > 0
+def _figures(report: Report, days: Period, until: datetime) -> dict[str, Any]:
+    model, currency = report.settings.reporting_model, report.settings.currency
+    earlier = days.before()
+    now = matured(report, model, days, until)
+    then = matured(report, model, earlier, until - DAY * days.length)
+    there = _reaches(report, earlier)
+    why = "" if there else "no days before of which all is known"
     headline = [
-        Figure(label, value, before if there else None, unit)
-        for label, value, before, unit in (
-            ("Cost per order", now.cpo, then.cpo, currency),
-            ("ROAS", now.roas, then.roas, ""),
-            ("Attributed revenue", now.revenue, then.revenue, currency),
-            ("Attributed conversions", now.conversions, then.conversions, ""),
+        Figure.of(name, value, before if there else None, currency=currency, incomparable=why)
+        for name, value, before in (
+            ("paid_roas", now.paid_roas, then.paid_roas),
+            ("roas", now.roas, then.roas),
+            ("paid_cost_per_order", now.paid_cpo, then.paid_cpo),
+            ("cost_per_order", now.cpo, then.cpo),
+            ("attributed_revenue", now.revenue, then.revenue),
+            ("attributed_conversions", now.conversions, then.conversions),
         )
         if value is not None
     ]
@@ -243,16 +279,72 @@ def _figures(report: Report, days: Period) -> dict[str, Any]:
     }
 
 
+def matured(report: Report, model: str, days: Period, until: datetime) -> Totals:
+    """Cost and credit of the days by one model, with the conversions before `until` (UTC) alone.
+
+    This is what the days had earned by then; `totals` is what they have earned by now.
+    """
+    (found,) = report.rows(
+        """
+        WITH earned AS (
+          SELECT channel_name, fsum(credit) AS conversions,
+                 fsum(credit * a.revenue::DOUBLE) AS revenue,
+                 fsum(credit) FILTER (is_promo_abuse IS NOT TRUE) AS conversions_without_abuse,
+                 fsum(credit * a.revenue::DOUBLE) FILTER (is_promo_abuse IS NOT TRUE)
+                   AS revenue_without_abuse
+          FROM modeled.attribution JOIN modeled.attributed_conversions AS a USING (conv_id)
+          LEFT JOIN cleaned.web_conversions AS c USING (conv_id)
+          WHERE model = $1 AND session_date BETWEEN $2 AND $3
+            AND coalesce(c.converted_at, a.conversion_date) < $4
+          GROUP BY channel_name
+        ), spent AS (
+          SELECT channel_name, sum(cost)::DOUBLE AS cost FROM modeled.channel_reporting
+          WHERE model = $1 AND date BETWEEN $2 AND $3 GROUP BY channel_name
+        ), channels AS (FROM spent FULL JOIN earned USING (channel_name))
+        SELECT coalesce(sum(cost), 0) AS cost,
+               coalesce(sum(conversions), 0) AS conversions, coalesce(sum(revenue), 0) AS revenue,
+               coalesce(sum(conversions_without_abuse), 0) AS conversions_without_abuse,
+               coalesce(sum(revenue_without_abuse), 0) AS revenue_without_abuse,
+               coalesce(sum(conversions) FILTER (cost > 0), 0) AS paid_conversions,
+               coalesce(sum(revenue) FILTER (cost > 0), 0) AS paid_revenue
+        FROM channels""",
+        [model, *days.bounds, until],
+    )
+    return Totals(**found)
+
+
+def open_after(report: Report) -> int:
+    """Days after which a day is closed: nine in ten touchpoints had their conversion by then."""
+    there = report.has("modeled/customer_journeys")
+    measured = report.row(maturity.DELAY)["days"] if there else None
+    return maturity.open_days(measured, report.settings.lookback_days)
+
+
+def _reaches(report: Report, days: Period) -> bool:
+    """Whether the web's data begins before these days, so that all of them is known."""
+    if not report.has("cleaned/web_sessions"):
+        return False
+    first = report.row("SELECT min(event_at)::DATE AS day FROM cleaned.web_sessions")["day"]
+    return first is not None and first <= days.first
+
+
 def _notes(report: Report, model: str, days: Period) -> Sequence[str]:
-    notes = [f"By the model {titles(report.settings).get(model, model)}."]
-    notes += [f"{line}." for line in added_up(report, days).lines(report.settings.currency)]
+    added = added_up(report, days)
+    notes = [
+        f"By the model {titles(report.settings).get(model, model)}. Credit counts on the day of "
+        "the session that earned it; ROAS of all channels has the revenue of free ones too.",
+        f"By the day of the conversion: {added.lines(report.settings.currency)[0]}.",
+    ]
     open_days = report.row(
         """SELECT count(DISTINCT date) AS n FROM modeled.channel_reporting
         WHERE is_open AND date BETWEEN $1 AND $2""",
         [*days.bounds],
     )["n"]
     if open_days:
-        notes.append(f"{open_days} of the days are still open: later conversions will add to them.")
+        notes.append(
+            f"{open_days} of the days are still open: later conversions will add to them (nine in "
+            f"ten touchpoints lead to theirs within {open_after(report)} days)."
+        )
     return notes
 
 

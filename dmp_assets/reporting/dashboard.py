@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from dmp_assets.reporting.privacy import mask_id
+from dmp_assets.figures.short_ids import short_ids
 from dmp_assets.reporting.reader import Report
 
 MOST_ROWS = 40_000
@@ -99,7 +99,7 @@ def _daily(report: Report, table: str, column: str, first: date, days: int) -> l
 
 
 def carried(report: Report, key: str, first: date, most: int = MOST_ROWS) -> Carried:
-    """Usages per day of users (`user_id`, masked) or codes (`promo_code`), the most used first."""
+    """Usages per day of users (`user_id`, shortened) or codes (`promo_code`), most used first."""
     if not report.has("cleaned/promo_usages"):
         return Carried((), (), 0)
     ranked = report.sql(
@@ -140,8 +140,9 @@ def carried(report: Report, key: str, first: date, most: int = MOST_ROWS) -> Car
         f"""SELECT n, count(*) AS many FROM (
             SELECT count(*) AS n FROM cleaned.promo_usages GROUP BY {key}) GROUP BY n ORDER BY n"""
     )
+    names = short_ids(map(str, index)) if key == "user_id" else {}
     return Carried(
-        tuple(str(who) if key == "promo_code" else mask_id(str(who)) for who in index),
+        tuple(names.get(str(who), str(who)) for who in index),
         tuple((int(d), index[w], int(n)) for d, w, n in rows.itertuples(index=False)),
         int(ranked["of"].iloc[0]),
         {int(n): int(many) for n, many in sizes.itertuples(index=False)},

@@ -6,8 +6,11 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from dmp_assets.figures.catalogue import figure
+from dmp_assets.figures.short_ids import short_ids
+from dmp_assets.reporting import freshness
+from dmp_assets.reporting.freshness import Known, incomplete
 from dmp_assets.reporting.messages import Figure, ReportFigures, last_full_week
-from dmp_assets.reporting.privacy import mask_id
 from dmp_assets.reporting.reader import SHOP_EVENTS, Report
 
 DISCOUNT = """CASE discount_type
@@ -21,17 +24,25 @@ NULL where the terms of the code are unknown or disputed.
 
 @dataclass(frozen=True)
 class Flagged:
-    """Accounts to be reviewed or blocked, and what they have redeemed.
+    """Accounts to be reviewed or blocked, and what they have redeemed, as of the last scoring.
 
-    `discounts` is the least that they cost, in the shop's currency; `unpriced` redemptions are of
-    codes whose terms are unknown and count as nothing.
+    `users_of_codes` of the accounts have redeemed something, `usages` times in all. `discounts` is
+    the least that they got, in the shop's currency; `unpriced` redemptions are of codes whose terms
+    are unknown and are not in it. None is unknown: no redemptions were read, or no terms.
     """
 
+    scored: int
     accounts: int
     blocked: int
-    usages: int
-    discounts: Decimal
-    unpriced: int
+    users_of_codes: int | None = None
+    usages: int | None = None
+    discounts: Decimal | None = None
+    unpriced: int = 0
+
+    @property
+    def reviewed(self) -> int:
+        """Flagged, but not to be blocked."""
+        return self.accounts - self.blocked
 
 
 def flagged(report: Report) -> Flagged | None:
@@ -39,40 +50,39 @@ def flagged(report: Report) -> Flagged | None:
     if not report.has("ml/abuse_scores"):
         return None
     counted = report.row(
-        """SELECT count(*) FILTER (decision <> 'allow') AS accounts,
+        """SELECT count(*) AS scored, count(*) FILTER (decision <> 'allow') AS accounts,
         count(*) FILTER (decision = 'block') AS blocked FROM ml.abuse_scores"""
     )
-    if not report.has("cleaned/promo_usages", "cleaned/promo_codes"):
-        return Flagged(**counted, usages=0, discounts=Decimal(0), unpriced=0)
+    if not report.has("cleaned/promo_usages"):
+        return Flagged(**counted)
     spent = report.row(
-        f"""SELECT count(*) AS usages, coalesce(sum({DISCOUNT}), 0)::DECIMAL(18, 2) AS discounts,
+        """SELECT count(*) AS usages, count(DISTINCT user_id) AS users_of_codes
+        FROM cleaned.promo_usages JOIN ml.abuse_scores USING (user_id) WHERE decision <> 'allow'"""
+    )
+    terms = {"discount_type", "discount_value", "min_purchase_amount"}
+    if not terms <= set(report.columns("cleaned/promo_codes")):
+        return Flagged(**counted, **spent, unpriced=spent["usages"])
+    priced = report.row(
+        f"""SELECT coalesce(sum({DISCOUNT}), 0)::DECIMAL(18, 2) AS discounts,
         count(*) FILTER (({DISCOUNT}) IS NULL) AS unpriced
         FROM cleaned.promo_usages JOIN ml.abuse_scores USING (user_id)
         LEFT JOIN cleaned.promo_codes USING (promo_code) WHERE decision <> 'allow'"""
     )
-    return Flagged(**counted, **spent)
+    if spent["usages"] and priced["unpriced"] == spent["usages"]:
+        priced["discounts"] = None
+    return Flagged(**counted, **spent, **priced)
 
 
-def data_through(
-    report: Report, as_of: datetime, events: Mapping[str, str] = SHOP_EVENTS
-) -> datetime | None:
-    """Up to when the source's events are known: when it was last read, unless it had long been
-    still.
+def is_measured(report: Report) -> bool | None:
+    """Whether what serves was measured against labels; None when nothing is registered."""
+    if not report.has("ml/model_registry"):
+        return None
+    rows = report.rows("SELECT pr_auc_mean FROM ml.model_registry WHERE is_serving LIMIT 1")
+    return rows[0]["pr_auc_mean"] is not None if rows else None
 
-    A source whose last event is more than `freshness_hours` older than that counts as known up to
-    its last event only: nobody can tell a quiet shop from an export that stopped.
-    """
-    last = report.data_through(events)
-    read: list[datetime] = []
-    for key in events:
-        table = key.partition("/")[2]
-        if "_loaded_at" in report.columns(f"raw/{table}"):
-            at = report.row(f"SELECT max(_loaded_at) AS at FROM raw.{table}")["at"]
-            read += [at] if at else []
-    if last is None or not read:
-        return last
-    known = min(max(read), as_of)
-    return known if known - last <= timedelta(hours=report.settings.freshness_hours) else last
+
+UNMEASURED = "unmeasured: too few labels to say how often this is right"
+"""What stands beside scores of a model that no label has measured."""
 
 
 def weekly(report: Report, *, as_of: datetime, problem: str | None = None) -> ReportFigures:
@@ -85,44 +95,62 @@ def weekly(report: Report, *, as_of: datetime, problem: str | None = None) -> Re
     start, end = last_full_week(as_of, zone)
     now, before = _week(report, start, zone), _week(report, start - timedelta(days=7), zone)
     headline = [
-        Figure(label, value, before[name])
-        for label, name in (
-            ("Registrations", "registrations"),
-            ("Promo usages", "usages"),
-            ("Users of promo codes", "users"),
-            ("Newly registered, flagged", "flagged"),
-        )
+        Figure.of(name, value, before[name])
+        if name != "new_flagged_accounts"
+        else Figure.of(name, value, incomparable="not compared: young accounts have shown less")
+        for name in ("registered_users", "promo_uses", "users_of_codes", "new_flagged_accounts")
         if (value := now[name]) is not None
     ]
+    known = freshness.known(report, SHOP_EVENTS, as_of)
     return ReportFigures(
         title="Promo-code abuse",
         period_start=start,
         period_end=end,
-        data_through=data_through(report, as_of),
+        data_through=known.through,
         headline=headline,
         table_headers=("Top users", "Used", "Risk"),
         table_rows=_top_users(report, start, zone),
-        problem=problem,
+        problem=problem or incomplete(known, end, zone),
+        notes=_notes(report, known),
     )
+
+
+def _notes(report: Report, known: Known) -> Sequence[str]:
+    notes = []
+    now = flagged(report)
+    if now is not None:
+        entry, blocked = figure("flagged_accounts"), figure("accounts_to_block")
+        notes.append(
+            f"{entry.label}, {entry.when}: {now.accounts:,}, of these "
+            f"{blocked.label.lower()} {now.blocked:,}."
+        )
+        if is_measured(report) is False:
+            notes.append(f"Scores are {UNMEASURED}.")
+    if known.ahead:
+        notes.append(f"{known.ahead:,} rows are dated in the future and count for nothing here.")
+    return notes
 
 
 def _week(report: Report, monday: date, zone: str) -> Mapping[str, int | None]:
     days = [monday, monday + timedelta(days=7), zone]
-    counts: dict[str, int | None] = dict.fromkeys(("registrations", "usages", "users", "flagged"))
+    counts: dict[str, int | None] = dict.fromkeys(
+        ("registered_users", "promo_uses", "users_of_codes", "new_flagged_accounts")
+    )
     if report.has("cleaned/users"):
         counts |= report.row(
-            f"SELECT count(*) AS registrations FROM cleaned.users WHERE {_within('created_at')}",
+            f"SELECT count(*) AS registered_users FROM cleaned.users WHERE {_within('created_at')}",
             days,
         )
     if report.has("cleaned/promo_usages"):
         counts |= report.row(
-            f"""SELECT count(*) AS usages, count(DISTINCT user_id) AS users
+            f"""SELECT count(*) AS promo_uses, count(DISTINCT user_id) AS users_of_codes
             FROM cleaned.promo_usages WHERE {_within("used_at")}""",
             days,
         )
     if report.has("cleaned/users", "ml/abuse_scores"):
         counts |= report.row(
-            f"""SELECT count(*) AS flagged FROM cleaned.users JOIN ml.abuse_scores USING (user_id)
+            f"""SELECT count(*) AS new_flagged_accounts
+            FROM cleaned.users JOIN ml.abuse_scores USING (user_id)
             WHERE decision <> 'allow' AND {_within("created_at")}""",
             days,
         )
@@ -146,7 +174,8 @@ def _top_users(report: Report, monday: date, zone: str) -> Sequence[tuple[str, i
         GROUP BY user_id ORDER BY usages DESC, user_id LIMIT 5""",
         [monday, monday + timedelta(days=7), zone],
     )
-    return [(mask_id(u), int(n), d or "—") for u, n, d in rows.itertuples(index=False)]
+    names = short_ids(rows["user_id"])
+    return [(names[u], int(n), d or "—") for u, n, d in rows.itertuples(index=False)]
 
 
 def by_day(report: Report, figures: ReportFigures) -> tuple[list[date], list[int], list[int]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from dmp_assets.figures.catalogue import figure as catalogued
 from dmp_assets.foreign_text import cut, slack_code, slack_link, slack_text, visible
 from dmp_assets.reporting import blocks as blocks_
 from dmp_assets.reporting.delivery import Message
@@ -28,13 +29,31 @@ MAX_ROWS = 8
 class Figure:
     """A headline number; `previous` is the same number of the period of equal length before.
 
-    `unit` is shown behind the number; with `%` the change is in percentage points.
+    `unit` is shown behind the number; with `%` the change is in percentage points. `name` is its
+    name in the figures catalogue. `incomparable` says why there is no change to show.
     """
 
     label: str
     value: float | int
     previous: float | int | None = None
     unit: str = ""
+    name: str = ""
+    incomparable: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        value: float | int,
+        previous: float | int | None = None,
+        *,
+        currency: str = "EUR",
+        incomparable: str = "",
+    ) -> "Figure":
+        """A figure of the catalogue. Raises KeyError for a name that is not there."""
+        entry = catalogued(name)
+        unit = currency if entry.unit == "money" else ""
+        return cls(entry.label, value, previous, unit, name, incomparable)
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ def number(value: float | int, unit: str = "") -> str:
 def change(figure: Figure, before: str = "week before") -> str:
     """The change against the period before, in words that hold for zero and for nothing."""
     if figure.previous is None:
-        return f"no {before} to compare"
+        return figure.incomparable or f"no {before} to compare"
     delta = figure.value - figure.previous
     if delta == 0:
         return f"same as the {before}"

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -28,9 +28,11 @@ import pandas as pd
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from dmp_assets.figures.catalogue import figure as catalogued
 from dmp_assets.foreign_text import visible
 from dmp_assets.home import Home
 from dmp_assets.reporting import outputs
+from dmp_assets.reporting.freshness import Known, known
 from dmp_assets.settings import Settings
 from dmp_assets.tables import TableError, Tables, named_tables
 
@@ -43,6 +45,8 @@ WEB_EVENTS: Mapping[str, str] = MappingProxyType(
     {"cleaned/web_sessions": "event_at", "cleaned/web_conversions": "converted_at"}
 )
 """Tables of what happened, and the column that says when."""
+STALE = timedelta(days=3)
+"""Data that ends so long before now is said to."""
 _NUMBER = re.compile(r"—|[-+±]? ?[\d.,]+( ?%)?")
 _SHORT = 16
 """Characters of a value up to which a column keeps its values on one line."""
@@ -65,17 +69,31 @@ class Html:
 
 @dataclass(frozen=True)
 class Tile:
-    """One headline figure; `figure` names it for the page's script, which may change the value."""
+    """One headline figure; `figure` names it for the page's script, which may change the value.
+
+    `name` is its name in the figures catalogue, `about` the sentence that defines it there.
+    """
 
     label: str
     value: Any
     note: str = ""
     figure: str = ""
+    name: str = ""
+    about: str = ""
+
+    @classmethod
+    def of(
+        cls, name: str, value: Any, note: str = "", *, figure: str = "", currency: str = "EUR"
+    ) -> "Tile":
+        """The tile of a figure of the catalogue. Raises KeyError for a name that is not there."""
+        entry = catalogued(name)
+        return cls(entry.titled(currency), value, note, figure, name, entry.definition)
 
     def html(self) -> str:
         name = f' data-figure="{self.figure}"' if self.figure else ""
+        known = f' data-name="{self.name}" title="{html.escape(self.about)}"' if self.name else ""
         return (
-            f'<div class="tile"><div class="tile-label">{html.escape(self.label)}</div>'
+            f'<div class="tile"{known}><div class="tile-label">{html.escape(self.label)}</div>'
             f'<div class="tile-value"{name}>{html.escape(shown(self.value))}</div>'
             f'<div class="tile-note">{html.escape(self.note)}</div></div>'
         )
@@ -93,6 +111,7 @@ class Report:
     versions: dict[str, int] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
     _charts: int = 0
+    _known: dict[str, Known] = field(default_factory=dict)
     _has_library: bool = False
 
     @classmethod
@@ -261,23 +280,54 @@ class Report:
         )
 
     def tiles(self, *tiles: "Tile") -> Html:
-        """Headline figures side by side."""
-        return Html('<div class="tiles">' + "".join(tile.html() for tile in tiles) + "</div>")
+        """Headline figures side by side, and below them what they mean."""
+        meant = "".join(
+            f"<dt>{html.escape(tile.label)}</dt><dd>{html.escape(tile.about)}</dd>"
+            for tile in tiles
+            if tile.about
+        )
+        below = (
+            '<details class="meanings"><summary>What these figures mean</summary>'
+            f"<dl>{meant}</dl></details>"
+        )
+        shown_tiles = "".join(tile.html() for tile in tiles)
+        return Html(f'<div class="tiles">{shown_tiles}</div>{below if meant else ""}')
+
+    def warned(self, text: str) -> Html:
+        """What has to be known before the figures below it are read."""
+        return Html(f'<p class="nothing" role="note"><strong>{html.escape(text)}</strong></p>')
 
     def nothing(self, text: str) -> Html:
         """What stands in the place of a chart or table that has no data, and why."""
         return Html(f'<p class="nothing">{html.escape(text)}</p>')
 
     # the foot ------------------------------------------------------------------------------------
+    def known(self, events: Mapping[str, str] = SHOP_EVENTS) -> Known:
+        """Up to when it is known what happened at the source of these tables; see `freshness`."""
+        if str(sorted(events)) not in self._known:
+            self._known[str(sorted(events))] = known(self, events, self.home.now())
+        return self._known[str(sorted(events))]
+
     def data_through(self, events: Mapping[str, str] = SHOP_EVENTS) -> datetime | None:
-        """Time (UTC) of the last event that the cleaned tables of `events` hold."""
-        latest: list[datetime] = []
-        for key, column in events.items():
-            if self.has(key):
-                table = key.replace("/", ".")
-                found = self.row(f"SELECT max({column}) AS latest FROM {table}")["latest"]
-                latest += [found] if found else []
-        return max(latest, default=None)
+        """Time (UTC) up to which everything that happened at the source is known."""
+        return self.known(events).through
+
+    def stale(self, events: Mapping[str, str] = SHOP_EVENTS) -> str | None:
+        """What a reader has to know before the numbers: that the data ends long before now, that
+        its source fell silent, that rows are dated in the future; None when there is nothing.
+        """
+        found = self.known(events)
+        said = []
+        if found.through and self.home.now() - found.through > STALE:
+            days = (self.home.now() - found.through).days
+            said.append(
+                f"The data ends {moment(found.through)}, {plural(days, 'day')} before this page "
+                "was made" + (f": {found.silent}." if found.silent else ".")
+            )
+        if found.ahead:
+            rows = "1 row is" if found.ahead == 1 else f"{found.ahead:,} rows are"
+            said.append(f"{rows} dated in the future and move nothing.")
+        return " ".join(said) or None
 
     def footer(self, events: Mapping[str, str] = SHOP_EVENTS) -> Html:
         """The Delta version of every table read, data through, rendered at; ends every report."""

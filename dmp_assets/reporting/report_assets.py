@@ -16,11 +16,15 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from dmp_assets import readings
+from dmp_assets.attribution import maturity
+from dmp_assets.figures import catalogue, short_ids
 from dmp_assets.home import Home
 from dmp_assets.reporting import (
     attribution_figures,
     dashboard,
     figures,
+    freshness,
     journey_figures,
     look,
     markdown,
@@ -46,10 +50,14 @@ from dmp_assets.tables import Tables
 SHOP_TABLES = ("users", "promo_codes", "promo_usages")
 WEB_TABLES = ("web_sessions", "web_conversions", "web_session_costs")
 CLEANED = tuple(f"cleaned/{table}" for table in SHOP_TABLES)
+RECEIVED = ("raw/users", "raw/promo_usages")
+"""What tells when the shop was last read."""
 LAYERS = ("raw", "cleaned", "quarantine")
 READS: dict[str, tuple[str, ...]] = {
     "promo_abuse": (
         *CLEANED,
+        *RECEIVED,
+        "ml/model_registry",
         "modeled/registrations_daily",
         "modeled/promo_usage_daily",
         "modeled/promo_usage_by_user",
@@ -58,6 +66,8 @@ READS: dict[str, tuple[str, ...]] = {
         "ml/abuse_scores",
     ),
     "model_monitoring": (
+        *RECEIVED,
+        "cleaned/promo_codes",
         "cleaned/users",
         "modeled/abuse_labels",
         "cleaned/promo_usages",
@@ -77,7 +87,7 @@ READS: dict[str, tuple[str, ...]] = {
         "modeled/channel_reporting",
         "modeled/attribution_runs",
     ),
-    "index": (*CLEANED, "ml/abuse_scores"),
+    "index": (*CLEANED, *RECEIVED, "ml/abuse_scores", "ml/model_registry"),
 }
 """Report → the tables that it reads; `index`, which links to the others, comes last."""
 
@@ -86,11 +96,11 @@ RANGED = frozenset({"promo_abuse", "attribution"})
 TAGS = {"attribution": ATTRIBUTION}
 SHOWN_SETTINGS = (
     "cost_blocked_customer", "cost_lost_discount", "review_cost", "currency", "timezone",
-    "reporting_model", "lookback_days", "markov_orders",
+    "reporting_model", "lookback_days", "markov_orders", "expected_weekly_events",
 )  # fmt: skip
 _CODE = (
-    sys.modules[__name__], attribution_figures, dashboard, figures, journey_figures, look, markdown,
-    outputs, page, reader, renderer,
+    sys.modules[__name__], attribution_figures, catalogue, dashboard, figures, freshness,
+    journey_figures, look, markdown, maturity, outputs, page, reader, renderer, short_ids,
 )  # fmt: skip
 
 
@@ -102,8 +112,16 @@ def fingerprint(name: str, tables: Tables, settings: Settings, params: Mapping[s
     texts = [path.read_text() for path in sources]
     texts += [Path(str(module.__file__)).read_text() for module in _CODE]
     chosen = {field: str(getattr(settings, field)) for field in SHOWN_SETTINGS}
-    state = [data, texts, dict(params), chosen, str(find_quarto())]
+    read = [reading and reading.at.date().isoformat() for reading in _readings(name, settings)]
+    state = [data, texts, dict(params), chosen, str(find_quarto()), read]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _readings(name: str, settings: Settings) -> list[readings.Reading | None]:
+    """When the sources were last read; a simulated business stands still."""
+    home = Home(settings.home)
+    keys = [key for key in READS[name] if key.startswith("raw/")]
+    return [] if home.profile == "sandbox" else [readings.last(home, key) for key in keys]
 
 
 def _data_version(tables: Tables, key: str) -> str | None:

@@ -12,10 +12,10 @@ import pytest
 from dmp_assets.demo.sandbox import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.marts.warehouse import marts
-from dmp_assets.reporting import figures, renderer, report_assets
+from dmp_assets.reporting import freshness, renderer, report_assets
 from dmp_assets.reporting.delivery import flush
 from dmp_assets.reporting.privacy import find_personal_data
-from dmp_assets.reporting.reader import Report
+from dmp_assets.reporting.reader import SHOP_EVENTS, Report
 from dmp_assets.reporting.report_assets import (
     attribution_delivery,
     attribution_report,
@@ -174,11 +174,10 @@ def test_nothing_personal_is_in_what_waits_for_slack(
 
 def test_data_that_stopped_before_the_end_of_the_week_is_not_called_fresh(home: Home) -> None:
     report = Report.open(home, {})
-    fresh = figures.data_through(report, datetime(2024, 4, 1, 12, tzinfo=UTC))
-    assert fresh == datetime(2024, 4, 1, 0, tzinfo=UTC)
-    later = figures.data_through(report, datetime(2026, 1, 1, tzinfo=UTC))
-    assert later
-    assert later.date().year == 2024
+    fresh = freshness.known(report, SHOP_EVENTS, datetime(2024, 4, 1, 12, tzinfo=UTC))
+    assert fresh.through == datetime(2024, 4, 1, 0, tzinfo=UTC)
+    later = freshness.known(report, SHOP_EVENTS, datetime(2026, 1, 1, tzinfo=UTC))
+    assert later.through == fresh.through
 
 
 def test_a_failed_blocking_check_is_said_in_words() -> None:
