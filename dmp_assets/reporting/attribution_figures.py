@@ -168,13 +168,26 @@ def titles(settings: Settings) -> dict[str, str]:
 def totals(report: Report, model: str, days: Period) -> Totals:
     """Cost and credit of the days by one model."""
     (found,) = report.rows(
-        f"""
+        """
         WITH channel AS (
-            SELECT {SUMS} FROM modeled.channel_reporting
+            SELECT channel_name, sum(cost) AS cost, fsum(conversions) AS conversions,
+                   fsum(revenue) AS revenue,
+                   fsum(conversions_without_abuse) AS conversions_without_abuse,
+                   fsum(revenue_without_abuse) AS revenue_without_abuse
+            FROM modeled.channel_reporting
             WHERE model = $1 AND date BETWEEN $2 AND $3 GROUP BY channel_name
         )
-        SELECT {SUMS}, coalesce(sum(conversions) FILTER (cost > 0), 0) AS paid_conversions,
-               coalesce(sum(revenue) FILTER (cost > 0), 0) AS paid_revenue FROM channel""",
+        SELECT coalesce(sum(cost), 0)::DOUBLE AS cost,
+               coalesce(fsum(conversions ORDER BY channel_name), 0) AS conversions,
+               coalesce(fsum(revenue ORDER BY channel_name), 0) AS revenue,
+               coalesce(fsum(conversions_without_abuse ORDER BY channel_name), 0)
+                   AS conversions_without_abuse,
+               coalesce(fsum(revenue_without_abuse ORDER BY channel_name), 0)
+                   AS revenue_without_abuse,
+               coalesce(fsum(conversions ORDER BY channel_name) FILTER (cost > 0), 0)
+                   AS paid_conversions,
+               coalesce(fsum(revenue ORDER BY channel_name) FILTER (cost > 0), 0) AS paid_revenue
+        FROM channel""",
         [model, *days.bounds],
     )
     return Totals(**found)
