@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from dmp_assets.figures.catalogue import figure
-from dmp_assets.figures.short_ids import short_ids
+from dmp_assets.figures.short_ids import case_link, short_ids
 from dmp_assets.reporting import freshness
 from dmp_assets.reporting.freshness import Known, incomplete
 from dmp_assets.reporting.messages import Figure, ReportFigures, last_full_week
@@ -85,6 +85,10 @@ UNMEASURED = "unmeasured: too few labels to say how often this is right"
 """What stands beside scores of a model that no label has measured."""
 
 
+TopUser = tuple[str, str, int, str | None]
+"""Account id, what stands for it, uses in the week, what the model advises."""
+
+
 def weekly(report: Report, *, as_of: datetime, problem: str | None = None) -> ReportFigures:
     """Figures of the last full week before `as_of` in the zone of the settings.
 
@@ -94,6 +98,7 @@ def weekly(report: Report, *, as_of: datetime, problem: str | None = None) -> Re
     zone = report.settings.timezone
     start, end = last_full_week(as_of, zone)
     now, before = _week(report, start, zone), _week(report, start - timedelta(days=7), zone)
+    top = _top_users(report, start, zone)
     headline = [
         Figure.of(name, value, before[name])
         if name != "new_flagged_accounts"
@@ -109,10 +114,24 @@ def weekly(report: Report, *, as_of: datetime, problem: str | None = None) -> Re
         data_through=known.through,
         headline=headline,
         table_headers=("Top users", "Used", "Risk"),
-        table_rows=_top_users(report, start, zone),
+        table_rows=[(name, uses, decision or "—") for _, name, uses, decision in top],
         problem=problem or incomplete(known, end, zone),
         notes=_notes(report, known),
+        links=_links(report.settings.public_url, top),
     )
+
+
+def _links(public_url: str | None, top: Sequence[TopUser]) -> Sequence[tuple[str, str]]:
+    """Where the service has an address: the queue, and the cases of the flagged top users."""
+    queue = case_link(public_url, "")
+    if queue is None:
+        return ()
+    cases = [
+        (f"case {name}", case_link(public_url, user_id) or "")
+        for user_id, name, _, decision in top
+        if decision in ("review", "block")
+    ]
+    return [("cases to decide", queue.rpartition("/account?")[0]), *cases]
 
 
 def _notes(report: Report, known: Known) -> Sequence[str]:
@@ -162,7 +181,7 @@ def _within(column: str) -> str:
     return f"timezone($3, {column})::DATE >= $1 AND timezone($3, {column})::DATE < $2"
 
 
-def _top_users(report: Report, monday: date, zone: str) -> Sequence[tuple[str, int, str]]:
+def _top_users(report: Report, monday: date, zone: str) -> Sequence[TopUser]:
     if not report.has("cleaned/promo_usages"):
         return ()
     scored = report.has("ml/abuse_scores")
@@ -175,7 +194,7 @@ def _top_users(report: Report, monday: date, zone: str) -> Sequence[tuple[str, i
         [monday, monday + timedelta(days=7), zone],
     )
     names = short_ids(rows["user_id"])
-    return [(names[u], int(n), d or "—") for u, n, d in rows.itertuples(index=False)]
+    return [(u, names[u], int(n), d) for u, n, d in rows.itertuples(index=False)]
 
 
 def by_day(report: Report, figures: ReportFigures) -> tuple[list[date], list[int], list[int]]:

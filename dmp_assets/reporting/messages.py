@@ -62,7 +62,8 @@ class ReportFigures:
 
     `period_start` and `period_end` are both included. `data_through` is the moment up to which the
     source was read, with time zone (None: never). `problem` is set when a blocking check failed.
-    `before` names the period before; `notes` are sentences below the table.
+    `before` names the period before; `notes` are sentences below the table. `links` are (text,
+    address) pairs: where to go from here.
     """
 
     title: str
@@ -75,6 +76,7 @@ class ReportFigures:
     problem: str | None = None
     before: str = "week before"
     notes: Sequence[str] = ()
+    links: Sequence[tuple[str, str]] = ()
 
 
 def last_full_week(today: date | datetime, tz: str) -> tuple[date, date]:
@@ -139,6 +141,9 @@ def report_message(
             blocks.append(blocks_.section("_Nothing to list in this period._"))
         if figures.notes:
             blocks.append(blocks_.section(_lines(figures.notes)))
+    if figures.links:
+        shown = [slack_link(url, cut(text, 60)) for text, url in figures.links[:MAX_ROWS]]
+        blocks.append(blocks_.context(" · ".join(shown)))
     fresh = slack_text(_freshness(figures, tz, bool(files)))
     opened = f" · {slack_link(link, 'open the report')}" if link else ""
     blocks.append(blocks_.context(fresh + opened))

@@ -120,6 +120,15 @@ def test_fresh_means_to_the_end_of_the_period_in_the_reports_zone() -> None:
     assert "1,234" not in words(message_of(figures, tz="America/New_York"))
 
 
+def test_a_message_links_to_where_its_reader_goes_next() -> None:
+    links = [("cases to decide", "https://dmp.example/review"), ("case <1>", "javascript:x")]
+    message = message_of(replace(FIGURES, links=links))
+    shown = words(message)
+    assert "<https://dmp.example/review|cases to decide>" in shown
+    assert "case &lt;1&gt;" in shown and "javascript" not in shown
+    assert list(block_errors(list(message.blocks), lambda _: None)) == []
+
+
 def test_a_period_without_rows_says_so() -> None:
     message = message_of(replace(FIGURES, table_rows=()))
     assert "Nothing to list" in words(message)
