@@ -14,8 +14,8 @@ import numpy.typing as npt
 from sklearn.metrics import average_precision_score, brier_score_loss
 from sklearn.model_selection import StratifiedKFold
 
-from dmp_assets.abuse import models
-from dmp_assets.abuse.features import COLUMN, Floats
+from dmp_assets.abuse import models, rules
+from dmp_assets.abuse.features import COLUMN, FEATURES, Floats
 
 Labels = npt.NDArray[np.bool_]
 Groups = npt.NDArray[Any]
@@ -115,8 +115,12 @@ def compare(
     groups: Groups,
     candidates: Sequence[str],
     chosen_folds: Sequence[Fold],
+    everyone: Floats | None = None,
 ) -> Comparison:
-    """Fit and score every candidate, and the "shares a device" yardstick, on every fold."""
+    """Fit and score every candidate, and the "shares a device" yardstick, on every fold.
+
+    `everyone`: see `models.fit`.
+    """
     scores: list[Score] = []
     total = {name: np.zeros(len(labels)) for name in candidates}
     times = np.zeros(len(labels))
@@ -124,7 +128,7 @@ def compare(
         train, test = fold[2], fold[3]
         times[test] += 1
         for name in candidates:
-            model = models.fit(name, features[train], labels[train], groups[train])
+            model = models.fit(name, features[train], labels[train], groups[train], everyone)
             predicted = models.probability(model, features[test])
             total[name][test] += predicted
             scores.append(_score(name, fold, labels, predicted))
@@ -132,6 +136,33 @@ def compare(
         scores.append(_score(SHARES_A_DEVICE, fold, labels, shares.astype(float)))
     with np.errstate(invalid="ignore"):
         return Comparison(tuple(scores), {name: total[name] / times for name in candidates})
+
+
+def unseen_kinds(
+    features: Floats, labels: Labels, groups: Groups, candidates: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """PR-AUC of each candidate on abusers of a kind that its training held none of.
+
+    An abuser's kind is the kind of evidence that speaks loudest of it by the rules' prior weights
+    (`rules.KINDS`). Each kind with `FEWEST` abusers is left out once, with a fold of the honest
+    accounts; candidate → kind → PR-AUC.
+    """
+    kind = rules.loudest(rules.strengths(features))
+    found: dict[str, dict[str, float]] = {name: {} for name in candidates}
+    if not can_be_folded(labels, groups):
+        return found
+    _, _, train, test = next(folds(labels, groups, (0,)))
+    for number, wanted in enumerate(rules.KINDS):
+        left_out = labels & (kind == number)
+        rest = train[~left_out[train]]
+        if left_out.sum() < FEWEST or labels[rest].sum() < FEWEST:
+            continue
+        judged = np.concatenate([np.flatnonzero(left_out), test[~labels[test]]])
+        for name in candidates:
+            model = models.fit(name, features[rest], labels[rest], groups[rest])
+            predicted = models.probability(model, features[judged])
+            found[name][wanted] = float(average_precision_score(labels[judged], predicted))
+    return found
 
 
 @dataclass(frozen=True)
@@ -152,25 +183,63 @@ def difference(
     return float(paired.mean()), float(np.sqrt(correction * spread))
 
 
-def choose(comparison: Comparison, candidates: Sequence[str]) -> Choice:
+def choose(
+    comparison: Comparison,
+    candidates: Sequence[str],
+    unseen: Mapping[str, Mapping[str, float]] | None = None,
+) -> Choice:
     """The simplest within one standard error of the best on paired folds.
 
     The one-standard-error rule of Breiman et al., Classification and Regression Trees (1984).
+    `unseen` (see `unseen_kinds`): a candidate that finds kinds of abuse, of which it was shown
+    none, worse than a simpler one does is not promoted over that one: labels never show all kinds.
     """
     means = {name: float(comparison.pr_auc(name).mean()) for name in candidates}
-    best = max(candidates, key=lambda name: means[name])
-    for name in candidates:
+    fit_to_serve, refused = _as_robust(candidates, unseen or {})
+    best = max(fit_to_serve, key=lambda name: means[name])
+    for name in fit_to_serve:
         if name == best:
-            return Choice(name, f"{name} has the best PR-AUC ({means[name]:.3f}) on the same folds")
+            reason = f"{name} has the best PR-AUC ({means[name]:.3f}) on the same folds"
+            return Choice(name, reason + _but_not(refused, means, means[name]))
         gain, noise = difference(comparison.pr_auc(best), comparison.pr_auc(name))
         if gain <= noise:
             return Choice(
                 name,
                 f"{name} (PR-AUC {means[name]:.3f}) is simpler than {best} ({means[best]:.3f}), "
                 f"and the difference {gain:.3f} is within the noise of paired folds "
-                f"({noise:.3f})",
+                f"({noise:.3f})" + _but_not(refused, means, means[name]),
             )
     raise ValueError("no candidates")
+
+
+def _as_robust(
+    candidates: Sequence[str], unseen: Mapping[str, Mapping[str, float]]
+) -> tuple[list[str], dict[str, tuple[float, float]]]:
+    """Candidates as good on unseen kinds as all simpler ones; of the others both figures."""
+    kept: list[str] = []
+    refused: dict[str, tuple[float, float]] = {}
+    strongest = 0.0
+    for name in candidates:
+        figures = list(unseen.get(name, {}).values())
+        own = float(np.mean(figures)) if figures else 1.0
+        if own < strongest:
+            refused[name] = own, strongest
+            continue
+        kept.append(name)
+        strongest = max(strongest, own) if figures else strongest
+    return kept, refused
+
+
+def _but_not(
+    refused: Mapping[str, tuple[float, float]], means: Mapping[str, float], served: float
+) -> str:
+    """Why a candidate with better figures on the folds does not serve."""
+    return "".join(
+        f"; {name} ({means[name]:.3f}) finds kinds of abuse that it was not shown worse than a "
+        f"simpler one (PR-AUC {own:.3f} against {better:.3f})"
+        for name, (own, better) in refused.items()
+        if means[name] > served
+    )
 
 
 def calibration(predicted: Floats, labels: Labels, bins: int = 10) -> list[dict[str, float]]:
@@ -199,6 +268,13 @@ def precision_recall(flagged: Labels, labels: Labels) -> dict[str, float | None]
         "recall": hits / float(labels.sum()) if labels.any() else None,
         "flagged_share": float(flagged.mean()),
     }
+
+
+def without_kind(features: Floats, kind: str) -> Floats:
+    """Nothing known of one kind of features (`Feature.kind`)."""
+    result = features.copy()
+    result[:, [feature.kind == kind for feature in FEATURES]] = np.nan
+    return result
 
 
 def without_age(features: Floats) -> Floats:

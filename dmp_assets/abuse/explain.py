@@ -1,6 +1,7 @@
 """Reasons of a score that a person can read, in the order of their weight.
 
-A linear model's reasons are its rules' contributions (weight × strength, in log-odds). Any other
+A linear model's reasons are its rules' contributions (weight × strength, in log-odds), with the
+prior weights in so far as the account is suspect by these and not by what was learnt. Any other
 model's are the rules that fire, and the features whose replacement by the training sample's median
 lowers the score most (occlusion; Zeiler and Fergus, 2014).
 """
@@ -8,6 +9,7 @@ lowers the score most (occlusion; Zeiler and Fergus, 2014).
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from dmp_assets.abuse import rules
 from dmp_assets.abuse.features import FEATURES, NAMES, Floats
@@ -44,7 +46,7 @@ _RULE_TEXTS = tuple(rule.text for rule in rules.RULES)
 def explain(model: Model, features: Floats) -> Reasons:
     """Reasons for accounts that the model scored."""
     strengths = rules.strengths(features)
-    linear = _weights(model)
+    linear = _weights(model, strengths)
     if linear is not None:
         return Reasons(rules.CODES, _RULE_TEXTS, strengths * linear)
     found = _occlusion(model, features)
@@ -55,13 +57,15 @@ def explain(model: Model, features: Floats) -> Reasons:
     )
 
 
-def _weights(model: Model) -> Floats | None:
+def _weights(model: Model, strengths: Floats) -> Floats | None:
     calibrated = model.pipeline.named_steps["model"]
     if not isinstance(calibrated, Calibrated):
         return None
     base = calibrated.base_
     if isinstance(base, InformedLogistic):
-        return np.asarray(base.weights_ * calibrated.slope_)
+        unknown = expit(calibrated.unknown(strengths) - calibrated.learnt(strengths))[:, None]
+        learnt = base.weights_ * calibrated.slope_
+        return np.asarray((1 - unknown) * learnt + unknown * rules.PRIORS)
     return np.asarray(rules.WEIGHTS * calibrated.slope_) if isinstance(base, RuleList) else None
 
 

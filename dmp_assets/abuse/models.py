@@ -3,12 +3,17 @@
 From simple to complex: the rule list as it is; a logistic regression on the rules' strengths
 whose prior is the rule list (what labels do not speak about keeps the analyst's weight); gradient
 boosting on all features.
+
+Two things stand around those that learn, because labels are neither complete nor a fair sample:
+kinds of abuse that no label shows are still looked for by the rules' prior weights (`UNSEEN_RATE`),
+and where analysts looked at suspects first, probabilities are brought back to the share of abusers
+among all accounts (`prior_shift`).
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +32,11 @@ Groups = npt.NDArray[Any]
 PRIOR_SIGMA = 1.0
 """How far (log-odds) labels may move a rule's weight before it counts as surprising."""
 INNER_FOLDS = 3
+UNSEEN_RATE = rules.BASE_RATE / 2
+"""Share of accounts assumed to abuse in a way that no label shows: half of all abuse."""
+UNSEEN = float(np.log(UNSEEN_RATE / (1 - UNSEEN_RATE))) - 1.0
+"""Log-odds of such abuse where no rule fires; below the rate, as for the rule list."""
+SHIFT_ROUNDS = 100
 
 
 @cache
@@ -160,20 +170,25 @@ def _odds(labels: Labels) -> float:
 
 
 class Calibrated(_Scored):
-    """Platt scaling of another classifier on its out-of-fold scores, groups kept together.
+    """A classifier whose probabilities mean what they say, of known abuse and of unknown kinds.
 
-    Platt (1999) with his smoothed targets. Labels of fewer than two classes leave the scores as
-    they are: without them nothing can be calibrated.
+    Platt scaling (1999, with his smoothed targets) of the base's out-of-fold scores, groups kept
+    together; labels of fewer than two classes leave the scores as they are. `shift_`: see
+    `prior_shift`. `unseen`: odds of abuse of a kind that no label shows, by the rules' prior
+    weights, are added to the odds by what was learnt (whoever is suspect by either, is). It says
+    how the rows tell them: by the rules' strengths, or by their weighted sum in the last column.
     """
 
-    def __init__(self, base: Any = None) -> None:
+    def __init__(self, base: Any = None, unseen: Literal["strengths", "sum"] | None = None) -> None:
         self.base = base
+        self.unseen = unseen
 
     def fit(self, strengths: Floats, labels: Labels, groups: Groups | None = None) -> Self:
         self.classes_ = np.array([False, True])
         labels = np.asarray(labels, dtype=bool)
         self.base_ = clone(self.base).fit(strengths, labels)
-        self.slope_, self.offset_ = 1.0, 0.0
+        self.slope_, self.offset_, self.shift_ = 1.0, 0.0, 0.0
+        self.share_ = float(labels.mean()) if len(labels) else 0.0
         if 0 < labels.sum() < len(labels):
             self.slope_, self.offset_ = _platt(self._held_out(strengths, labels, groups), labels)
         return self
@@ -195,8 +210,43 @@ class Calibrated(_Scored):
             scores[test] = fitted.log_odds(strengths[test])
         return scores
 
+    def learnt(self, strengths: Floats) -> Floats:
+        """Log-odds by what labels taught."""
+        return np.asarray(self.slope_ * self.base_.log_odds(strengths) + self.offset_ + self.shift_)
+
+    def unknown(self, strengths: Floats) -> Floats:
+        """Log-odds of abuse of a kind that no label shows."""
+        if self.unseen is None:
+            return np.full(len(strengths), -np.inf)
+        by_rules = self.unseen == "strengths"
+        return np.asarray(UNSEEN + (strengths @ rules.PRIORS if by_rules else strengths[:, -1]))
+
     def log_odds(self, strengths: Floats) -> Floats:
-        return np.asarray(self.slope_ * self.base_.log_odds(strengths) + self.offset_)
+        return np.asarray(np.logaddexp(self.learnt(strengths), self.unknown(strengths)))
+
+    def bring_back(self, everyone: Floats) -> None:
+        """Bring probabilities back to the share of abusers among all accounts (`prior_shift`)."""
+        if 0 < self.share_ < 1 and len(everyone):
+            self.shift_ = prior_shift(self.learnt(everyone), self.share_)
+
+
+def prior_shift(log_odds: Floats, share: float) -> float:
+    """What to add to log-odds of all accounts, learnt where `share` of the accounts abuses.
+
+    Expectation maximisation by Saerens, Latinne and Decaestecker (Adjusting the Outputs of a
+    Classifier to New a Priori Probabilities, 2002): analysts label suspects first, so abusers are
+    more frequent among labelled accounts than among all. It only ever lowers: suspicion explains
+    why labels hold too many abusers, not too few.
+    """
+    before = np.log(share / (1 - share))
+    shift = 0.0
+    for _ in range(SHIFT_ROUNDS):
+        mean = float(np.clip(expit(log_odds + shift).mean(), 1e-6, 1 - 1e-6))
+        now = min(float(np.log(mean / (1 - mean)) - before), 0.0)
+        if abs(now - shift) < 1e-9:
+            break
+        shift = now
+    return shift
 
 
 def _platt(scores: Floats, labels: Labels) -> tuple[float, float]:
@@ -216,19 +266,37 @@ def _platt(scores: Floats, labels: Labels) -> tuple[float, float]:
 CANDIDATES: dict[str, Callable[[], Pipeline]] = {
     "rule_list": lambda: Pipeline([("rules", RuleStrengths()), ("model", Calibrated(RuleList()))]),
     "informed_logistic": lambda: Pipeline(
-        [("rules", RuleStrengths()), ("model", Calibrated(InformedLogistic()))]
+        [("rules", RuleStrengths()), ("model", Calibrated(InformedLogistic(), unseen="strengths"))]
     ),
     "gradient_boosting": lambda: Pipeline(
-        [("rules", RuleStrengths(keep_features=True)), ("model", Calibrated(Boosting()))]
+        [
+            ("rules", RuleStrengths(keep_features=True)),
+            ("model", Calibrated(Boosting(), unseen="sum")),
+        ]
     ),
 }
 """Candidates from the simplest to the most complex; a tie goes to the earlier one."""
 
 
-def fit(name: str, features: Floats, labels: Labels, groups: Groups | None = None) -> Pipeline:
-    """The candidate, fitted on whatever labels there are, also on those of one class."""
+def fit(
+    name: str,
+    features: Floats,
+    labels: Labels,
+    groups: Groups | None = None,
+    everyone: Floats | None = None,
+) -> Pipeline:
+    """The candidate, fitted on whatever labels there are, also on those of one class.
+
+    `everyone`: features of all accounts or of a fair sample of them, labelled or not; with them,
+    probabilities are those of an account of the shop and not of one that somebody looked at.
+    """
     with one_thread():
-        return CANDIDATES[name]().fit(features, labels, model__groups=groups)
+        pipeline = CANDIDATES[name]().fit(features, labels, model__groups=groups)
+        if everyone is not None:
+            pipeline.named_steps["model"].bring_back(
+                pipeline.named_steps["rules"].transform(everyone)
+            )
+        return pipeline
 
 
 def unfitted_rule_list() -> Pipeline:

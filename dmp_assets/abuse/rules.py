@@ -183,7 +183,8 @@ RULES: tuple[Rule, ...] = (
          lambda f: _ramp(f["browser_age"], 3, 8)),
     Rule("LINKED_TO_MANY", "linked to many accounts by rare attributes", 1.0,
          "One hand behind several accounts, whatever it shares.",
-         lambda f: _ramp(f["cluster_size"], np.log(3), np.log(12))),
+         lambda f: _ramp(f["cluster_size"], np.log(3), np.log(12))
+         * (1 - np.nan_to_num(_counter(f)))),
     # Signals that came later: weight 0 in the list, for models that learn.
     Rule("DEVICE_FARM", "shared device that is no shop counter's, with strangers or many", 0.0,
          "A shop counter's tablet stays in place and collects sign-ups over months.",
@@ -215,6 +216,36 @@ PRIORS: npt.NDArray[np.float64] = np.array([rule.prior for rule in RULES])
 TEXTS: dict[str, str] = {rule.code: rule.text for rule in RULES}
 INTERCEPT = float(np.log(BASE_RATE / (1 - BASE_RATE))) - 1.0
 """Log-odds of an account on which no rule fires: below the base rate, which includes those."""
+
+
+KINDS = ("redemption", "device", "network", "e-mail", "phone", "identity")
+"""Kinds of evidence that rules speak of."""
+_KIND_OF = {
+    "DORMANT_THEN_BURST": 0, "CODE_REPEATED": 0, "OVER_LIMIT": 0, "USED_BEFORE_REGISTRATION": 0,
+    "FAST_REDEMPTION": 0, "EAGER_FIRST_DAY": 0, "REDEMPTION_BURST": 0, "AWOKE": 0,
+    "WOKE_TOGETHER": 0, "TOP_DISCOUNTS": 0, "LINKED_TO_MANY": 1, "IP_FEW_DEVICES": 2,
+    "NETWORK_BURST": 2, "USER_AGENT_BURST": 2, "USER_AGENT_AUTOMATED": 2, "SCRIPT_BURST": 2,
+    "IP_IMPOSSIBLE": 2, "BROWSER_OUTDATED": 2, "NIGHT_SIGN_UP": 2, "PLACE_INCOHERENT": 2,
+    "MAILBOX_SHARED": 3, "NOTHING_VERIFIED": 5, "SAME_PERSON": 5, "NAME_UNUSUAL_FORM": 5,
+    "AGE_IMPLAUSIBLE": 5, "LEFT_OUT": 5,
+}  # fmt: skip
+_BY_PREFIX = {"DEVICE_": 1, "EMAIL_": 3, "PHONE_": 4}
+KIND: npt.NDArray[np.int64] = np.array(
+    [
+        _KIND_OF[code]
+        if code in _KIND_OF
+        else next(kind for prefix, kind in _BY_PREFIX.items() if code.startswith(prefix))
+        for code in CODES
+    ]
+)
+"""Place in `KINDS` of what each rule speaks of."""
+
+
+def loudest(strengths: Floats) -> npt.NDArray[np.int64]:
+    """Place in `KINDS` of the evidence that weighs most on each account, by the priors."""
+    weighed = strengths * PRIORS
+    by_kind = [weighed[:, number == KIND].sum(axis=1) for number in range(len(KINDS))]
+    return np.asarray(np.argmax(np.column_stack(by_kind), axis=1))
 
 
 def strengths(features: Floats) -> Floats:

@@ -18,15 +18,23 @@ SEEDS = (0, 1)
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled accounts. `groups`: accounts of one cluster share it; `times`: registration."""
+    """Labelled accounts. `groups`: accounts of one cluster share it; `times`: registration.
+
+    `everyone`: features of all the shop's accounts or of a random sample of them.
+    """
 
     features: Floats
     labels: npt.NDArray[np.bool_]
     groups: npt.NDArray[Any]
     times: Floats
+    everyone: Floats | None = None
 
     def some(self, rows: npt.NDArray[np.int64]) -> "Labelled":
-        return Labelled(self.features[rows], self.labels[rows], self.groups[rows], self.times[rows])
+        """These rows, of the same shop."""
+        return Labelled(
+            self.features[rows], self.labels[rows], self.groups[rows], self.times[rows],
+            self.everyone,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,11 @@ def train(data: Labelled, costs: Costs, seeds: Sequence[int] = SEEDS) -> Trained
     measured = data.some(_sample(data.labels, EVALUATED_ROWS))
     names = tuple(models.CANDIDATES)
     folds = list(evaluate.folds(measured.labels, measured.groups, seeds))
-    compared = evaluate.compare(measured.features, measured.labels, measured.groups, names, folds)
-    choice = evaluate.choose(compared, names)
+    compared = evaluate.compare(
+        measured.features, measured.labels, measured.groups, names, folds, measured.everyone
+    )
+    unseen = evaluate.unseen_kinds(measured.features, measured.labels, measured.groups, names)
+    choice = evaluate.choose(compared, names, unseen)
     figures: list[Any] = [
         (name, "pr_auc", "held_out_folds", float(values.mean()), float(values.std(ddof=1)),
          len(values))
@@ -76,13 +87,18 @@ def train(data: Labelled, costs: Costs, seeds: Sequence[int] = SEEDS) -> Trained
         for name in names
         if (b := [s.brier for s in compared.scores if s.candidate == name])
     ]
+    figures += [
+        (name, "pr_auc", "unseen_kinds", float(np.mean(found)), float(np.std(found)), len(found))
+        for name in names
+        if (found := list(unseen[name].values()))
+    ]
     figures += _stress(measured, names)
     figures += _ablations(measured, choice.candidate, folds[: evaluate.FOLDS])
     held_out = compared.held_out[choice.candidate]
     at_limits, flagged = _at_thresholds(held_out, measured.labels, costs)
     figures += [(choice.candidate, name, "held_out_folds", value, None, len(folds))
                 for name, value in at_limits.items()]  # fmt: skip
-    pipeline = models.fit(choice.candidate, data.features, data.labels, data.groups)
+    pipeline = models.fit(choice.candidate, data.features, data.labels, data.groups, data.everyone)
     card = _card(choice.candidate, choice.reason, data, costs) | {
         "pr_auc": {name: {"mean": float(compared.pr_auc(name).mean()),
                           "spread": float(compared.pr_auc(name).std(ddof=1))}
@@ -130,16 +146,18 @@ def _stress(data: Labelled, names: Sequence[str]) -> list[Any]:
 
 
 def _ablations(data: Labelled, name: str, folds: Sequence[evaluate.Fold]) -> list[Any]:
-    """PR-AUC of the chosen candidate when it may not know something.
+    """PR-AUC of the chosen candidate when a whole kind of features is kept from it.
 
-    The registration year is no feature, so leaving it out changes nothing; the row says so.
+    Beside them what it must not live on: the age, and whether an account redeemed at all.
     """
     rows = []
-    for setting, features in (
-        ("without_registration_year", data.features),
-        ("without_has_a_usage", evaluate.without_has_a_usage(data.features)),
-        ("without_age", evaluate.without_age(data.features)),
-    ):
+    kept_away = {
+        f"without_{kind.replace(' ', '_')}": evaluate.without_kind(data.features, kind)
+        for kind in dict.fromkeys(feature.kind for feature in FEATURES)
+    }
+    kept_away["without_has_a_usage"] = evaluate.without_has_a_usage(data.features)
+    kept_away["without_age"] = evaluate.without_age(data.features)
+    for setting, features in kept_away.items():
         compared = evaluate.compare(features, data.labels, data.groups, [name], folds)
         values = compared.pr_auc(name)
         rows.append((name, "pr_auc", setting, float(values.mean()), float(values.std(ddof=1)),

@@ -91,7 +91,8 @@ _EVALUATION_COLUMNS = {
     "model_version": "The model version that was chosen in this comparison.",
     "candidate": "The candidate, or the yardstick `shares_a_device`.",
     "metric": "pr_auc, brier, precision, recall, flagged_share or cost per account.",
-    "setting": "held_out_folds, time_ordered, or what the model may not know (without_…).",
+    "setting": "held_out_folds, time_ordered, unseen_kinds (abusers of kinds of evidence that "
+    "training held none of), or what the model may not know (without_…).",
     "value": "Mean over the folds.",
     "spread": "Standard deviation over the folds.",
     "folds": "Number of folds.",
@@ -108,6 +109,11 @@ _LABELLED = f"""
     JOIN ml.abuse_features f USING (user_id)
     LEFT JOIN modeled.account_clusters c USING (user_id)
     ORDER BY md5(u.user_id) LIMIT $limit
+"""
+EVERYONE_ROWS = 5_000
+"""So many accounts at random stand for all of them."""
+_EVERYONE = f"""
+    SELECT {", ".join(NAMES)} FROM ml.abuse_features ORDER BY md5(user_id) LIMIT {EVERYONE_ROWS}
 """
 LATEST = f"""
     SELECT u.user_id, l.is_abuser AS label, {", ".join(f"f.{name}" for name in NAMES)}
@@ -229,6 +235,7 @@ def _train(
         labels=features.numbers(labelled["label"]) == 1,
         groups=labelled["cluster"].combine_chunks().dictionary_encode().indices.to_numpy(),
         times=features.numbers(labelled["registered"]),
+        everyone=matrix_of(run.sql(_EVERYONE)),
     )
     trained = train(data, costs)
     content = {key: run.lakehouse.tables.stamp(key).get("data_version") for key in run.deps}

@@ -19,6 +19,7 @@ from dmp_assets.abuse import evaluate, features, models, rules
 from dmp_assets.abuse.money import Costs, thresholds
 from dmp_assets.abuse.train import SEEDS
 from dmp_assets.demo import shop
+from dmp_assets.ml.model_registry import EVERYONE_ROWS
 from dmp_assets.settings import Settings
 from tests.support import accounts
 
@@ -104,6 +105,12 @@ def simulated(seed: int, users: int = 10_000) -> Simulated:
     )
 
 
+def everyone(sim: Simulated) -> features.Floats:
+    """Features of accounts drawn at random, as training has them of all."""
+    rows = np.random.default_rng(0).permutation(len(sim.abuses))[:EVERYONE_ROWS]
+    return sim.data.features[rows]
+
+
 def kinds(sim: Simulated) -> list[str]:
     return sorted(set(sim.kind) - {""})
 
@@ -165,8 +172,9 @@ def chosen_on_simulated(seed: int) -> evaluate.Choice:
         sim.data.features[known], sim.data.labels[known] == 1, sim.data.groups[known],
     )  # fmt: skip
     folds = list(evaluate.folds(labels, groups, SEEDS))
-    compared = evaluate.compare(features, labels, groups, CANDIDATES, folds)
-    return evaluate.choose(compared, CANDIDATES)
+    compared = evaluate.compare(features, labels, groups, CANDIDATES, folds, everyone(sim))
+    unseen = evaluate.unseen_kinds(features, labels, groups, CANDIDATES)
+    return evaluate.choose(compared, CANDIDATES, unseen)
 
 
 def on_analysts_labels(seed: int, candidate: str) -> dict[str, float]:
@@ -178,6 +186,7 @@ def on_analysts_labels(seed: int, candidate: str) -> dict[str, float]:
         sim.data.features[known],
         sim.data.labels[known] == 1,
         sim.data.groups[known],
+        everyone(sim),
     )
     found = models.probability(model, sim.data.features[~known])
     truth = sim.abuses[~known]

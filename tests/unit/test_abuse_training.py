@@ -93,6 +93,44 @@ def test_a_tie_goes_to_the_simpler_model() -> None:
     assert clear.candidate == "gradient_boosting"
 
 
+def test_a_model_that_is_worse_on_kinds_it_was_not_shown_is_not_promoted() -> None:
+    names = ("rule_list", "gradient_boosting")
+    clear = comparison([0.4, 0.5, 0.42], [0.7, 0.8, 0.71])
+    unseen = {"rule_list": {"phone": 0.5}, "gradient_boosting": {"phone": 0.3}}
+    choice = evaluate.choose(clear, names, unseen)
+    assert choice.candidate == "rule_list"
+    assert "not shown worse" in choice.reason
+    unseen["gradient_boosting"]["phone"] = 0.6
+    assert evaluate.choose(clear, names, unseen).candidate == "gradient_boosting"
+
+
+def test_labels_of_suspects_first_do_not_make_everyone_suspect() -> None:
+    data = labelled(4000, 400)
+    chosen = np.flatnonzero(data.labels | (np.arange(4000) % 8 == 0))
+    some = data.some(chosen)
+    assert some.labels.mean() > 0.4
+    biased, brought_back = (
+        models.fit("informed_logistic", some.features, some.labels, some.groups, everyone)
+        for everyone in (None, data.features)
+    )
+    share = data.labels.mean()
+    assert models.probability(biased, data.features).mean() > 2 * share
+    assert models.probability(brought_back, data.features).mean() == pytest.approx(share, abs=0.05)
+    np.testing.assert_array_equal(
+        np.argsort(models.probability(biased, data.features), kind="stable"),
+        np.argsort(models.probability(brought_back, data.features), kind="stable"),
+    )
+
+
+def test_a_kind_of_abuse_that_no_label_shows_is_still_suspected() -> None:
+    data = labelled(600, 40)  # no label speaks of a mailbox with many accounts
+    shown = models.fit("gradient_boosting", data.features, data.labels, data.groups)
+    strange = np.full((1, len(NAMES)), np.nan)
+    for name in ("email_others", "email_series_day", "identity_others"):
+        strange[0, COLUMN[name]] = np.log1p(4)
+    assert models.probability(shown, strange)[0] > 0.5
+
+
 def test_calibrated_probabilities_mean_what_they_say() -> None:
     data = labelled(4000, 400)
     pipeline = models.fit("informed_logistic", data.features, data.labels, data.groups)
@@ -117,7 +155,8 @@ def test_training_compares_all_candidates_and_says_why_one_serves() -> None:
     compared = {f[0] for f in trained.figures if f[1] == "pr_auc" and f[2] == "held_out_folds"}
     assert compared == {*models.CANDIDATES, evaluate.SHARES_A_DEVICE}
     assert {f[2] for f in trained.figures} >= {
-        "time_ordered", "without_age", "without_has_a_usage", "without_registration_year",
+        "time_ordered", "without_age", "without_has_a_usage", "without_e-mail", "without_phone",
+        "without_identity", "without_place_and_machine", "without_sharing", "without_redemption",
     }  # fmt: skip
     assert trained.card["calibration"]
     assert trained.card["cost_curve"]
