@@ -74,6 +74,7 @@ ASSETS = [
     attribution_runs.attribution_runs,
     channel_export.channel_export,
     warehouse.marts,
+    warehouse.channel_marts,
     *published.ASSETS,
     account_snapshot,
     report_assets.reports,

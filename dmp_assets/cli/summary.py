@@ -80,7 +80,24 @@ def _model_quality(home: Home) -> list[str]:
         return []
     from dmp_assets.ml.registry import headline
 
-    return [headline(store)]
+    return [headline(store), *_flagged(home)]
+
+
+def _flagged(home: Home) -> list[str]:
+    """Flagged accounts, by the words and the count of the dashboard."""
+    from dmp_assets.figures.catalogue import figure
+    from dmp_assets.reporting import figures
+    from dmp_assets.reporting.reader import Report
+
+    report = Report.open(home, {})
+    found = figures.flagged(report)
+    if found is None:
+        return []
+    unmeasured = f" ({figures.UNMEASURED})" if figures.is_measured(report) is False else ""
+    return [
+        f"{figure('flagged_accounts').label} {found.accounts:,}, "
+        f"{figure('accounts_to_block').label.lower()} {found.blocked:,}{unmeasured}"
+    ]
 
 
 def _checks(summary: RunSummary, expected: set[str]) -> list[str]:

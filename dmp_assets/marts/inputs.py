@@ -57,6 +57,17 @@ COLUMNS: dict[str, dict[str, pa.DataType]] = {
         "cluster_size": _COUNT,
         "links": _COUNT,
     },
+    "modeled/channel_reporting": {
+        "channel_name": _TEXT,
+        "date": pa.date32(),
+        "model": _TEXT,
+        "cost": pa.decimal128(18, 4),
+        "conversions": _REAL,
+        "revenue": _REAL,
+        "cpo": _REAL,
+        "roas": _REAL,
+        "is_open": _FLAG,
+    },
     "ml/abuse_scores": {
         "user_id": _TEXT,
         "probability": _REAL,

@@ -21,6 +21,7 @@ from dagster_duckdb import DuckDBResource
 
 from dmp_assets.marts.inputs import COLUMNS, empty
 from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables, named_tables
 
 
@@ -33,6 +34,54 @@ class Mart:
     columns: Mapping[str, str]
     sql: str
 
+
+CHANNEL_MARTS = (
+    Mart(
+        "channel_performance",
+        "What each channel cost on each day (UTC) and what it earned by each attribution model. "
+        "One row per channel, day and model; filter on one model before you add up.",
+        {
+            "channel_name": "the channel",
+            "date": "day of the sessions (UTC) that cost and earned",
+            "model": "attribution model that shared the conversions out",
+            "cost": "cost of the channel's sessions of the day; the same by every model",
+            "conversions": "conversions credited to them",
+            "revenue": "revenue credited to them",
+            "cpo": "cost per order: cost / conversions; null without conversions",
+            "roas": "return on ad spend: revenue / cost; null without cost",
+            "is_open": "later conversions will add to the day",
+        },
+        """
+        SELECT channel_name, date, model, cost, conversions, revenue, cpo, roas, is_open
+        FROM modeled.channel_reporting ORDER BY date, channel_name, model
+        """,
+    ),
+    Mart(
+        "channel_totals",
+        "The same over all days. One row per channel and model.",
+        {
+            "channel_name": "the channel",
+            "model": "attribution model that shared the conversions out",
+            "cost": "cost of the channel's sessions",
+            "conversions": "conversions credited to them",
+            "revenue": "revenue credited to them",
+            "cpo": "cost per order: cost / conversions; null without conversions or cost",
+            "roas": "return on ad spend: revenue / cost; null without cost",
+            "first_date": "first day (UTC) with cost or credit",
+            "last_date": "last such day",
+        },
+        """
+        SELECT channel_name, model, sum(cost) AS cost, sum(conversions) AS conversions,
+               sum(revenue) AS revenue,
+               CASE WHEN sum(conversions) > 0 AND sum(cost) > 0
+                    THEN sum(cost)::DOUBLE / sum(conversions) END AS cpo,
+               CASE WHEN sum(cost) > 0 THEN sum(revenue) / sum(cost)::DOUBLE END AS roas,
+               min(date) AS first_date, max(date) AS last_date
+        FROM modeled.channel_reporting GROUP BY ALL ORDER BY channel_name, model
+        """,
+    ),
+)
+"""Marts of the web's data."""
 
 MARTS = (
     Mart(
@@ -229,6 +278,7 @@ MARTS = (
         )
         + ' ORDER BY "table", "rows" DESC, rule',
     ),
+    *CHANNEL_MARTS,
 )
 INPUTS = tuple(sorted({key for mart in MARTS for key in named_tables(mart.sql)}))
 
@@ -324,45 +374,56 @@ def fingerprint(tables: Tables) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-@dg.multi_asset(
-    name="marts",
-    specs=[
-        dg.AssetSpec(
-            ["marts", mart.name],
-            deps=[dg.AssetKey(key.split("/")) for key in named_tables(mart.sql)],
-            description=mart.about,
-            group_name="marts",
-            owners=["team:data-platform"],
-            kinds={"duckdb"},
-            metadata={
-                "dagster/column_schema": dg.TableSchema(
-                    [dg.TableColumn(name, description=d) for name, d in mart.columns.items()]
-                )
-            },
-        )
-        for mart in MARTS
-    ],
-)
-def marts(lakehouse: Lakehouse) -> Iterator[dg.MaterializeResult[Any]]:
-    """All marts at once: they are one file."""
-    tables, file = lakehouse.tables, lakehouse.home.warehouse
-    state = fingerprint(tables)
-    built = build(tables, file, fingerprint=state)
-    with duckdb.connect(str(file), read_only=True) as connection:
-        for mart in MARTS:
-            described = connection.sql(f"DESCRIBE {mart.name}").fetchall()
-            yield dg.MaterializeResult(
-                asset_key=["marts", mart.name],
+def _step(step: str, members: tuple[Mart, ...], tags: Mapping[str, str]) -> dg.AssetsDefinition:
+    """The assets of some marts, which one step makes: the file is built with all of them."""
+
+    @dg.multi_asset(
+        name=step,
+        specs=[
+            dg.AssetSpec(
+                ["marts", mart.name],
+                deps=[dg.AssetKey(key.split("/")) for key in named_tables(mart.sql)],
+                description=mart.about,
+                group_name="marts",
+                owners=["team:data-platform"],
+                kinds={"duckdb"},
+                tags=dict(tags),
                 metadata={
-                    "dagster/row_count": built.rows[mart.name],
-                    "unchanged": built.unchanged,
-                    "path": dg.MetadataValue.path(str(file)),
                     "dagster/column_schema": dg.TableSchema(
-                        [
-                            dg.TableColumn(name, type=kind, description=mart.columns[name])
-                            for name, kind, *_ in described
-                        ]
-                    ),
+                        [dg.TableColumn(name, description=d) for name, d in mart.columns.items()]
+                    )
                 },
-                data_version=dg.DataVersion(f"{state}-{mart.name}"),
             )
+            for mart in members
+        ],
+    )
+    def made(lakehouse: Lakehouse) -> Iterator[dg.MaterializeResult[Any]]:
+        """All marts at once: they are one file."""
+        tables, file = lakehouse.tables, lakehouse.home.warehouse
+        state = fingerprint(tables)
+        built = build(tables, file, fingerprint=state)
+        with duckdb.connect(str(file), read_only=True) as connection:
+            for mart in members:
+                described = connection.sql(f"DESCRIBE {mart.name}").fetchall()
+                yield dg.MaterializeResult(
+                    asset_key=["marts", mart.name],
+                    metadata={
+                        "dagster/row_count": built.rows[mart.name],
+                        "unchanged": built.unchanged,
+                        "path": dg.MetadataValue.path(str(file)),
+                        "dagster/column_schema": dg.TableSchema(
+                            [
+                                dg.TableColumn(name, type=kind, description=mart.columns[name])
+                                for name, kind, *_ in described
+                            ]
+                        ),
+                    },
+                    data_version=dg.DataVersion(f"{state}-{mart.name}"),
+                )
+
+    return made
+
+
+marts = _step("marts", tuple(mart for mart in MARTS if mart not in CHANNEL_MARTS), {})
+# Apart, so that what fails on the web's way does not hold up the shop's marts.
+channel_marts = _step("marts__attribution", CHANNEL_MARTS, ATTRIBUTION)

@@ -326,6 +326,37 @@ def matured(report: Report, model: str, days: Period, until: datetime) -> Totals
     return Totals(**found)
 
 
+def weeks(report: Report, model: str, days: Period, *, count: int = 8) -> pd.DataFrame:
+    """The last full weeks (Monday to Sunday, UTC) of the days, the newest first.
+
+    monday, cost, revenue and paid_roas by now; paid_roas_at_age as it was at the week's end,
+    paid_roas_before of the week before at its own end, and the change between those two.
+    """
+    monday = days.last + DAY - DAY * ((days.last + DAY).weekday() + 7)
+    rows: list[dict[str, Any]] = []
+    while len(rows) <= count and monday >= days.first:
+        week = Period(monday, monday + 6 * DAY)
+        now = totals(report, model, week)
+        ended = datetime.combine(week.last + DAY, time(), UTC)
+        rows.append(
+            {
+                "monday": monday,
+                "cost": now.cost,
+                "revenue": now.revenue,
+                "paid_roas": now.paid_roas,
+                "paid_roas_at_age": matured(report, model, week, ended).paid_roas,
+            }
+        )
+        monday -= 7 * DAY
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        return frame
+    numbers = frame["paid_roas_at_age"].astype("float64")
+    frame["paid_roas_before"] = numbers.shift(-1)
+    frame["change"] = numbers / frame["paid_roas_before"].where(frame["paid_roas_before"] > 0) - 1
+    return frame.head(count)
+
+
 def open_after(report: Report) -> int:
     """Days after which a day is closed: nine in ten touchpoints had their conversion by then."""
     there = report.has("modeled/customer_journeys")

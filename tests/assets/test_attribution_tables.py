@@ -1,6 +1,7 @@
 """From cleaned web tables to journeys, credits, reporting and CSV: rules, sums, runs, readers."""
 
 import json
+import math
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dmp_assets.attribution import maturity
 from dmp_assets.attribution.batches import credit_batches
 from dmp_assets.attribution.journeys import COLUMNS as TOUCHPOINT
 from dmp_assets.attribution.journeys import Journeys
@@ -696,9 +698,23 @@ def test_conversions_of_abusers_are_marked_and_left_out_apart(whole: Seen) -> No
     assert sum(row["revenue_without_abuse"] for row in rows) == pytest.approx(550 - 20)
 
 
-def test_days_younger_than_the_lookback_window_are_open(whole: Seen) -> None:
+def test_days_younger_than_the_measured_delay_to_conversion_are_open(whole: Seen) -> None:
+    hours = [row["hours_before"] for row in whole.tables["modeled/customer_journeys"]]
+    open_days = maturity.open_days(math.ceil(float(np.quantile(hours, 0.9)) / 24), None)
     rows = whole.tables["modeled/channel_reporting"]
-    assert {row["is_open"] for row in rows} == {True}  # no window is set: thirty days
+    newest = max(row["date"] for row in rows)
+    for row in rows:
+        assert row["is_open"] is (row["date"] > newest - timedelta(days=open_days)), row
+
+
+@pytest.mark.parametrize(
+    ("measured", "lookback", "days"),
+    [(50, None, 50), (50, 30, 30), (3, 30, 3), (0, None, 1), (None, None, 30), (None, 14, 14)],
+)
+def test_a_day_is_open_for_the_measured_delay_or_the_lookback_window(
+    measured: int | None, lookback: int | None, days: int
+) -> None:
+    assert maturity.open_days(measured, lookback) == days
 
 
 def test_a_run_over_everything_makes_the_partition_of_every_day_with_a_conversion(

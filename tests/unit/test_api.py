@@ -634,8 +634,13 @@ def test_the_first_page_shows_numbers_to_those_who_may_see_them(api: Api) -> Non
     assert "30 days to" not in closed.text
     total = sum(2 * n for n in range(90, 120))
     assert f"{total:,}" in open_.text
-    assert "return on ad spend" in open_.text
-    assert "return on ad spend" not in part.text
+    for label in (
+        "ROAS, paid channels",
+        "ROAS, all channels",
+        "Cost per order, paid channels, EUR",
+    ):
+        assert label in open_.text
+        assert label not in part.text
     assert "promo_abuse.html" in open_.text
 
 

@@ -26,11 +26,12 @@ from dmp_assets.api.access import (
 )
 from dmp_assets.api.logins import begin_session as begin_session
 from dmp_assets.api.problems import Problem, field_errors, more_errors, title, wrong_fields
-from dmp_assets.api.routes.attribution import figures
 from dmp_assets.api.state import Service, service_of
+from dmp_assets.figures.catalogue import figure
 from dmp_assets.store import access
+from dmp_assets.store import figures as known
 from dmp_assets.store.access import NotLetInError, Principal
-from dmp_assets.store.schema import channel_reporting, daily_activity, user_usage
+from dmp_assets.store.schema import channel_reporting, daily_activity
 
 router = APIRouter(include_in_schema=False)
 NO_NUL = r"^[^\x00]*$"
@@ -117,10 +118,11 @@ async def home(request: Request) -> Response:
 
 @dataclass(frozen=True)
 class Headline:
-    """One number of the first page."""
+    """One number of the first page; `name` is that of the figures catalogue."""
 
     value: str
     label: str
+    name: str = ""
 
 
 def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[Headline]:
@@ -137,26 +139,23 @@ def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[H
         said = f"in the 30 days to {newest}"
         found.append(Headline(f"{row.registrations:,}", f"registrations {said}"))
         found.append(Headline(f"{row.usages:,}", f"promo codes redeemed {said}"))
-        flagged = store.scalar(
-            sa.select(sa.func.count()).where(user_usage.c.decision.in_(("review", "block")))
-        )
-        found.append(Headline(f"{flagged:,}", "users of codes to be reviewed or blocked"))
+        for name in ("flagged_accounts", "accounts_to_block"):
+            counted = known.accounts(store)[name]
+            found.append(
+                Headline(f"{counted:,}", f"{figure(name).label}, {figure(name).when}", name)
+            )
     reported = channel_reporting.c
     closed: date | None = store.scalar(
         sa.select(sa.func.max(reported.date)).where(reported.is_open.is_(False))
     )
     if who.may("attribution:read") and closed is not None:
-        total = store.execute(
-            figures([]).where(
-                reported.model == service.settings.reporting_model,
-                reported.date.between(closed - timedelta(days=29), closed),
-            )
-        ).one()
-        said = f"in the 30 days to {closed}"
-        if total.cpo is not None:
-            found.append(Headline(f"{total.cpo:,.2f}", f"EUR per order {said}"))
-        if total.roas is not None:
-            found.append(Headline(f"{total.roas:,.2f}", f"return on ad spend {said}"))
+        model, since = service.settings.reporting_model, closed - timedelta(days=29)
+        spent = known.advertising(store, model, since, closed)
+        for name in ("paid_roas", "roas", "paid_cost_per_order", "cost_per_order"):
+            if spent[name] is not None:
+                label = figure(name).titled(service.settings.currency)
+                said = f"{label}, in the 30 days to {closed}"
+                found.append(Headline(f"{spent[name]:,.2f}", said, name))
     return found
 
 
