@@ -84,12 +84,16 @@ def by_summary(home: Home) -> dict[str, float]:
     }
 
 
+def by_page(page: str) -> Callable[[Home], Mapping[str, Any]]:
+    """Reads the figures at the head of a rendered report."""
+    return lambda home: tiles((home.reports / f"{page}.html").read_text())
+
+
 PLACES: dict[str, Callable[[Home], Mapping[str, Any]]] = {
-    **{page: lambda home, page=page: tiles((home.reports / f"{page}.html").read_text())
-       for page in PAGES},
+    **{page: by_page(page) for page in PAGES},
     "the service": by_service,
     "a run's summary": by_summary,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
