@@ -11,6 +11,7 @@ from dmp_assets import execution
 from dmp_assets.cli.shared import err, explained, out, tables
 from dmp_assets.home import Home
 from dmp_assets.resources.shop import shop_url
+from dmp_assets.sources.csv_header import Reading
 from dmp_assets.sources.ihc_journeys import export_training
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.shop_load import load_shop
@@ -18,6 +19,16 @@ from dmp_assets.sources.web import WebError, WebSource
 
 web = typer.Typer(help="The web database (DMP_WEB_DATABASE): sessions, conversions and costs.")
 ihc = typer.Typer(help="The IHC attribution API.")
+
+
+Delimiter = Annotated[
+    str | None,
+    typer.Option(help="What parts the fields, e.g. ';' or tab; else it is found out."),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="COLUMN=NAME: what the files call a column; repeatable."),
+]
 
 
 class LoadMode(StrEnum):
@@ -34,6 +45,8 @@ def load_shop_command(
         bool, typer.Option("--replace", help="Clear the shop's rows first.")
     ] = False,
     append: Annotated[bool, typer.Option("--append", help="Add to the shop's rows.")] = False,
+    delimiter: Delimiter = None,
+    names: Names = None,
 ) -> None:
     """Load CSV exports into the shop database (the embedded PostgreSQL unless configured).
 
@@ -43,11 +56,18 @@ def load_shop_command(
     with explained():
         if replace and append:
             raise ShopError("--replace and --append exclude each other")
+        reading = Reading.of(delimiter, names or ())
         mode = LoadMode.REPLACE if replace else LoadMode.APPEND if append else LoadMode.REFUSE
         home = Home.current().prepare()
         with execution.outside_systems(home):
-            done = load_shop(shop_url(home), directory, mode=mode.value)
-            out.print(done.message, markup=False)
+            done = load_shop(
+                shop_url(home),
+                directory,
+                mode=mode.value,
+                schema=home.settings().shop_schema,
+                reading=reading,
+            )
+            out.print(done.message, markup=False, soft_wrap=True)
 
 
 NO_WEB_DATABASE = (
@@ -96,13 +116,16 @@ def web_load(
     ],
     replace: Annotated[bool, typer.Option("--replace", help="Clear the tables first.")] = False,
     append: Annotated[bool, typer.Option("--append", help="Add to the tables.")] = False,
+    delimiter: Delimiter = None,
+    names: Names = None,
 ) -> None:
     """Load CSV files into the web database, all or nothing. The same files again change nothing."""
     with explained():
+        reading = Reading.of(delimiter, names or ())
         source = _web_source()
         source.init()
-        done = source.load(directory, replace=replace, append=append)
-        out.print(done.message, markup=False)
+        done = source.load(directory, replace=replace, append=append, reading=reading)
+        out.print(done.message, markup=False, soft_wrap=True)
 
 
 @ihc.command("export-training")

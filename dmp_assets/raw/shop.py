@@ -7,17 +7,22 @@ where `shop_watermark_columns` names one.
 """
 
 import os
+import re
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.shop import shop_url, state_in_run
 from dmp_assets.resources.window import Window
-from dmp_assets.sources import shop
+from dmp_assets.sources import names, postgres_text, shop
+from dmp_assets.sources.postgres import why_not_connected
 from dmp_assets.sources.shop import ReadPlan, ShopState
 from dmp_assets.sources.shop_connection import ShopError
+from dmp_assets.sources.shop_jdbc import jdbc_options
 from dmp_assets.table_asset import TableRun, source_checks, table_asset
 
 LINEAGE_COLUMNS = {
@@ -42,6 +47,7 @@ def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any]:
     return {
         "content": known.content_hash,
         "columns": dict(known.columns),
+        **({"texts": postgres_text.VERSION} if state.kind == "foreign" else {}),
         "range": [day.isoformat() for day in days] if (days := window.days()) else None,
     }
 
@@ -60,18 +66,31 @@ def _shop_table(table: str, key: str) -> Any:
 
 
 def _read_jdbc(run: TableRun, plan: ReadPlan, state: ShopState) -> DataFrame:
-    url, properties = shop.jdbc_options(shop_url(run.lakehouse.home))
-    frame = run.lakehouse.spark.read.jdbc(
-        url,
-        plan.dbtable,
-        predicates=list(plan.predicates),
-        properties={**properties, "driver": "org.postgresql.Driver", "fetchsize": "10000"},
-    )
+    url, properties = jdbc_options(shop_url(run.lakehouse.home))
+    try:
+        frame = run.lakehouse.spark.read.jdbc(
+            url,
+            plan.dbtable,
+            predicates=list(plan.predicates),
+            # A pooler may give each transaction another server, which knows no prepared statement.
+            properties={**properties, "fetchsize": "10000", "prepareThreshold": "0"},
+        )
+    except (PySparkException, Py4JJavaError) as error:
+        raise _why_not_read(state, error) from error
     return _with_lineage(frame, state)
 
 
+def _why_not_read(state: ShopState, error: Exception) -> Exception:
+    """What Spark's driver says of a connection that psycopg could make."""
+    said = re.search(r"PSQLException: (.*)", str(error))
+    if said is None:
+        return error
+    what = f"the shop {state.identity.name} as Spark reads it"
+    return ShopError(why_not_connected(what, said[1], "DMP_SHOP_DATABASE_URL"))
+
+
 def _with_lineage(frame: DataFrame, state: ShopState) -> DataFrame:
-    if shop.ROW_ID not in frame.columns:
+    if state.kind == "foreign":
         frame = frame.withColumns(
             {
                 shop.ROW_ID: F.lit(None).cast("bigint"),
@@ -111,12 +130,18 @@ def read_shop_table(run: TableRun, table: str) -> None:
     run.lakehouse.expect(max(known.row_count for known in state.tables.values()))
     noted = run.lakehouse.tables.stamp(run.key)
     known = state.tables[table]
-    before = (noted.get("probe") or {}).get("columns", {})
+    probed = noted.get("probe") or {}
+    before = probed.get("columns", {})
+    told = names.renamed(shop.names_in_lakehouse(state, table))
+    if told:
+        run.log.warning(f"{table}: columns with another name here: {', '.join(told)}")
+        run.metadata["columns_renamed"] = ", ".join(told)
     _check_columns(run, table, state, before)
     watermark = run.settings.shop_watermark_columns.get(table)
     since = None
-    if watermark and state.kind == "foreign" and before == known.columns and not run.window:
-        since = _last_value(run, watermark)
+    same = before == known.columns and probed.get("texts") == postgres_text.VERSION
+    if watermark and state.kind == "foreign" and same and not run.window:
+        since = _last_value(run, shop.names_in_lakehouse(state, table).get(watermark, watermark))
     last = noted.get("max_row_id")
     partitions = os.cpu_count() or 2
     run.stamp["max_row_id"] = known.max_row_id

@@ -2,8 +2,14 @@
 
 import re
 
-SESSION = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c bytea_output=hex"
-"""Options of a connection under which every value has one text, whatever the server's settings."""
+SESSION = (
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; "
+    "SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'"
+)
+"""Said first in a transaction: every value has one text then, whatever the server's settings.
+
+As options of the connection it would be refused by PgBouncer, which knows few of them.
+"""
 
 
 def why_not_connected(what: str, said: str, setting: str) -> str:
@@ -14,6 +20,14 @@ def why_not_connected(what: str, said: str, setting: str) -> str:
     """
     last = " ".join(said.split())
     lowered = last.lower()
+    if "unsupported startup parameter" in lowered:
+        named = re.search(r"unsupported startup parameter[^:]*: ?([\w., ]+)", last)
+        return (
+            f"{what}: the connection pooler in front of it refuses the parameter "
+            f"{named[1].strip() if named else 'options'}: leave it out of {setting}, or let "
+            "PgBouncer pass it by (ignore_startup_parameters in pgbouncer.ini), or name the server "
+            "behind it"
+        )
     if "password" in lowered or "authentication failed" in lowered:
         return f"{what} refuses the user or password; check {setting}"
     missing = re.search(r'(database|role) "([^"]*)" does not exist', last)

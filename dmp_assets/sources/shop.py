@@ -7,27 +7,25 @@ shop is somebody's own database, with its own types, and is only ever read.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Literal
-from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from dmp_assets.sources.shop_connection import ShopError, connect, shop_name, url_parameters
+from dmp_assets.sources.names import targets
+from dmp_assets.sources.postgres_text import BASE_TYPE, TEXTS, TIMES, as_text
+from dmp_assets.sources.shop_connection import ShopError, connect, shop_name
 
 Kind = Literal["landing", "foreign"]
 
 ROW_ID = "_row_id"
 RECEIVED_AT = "_received_at"
 LOADS = "dmp_shop_load"
-_JDBC_OPTIONS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "application_name", "options"}
-_JDBC_NAMES = {"application_name": "ApplicationName"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,8 @@ class ShopIdentity:
 class TableState:
     """One table as it is now. `content_hash` changes whenever any row does.
 
-    `columns` maps names to PostgreSQL types, in order. `max_row_id` is known of landing tables.
+    `columns` maps names to PostgreSQL types, in order, `domains` those of a domain to what it is
+    made of. `max_row_id` is known of landing tables.
     """
 
     name: str
@@ -108,6 +107,11 @@ class TableState:
     row_count: int = 0
     max_row_id: int | None = None
     content_hash: str = "absent"
+    domains: Mapping[str, str] = field(default_factory=dict)
+
+    def kind(self, column: str) -> str:
+        """The type that a column's values have."""
+        return self.domains.get(column, self.columns[column])
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,7 @@ def probe(url: str | SecretStr, schema: str = "public") -> ShopState:
     required column.
     """
     name = shop_name(url)
-    with connect(url) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
+    with connect(url, snapshot=True) as connection:
         columns = shop_columns(connection, schema)
         check_schema(connection, name, schema, columns)
         generation = current_generation(connection, schema) if _is_landing(columns) else None
@@ -138,12 +140,15 @@ def probe(url: str | SecretStr, schema: str = "public") -> ShopState:
                 check_columns(table, columns[table])
             elif not spec.optional:
                 raise ShopError(_missing_table(connection, name, schema, table))
+        domains = _domains(connection, schema)
         return ShopState(
             identity=_identity(connection, name, schema, generation),
             kind="landing" if generation else "foreign",
             schema=schema,
             tables={
-                table: _table_state(connection, schema, table, columns.get(table), generation)
+                table: _table_state(
+                    connection, schema, table, columns.get(table), generation, domains.get(table)
+                )
                 for table in TABLES
             },
         )
@@ -151,8 +156,9 @@ def probe(url: str | SecretStr, schema: str = "public") -> ShopState:
 
 def check_columns(table: str, columns: Sequence[str] | Mapping[str, str]) -> None:
     """Raise ShopError, naming it and what there is, when a required column is missing."""
+    there = targets(columns, TABLES[table].columns).values()
     for column in TABLES[table].required:
-        if column not in columns:
+        if column not in there:
             raise ShopError(
                 f"the shop's table {table} lacks the required column {column} "
                 f"(it has: {', '.join(_visible(columns)) or 'none'})"
@@ -200,6 +206,22 @@ def shop_columns(connection: psycopg.Connection[Any], schema: str) -> dict[str, 
     ):
         found.setdefault(table, {})[column] = kind
     return found
+
+
+def _domains(connection: psycopg.Connection[Any], schema: str) -> dict[str, dict[str, str]]:
+    """Table → column → underlying type, of columns whose type is a domain."""
+    found: dict[str, dict[str, str]] = {}
+    query = BASE_TYPE + " AND n.nspname = %s"
+    for table, column, kind in connection.execute(query.encode(), ([*TABLES], schema)):
+        found.setdefault(table, {})[column] = kind
+    return found
+
+
+def names_in_lakehouse(state: "ShopState", table: str) -> dict[str, str]:
+    """Column of the shop → its name in the lakehouse (see `names`), without what a load added."""
+    own = (ROW_ID, RECEIVED_AT) if state.kind == "landing" else ()
+    received = [name for name in state.tables[table].columns if name not in own]
+    return targets(received, TABLES[table].columns)
 
 
 def is_landing_table(columns: Mapping[str, str]) -> bool:
@@ -288,6 +310,7 @@ def _table_state(
     table: str,
     columns: Mapping[str, str] | None,
     generation: str | None,
+    domains: Mapping[str, str] | None,
 ) -> TableState:
     if columns is None:
         return TableState(table, exists=False)
@@ -295,7 +318,7 @@ def _table_state(
     measure = (
         sql.SQL("coalesce(max({}), 0)").format(sql.Identifier(ROW_ID))
         if generation
-        else sql.SQL("coalesce(sum(hashtextextended(t::text, 0)), 0)")
+        else sql.SQL("coalesce(sum(hashtextextended(ROW(t.*)::text, 0)), 0)")
     )
     row = connection.execute(
         sql.SQL("SELECT count(*), {} FROM {} t").format(measure, sql.Identifier(schema, table))
@@ -309,6 +332,7 @@ def _table_state(
         row_count=row[0],
         max_row_id=(row[1] or None) if generation else None,
         content_hash=":".join(str(part) for part in (generation or "foreign", *row, shape)),
+        domains=domains or {},
     )
 
 
@@ -357,11 +381,11 @@ def read_plan(
     if not known.exists:
         raise ShopError(f"the shop {state.identity.name} has no table {table}")
     landing = state.kind == "landing"
-    received = [name for name in known.columns if not (landing and name in (ROW_ID, RECEIVED_AT))]
-    absent = tuple(name for name in spec.columns if name not in known.columns)
+    received = names_in_lakehouse(state, table)
+    absent = tuple(name for name in spec.columns if name not in received.values())
     selected: list[sql.Composable] = [
-        sql.SQL("{} AS {}").format(_as_text(name, known.columns[name]), sql.Identifier(name))
-        for name in received
+        sql.SQL("{} AS {}").format(as_text(name, known.kind(name)), sql.Identifier(target))
+        for name, target in received.items()
     ]
     selected += [sql.SQL("NULL::text AS {}").format(sql.Identifier(name)) for name in absent]
     conditions: list[sql.Composable] = []
@@ -371,9 +395,9 @@ def read_plan(
         selected += [sql.Identifier(ROW_ID), sql.Identifier(RECEIVED_AT)]
         empty = high <= low
         conditions.append(_between(low, high))
-    if window is not None and spec.time in known.columns:
-        assert spec.time is not None
-        conditions.append(_in_window(spec.time, known.columns[spec.time], *window))
+    times = [name for name, target in received.items() if target == spec.time]
+    if window is not None and times:
+        conditions.append(_in_window(times[0], known.kind(times[0]), *window))
     if watermark is not None:
         conditions.append(_from_watermark(table, known.columns, watermark))
     query = sql.SQL("SELECT {} FROM {}").format(
@@ -387,20 +411,11 @@ def read_plan(
     return ReadPlan(
         table=table,
         sql=query.as_string(None),
-        columns=(*received, *absent, *((ROW_ID, RECEIVED_AT) if landing else ())),
+        columns=(*received.values(), *absent, *((ROW_ID, RECEIVED_AT) if landing else ())),
         absent=absent,
         predicates=tuple(part.as_string(None) for part in split),
         empty=empty,
     )
-
-
-def _as_text(column: str, kind: str) -> sql.Composable:
-    name = sql.Identifier(column)
-    if kind == "text":
-        return name
-    if kind == "timestamp with time zone":  # whatever zone the reading session has
-        return sql.SQL("({} AT TIME ZONE 'UTC')::text || '+00'").format(name)
-    return sql.SQL("{}::text").format(name)
 
 
 def _between(low: int, high: int) -> sql.Composable:
@@ -435,12 +450,12 @@ def _in_window(column: str, kind: str, start: date, end: date) -> sql.Composable
     """
     name = sql.Identifier(column)
     day = timedelta(days=1)
-    if kind in ("date", "timestamp without time zone", "timestamp with time zone"):
+    if kind in TIMES:
         zone = "+00" if kind == "timestamp with time zone" else ""
         return sql.SQL("({0} IS NULL OR ({0} >= {1}::{3} AND {0} < {2}::{3}))").format(
             name, sql.Literal(f"{start}{zone}"), sql.Literal(f"{end}{zone}"), sql.SQL(kind)
         )
-    if kind not in ("text", "character varying", "character"):
+    if kind not in TEXTS:
         return sql.SQL("TRUE")
     return sql.SQL(
         "CASE WHEN {t} !~ '^[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]' THEN TRUE"
@@ -466,7 +481,7 @@ def _from_watermark(
             f"the shop's table {table} lacks the watermark column {column} "
             f"(it has: {', '.join(columns)}); correct DMP_SHOP_WATERMARK_COLUMNS"
         )
-    if columns[column] in ("text", "character varying", "character"):
+    if columns[column] in TEXTS:
         raise ShopError(
             f"the watermark column {table}.{column} is text, which does not grow in order; "
             "name a time or number column in DMP_SHOP_WATERMARK_COLUMNS"
@@ -477,28 +492,3 @@ def _from_watermark(
         sql.Literal(str(value)),
         sql.SQL(columns[column]),  # type: ignore[arg-type]
     )
-
-
-def jdbc_options(url: str | SecretStr) -> tuple[str, dict[str, str]]:
-    """JDBC URL, which holds no secret, and the connection properties, which do.
-
-    Raises ShopError for a URL that JDBC cannot use (a Unix socket).
-    """
-    known = url_parameters(url)
-    hosts = str(known.get("host") or "localhost").split(",")
-    if any(host.startswith("/") for host in hosts):
-        raise ShopError("Spark reads the shop over TCP: name a host, not a Unix socket, in its URL")
-    ports = str(known.get("port") or "").split(",")
-    if len(ports) == 1:
-        ports *= len(hosts)
-    addresses = ",".join(
-        f"{f'[{host}]' if ':' in host else host}:{port or 5432}"
-        for host, port in zip(hosts, ports, strict=True)
-    )
-    database = quote(str(known.get("dbname") or known.get("user") or ""), safe="")
-    properties = {"driver": "org.postgresql.Driver"}
-    password = known.get("password") or os.environ.get("PGPASSWORD")
-    for option, value in {**known, "password": password}.items():
-        if option in _JDBC_OPTIONS | {"user", "password"} and value:
-            properties[_JDBC_NAMES.get(option, option)] = str(value)
-    return f"jdbc:postgresql://{addresses}/{database}", properties

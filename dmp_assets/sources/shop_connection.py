@@ -36,26 +36,30 @@ def shop_name(url: str | SecretStr) -> str:
 
 
 @contextmanager
-def connect(url: str | SecretStr) -> Iterator[psycopg.Connection[Any]]:
-    """A connection in UTC; commits at the end, rolls back on an error.
+def connect(url: str | SecretStr, *, snapshot: bool = False) -> Iterator[psycopg.Connection[Any]]:
+    """One transaction in UTC; commits at the end, rolls back on an error.
 
+    A `snapshot` sees one state of the database throughout, and writes nothing.
     Raises ShopError that says which of address, user, password or database is wrong, also for
     whatever the database refuses inside the block.
     """
     parameters = url_parameters(url)
     name = shop_name(url)
-    parameters["options"] = f"{parameters.get('options', '')} {SESSION}".strip()
     parameters.setdefault("connect_timeout", 10)
     parameters.setdefault("application_name", "dmp_assets")
     parameters["client_encoding"] = "UTF8"
     try:
-        connection = psycopg.connect(make_conninfo(**parameters))
+        connection = psycopg.connect(make_conninfo(**parameters), prepare_threshold=None)
     except psycopg.Error as error:
         raise ShopError(
             why_not_connected(f"the shop {name}", str(error), "DMP_SHOP_DATABASE_URL")
         ) from None
     try:
         with connection:
+            if snapshot:
+                connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+                connection.read_only = True
+            connection.execute(SESSION)
             yield connection
     except psycopg.Error as error:
         raise ShopError(_why_refused(name, error)) from error

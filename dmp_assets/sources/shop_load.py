@@ -5,7 +5,6 @@ never loaded twice. A generation starts with the first load and with each replac
 """
 
 import json
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,15 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from dmp_assets.sources.csv_export import CsvExport, FileLoad, Utf8Blocks, inspect
+from dmp_assets.sources.csv_export import (
+    CsvExport,
+    FileLoad,
+    Utf8Blocks,
+    inspect,
+    unused,
+    why_not_csv,
+)
+from dmp_assets.sources.csv_header import Reading
 from dmp_assets.sources.shop import (
     LOADS,
     RECEIVED_AT,
@@ -52,7 +59,12 @@ class LoadSummary:
 
 
 def load_shop(
-    url: str | SecretStr, directory: Path, *, mode: Mode = "refuse", schema: str = "public"
+    url: str | SecretStr,
+    directory: Path,
+    *,
+    mode: Mode = "refuse",
+    schema: str = "public",
+    reading: Reading | None = None,
 ) -> LoadSummary:
     """Load CSV exports into a landing shop, all in one transaction.
 
@@ -63,7 +75,8 @@ def load_shop(
     """
     if mode not in get_args(Mode):
         raise ValueError(f"mode is one of {', '.join(get_args(Mode))}, not {mode!r}")
-    files = _csv_files(Path(directory), all_required=mode != "append")
+    reading = reading or Reading()
+    files = _csv_files(Path(directory), reading, all_required=mode != "append")
     name = shop_name(url)
     with connect(url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOAD_LOCK,))
@@ -100,7 +113,7 @@ def load_shop(
     return LoadSummary(name, True, mode, generation, done)
 
 
-def _csv_files(directory: Path, *, all_required: bool) -> list[CsvExport]:
+def _csv_files(directory: Path, reading: Reading, *, all_required: bool) -> list[CsvExport]:
     if not directory.is_dir():
         raise ShopError(f"{directory} is not a folder")
     paths = {table: directory / f"{table}.csv" for table in TABLES}
@@ -115,12 +128,20 @@ def _csv_files(directory: Path, *, all_required: bool) -> list[CsvExport]:
         raise ShopError(
             f"{directory} lacks {', '.join(missing)} (it has: {', '.join(others) or 'no CSV file'})"
         )
-    return [
+    files = [
         inspect(
-            paths[table], table, required=TABLES[table].required, reserved=(ROW_ID, RECEIVED_AT)
+            paths[table],
+            table,
+            known=TABLES[table].columns,
+            required=TABLES[table].required,
+            reserved=(ROW_ID, RECEIVED_AT),
+            reading=reading,
         )
         for table in there
     ]
+    if wrong := unused(files, reading):
+        raise ShopError(wrong)
+    return files
 
 
 def _refuse_foreign(name: str, present: Mapping[str, Mapping[str, str]]) -> None:
@@ -195,23 +216,20 @@ def _load_file(
             connection.execute(
                 sql.SQL("ALTER TABLE {} ADD COLUMN {} text").format(table, sql.Identifier(column))
             )
-    command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER true)").format(
-        table, sql.SQL(", ").join(map(sql.Identifier, file.columns))
+    command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER true, DELIMITER {})").format(
+        table, sql.SQL(", ").join(map(sql.Identifier, file.columns)), sql.Literal(file.delimiter)
     )
     cursor = connection.cursor()
     try:
         with file.path.open("rb") as source, cursor.copy(command) as copy:
-            stream = Utf8Blocks(source)
+            stream = Utf8Blocks(source, file.encoding)
             for block in stream:
                 copy.write(block)
     except (psycopg.errors.DataError, psycopg.errors.ProgramLimitExceeded) as error:
-        line = re.search(r"line (\d+)", error.diag.context or "")
-        at = f" line {line[1]}" if line else ""
-        # The primary message names columns at most; DETAIL and CONTEXT quote the row.
-        raise ShopError(f"{file.name}{at}: {error.diag.message_primary}") from None
+        raise ShopError(why_not_csv(file, error)) from None
     except OSError as error:
         raise ShopError(f"{file.path} cannot be read: {error.strerror}") from error
-    if stream.digest.hexdigest() != file.sha256:
+    if stream.digest.hexdigest() != file.digest:
         raise ShopError(f"{file.name} changed while it was read; load it again when it is complete")
     return FileLoad(
         file.name,
@@ -221,6 +239,7 @@ def _load_file(
         loaded=True,
         replaced=stream.replaced,
         replaced_line=stream.replaced_line,
+        notes=file.notes,
     )
 
 

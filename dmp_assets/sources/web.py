@@ -14,12 +14,19 @@ import pyarrow as pa
 from pydantic import SecretStr
 
 from dmp_assets import connection_urls
+from dmp_assets.sources.csv_header import Reading
 from dmp_assets.sources.web_connection import Engine, ReadOnlyWebDatabase, WebError
 from dmp_assets.sources.web_load import LoadSummary, load_web
 from dmp_assets.sources.web_postgres import PostgresEngine
 from dmp_assets.sources.web_results import ResultsWritten, write_results
 from dmp_assets.sources.web_sqlite import SqliteEngine
-from dmp_assets.sources.web_tables import ROW_NUMBER, TABLES, creation, shape_problems
+from dmp_assets.sources.web_tables import (
+    ROW_NUMBER,
+    TABLES,
+    creation,
+    lakehouse_names,
+    shape_problems,
+)
 
 __all__ = ["ReadOnlyWebDatabase", "WebError", "WebSource", "WebState", "WebTable"]
 
@@ -94,13 +101,20 @@ class WebSource:
                 session.execute(creation(table, TABLES[table], typed=False))
         return missing
 
-    def load(self, folder: Path, *, replace: bool = False, append: bool = False) -> LoadSummary:
+    def load(
+        self,
+        folder: Path,
+        *,
+        replace: bool = False,
+        append: bool = False,
+        reading: Reading | None = None,
+    ) -> LoadSummary:
         """Load `session_sources.csv`, `conversions.csv` and `session_costs.csv`; all or nothing.
 
         Without `replace` or `append` the tables must be empty. An append may lack files. Files
         that the database holds already (by content) are not loaded again. Empty fields are null.
         """
-        return load_web(self._engine, Path(folder), replace=replace, append=append)
+        return load_web(self._engine, Path(folder), replace=replace, append=append, reading=reading)
 
     def probe(self) -> WebState:
         """Look at the source tables, all in one snapshot."""
@@ -131,7 +145,8 @@ class WebSource:
             present = session.columns([table])
         _refuse(database.name, shape_problems(present, {table: TABLES[table]}))
         columns = present[table]
-        names = [*columns, *(name for name in TABLES[table] if name not in columns)]
+        given = lakehouse_names(columns, TABLES[table]).values()
+        names = [*given, *(name for name in TABLES[table] if name not in given)]
         schema = pa.schema([*((name, pa.string()) for name in names), (ROW_NUMBER, pa.int64())])
         return schema, _batches(database, table, columns, schema, batch_rows)
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from dmp_assets.sources.csv_export import CsvExport
+
 
 class WebError(Exception):
     """Something about the web database that the user can put right; the message names it."""
@@ -39,7 +41,7 @@ class Session(Protocol):
     def insert(self, table: str, batches: Iterable[pa.RecordBatch]) -> None:
         """Append the batches' rows to the columns of the same names."""
 
-    def load_csv(self, file: str, table: str, columns: Sequence[str], text: Iterator[bytes]) -> int:
+    def load_csv(self, file: CsvExport, text: Iterator[bytes]) -> int:
         """Append the rows of a CSV text with a header line, empty fields as null; their number."""
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dmp_assets.sources.csv_export import CsvExport, FileLoad, Utf8Blocks, inspect
+from dmp_assets.sources.csv_export import CsvExport, FileLoad, Utf8Blocks, inspect, unused
+from dmp_assets.sources.csv_header import Reading
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.web_connection import Engine, Session, WebError
 from dmp_assets.sources.web_tables import (
@@ -42,7 +43,12 @@ class LoadSummary:
 
 
 def load_web(
-    database: Engine, folder: Path, *, replace: bool = False, append: bool = False
+    database: Engine,
+    folder: Path,
+    *,
+    replace: bool = False,
+    append: bool = False,
+    reading: Reading | None = None,
 ) -> LoadSummary:
     """Load the folder's CSV files, named like the tables; missing tables are made.
 
@@ -51,7 +57,7 @@ def load_web(
     """
     if replace and append:
         raise ValueError("a load replaces or appends, not both")
-    files = _csv_files(folder, all_required=not append)
+    files = _csv_files(folder, reading or Reading(), all_required=not append)
     with database.connect(write=True) as session:
         present = session.columns([*TABLES, LOADS])
         held = _held(session) if LOADS in present else {}
@@ -79,7 +85,7 @@ def load_web(
     return LoadSummary(database.name, True, done)
 
 
-def _csv_files(folder: Path, *, all_required: bool) -> list[CsvExport]:
+def _csv_files(folder: Path, reading: Reading, *, all_required: bool) -> list[CsvExport]:
     if not folder.is_dir():
         raise WebError(f"{folder} is not a folder")
     there = {table: folder / f"{table}.csv" for table in TABLES}
@@ -90,10 +96,12 @@ def _csv_files(folder: Path, *, all_required: bool) -> list[CsvExport]:
             f"{folder} lacks {', '.join(missing)} (it has: {', '.join(others) or 'no CSV file'})"
         )
     try:
-        return [
+        files = [
             inspect(
                 path,
                 table,
+                known=tuple(TABLES[table]),
+                reading=reading,
                 required=[name for name in TABLES[table] if (table, name) not in OPTIONAL],
                 reserved=(ROW_NUMBER,),
             )
@@ -102,6 +110,9 @@ def _csv_files(folder: Path, *, all_required: bool) -> list[CsvExport]:
         ]
     except ShopError as error:  # it names the file and what is wrong with it
         raise WebError(str(error)) from error
+    if wrong := unused(files, reading):
+        raise WebError(wrong)
+    return files
 
 
 def _held(session: Session) -> dict[str, dict[str, int]]:
@@ -153,22 +164,22 @@ def _refuse_filled(session: Session, name: str) -> None:
 
 def _refuse_unknown(files: Sequence[CsvExport], columns: Mapping[str, Mapping[str, str]]) -> None:
     for file in files:
-        known = columns[file.table]
-        if unknown := [name for name in file.columns if name not in known]:
+        known = [name.casefold() for name in columns[file.table]]
+        if unknown := [name for name in file.columns if name.casefold() not in known]:
             raise WebError(
                 f"{file.name} has columns that the table {file.table} lacks: {', '.join(unknown)} "
-                f"(it has: {', '.join(known)})"
+                f"(it has: {', '.join(known)}). {'. '.join(file.notes)}"
             )
 
 
 def _load_file(session: Session, file: CsvExport) -> FileLoad:
     try:
         with file.path.open("rb") as source:
-            text = Utf8Blocks(source)
-            rows = session.load_csv(file.name, file.table, file.columns, iter(text))
+            text = Utf8Blocks(source, file.encoding)
+            rows = session.load_csv(file, iter(text))
     except OSError as error:
         raise WebError(f"{file.path} cannot be read: {error.strerror}") from error
-    if text.digest.hexdigest() != file.sha256:
+    if text.digest.hexdigest() != file.digest:
         raise WebError(f"{file.name} changed while it was read; load it again when it is complete")
     session.execute(
         f"INSERT INTO {LOADS} (table_name, sha256, row_count, loaded_at) VALUES (?, ?, ?, ?)",
@@ -182,4 +193,5 @@ def _load_file(session: Session, file: CsvExport) -> FileLoad:
         loaded=True,
         replaced=text.replaced,
         replaced_line=text.replaced_line,
+        notes=file.notes,
     )

@@ -1,7 +1,6 @@
 """The web analytics database in PostgreSQL; tables are found through the search path."""
 
 import io
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from dmp_assets import connection_urls
+from dmp_assets.sources.csv_export import CsvExport, why_not_csv
 from dmp_assets.sources.postgres import SESSION, why_not_connected
+from dmp_assets.sources.postgres_text import BASE_TYPE, as_text
 from dmp_assets.sources.web_connection import ReadOnlyWebDatabase, WebError
 
 _WRITERS_LOCK = 0x646D77  # any number, the same for every writer
@@ -48,23 +49,23 @@ class PostgresEngine:
     @contextmanager
     def connect(self, *, write: bool = False, create: bool = False) -> Iterator["PostgresSession"]:
         """A session that sees one state of the database throughout."""
-        wait = f"-c lock_timeout={max(1, round(self.busy_seconds * 1_000))}"
+        wait = f"SET LOCAL lock_timeout = {max(1, round(self.busy_seconds * 1_000))}"
         parameters = {"connect_timeout": 10, "application_name": "dmp_assets", **self.parameters}
-        parameters["options"] = f"{parameters.get('options') or ''} {SESSION} {wait}".strip()
         parameters["client_encoding"] = "UTF8"
         try:
-            connection = psycopg.connect(make_conninfo(**parameters))
+            connection = psycopg.connect(make_conninfo(**parameters), prepare_threshold=None)
         except psycopg.Error as error:
             raise WebError(
                 why_not_connected(f"the web database {self.name}", str(error), "DMP_WEB_DATABASE")
             ) from None
         try:
             with connection:
-                if write:
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_WRITERS_LOCK,))
-                else:
+                if not write:
                     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                     connection.read_only = True
+                connection.execute(f"{SESSION}; {wait}".encode())
+                if write:
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_WRITERS_LOCK,))
                 yield PostgresSession(connection)
         except psycopg.Error as error:
             raise _why_refused(self.name, error, write) from None  # DETAIL and CONTEXT quote rows
@@ -94,6 +95,9 @@ class PostgresSession:
             ([*tables],),
         ):
             found.setdefault(table, {})[column] = kind
+        domains = BASE_TYPE + " AND pg_table_is_visible(c.oid)"
+        for table, column, kind in self.connection.execute(domains.encode(), ([*found],)):
+            found[table][column] = kind
         return found
 
     def stream(
@@ -143,16 +147,15 @@ class PostgresSession:
             pa_csv.write_csv(batch, text, pa_csv.WriteOptions(include_header=False))
             self._copy(table, batch.schema.names, [text.getvalue()], "FORMAT csv")
 
-    def load_csv(self, file: str, table: str, columns: Sequence[str], text: Iterator[bytes]) -> int:
+    def load_csv(self, file: CsvExport, text: Iterator[bytes]) -> int:
         # Like any other CSV reader, take "" for an empty field.
-        names = sql.SQL(", ").join(map(sql.Identifier, columns)).as_string(None)
-        options = f"FORMAT csv, HEADER true, FORCE_NULL ({names})"
+        names = sql.SQL(", ").join(map(sql.Identifier, file.columns)).as_string(None)
+        parted = sql.Literal(file.delimiter).as_string(None)
+        options = f"FORMAT csv, HEADER true, DELIMITER {parted}, FORCE_NULL ({names})"
         try:
-            return self._copy(table, columns, text, options)
+            return self._copy(file.table, file.columns, text, options)
         except (psycopg.errors.DataError, psycopg.errors.ProgramLimitExceeded) as error:
-            line = re.search(r"line (\d+)", error.diag.context or "")
-            at = f" line {line[1]}" if line else ""
-            raise WebError(f"{file}{at}: {error.diag.message_primary}") from None
+            raise WebError(why_not_csv(file, error)) from None
 
     def _copy(
         self, table: str, columns: Sequence[str], blocks: Iterable[bytes], options: str
@@ -171,8 +174,9 @@ class PostgresSession:
 
 def _as_text(column: str, kind: str) -> sql.Composable:
     """Text of a column's values; a truth value is 1 or 0, as SQLite has it."""
-    cast = "{}::int::text" if kind == "boolean" else "{}::text"
-    return sql.SQL(cast).format(sql.Identifier(column))
+    if kind == "boolean":
+        return sql.SQL("{}::int::text").format(sql.Identifier(column))
+    return as_text(column, kind)
 
 
 def _why_refused(name: str, error: psycopg.Error, write: bool) -> WebError:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dmp_assets.sources.csv_export import CsvExport, stray_quote
 from dmp_assets.sources.web_connection import ReadOnlyWebDatabase, WebError
 
 _HASH_ROWS = 2_000
@@ -99,10 +101,12 @@ class SqliteSession:
     def columns(self, tables: Iterable[str]) -> dict[str, dict[str, str]]:
         found = {}
         for table in tables:
-            described = self.execute("SELECT name, type FROM pragma_table_xinfo(?)", [table])
+            described = self.execute(
+                "SELECT name, type FROM pragma_table_xinfo(?) WHERE hidden <> 1", [table]
+            )
             if described:
                 found[table] = {
-                    name.decode(errors="replace").lower(): kind.decode(errors="replace")
+                    name.decode(errors="replace"): kind.decode(errors="replace")
                     for name, kind in described
                 }
         return found
@@ -110,7 +114,7 @@ class SqliteSession:
     def stream(
         self, table: str, columns: Mapping[str, str], fetch_rows: int
     ) -> Iterator[Sequence[tuple[Any, ...]]]:
-        selected = ", ".join(f"CAST({_quoted(name)} AS TEXT)" for name in columns)
+        selected = ", ".join(_as_text(name, kind) for name, kind in columns.items())
         query = f"SELECT {selected} FROM {table} ORDER BY {self._order(table, columns)}"
         with closing(self.connection.execute(query)) as cursor:
             while rows := cursor.fetchmany(fetch_rows):
@@ -153,24 +157,39 @@ class SqliteSession:
             columns = [column.to_pylist() for column in batch.columns]
             self.connection.executemany(_insertion(table, names), zip(*columns, strict=True))
 
-    def load_csv(self, file: str, table: str, columns: Sequence[str], text: Iterator[bytes]) -> int:
-        reader = csv.reader(_lines(text), strict=True)
+    def load_csv(self, file: CsvExport, text: Iterator[bytes]) -> int:
+        reader = csv.reader(_lines(text), strict=True, delimiter=file.delimiter)
+        columns = file.columns
 
         def rows() -> Iterator[list[str | None]]:
             for row in islice(reader, 1, None):
                 if row and len(row) != len(columns):
                     raise WebError(
-                        f"{file} line {reader.line_num}: {len(row)} values for "
+                        f"{file.name} line {reader.line_num}: {len(row)} values for "
                         f"{len(columns)} columns"
                     )
                 if row:
                     yield [value or None for value in row]
 
         try:
-            done = self.connection.executemany(_insertion(table, columns), rows())
+            done = self.connection.executemany(_insertion(file.table, columns), rows())
         except csv.Error as error:
-            raise WebError(f"{file} line {reader.line_num} is not CSV: {error}") from error
+            if "end of data" in str(error):
+                raise WebError(stray_quote(file)) from None
+            raise WebError(f"{file.name} line {reader.line_num} is not CSV: {error}") from error
         return max(done.rowcount, 0)
+
+
+def _as_text(name: str, declared: str) -> str:
+    """Text of a column's values; a whole number that is kept as a float has no `.0`."""
+    value = _quoted(name)
+    if re.search("char|clob|text", declared, re.IGNORECASE):  # holds no numbers
+        return f"CAST({value} AS TEXT)"
+    return (
+        f"CASE WHEN typeof({value}) = 'real' AND abs({value}) < 9e15 "
+        f"AND {value} = CAST({value} AS INTEGER) "
+        f"THEN CAST(CAST({value} AS INTEGER) AS TEXT) ELSE CAST({value} AS TEXT) END"
+    )
 
 
 def _quoted(name: str) -> str:

@@ -1,8 +1,10 @@
 """The tables of the web analytics database: what they hold, and what is wrong with them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
+
+from dmp_assets.sources.names import LINEAGE, targets
 
 Kind = Literal[
     "text", "integer", "number", "flag", "date", "time", "zoned time", "timestamp", "bytes", "other"
@@ -64,7 +66,7 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     (r"char|text|clob|string|uuid|^$", "text"),
     (r"bool", "flag"),
     (r"\b\w*int(eger)?\d?\b|serial", "integer"),
-    (r"real|floa|doub|numeric|decimal|^number", "number"),
+    (r"real|floa|doub|numeric|decimal|^number|money", "number"),
 )
 
 
@@ -77,7 +79,13 @@ def shape_problems(
         if table not in present:
             problems.append(f"there is no table {table}")
             continue
-        columns = present[table]
+        columns = dict(
+            zip(
+                lakehouse_names(present[table], wanted).values(),
+                present[table].values(),
+                strict=True,
+            )
+        )
         for column, role in wanted.items():
             if column not in columns:
                 if (table, column) not in OPTIONAL:
@@ -90,9 +98,12 @@ def shape_problems(
                     f"the column {table}.{column} is declared {columns[column]}; expected "
                     f"{' or '.join(kind for kind in _ALLOWED[role] if kind != 'other')}"
                 )
-        if ROW_NUMBER in columns:
-            problems.append(f"the table {table} has a column {ROW_NUMBER}, a reserved name")
     return problems
+
+
+def lakehouse_names(columns: Iterable[str], known: Mapping[str, Role]) -> dict[str, str]:
+    """Column of the web database → its name in the lakehouse (see `names`)."""
+    return targets(columns, known, (*LINEAGE, ROW_NUMBER))
 
 
 def kind_of(declared: str) -> Kind:

@@ -10,8 +10,9 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.sources.shop import check_columns, column_changes, jdbc_options, probe, read_plan
+from dmp_assets.sources.shop import check_columns, column_changes, probe, read_plan
 from dmp_assets.sources.shop_connection import ShopError, connect, shop_name
+from dmp_assets.sources.shop_jdbc import jdbc_options
 from dmp_assets.sources.shop_load import load_shop
 from tests.support.postgres import fresh_database
 
@@ -186,12 +187,6 @@ def test_a_missing_file_is_named(shop_url: SecretStr, exports: Path) -> None:
         load_shop(shop_url, exports)
     with pytest.raises(ShopError, match="is not a folder"):
         load_shop(shop_url, exports / "nowhere")
-
-
-def test_utf_16_is_named(shop_url: SecretStr, exports: Path) -> None:
-    (exports / "users.csv").write_bytes(FILES["users.csv"].encode("utf-16"))
-    with pytest.raises(ShopError, match=r"users\.csv is UTF-16; save it as UTF-8"):
-        load_shop(shop_url, exports)
 
 
 def test_bom_crlf_quoted_newlines_and_blank_lines_at_the_end_are_fine(
