@@ -48,8 +48,17 @@ def report(
             webbrowser.open(rendered.path.as_uri())
 
 
-def catalogue() -> None:
+def catalogue(
+    inputs: Annotated[
+        bool, typer.Option("--inputs", help="Print docs/inputs.md: what is read, and how.")
+    ] = False,
+) -> None:
     """Print docs/assets.md from the code: every asset, its columns, inputs, checks and owner."""
+    if inputs:
+        from dmp_assets.sources import contract
+
+        print(contract.markdown(), end="")
+        return
     from dmp_assets.automation import catalogue as assets
     from dmp_assets.definitions import defs
 

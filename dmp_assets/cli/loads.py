@@ -1,5 +1,7 @@
 """Commands that fill the shop and the web database, and export for the IHC service."""
 
+import shutil
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -68,6 +70,25 @@ def load_shop_command(
                 reading=reading,
             )
             out.print(done.message, markup=False, soft_wrap=True)
+
+
+def sample(
+    directory: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+    users: Annotated[int, typer.Option(min=100, help="Users of the simulated shop.")] = 1_000,
+) -> None:
+    """Write a simulated shop's CSV exports, as `dmp load-shop` takes them, to try that out."""
+    with explained():
+        from dmp_assets.demo.shop import generate
+
+        if directory.exists():
+            raise ShopError(f"{directory} is there already; name another folder")
+        settings = Home.current().settings()
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "shop"
+            generate(made, users=users, seed=settings.demo_seed, end=settings.demo_end)
+            shutil.copytree(made / "export", directory)
+        names = ", ".join(sorted(path.name for path in directory.iterdir()))
+        out.print(f"{directory}: {names}", highlight=False, soft_wrap=True)
 
 
 NO_WEB_DATABASE = (

@@ -1,6 +1,10 @@
 """What sources in PostgreSQL have in common: the session, and words for a refused connection."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
 
 SESSION = (
     "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; "
@@ -37,3 +41,19 @@ def why_not_connected(what: str, said: str, setting: str) -> str:
     if any(word in lowered for word in unreachable):
         return f"no PostgreSQL answers for {what}: is it up, and host and port right?"
     return f"{what} cannot be opened: {last}"
+
+
+def relations(connection: psycopg.Connection[Any], schema: str) -> list[str]:
+    """Names of the tables and views of a schema."""
+    found = connection.execute(
+        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = %s AND c.relkind IN ('r', 'v', 'm', 'p', 'f') ORDER BY 1",
+        (schema,),
+    )
+    return [str(row[0]) for row in found]
+
+
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """The names for people, some of them where there are many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more if names else "none"

@@ -18,8 +18,10 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from dmp_assets.sources.names import targets
+from dmp_assets.sources.postgres import listed, relations
 from dmp_assets.sources.postgres_text import BASE_TYPE, TEXTS, TIMES, as_text
 from dmp_assets.sources.shop_connection import ShopError, connect, shop_name
+from dmp_assets.spelling import meant
 
 Kind = Literal["landing", "foreign"]
 
@@ -281,9 +283,14 @@ def _missing_table(connection: psycopg.Connection[Any], name: str, schema: str, 
     advice = (
         f"there is one in schema {', '.join(elsewhere)}: set DMP_SHOP_SCHEMA"
         if elsewhere
-        else "load CSV exports with `dmp load-shop DIR`, or set DMP_SHOP_DATABASE_URL"
+        else f"make a view {table}, load CSV exports with `dmp load-shop DIR`, or set "
+        "DMP_SHOP_DATABASE_URL"
     )
-    return f"the shop {name} has no table {table} in schema {schema}; {advice}"
+    there = relations(connection, schema)
+    return (
+        f"the shop {name} has no table {table} in schema {schema} (it has: {listed(there)})"
+        f"{meant(table, there)}; {advice}"
+    )
 
 
 def _identity(

@@ -81,7 +81,7 @@ class WebSource:
         try:
             database = self._engine
             with database.connect() as session:
-                problems = shape_problems(session.columns(TABLES))
+                problems = shape_problems(session.columns(TABLES), there=session.relations())
         except WebError as error:
             return [str(error)]
         return [f"the web database {database.name}: {problem}" for problem in problems]
@@ -121,7 +121,7 @@ class WebSource:
         database = self._engine
         with database.connect() as session:
             present = session.columns(TABLES)
-            _refuse(database.name, shape_problems(present))
+            _refuse(database.name, shape_problems(present, there=session.relations()))
             hashes = {table: session.content_hash(table, present[table]) for table in TABLES}
         return WebState(
             database.name,
@@ -142,8 +142,8 @@ class WebSource:
         """
         database = self._engine
         with database.connect() as session:
-            present = session.columns([table])
-        _refuse(database.name, shape_problems(present, {table: TABLES[table]}))
+            present, there = session.columns([table]), session.relations()
+        _refuse(database.name, shape_problems(present, {table: TABLES[table]}, there))
         columns = present[table]
         given = lakehouse_names(columns, TABLES[table]).values()
         names = [*given, *(name for name in TABLES[table] if name not in given)]

@@ -27,6 +27,9 @@ class Session(Protocol):
     def execute(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement; its rows, if it has any."""
 
+    def relations(self) -> list[str]:
+        """Names of all tables and views that can be read."""
+
     def columns(self, tables: Iterable[str]) -> dict[str, dict[str, str]]:
         """Table → column → declared type, of those that exist (views too)."""
 

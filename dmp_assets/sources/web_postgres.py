@@ -81,6 +81,14 @@ class PostgresSession:
         cursor = self.connection.execute(query.replace("?", "%s").encode(), tuple(parameters))
         return cursor.fetchall() if cursor.description else []
 
+    def relations(self) -> list[str]:
+        found = self.connection.execute(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'v', 'm', 'p', 'f') "
+            "AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
+        )
+        return [str(name) for (name,) in found]
+
     def columns(self, tables: Iterable[str]) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         for table, column, kind in self.connection.execute(

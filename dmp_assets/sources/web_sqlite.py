@@ -98,6 +98,13 @@ class SqliteSession:
     def execute(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self.connection.execute(query, tuple(parameters)).fetchall()
 
+    def relations(self) -> list[str]:
+        found = self.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') "
+            "AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY name"
+        )
+        return [name.decode(errors="replace") for (name,) in found]
+
     def columns(self, tables: Iterable[str]) -> dict[str, dict[str, str]]:
         found = {}
         for table in tables:

@@ -1,10 +1,12 @@
 """The tables of the web analytics database: what they hold, and what is wrong with them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from dmp_assets.sources.names import LINEAGE, targets
+from dmp_assets.sources.postgres import listed
+from dmp_assets.spelling import meant
 
 Kind = Literal[
     "text", "integer", "number", "flag", "date", "time", "zoned time", "timestamp", "bytes", "other"
@@ -71,13 +73,20 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
 
 
 def shape_problems(
-    present: Mapping[str, Mapping[str, str]], tables: Mapping[str, Mapping[str, Role]] = TABLES
+    present: Mapping[str, Mapping[str, str]],
+    tables: Mapping[str, Mapping[str, Role]] = TABLES,
+    there: Sequence[str] = (),
 ) -> list[str]:
-    """What keeps these tables (table → column → declared type) from being used; one line each."""
+    """What keeps these tables (table → column → declared type) from being used; one line each.
+
+    `there`: names of all tables and views of the database, told when one is missing.
+    """
     problems = []
     for table, wanted in tables.items():
         if table not in present:
-            problems.append(f"there is no table {table}")
+            problems.append(
+                f"there is no table {table} (there are: {listed(there)}){meant(table, there)}"
+            )
             continue
         columns = dict(
             zip(

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from dmp_assets.cli.main import app
 from dmp_assets.sources.csv_header import ALIASES, HeaderError, Reading
-from dmp_assets.sources.shop import TABLES
+from dmp_assets.sources.shop import TABLES, probe
 from dmp_assets.sources.shop_connection import ShopError, connect
 from dmp_assets.sources.shop_load import load_shop
 from dmp_assets.sources.web import WebError, WebSource
@@ -209,3 +209,31 @@ def test_every_known_column_that_has_aliases_exists() -> None:
     known = {column for spec in TABLES.values() for column in spec.columns}
     known |= {column for columns in WEB_TABLES.values() for column in columns}
     assert set(ALIASES) <= known
+
+
+def test_the_sample_that_ships_loads_as_it_is_and_a_folder_is_never_overwritten(
+    shop_url: SecretStr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_PROJECT_DIR", str(tmp_path))
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    ran = CliRunner().invoke(app, ["sample", str(tmp_path / "export"), "--users", "150"])
+    assert ran.exit_code == 0, ran.output
+    done = load_shop(shop_url, tmp_path / "export")
+    assert done.changed and sum(file.rows for file in done.files) > 150
+    assert "not used" not in done.message
+    again = CliRunner().invoke(app, ["sample", str(tmp_path / "export")])
+    assert again.exit_code == 1 and "is there already" in again.output
+
+
+def test_a_missing_table_is_said_with_those_there_are(shop_url: SecretStr, tmp_path: Path) -> None:
+    with connect(shop_url) as connection:
+        connection.execute("CREATE TABLE user_accounts (id int); CREATE VIEW usrs AS SELECT 1 AS x")
+    with pytest.raises(ShopError, match=r"no table users .* \(it has: user_accounts, usrs\); did"):
+        probe(shop_url)
+    web = WebSource(shop_url)
+    assert any("(there are: user_accounts, usrs)" in problem for problem in web.check())
+    with closing(sqlite3.connect(tmp_path / "web.sqlite")) as connection:
+        connection.execute("CREATE TABLE conversion (x)")
+    [first, *_] = WebSource(tmp_path / "web.sqlite").check()
+    assert "(there are: conversion)" in first
+    assert any("did you mean conversion?" in p for p in WebSource(tmp_path / "web.sqlite").check())

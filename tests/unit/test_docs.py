@@ -17,6 +17,7 @@ from dmp_assets.automation.schedules import RUNS_BY_DEFAULT
 from dmp_assets.cleaned import promo_codes, promo_usages, users
 from dmp_assets.cli.main import app
 from dmp_assets.settings import Settings
+from dmp_assets.sources import contract
 from dmp_assets.store.roles import ROLES
 from dmp_assets.tables import LAYERS
 from tests.support.docs import PAGES, ROOT, commands, files, inline, links
@@ -161,6 +162,12 @@ def test_the_page_of_assets_is_what_the_code_says() -> None:
 
     made = catalogue.markdown(defs.get_repository_def().asset_graph)
     assert (ROOT / "docs" / "assets.md").read_text() == made, "dmp catalogue > docs/assets.md"
+
+
+def test_the_page_of_inputs_is_what_the_code_reads() -> None:
+    assert (ROOT / "docs" / "inputs.md").read_text() == contract.markdown(), (
+        "dmp catalogue --inputs > docs/inputs.md"
+    )
 
 
 def test_every_column_of_every_table_is_described() -> None:
