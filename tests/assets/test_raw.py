@@ -144,7 +144,8 @@ def test_a_shop_of_any_types_and_names_behind_a_pooler_is_read_by_spark(
             assert "ignore_startup_parameters" in cause(result)
             monkeypatch.setenv("DMP_SHOP_DATABASE_URL", direct)
             result = run()
-    assert good(result)["rows"] == 1
+    good(result)
+    monkeypatch.setenv("DMP_SHOP_DATABASE_URL", direct)
     assert read(
         "SELECT user_id, ip_address, spent, email, _x0045_mail, Total_x0020_Spent, Tags_x003B_all, "
         "_x005F_loaded_at, _x005F_source, _x005F_row_id, _row_id, t FROM raw.users"
