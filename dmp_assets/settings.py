@@ -292,7 +292,7 @@ class Settings(BaseSettings):
         default_factory=lambda: ["127.0.0.1"],
         description="Addresses or networks of that proxy: only what they forward is believed.",
     )
-    api_hosts: list[str] = Field(
+    api_hosts: Annotated[list[str], _each(setting_values.host)] = Field(
         default_factory=list,
         description="Names by which callers reach the API (`Host`); empty: this machine's own on "
         "loopback, any beyond it.",
@@ -357,7 +357,7 @@ class Settings(BaseSettings):
         "127.0.0.1", description="Where Dagster's UI listens."
     )
     webserver_port: int = Field(3000, ge=0, le=65535, description="Port of Dagster's UI.")
-    webserver_url: Annotated[str, Outside()] = Field(
+    webserver_url: Annotated[str, Outside(), _web("https://dagster.example.com")] = Field(
         "",
         description="Address under which people reach Dagster's UI through a proxy, e.g. "
         "https://dagster.example.com; empty: DMP_PUBLIC_URL, and this machine by any name of "

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from dmp_assets.sources.shop_connection import ShopError, connect, url_parameters
 
 _SAME = {
-    "user": "user", "password": "password", "sslmode": "sslmode", "sslcert": "sslcert",
+    **{name: name for name in ("user", "password")}, "sslmode": "sslmode", "sslcert": "sslcert",
     "sslrootcert": "sslrootcert", "options": "options", "application_name": "ApplicationName",
     "gssencmode": "gssEncMode", "channel_binding": "channelBinding",
     "krbsrvname": "kerberosServerName", "sslnegotiation": "sslNegotiation",

@@ -53,6 +53,9 @@ WRONG = {
     "api_rate_limit": ["often", "600 per"],
     "api_score_rate_limit": ["600"],
     "api_denied_rate_limit": ["never"],
+    "api_login_rate_limit": ["300"],
+    "api_hosts": ["https://api.example.com"],
+    "expected_weekly_events": ["few"],
     "oidc_client_secret": ["two\twords"],
     "demo_end": ["31.03.2024"],
 }
@@ -96,7 +99,8 @@ UNPARSABLE = {
     ),
     "spark_master": ("spark://u:hunter2@host:7077", "spark://host:hunter2", "hunter2", BROKEN),
     **dict.fromkeys(
-        ("slack_base_url", "ihc_url", "oidc_issuer", "public_url", "api_health_url"),
+        ("slack_base_url", "ihc_url", "oidc_issuer", "public_url", "api_health_url",
+         "webserver_url"),
         (
             "https://u:hunter2@host/", "https://u:hunter2/x@host", "https://host:hunter2/",
             "https://[hunter2/", "host/hunter2", "ftp://hunter2", "https://host/?token=hunter2",
