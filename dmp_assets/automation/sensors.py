@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 
 from dmp_assets.automation import jobs, readiness
-from dmp_assets.automation.check_results import results_of
 from dmp_assets.automation.schedules import attribution_request, runs
+from dmp_assets.check_results import results_of
 from dmp_assets.execution import first_cause
 from dmp_assets.home import Home
 from dmp_assets.raw.web import SOURCES

@@ -25,7 +25,7 @@ from dmp_assets.sources.shop_load import load_shop
 from dmp_assets.sources.web import WebError
 
 if TYPE_CHECKING:
-    from dmp_assets.automation.check_results import CheckResult
+    from dmp_assets.check_results import CheckResult
 
 
 def _simulate(make: Callable[..., object], folder: Path, *arguments: object, **named: Any) -> None:
@@ -85,7 +85,7 @@ def _as_expected(home: Home, summary: RunSummary, folder: Path) -> "list[CheckRe
         return []
     import dagster as dg
 
-    from dmp_assets.automation.check_results import results_of
+    from dmp_assets.check_results import results_of
     from dmp_assets.demo.expected import Expected
     from dmp_assets.reporting.check_news import CheckNews
 

@@ -11,7 +11,7 @@ from dmp_assets.execution import RunSummary
 from dmp_assets.home import Home
 
 if TYPE_CHECKING:
-    from dmp_assets.automation.check_results import CheckResult
+    from dmp_assets.check_results import CheckResult
 
 _NAMED = 5
 """So many made assets are named one by one."""
@@ -106,7 +106,7 @@ def _checks(summary: RunSummary, expected: set[str]) -> list[str]:
         return []
     import dagster as dg
 
-    from dmp_assets.automation.check_results import results_of
+    from dmp_assets.check_results import results_of
 
     with dg.DagsterInstance.get() as instance:
         failed = [r for r in results_of(instance, summary.run_id) if not r.passed]

@@ -9,7 +9,7 @@ import dagster as dg
 import httpx
 import pytest
 
-from dmp_assets.automation.check_results import ADVICE, CheckResult, results_of
+from dmp_assets.check_results import ADVICE, CheckResult, results_of
 from dmp_assets.demo.expected import Expected
 from dmp_assets.demo.sandbox import Endpoint
 from dmp_assets.home import Home

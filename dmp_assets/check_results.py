@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from dmp_assets.home import Home
+
 ADVICE: Mapping[str, str] = MappingProxyType(
     {
         "not_empty": "look whether the source was read: `dmp doctor`",
@@ -85,3 +87,18 @@ def _result(evaluation: Any, run_id: str) -> CheckResult:
         figures=figures,
         run_id=run_id,
     )
+
+
+def failing(home: Home, *, runs: int = 50) -> list[CheckResult] | None:
+    """Checks whose last evaluation failed, in the last `runs` runs; None where none was run."""
+    if not (home.dagster / "dagster.yaml").exists():
+        return None
+    latest: dict[str, CheckResult] = {}
+    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        for record in instance.get_run_records(limit=runs):  # the newest first
+            for result in reversed(results_of(instance, record.dagster_run.run_id)):
+                latest.setdefault(result.key, result)
+    if not latest:
+        return None
+    failed = [result for result in latest.values() if not result.passed]
+    return sorted(failed, key=lambda result: (not result.error, result.key))
