@@ -74,7 +74,7 @@ class Expected:
                 users = Counter(
                     row[0] for row in database.execute("SELECT user_id FROM conversions")
                 )
-            put["", "of lost users"] = sum(users[user] for user in lost)
+            put[_OF_LOST_USERS] = sum(users[user] for user in lost)
         return cls(put)
 
     def among(self, findings: Iterable[F]) -> list[F]:

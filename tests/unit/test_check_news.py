@@ -1,5 +1,6 @@
 """What people are told of the checks: what changed, together, and warnings once a day."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import dagster as dg
 import httpx
 import pytest
 
-from dmp_assets.check_results import ADVICE, CheckResult, results_of
+from dmp_assets.check_results import ADVICE, CheckResult, failing, results_of
 from dmp_assets.demo.expected import Expected
 from dmp_assets.demo.sandbox import Endpoint
 from dmp_assets.home import Home
@@ -166,6 +167,28 @@ def test_results_of_a_run_carry_finding_and_advice() -> None:
     assert (warned.passed, warned.error, found["own"].passed) == (False, False, True)
     assert warned.finding == "Filled. (1,200 found, rows 7)"
     assert "dmp show quarantine/users" in warned.advice
+
+
+def test_what_fails_is_what_failed_last(home: Home) -> None:
+    assert failing(home) is None
+    home.dagster.mkdir()
+    (home.dagster / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    assert failing(home) is None
+    passes = {"a": False, "b": False}
+
+    @dg.multi_asset_check(
+        specs=[dg.AssetCheckSpec(name, asset="t") for name in passes], name="checks"
+    )
+    def checks() -> Iterator[dg.AssetCheckResult]:
+        for name, passed in passes.items():
+            yield dg.AssetCheckResult(check_name=name, asset_key="t", passed=passed)
+
+    job = dg.define_asset_job("checks_job", selection=dg.AssetSelection.all_asset_checks())
+    defs = dg.Definitions(asset_checks=[checks], jobs=[job])
+    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        for passes["a"] in (False, True):
+            defs.get_job_def("checks_job").execute_in_process(instance=instance)
+    assert [result.key for result in failing(home) or ()] == ["t b"]
 
 
 @pytest.mark.parametrize("check", [*ADVICE, "any_other"])
