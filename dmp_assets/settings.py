@@ -310,7 +310,10 @@ class Settings(BaseSettings):
         "600/minute", description="Calls of one client, e.g. 600/minute."
     )
     api_score_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
-        "6000/minute", description="Calls of one client that score accounts."
+        "6000/minute", description="Accounts of one client that are scored."
+    )
+    api_dry_run_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
+        "100/minute", description="Those of them that are dry runs."
     )
     api_denied_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
         "20/minute", description="Wrong credentials from one address."
@@ -335,6 +338,19 @@ class Settings(BaseSettings):
         description="So many of these at most, the latest, in each process of the API; each takes "
         "5 kB of its memory.",
     )
+    live_accounts_per_client: int | None = Field(
+        None,
+        ge=1,
+        description="So many of them of one client; empty: as many as there is room for, the "
+        "client with the most giving way first.",
+    )
+    spool_scores: int = Field(
+        200_000,
+        ge=1,
+        description="Scores that wait on the disk of a process while the store does not answer; "
+        "beyond, callers get 503.",
+    )
+    spool_scores_per_client: int = Field(50_000, ge=1, description="So many of them of one client.")
     oidc_issuer: Annotated[str, Outside(), _web("https://login.example.com")] = Field(
         "",
         description="OpenID provider by which people may log in, e.g. https://login.example.com; "

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import limits
 import limits.aio
@@ -21,7 +21,7 @@ from dmp_assets.api.denials import Denial
 from dmp_assets.api.hosts import is_from_us
 from dmp_assets.api.problems import Problem
 from dmp_assets.api.state import Entrance, Service, service_of
-from dmp_assets.store import access
+from dmp_assets.store import access, audit
 from dmp_assets.store.access import NotLetInError, Principal
 
 COOKIE = "dmp_session"
@@ -193,11 +193,35 @@ def from_our_page(request: Request) -> bool:
     return is_from_us(request, secure=service_of(request).secure)
 
 
-async def limit(request: Request, response: Response, who: str, rate: str, name: str) -> None:
-    """Count a call against a rate such as `120/minute`; raise Problem 429 beyond it."""
+def note_done(request: Request, principal: Principal, action: str, **detail: Any) -> None:
+    """Note in the audit log what somebody did; in our log only while the store is gone."""
+    service = service_of(request)
+
+    def work(connection: sa.Connection) -> None:
+        audit.record(
+            connection, at=service.now(), actor=principal.actor, action=action, outcome="done",
+            request_id=request.state.request_id, detail=detail,
+        )  # fmt: skip
+
+    service.log.info(action, actor=principal.actor, **detail)
+    try:
+        service.change(work)
+    except (DBAPIError, PoolTimeout):
+        service.log.warning("not in the audit log: the store does not answer", action=action)
+
+
+async def limit(
+    request: Request, response: Response, who: str, rate: str, name: str, *, cost: int = 1
+) -> None:
+    """Count a call against a rate such as `120/minute`; raise Problem 429 beyond it.
+
+    `cost`: what the call counts for; one that counts for more than the rate needs all of it.
+    """
     service = service_of(request)
     item = rate_of(rate)
-    allowed = await service.limiter.hit(item, who, name)
+    cost = min(cost, item.amount)
+    allowed = await service.limiter.test(item, who, name, cost=cost) if cost > 1 else True
+    allowed = allowed and await service.limiter.hit(item, who, name, cost=cost)
     remaining, wait = await window(service.limiter, item, who, name)
     shown = {
         "RateLimit-Policy": f'"{name}";q={item.amount};w={item.get_expiry()}',

@@ -39,11 +39,14 @@ class ScoreLog:
     `hear` and `append` belong to the scoring thread, `connect` and `drain` to another one.
     """
 
-    def __init__(self, store: sa.Engine, spool: Spool, keep: timedelta, most: int) -> None:
+    def __init__(
+        self, store: sa.Engine, spool: Spool, keep: timedelta, most: int, most_of_one: int
+    ) -> None:
         self.spool = spool
         self.live = False
         self.rulings = Rulings()
         self._engine, self._keep, self._most = store, keep, most
+        self._most_of_one = most_of_one
         self._connection: psycopg.Connection[Any] | None = None
         self._last_id, self._revision = 0, -1
         self._calls: dict[int, tuple[psycopg.Connection[Any], float]] = {}
@@ -152,7 +155,7 @@ class ScoreLog:
         try:
             with self._patiently(connection, LONG_PATIENCE):
                 accounts, last_id = predictions.accounts_since(
-                    connection, datetime.now(UTC) - self._keep, self._most
+                    connection, datetime.now(UTC) - self._keep, self._most, self._most_of_one
                 )
         except psycopg.Error as error:
             connection.close()

@@ -10,19 +10,16 @@ file and say `live_links: false`, until the store takes them.
 import asyncio
 import gc
 import hashlib
-import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 import structlog
 from deltalake.exceptions import DeltaError
@@ -30,30 +27,29 @@ from pydantic_core import to_json
 
 from dmp_assets.abuse import features, snapshot
 from dmp_assets.abuse.clusters import Cluster
-from dmp_assets.abuse.features import Floats
 from dmp_assets.abuse.index import AccountIndex, LiveAccount
 from dmp_assets.abuse.limits import DeviceLimit, stricter
-from dmp_assets.abuse.received import ATTRIBUTES, normal_form
+from dmp_assets.abuse.received import normal_form
 from dmp_assets.abuse.rulings import Ruling
 from dmp_assets.abuse.snapshot import SnapshotError
 from dmp_assets.abuse.store import RULES_ONLY, Model
 from dmp_assets.abuse.view import VIEW
+from dmp_assets.api.asked import Asked, RecentAnswers, Request, ReusedKeyError, tell
+from dmp_assets.api.fair_queue import FairQueue
+from dmp_assets.api.judged import Draft, Judged, Judgement, Prepared, Seen
 from dmp_assets.api.metrics import Metrics
+from dmp_assets.api.refs import Owners, former, name_of, named_publicly, public, with_known
 from dmp_assets.api.score_log import ScoreLog
 from dmp_assets.api.spool import Spool
+from dmp_assets.api.told import not_scored, shown
 from dmp_assets.home import Home
 from dmp_assets.ml import registry
-from dmp_assets.reporting.privacy import mask_id
 from dmp_assets.settings import Settings
-from dmp_assets.store.predictions import IDEMPOTENT_FOR, Answer, NewAccount, Prediction
+from dmp_assets.store.predictions import Answer, NewAccount, Prediction
 from dmp_assets.tables import TableError, Tables
 
 log = structlog.get_logger("dmp.api")
 
-MOST_WAITING = 5_000
-"""Accounts that may wait; beyond, callers are told to come back."""
-MOST_TOGETHER = 1_000
-"""Accounts that are scored in one batch, a larger request apart."""
 MOST_KEPT = 100_000
 """Judgements on known accounts that are kept in memory."""
 MOST_LINKED = 20
@@ -68,165 +64,16 @@ class BusyError(Exception):
     """More accounts wait than can be scored soon."""
 
 
-class ReusedKeyError(Exception):
-    """An Idempotency-Key that came before with another request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One account to be scored: `user_id` for a known one, else `account_ref` with attributes."""
-
-    account_id: str
-    is_new: bool
-    attributes: Mapping[str, Any]
-    registered_at: datetime
-    promo_code: str | None
-
-    def missing(self) -> list[str]:
-        """Attributes that were not given."""
-        return [name for name in ATTRIBUTES if self.attributes.get(name) is None]
-
-    def as_json(self) -> dict[str, Any]:
-        """For the log: what was given."""
-        given = {name: value for name, value in self.attributes.items() if value is not None}
-        if (born := given.get("date_of_birth")) is not None:
-            given["date_of_birth"] = born.isoformat()
-        if self.promo_code is not None:
-            given["promo_code"] = self.promo_code
-        return given | {"registered_at": self.registered_at.isoformat()}
-
-    @classmethod
-    def of_json(cls, account_id: str, logged: Mapping[str, Any]) -> "Asked":
-        """What `as_json` made."""
-        given = dict(logged)
-        registered_at = datetime.fromisoformat(given.pop("registered_at"))
-        promo_code = given.pop("promo_code", None)
-        if (born := given.get("date_of_birth")) is not None:
-            given["date_of_birth"] = date.fromisoformat(born)
-        return cls(account_id, True, given, registered_at, promo_code)
-
-
-@dataclass(slots=True)
-class Request:
-    """One call: its accounts, who waits for the answer, and what it comes to.
-
-    `idempotency`: ((caller, Idempotency-Key), hash of the body).
-    """
-
-    accounts: Sequence[Asked]
-    caller: str
-    request_id: str
-    sees_ids: bool
-    dry_run: bool
-    idempotency: tuple[tuple[str, str], bytes] | None
-    loop: asyncio.AbstractEventLoop
-    future: "asyncio.Future[bytes]"
-    body: bytes | None = None
-    error: Exception | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has come to something, or nobody waits for it any more."""
-        return self.body is not None or self.error is not None or self.future.done()
-
-    def answer(self, body: bytes) -> None:
-        self.body = body
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-        _tell([self])
-
-
-class RecentAnswers:
-    """Answers of this process, by (caller, Idempotency-Key), as long as memory for them lasts."""
-
-    def __init__(self, most_bytes: int = 8_000_000) -> None:
-        self._most, self._size = most_bytes, 0
-        self._kept: dict[tuple[str, str], Answer] = {}
-
-    def of(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
-        """Those of these that are not too old."""
-        since = datetime.now(UTC) - IDEMPOTENT_FOR
-        found = ((key, self._kept.get(key)) for key in keys)
-        return {key: kept for key, kept in found if kept and kept.answered_at >= since}
-
-    def add(self, answers: Iterable[Answer]) -> None:
-        for answer in answers:
-            self._forget((answer.caller, answer.idempotency_key))
-            self._kept[(answer.caller, answer.idempotency_key)] = answer
-            self._size += len(answer.answer)
-        while self._size > self._most:
-            self._forget(next(iter(self._kept)))
-
-    def _forget(self, key: tuple[str, str]) -> None:
-        if (old := self._kept.pop(key, None)) is not None:
-            self._size -= len(old.answer)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the model, and limits where they are stricter, say of one account."""
-
-    probability: float
-    decision: str
-    is_limited: bool
-    reasons: list[dict[str, str | float]]
-    linked: list[str]
-    cluster_id: str | None
-    cluster_size: int
-    expected_abusers: float
-    model_version: str
-    features: Floats | None = None
-
-
-Judged = tuple[Judgement, Ruling | None, bool]
-"""What the model and people say of an account, and whether the shop does not have it yet."""
-
-
-@dataclass
-class Prepared:
-    """A snapshot, a model, and what the model says of the snapshot's accounts.
-
-    `taken_at`: live accounts of before are in the index.
-    """
-
-    index: AccountIndex
-    model: Model
-    promoted_at: datetime | None
-    probabilities: Floats
-    linked: npt.NDArray[np.bool_]
-    taken_at: datetime
-    judged: dict[int, Judgement] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, index: AccountIndex, model: Model, promoted_at: datetime | None, taken_at: datetime
-    ) -> "Prepared":
-        """Score all known accounts with the model."""
-        from dmp_assets.abuse.models import probability
-
-        known = index.snapshot
-        scored = [probability(model.pipeline, rows) for rows in known.feature_batches()]
-        linked = [
-            batch.column("cluster_size").is_valid().to_numpy(zero_copy_only=False)
-            for batch in known.batches
-        ]
-        return cls(
-            index=index,
-            model=model,
-            promoted_at=promoted_at,
-            probabilities=np.concatenate(scored) if scored else np.empty(0),
-            linked=np.concatenate(linked) if linked else np.empty(0, dtype=bool),
-            taken_at=taken_at,
-        )
-
-
 class UnknownUserError(Exception):
     """A `user_id` that nobody knows, at this place of the request."""
 
     def __init__(self, place: int) -> None:
         super().__init__(f"account {place}")
         self.place = place
+
+
+class UnscoredError(Exception):
+    """None of a request's accounts could be scored."""
 
 
 class Scoring:
@@ -238,10 +85,16 @@ class Scoring:
         self.home, self.settings, self.tables, self.metrics = home, settings, tables, metrics
         self.problems: list[str] = []
         self._keep = timedelta(days=settings.live_account_days)
-        self._log = ScoreLog(store, Spool(home.spool), self._keep, settings.live_accounts)
-        self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._accounts_waiting = 0
-        self._counting = threading.Lock()
+        self._log = ScoreLog(
+            store,
+            Spool(home.spool, settings.spool_scores, settings.spool_scores_per_client),
+            self._keep,
+            settings.live_accounts,
+            self._most_of_one,
+        )
+        self._waiting: FairQueue[Request] = FairQueue()
+        self._owners = Owners()
+        self._formers = 0
         self._lock = threading.Lock()  # of the index: held for a batch, or for a question
         self._stopping = threading.Event()
         self._loaded = threading.Event()
@@ -265,6 +118,7 @@ class Scoring:
         if self._started > 1:  # the app is served at two addresses
             return
         self._stopping.clear()
+        self._waiting.open()
         self._log.start()
         self._threads = [
             threading.Thread(target=work, name=work.__name__, daemon=True)
@@ -288,7 +142,7 @@ class Scoring:
         if self._started > 0:
             return
         self._stopping.set()
-        self._waiting.put(None)
+        self._waiting.close()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=10)
@@ -326,10 +180,6 @@ class Scoring:
 
         Raises BusyError, ReusedKeyError, UnknownUserError, and OSError when it cannot be logged.
         """
-        with self._counting:
-            if self._accounts_waiting + len(accounts) > MOST_WAITING:
-                raise BusyError
-            self._accounts_waiting += len(accounts)
         loop = asyncio.get_running_loop()
         request = Request(
             accounts, caller, request_id, sees_ids, dry_run,
@@ -337,7 +187,8 @@ class Scoring:
             else ((caller, idempotency_key), hashlib.sha256(body).digest()),
             loop, loop.create_future(),
         )  # fmt: skip
-        self._waiting.put(request)
+        if not self._waiting.put(request):
+            raise BusyError
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 return await request.future
@@ -360,24 +211,28 @@ class Scoring:
     def attributes(self, account_id: str) -> dict[str, Any] | None:
         """The account's own attributes and `is_new`; None when nobody knows it."""
         with self._lock:
-            return self._now.index.attributes(account_id)
+            return self._now.index.attributes(self._owners.latest(account_id))
 
     def search(self, text: str) -> list[str]:
         """Accounts by id, e-mail, phone, device or IP, at most 50."""
         with self._lock:
-            return self._now.index.search(text, self.settings.phone_region)
+            found = self._now.index.search(text, self.settings.phone_region)
+            if self._now.index.number(name := self._owners.latest(text.strip())) is not None:
+                found.insert(0, name)
+        return list(dict.fromkeys(map(public, found)))
 
     def cluster(self, account_id: str, at_most: int = 60) -> Cluster:
         """The account's cluster; that of an account that nobody knows is itself."""
         with self._lock:
-            if self._now.index.number(account_id) is None:
+            name = self._owners.latest(account_id)
+            if self._now.index.number(name) is None:
                 return Cluster((account_id,), (), 1)
-            return self._now.index.cluster(account_id, at_most)
+            return named_publicly(self._now.index.cluster(name, at_most))
 
     def judge(self, account_id: str) -> Judgement | None:
         """What the model says of an account now; None when nobody knows it. Logs nothing."""
         with self._lock:
-            number = self._now.index.number(account_id)
+            number = self._now.index.number(self._owners.latest(account_id))
             if number is None:
                 return None
             if number < self._now.index.snapshot.size and not self._now.index.touched(number):
@@ -392,7 +247,7 @@ class Scoring:
             except Exception as error:  # the file may come, the disk may be mounted
                 log.error("scoring cannot start", error=type(error).__name__, exc_info=error)
                 self._stopping.wait(RETRY_EVERY)
-        while (batch := self._together()) is not None:
+        while batch := self._together():
             try:
                 self._score(batch)
             except Exception as error:
@@ -411,26 +266,12 @@ class Scoring:
                 log.error("scoring failed", error=type(own).__name__, exc_info=own)
                 request.fail(own)
 
-    def _together(self) -> list[Request] | None:
-        """Requests that wait and whose callers do, at least one; None when it is time to end."""
-        batch: list[Request] = []
-        size = 0
-        while size < MOST_TOGETHER:
-            try:
-                request = self._waiting.get(block=not batch)
-            except queue.Empty:
-                break
-            if request is None:
-                if batch:
-                    self._waiting.put(None)
-                    break
-                return None
-            with self._counting:
-                self._accounts_waiting -= len(request.accounts)
-            if not request.is_over:  # who was told to come back does so
-                batch.append(request)
-                size += len(request.accounts)
-        return batch
+    def _together(self) -> list[Request]:
+        """Requests that wait and whose callers do; none when it is time to end."""
+        while batch := self._waiting.take():
+            if wanted := [request for request in batch if not request.is_over]:
+                return wanted  # who was told to come back does so
+        return []
 
     def _score(self, batch: list[Request]) -> None:
         with self._lock:
@@ -447,7 +288,7 @@ class Scoring:
                 request.fail(first.error)
             elif first.body is not None:
                 request.answer(first.body)
-        _tell([*requests, *(request for request, _ in repeats)])
+        tell([*requests, *(request for request, _ in repeats)])
         for request, _, rows in done:
             if not request.dry_run and request.error is None:
                 for row in rows:
@@ -458,6 +299,7 @@ class Scoring:
         self, done: list[tuple["Request", bytes, list[Prediction]]], now: datetime
     ) -> None:
         """Log what was scored; then it is the answer."""
+        self._spare_the_disk(done)
         while True:
             rows = [row for request, _, rows in done if not request.dry_run for row in rows]
             answers = [
@@ -479,18 +321,33 @@ class Scoring:
         for request, body, _ in done:
             request.answer(body)
 
+    def _spare_the_disk(self, done: list[tuple["Request", bytes, list[Prediction]]]) -> None:
+        """While the store is gone, refuse those whose part of the disk is full."""
+        if not self._log.live:
+            for request, _, rows in done:
+                if rows and not self._log.spool.has_room(request.caller, len(rows)):
+                    request.fail(OSError("the spool has no room for more of this client"))
+        done[:] = [entry for entry in done if entry[0].error is None]
+
     def _take(self, accounts: Sequence[NewAccount]) -> None:
         """Add accounts that others scored, unless a later word of theirs is known."""
         index = self._now.index
         for account in accounts:
-            known = index.live_of(account.account_id)
+            name = name_of(account.account_id, account.caller)
+            known = index.live_of(name)
             if index.is_known(account.account_id) or (
                 known is not None and known.scored_at >= account.predicted_at
             ):
                 continue
-            asked = Asked.of_json(account.account_id, account.attributes)
-            self._put(live_account(asked, self.settings.phone_region, account.predicted_at))
-            self._probability[account.account_id] = account.probability
+            try:
+                asked = Asked.of_json(account.account_id, account.attributes)
+                self._admit(asked, name, account.predicted_at)
+            except Exception as error:  # of that account alone
+                log.error(
+                    "a logged account cannot be read", error=type(error).__name__, exc_info=error
+                )
+                continue
+            self._probability[name] = account.probability
 
     def _take_locked(self, accounts: Sequence[NewAccount]) -> None:
         with self._lock:
@@ -502,8 +359,10 @@ class Scoring:
         prepared.index.keep(
             live for live in self._now.index.live()
             if held.get(live.account_id) is not live and live.scored_at >= prepared.taken_at
+            and prepared.index.snapshot.row_of(public(live.account_id)) is None
         )  # fmt: skip
         self._now = prepared
+        self._owners.again(live.account_id for live in prepared.index.live())
         self._probability = {
             live.account_id: self._probability.get(live.account_id, 0.0)
             for live in prepared.index.live()
@@ -532,14 +391,14 @@ class Scoring:
             key = request.idempotency[0]
             if (before := known.get(key)) is not None:
                 _repeat(request, before)
-                _tell([request])
+                tell([request])
             elif (same := first.setdefault(key, request)) is request:
                 requests.append(request)
             elif same.idempotency == request.idempotency:
                 repeats.append((request, same))
             else:
                 request.fail(ReusedKeyError())
-                _tell([request])
+                tell([request])
         return requests, repeats
 
     # judging -------------------------------------------------------------------------------------
@@ -550,44 +409,116 @@ class Scoring:
         index = self._now.index
         places: list[tuple[Request, range]] = []
         judged: list[Judgement | None] = []
-        rulings: list[tuple[Ruling | None, bool]] = []
+        seen: list[Seen] = []
         drafts: list[Draft] = []
         drafted: list[int] = []
         for request in requests:
-            numbers = [index.number(asked.account_id) for asked in request.accounts]
-            if (unknown := _unknown(request, numbers)) is not None:
+            names = [self._name(request, asked) for asked in request.accounts]
+            if (unknown := _unknown(request, [index.number(name) for name in names])) is not None:
                 request.fail(UnknownUserError(unknown))
                 continue
             replaced: list[tuple[str, LiveAccount | None]] = []
             first = len(judged)
-            for asked, before in zip(request.accounts, numbers, strict=True):
-                if before is not None and before < index.snapshot.size:
-                    number = before
-                elif asked.is_new:
-                    replaced.append((asked.account_id, index.live_of(asked.account_id)))
-                    number = self._put(live_account(asked, self.settings.phone_region))
-                else:  # of the live ones of this request it may be another one than before
-                    number = index.number(asked.account_id) or 0
-                is_new = number >= index.snapshot.size
-                rulings.append((self._ruling(asked.account_id, number, now), is_new))
-                if number < index.snapshot.size and not index.touched(number):
-                    judged.append(self._known(number, keep=not request.dry_run))
-                else:
-                    drafted.append(len(judged))
-                    drafts.append(self._draft(number, is_dry=request.dry_run))
-                    judged.append(None)
+            for asked, name in zip(request.accounts, names, strict=True):
+                try:
+                    number, told = self._seen(asked, name, replaced, now)
+                    if number < index.snapshot.size and not index.touched(number):
+                        found = self._known(number, keep=not request.dry_run)
+                    else:
+                        found = None
+                        drafts.append(self._draft(number, is_dry=request.dry_run))
+                        drafted.append(len(judged))
+                except Exception as error:  # of this account alone
+                    if len(request.accounts) == 1:
+                        raise
+                    log.error(
+                        "an account cannot be scored", error=type(error).__name__, exc_info=error
+                    )
+                    found, told = None, Seen(asked, None, True)
+                judged.append(found)
+                seen.append(told)
             places.append((request, range(first, len(judged))))
             if request.dry_run:
                 self._take_back(replaced)
-        for place, judgement in zip(drafted, self._of_drafts(drafts), strict=True):
+        for place, judgement in zip(drafted, self._of_all_drafts(drafts), strict=True):
             judged[place] = judgement
-        whole = [judgement for judgement in judged if judgement is not None]
-        return [(request, [(whole[n], *rulings[n]) for n in span]) for request, span in places]
+        return [(request, [(judged[n], seen[n]) for n in span]) for request, span in places]
+
+    def _name(self, request: Request, asked: Asked) -> str:
+        """By what the index knows an account that is asked for.
+
+        A `user_id` that the shop does not have is a reference of the caller's own, or for who
+        may see ids, anybody's.
+        """
+        if self._now.index.is_known(asked.account_id):
+            return asked.account_id
+        own = name_of(asked.account_id, request.caller)
+        if asked.is_new or not request.sees_ids or self._now.index.number(own) is not None:
+            return own
+        return self._owners.latest(asked.account_id)
+
+    def _seen(
+        self, asked: Asked, name: str, replaced: list[tuple[str, LiveAccount | None]],
+        now: datetime,
+    ) -> tuple[int, "Seen"]:  # fmt: skip
+        """(the account's number, what is to be said of it); a new one is in the index then."""
+        number = self._now.index.number(name)
+        unreadable: tuple[str, ...] = ()
+        if asked.is_new and not self._now.index.is_known(name):
+            number, asked, unreadable = self._admit(asked, name, replaced=replaced)
+        assert number is not None  # or the request would have failed
+        is_new = number >= self._now.index.snapshot.size
+        return number, Seen(asked, self._ruling(asked.account_id, name, number, now), is_new,
+                            unreadable)  # fmt: skip
+
+    def _admit(
+        self, asked: Asked, name: str, at: datetime | None = None,
+        replaced: list[tuple[str, LiveAccount | None]] | None = None,
+    ) -> tuple[int, Asked, tuple[str, ...]]:  # fmt: skip
+        """Put a new account into the index: (its number, all that is known of it, what is not
+        readable). `replaced` is told what was there before."""
+        index = self._now.index
+        before = index.live_of(name)
+        if before is not None:
+            asked = with_known(asked, before)
+        live, unreadable = self._readable(replace(asked, account_id=name), at)
+        if unreadable:
+            asked = replace(asked, attributes={**asked.attributes, **dict.fromkeys(unreadable)})
+        replaced = [] if replaced is None else replaced
+        if before is not None and (gone := former(before, live, self._formers)) is not None:
+            self._formers += 1
+            replaced.append((gone.account_id, index.live_of(gone.account_id)))
+            self._put(gone)
+        replaced.append((name, before))
+        return self._put(live), asked, unreadable
+
+    def _readable(self, asked: Asked, at: datetime | None) -> tuple[LiveAccount, tuple[str, ...]]:
+        """The account without those of its attributes that nothing can be made of, and these."""
+        try:
+            return live_account(asked, self.settings.phone_region, at), ()
+        except Exception as error:
+            attributes, unreadable = dict(asked.attributes), []
+            for name, value in asked.attributes.items():
+                alone = replace(asked, attributes={name: value})
+                try:
+                    live_account(alone, self.settings.phone_region, at)
+                except Exception as own:
+                    log.warning(
+                        "an attribute cannot be read", name=name, error=type(own).__name__,
+                        exc_info=own,
+                    )  # fmt: skip
+                    unreadable.append(name)
+                    attributes[name] = None
+            if not unreadable or len(unreadable) == len(attributes):
+                raise error
+            kept = replace(asked, attributes=attributes)
+            return live_account(kept, self.settings.phone_region, at), tuple(unreadable)
 
     def _put(self, live: LiveAccount) -> int:
         if self._now.index.live_of(live.account_id) is not None:
             self._remove(live.account_id)
         number = self._now.index.put(live)
+        self._owners.add(live.account_id)
         self._links_changed(number)
         return number
 
@@ -596,6 +527,7 @@ class Scoring:
         if number is not None:
             self._links_changed(number)
             self._now.index.remove(account_id)
+            self._owners.remove(account_id)
 
     def _links_changed(self, number: int) -> None:
         """What is remembered of known accounts may not hold when a linked one comes or goes."""
@@ -624,7 +556,7 @@ class Scoring:
         size, expected = 1, float(likely[0])
         if now.linked[row]:
             members = now.index.members(row)
-            linked, cluster_id = self._named(row), now.index.first_of(members)
+            linked, cluster_id = self._named(row), public(now.index.first_of(members))
             size, expected = len(members), self._expected(self._rows_and_ids(members))
         reasons = (
             []
@@ -648,7 +580,8 @@ class Scoring:
 
     def _named(self, number: int) -> list[str]:
         index = self._now.index
-        return [index.id_of(other) for other in index.neighbours(number)[:MOST_LINKED]]
+        named = (public(index.id_of(other)) for other in index.neighbours(number))
+        return list(islice(dict.fromkeys(named), MOST_LINKED))
 
     def _rows_and_ids(self, numbers: list[int]) -> list[int | str]:
         """Known accounts by their row, live ones by their id, which outlives their number."""
@@ -678,9 +611,25 @@ class Scoring:
             is_dry=is_dry,
             view=index.view_of(number),
             linked=self._named(number),
-            cluster_id=index.first_of(members) if len(members) > 1 else None,
+            cluster_id=public(index.first_of(members)) if len(members) > 1 else None,
             others=self._rows_and_ids(members[1:]),
         )
+
+    def _of_all_drafts(self, drafts: Sequence["Draft"]) -> list[Judgement | None]:
+        """The judgements on these; None on those that alone cannot be judged."""
+        try:
+            return list(self._of_drafts(drafts))
+        except Exception:
+            if len(drafts) == 1:
+                raise
+        judged: list[Judgement | None] = []
+        for draft in drafts:
+            try:
+                judged += self._of_drafts([draft])
+            except Exception as error:  # of this account alone
+                log.error("an account cannot be scored", error=type(error).__name__, exc_info=error)
+                judged.append(None)
+        return judged
 
     def _of_drafts(self, drafts: Sequence["Draft"]) -> list[Judgement]:
         from dmp_assets.abuse.explain import explain
@@ -732,10 +681,10 @@ class Scoring:
                     now.judged.clear()  # their expected abusers count this one
         return judged
 
-    def _ruling(self, account_id: str, number: int, now: datetime) -> Ruling | None:
+    def _ruling(self, account_id: str, name: str, number: int, now: datetime) -> Ruling | None:
         attributes: Mapping[str, Any] = {}
         if self._log.rulings.need_attributes:
-            live = self._now.index.live_of(account_id)
+            live = self._now.index.live_of(name)
             attributes = (
                 {name: self._now.index.snapshot.value_of(number, name)
                  for name in ("device_id", "ip", "email_domain")}
@@ -749,25 +698,17 @@ class Scoring:
     ) -> tuple[bytes, list[Prediction]]:
         results, rows = [], []
         index = self._now.index
-        for asked, (judgement, ruling, is_new) in zip(request.accounts, judged, strict=True):
+        for judgement, seen in judged:
+            asked, ruling, is_new = seen.asked, seen.ruling, seen.is_new
+            score_id = uuid4()
+            if judgement is None:
+                results.append(not_scored(seen, str(score_id)))
+                continue
             decision = judgement.decision
             decided_by = "limit" if judgement.is_limited else "model"
             if ruling is not None:
                 decision, decided_by = ruling.decision, ruling.by
-            linked = judgement.linked
-            score_id = uuid4()
-            results.append({
-                ("account_ref" if asked.is_new else "user_id"): asked.account_id,
-                "score_id": str(score_id),
-                "is_known": not is_new,
-                "probability": judgement.probability,
-                "decision": decision,
-                "decided_by": decided_by,
-                "reasons": judgement.reasons,
-                "linked_accounts": linked if request.sees_ids else [mask_id(a) for a in linked],
-                "cluster_size": judgement.cluster_size,
-                "missing": asked.missing() if asked.is_new and is_new else [],
-            })  # fmt: skip
+            results.append(shown(request, seen, judgement, str(score_id), decision, decided_by))
             if not request.dry_run:
                 rows.append(Prediction(
                     score_id=score_id, predicted_at=now, account_id=asked.account_id,
@@ -775,13 +716,15 @@ class Scoring:
                     attributes=asked.as_json() if asked.is_new and is_new else None,
                     probability=judgement.probability, model_decision=judgement.decision,
                     decision=decision, decided_by=decided_by, reasons=judgement.reasons,
-                    linked_accounts=linked, cluster_id=judgement.cluster_id,
+                    linked_accounts=judgement.linked, cluster_id=judgement.cluster_id,
                     cluster_size=judgement.cluster_size,
                     expected_abusers=judgement.expected_abusers,
                     model_version=judgement.model_version,
                     features=None if judgement.features is None else judgement.features.tolist(),
                     live_links=self.live, caller=request.caller, request_id=request.request_id,
                 ))  # fmt: skip
+        if all(judgement is None for judgement, _ in judged):
+            request.fail(UnscoredError())
         body = to_json({
             "model_version": self._now.model.version,
             "snapshot_at": index.snapshot.made_at,
@@ -805,23 +748,53 @@ class Scoring:
             except Exception as error:  # the thread lives on, and tries again
                 log.error("looking for news failed", error=type(error).__name__, exc_info=error)
 
+    @property
+    def _most_of_one(self) -> int:
+        """Live accounts of one client."""
+        own = self.settings.live_accounts_per_client
+        return min(own or self.settings.live_accounts, self.settings.live_accounts)
+
     def _forget_old(self) -> None:
-        """Forget live accounts that are too old, and the oldest when there are too many."""
+        """Forget live accounts that are too old, and some where there are too many.
+
+        Those of the client that has the most go first: one client's many push out no other's.
+        """
         since = datetime.now(UTC) - self._keep
         while True:
             with self._lock:  # for a few at a time: callers wait
-                index = self._now.index
-                too_many = len(index) - index.snapshot.size - self.settings.live_accounts
                 forgotten = [
                     live.account_id
-                    for place, live in enumerate(islice(index.live(), 100))
-                    if place < too_many or live.scored_at < since
+                    for live in islice(self._now.index.live(), 100)
+                    if live.scored_at < since
                 ]
-                for account_id in forgotten:
-                    self._remove(account_id)
-                    self._probability.pop(account_id, None)
+                for name in forgotten:
+                    self._forget(name)
+                while len(forgotten) < 100 and (owner := self._has_too_many()) is not None:
+                    forgotten.append(self._least_missed(owner))
+                    self._forget(forgotten[-1])
             if len(forgotten) < 100:
                 return
+
+    def _has_too_many(self) -> str | None:
+        """The client that is to lose a live account."""
+        index, busiest = self._now.index, self._owners.busiest()
+        too_many = len(index) - index.snapshot.size > self.settings.live_accounts
+        if busiest is not None and (too_many or self._owners.count(busiest) > self._most_of_one):
+            return busiest
+        return None
+
+    def _least_missed(self, owner: str) -> str:
+        """The oldest of a client's accounts that is linked with nobody, of the oldest few."""
+        index, oldest = self._now.index, self._owners.oldest(owner, 50)
+        for name in oldest:
+            number = index.number(name)
+            if number is None or not index.neighbours(number):
+                return name
+        return oldest[0]
+
+    def _forget(self, name: str) -> None:
+        self._remove(name)
+        self._probability.pop(name, None)
 
     def _look(self) -> None:
         """Take over a new snapshot or model, if there is one."""
@@ -842,7 +815,9 @@ class Scoring:
         if known is self._now.index.snapshot and model is self._now.model:
             return
         index, taken_at = AccountIndex(known), datetime.now(UTC)
-        index.keep(self._recent_live())
+        index.keep(
+            live for live in self._recent_live() if known.row_of(public(live.account_id)) is None
+        )
         prepared = Prepared.of(index, model, promoted_at, taken_at)
         with self._lock:
             self._take_over(prepared)
@@ -885,18 +860,6 @@ class Scoring:
         return model, promoted.get(model.version)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """An account that is to be judged, as it was when its turn came."""
-
-    is_live: bool
-    is_dry: bool
-    view: dict[str, Any]
-    linked: list[str]
-    cluster_id: str | None
-    others: list[int | str]
-
-
 def live_account(asked: Asked, phone_region: str, scored_at: datetime | None = None) -> LiveAccount:
     """The normal forms of a new account."""
     account = normal_form(asked.account_id, asked.attributes, asked.registered_at, phone_region)
@@ -925,25 +888,3 @@ def _repeat(request: Request, before: Answer) -> None:
         request.answer(before.answer)
     else:
         request.error = ReusedKeyError()
-
-
-def _tell(requests: Iterable[Request]) -> None:
-    """Let those who wait know what their requests came to."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Request]] = {}
-    for request in requests:
-        by_loop.setdefault(request.loop, []).append(request)
-    for loop, told in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_set, told)
-        except RuntimeError:  # the loop has ended, and with it those who waited
-            log.warning("an answer came too late", requests=len(told))
-
-
-def _set(requests: list[Request]) -> None:
-    for request in requests:
-        if request.future.done():
-            continue
-        if request.error is not None:
-            request.future.set_exception(request.error)
-        elif request.body is not None:
-            request.future.set_result(request.body)

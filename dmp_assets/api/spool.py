@@ -8,6 +8,7 @@ import fcntl
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,8 +25,9 @@ ROWS_AT_ONCE = 1_000
 class Spool:
     """Batches that wait for the store. `append` may be called while another thread drains."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, most: int = 200_000, most_of_one: int = 50_000) -> None:
+        self.folder, self.most, self.most_of_one = folder, most, most_of_one
+        self._of_caller: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._path: Path | None = None
         self._file = -1
@@ -49,6 +51,12 @@ class Spool:
                 os.ftruncate(self._file, size)
                 raise
             self.waiting += len(rows)
+            self._of_caller.update(row.caller for row in rows)
+
+    def has_room(self, caller: str, scores: int) -> bool:
+        """Whether so many more of a client may be kept: for all there is a bound, for each too."""
+        own = self._of_caller[caller] + scores
+        return own <= self.most_of_one and self.waiting + scores <= self.most
 
     def _open(self) -> None:
         """A new file, which has its name only when it is locked."""
@@ -73,7 +81,7 @@ class Spool:
         psycopg.OperationalError when the store is gone; all that it did not take stays.
         """
         with self._lock:  # what comes from now on goes to a new file
-            held, waiting = self._file, self.waiting
+            held, waiting, of_caller = self._file, self.waiting, Counter(self._of_caller)
             self._path, self._file = None, -1
         if held >= 0:
             os.close(held)  # it is anybody's now
@@ -83,6 +91,7 @@ class Spool:
                 given += self._give(path, absorb)
         with self._lock:
             self.waiting = max(self.waiting - waiting, 0)
+            self._of_caller -= of_caller
         return given
 
     def _give(self, path: Path, absorb: Absorb) -> int:

@@ -103,6 +103,7 @@ class NewAccount:
     attributes: Mapping[str, Any]
     probability: float
     predicted_at: datetime
+    caller: str
 
 
 class AnsweredError(Exception):
@@ -123,7 +124,8 @@ class News:
 
 
 _NEWS = """
-SELECT prediction_id, account_id, attributes, probability, predicted_at FROM abuse_prediction
+SELECT prediction_id, account_id, attributes, probability, predicted_at, caller
+FROM abuse_prediction
 WHERE prediction_id > %(after)s AND is_new AND attributes IS NOT NULL ORDER BY prediction_id
 """
 
@@ -138,26 +140,38 @@ def news(connection: psycopg.Connection[Any], after: int) -> News:
 
 
 def accounts_since(
-    connection: psycopg.Connection[Any], at: datetime, most: int
+    connection: psycopg.Connection[Any], at: datetime, most: int, most_of_one: int
 ) -> tuple[list[NewAccount], int]:
-    """New accounts scored since a time, each as scored last, the latest last; and the last id.
+    """New accounts scored since a time, each as its client scored it last with these values, the
+    latest last; and the last id.
 
-    No more than the latest `most`.
+    No more than the latest `most`, and of one client the latest `most_of_one`, whose share is the
+    smaller the more others have.
     """
     (last_id,) = connection.execute(_LAST_ID).fetchone() or (0,)
     rows = connection.execute(
         """
-        SELECT * FROM (
-            SELECT DISTINCT ON (account_id)
-                prediction_id, account_id, attributes, probability, predicted_at
-            FROM abuse_prediction
-            WHERE is_new AND attributes IS NOT NULL AND predicted_at >= %s AND prediction_id <= %s
-            ORDER BY account_id, predicted_at DESC, prediction_id DESC
-        ) scored ORDER BY predicted_at DESC, prediction_id DESC LIMIT %s
+        SELECT prediction_id, account_id, attributes, probability, predicted_at, caller FROM (
+            SELECT *, row_number() OVER (
+                PARTITION BY caller ORDER BY predicted_at DESC, prediction_id DESC
+            ) AS place FROM (
+                SELECT DISTINCT ON (account_id, caller, linking)
+                    prediction_id, account_id, attributes, probability, predicted_at, caller,
+                    jsonb_build_array(
+                        attributes -> 'device_id', attributes -> 'email', attributes -> 'phone',
+                        attributes -> 'ip'
+                    ) AS linking
+                FROM abuse_prediction
+                WHERE is_new AND attributes IS NOT NULL AND predicted_at >= %s
+                    AND prediction_id <= %s
+                ORDER BY account_id, caller, linking, predicted_at DESC, prediction_id DESC
+            ) scored
+        ) placed WHERE place <= %s ORDER BY place, prediction_id DESC LIMIT %s
         """,
-        [at, last_id, most],
+        [at, last_id, most_of_one, most],
     ).fetchall()
-    return [NewAccount(*row) for row in reversed(rows)], last_id
+    accounts = sorted((NewAccount(*row) for row in rows), key=lambda a: a.prediction_id)
+    return accounts, last_id
 
 
 def append(

@@ -142,6 +142,7 @@ def _opinions(share: float) -> sa.Subquery:
     """
     known, live = account_score.c, abuse_prediction.c
     later = abuse_prediction.alias("later").c
+    other, newest = abuse_prediction.alias("other").c, abuse_prediction.alias("newest").c
     published = sa.select(
         known.user_id.label("account_id"),
         sa.false().label("is_new"),
@@ -176,8 +177,21 @@ def _opinions(share: float) -> sa.Subquery:
             sa.or_(known.user_id.is_(None), known.scored_at < live.predicted_at),
             ~sa.exists().where(
                 later.account_id == live.account_id,
+                sa.or_(~live.is_new, later.caller == live.caller),
                 sa.tuple_(later.predicted_at, later.prediction_id)
                 > sa.tuple_(live.predicted_at, live.prediction_id),
+            ),
+            ~sa.exists().where(  # another client's word, if it is its last and says more
+                live.is_new,
+                other.account_id == live.account_id,
+                other.caller != live.caller,
+                sa.tuple_(other.probability, other.prediction_id)
+                > sa.tuple_(live.probability, live.prediction_id),
+                ~sa.exists().where(
+                    newest.account_id == other.account_id,
+                    sa.or_(~other.is_new, newest.caller == other.caller),
+                    newest.prediction_id > other.prediction_id,
+                ),
             ),
         )
     )

@@ -47,6 +47,7 @@ def api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with fresh_database(postgres) as url, running_api(home, url) as api:
         settings_ = api.app.state.service.settings
         settings_.api_rate_limit = settings_.api_denied_rate_limit = "100000000/minute"
+        settings_.api_score_rate_limit = settings_.api_dry_run_rate_limit = "100000000/minute"
         yield api
 
 

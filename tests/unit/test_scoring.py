@@ -26,10 +26,12 @@ import structlog
 from deltalake import write_deltalake
 from pydantic import SecretStr
 
-from dmp_assets.abuse import features, models, store, view
+from dmp_assets.abuse import features, models, rules, store, view
 from dmp_assets.abuse.limits import CODE as DEVICE_LIMIT
 from dmp_assets.api.app import create_app
-from dmp_assets.api.scoring import RecentAnswers
+from dmp_assets.api.asked import Asked, RecentAnswers
+from dmp_assets.api.refs import public
+from dmp_assets.api.told import OWN_REASONS
 from dmp_assets.backup import back_up, restore
 from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
@@ -326,7 +328,7 @@ def test_the_latest_new_accounts_are_remembered_and_no_others(
         score(risk, *accounts)
         index = api.app.state.service.scoring.index
         until(lambda: len(index) == index.snapshot.size + 3)
-        assert {live.account_id for live in index.live()} == latest
+        assert {public(live.account_id) for live in index.live()} == latest
         assert score(risk, new(device_id="many"), dry_run=True)[0]["cluster_size"] == 4
         other = create_app(home, store=api.store)
         with served(other):
@@ -413,7 +415,7 @@ def test_one_request_that_cannot_be_scored_does_not_fail_its_neighbours(
 
     whole = scoring.live_account
 
-    def broken(asked: scoring.Asked, *more: Any) -> Any:
+    def broken(asked: Asked, *more: Any) -> Any:
         if asked.account_id.startswith("poison"):
             raise RuntimeError("a bug")
         return whole(asked, *more)
@@ -435,16 +437,27 @@ def test_one_request_that_cannot_be_scored_does_not_fail_its_neighbours(
     assert len(names) == len(set(names)) == 12
 
 
-def test_linked_ids_are_masked_for_callers_that_need_no_ids(api: Api) -> None:
-    from dmp_assets.store import access
-
+def test_without_ids_nothing_is_learnt_of_others(api: Api) -> None:
     with api.store.begin() as connection:
-        key = access.add_client(connection, "masked", ["abuse:score"], now=datetime.now(UTC))
-    first = new(device_id="masked-device")
-    with api.client(key) as client:
-        score(client, first)
-        (linked,) = score(client, new(device_id="masked-device"))[0]["linked_accounts"]
-    assert linked != first["account_ref"] and "…" in linked
+        key = access.add_client(connection, "blind", ["abuse:score"], now=datetime.now(UTC))
+    ring = [new(device_id="blind-device", email=f"b{n}.lee@gmail.com") for n in range(9)]
+    with api.client(key) as client, api.as_role("risk") as seeing:
+        results = [score(client, account)[0] for account in ring]
+        dry = score(client, new(device_id="blind-device"), dry_run=True)[0]
+        same = score(seeing, new(device_id="blind-device"))[0]
+    assert same["linked_accounts"] and same["cluster_size"] == 10
+    assert {"DEVICE_LIMIT"} <= {reason["code"] for reason in same["reasons"]}
+    for result in (*results, dry):
+        assert result["linked_accounts"] == [] and result["cluster_size"] is None
+        assert {reason["code"] for reason in result["reasons"]} <= OWN_REASONS
+    assert dry["probability"] == round(dry["probability"], 1)
+    assert results[-1]["decision"] == "block"  # what holds is told
+
+
+def test_reasons_of_one_account_alone_are_codes_that_there_are() -> None:
+    assert set(rules.CODES) > OWN_REASONS
+    told = {c for c in rules.CODES if c not in OWN_REASONS}
+    assert {"MAILBOX_SHARED", "DEVICE_CROWD", "PHONE_SHARED", "LINKED_TO_MANY"} <= told
 
 
 # people's word -----------------------------------------------------------------------------------

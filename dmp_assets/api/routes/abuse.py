@@ -19,12 +19,14 @@ from pydantic import (
     TypeAdapter,
     model_validator,
 )
+from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.abuse.received import ATTRIBUTES
-from dmp_assets.api.access import needs
+from dmp_assets.api.access import limit, needs, note_done
+from dmp_assets.api.asked import Asked, ReusedKeyError
 from dmp_assets.api.bodies import checked, checked_list
 from dmp_assets.api.problems import STORE_RETRY_SECONDS, FieldError, Problem, responses
-from dmp_assets.api.scoring import Asked, BusyError, ReusedKeyError, UnknownUserError
+from dmp_assets.api.scoring import BusyError, UnknownUserError, UnscoredError
 from dmp_assets.api.state import service_of
 from dmp_assets.store.access import Principal
 
@@ -118,6 +120,7 @@ class Account(BaseModel):
             attributes={name: getattr(self, name) for name in ATTRIBUTES},
             registered_at=at,
             promo_code=self.promo_code,
+            is_dated=self.registered_at is not None,
         )
 
 
@@ -145,19 +148,27 @@ class Score(BaseModel):
     account_ref: str | None = Field(None, description="As asked.")
     score_id: str = Field(description="Names this score in the log.")
     is_known: bool = Field(description="Whether the shop's tables have the account.")
-    probability: float = Field(ge=0, le=1, description="Estimated probability of abuse.")
+    probability: float | None = Field(
+        ge=0,
+        le=1,
+        description="Estimated probability of abuse; null for an account that could not be scored.",
+    )
     decision: Literal["allow", "review", "block"] = Field(
         description="The cheapest by the shop's costs, or what a person ruled."
     )
-    decided_by: Literal["model", "limit", "analyst", "list"] = Field(
-        description="The model's probability, a limit, a person in the review, or a list."
+    decided_by: Literal["model", "limit", "analyst", "list", "nobody"] = Field(
+        description="The model's probability, a limit, a person in the review, or a list; nobody: "
+        "it could not be scored."
     )
     reasons: list[Reason] = Field(description="Strongest first; none for an allowed account.")
     linked_accounts: list[str] = Field(
-        description="Accounts that share rare attributes, at most 20; masked without personal:read."
+        description="Accounts that share rare attributes, at most 20; none without personal:read."
     )
-    cluster_size: int = Field(description="Accounts that hang together, this one included.")
+    cluster_size: int | None = Field(
+        description="Accounts that hang together, this one included; null without personal:read."
+    )
     missing: list[str] = Field(description="Attributes that were not given.")
+    warnings: list[str] = Field(description="What could not be used, and why.")
 
 
 class ScoreAnswer(BaseModel):
@@ -219,6 +230,20 @@ def _problem(message: str, places: Sequence[str]) -> Problem:
     return Problem(422, "invalid", message, errors=errors)
 
 
+async def count_accounts(
+    request: Request, response: Response, principal: Principal, accounts: int, *, dry: bool
+) -> None:
+    """Count a request by its accounts, the first of which came with the call; note a dry run."""
+    settings = service_of(request).settings
+    if accounts > 1:
+        rate = settings.api_score_rate_limit
+        await limit(request, response, principal.actor, rate, "score", cost=accounts - 1)
+    if dry:
+        rate = settings.api_dry_run_rate_limit
+        await limit(request, Response(), principal.actor, rate, "dry-run", cost=accounts)
+        await run_in_threadpool(note_done, request, principal, "dry run", accounts=accounts)
+
+
 async def score(
     request: Request,
     response: Response,
@@ -233,6 +258,7 @@ async def score(
 ) -> Response:
     """Score accounts, known and brand-new ones. An answered score is in the log."""
     service, now = service_of(request), datetime.now(UTC)
+    await count_accounts(request, response, principal, len(asked.accounts), dry=asked.dry_run)
     try:
         body = await service.scoring.score(
             [account.asked(now) for account in asked.accounts],
@@ -257,6 +283,8 @@ async def score(
             "not a known account: score it by account_ref, with what is known of it",
             [f"body.accounts.{error.place}.user_id"],
         ) from error
+    except UnscoredError as error:
+        raise Problem(500, "internal", "none of these accounts could be scored") from error
     except OSError as error:
         raise Problem(
             503, "unavailable", "scores cannot be logged at the moment",
