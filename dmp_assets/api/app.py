@@ -37,6 +37,9 @@ from dmp_assets.api.routes import (
     promo,
     reports,
     review,
+    review_csv,
+    review_lists,
+    review_what_if,
     runs,
 )
 from dmp_assets.api.scoring import Scoring
@@ -57,7 +60,8 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 ROUTERS = (
     abuse.router, health.router, decisions.router, promo.router, attribution.router, runs.router,
-    reports.router, review.router, pages.router, login_link.router, oidc.router,
+    reports.router, review.router, review_csv.router, review_lists.router, review_what_if.router,
+    pages.router, login_link.router, oidc.router,
 )  # fmt: skip
 
 

@@ -213,6 +213,21 @@ class Scoring:
         with self._lock:
             return self._now.index.attributes(self._owners.latest(account_id))
 
+    @property
+    def snapshot(self) -> snapshot.Snapshot:
+        """The known accounts."""
+        return self._now.index.snapshot
+
+    def codes(self, account_id: str) -> list[str]:
+        """Codes that the account redeemed by the snapshot, or is about to redeem."""
+        with self._lock:
+            index = self._now.index
+            row = index.snapshot.row_of(account_id)
+            if row is not None:
+                return list(index.snapshot.value_of(row, "codes_used") or ())
+            live = index.live_of(self._owners.latest(account_id))
+            return [live.promo_code] if live is not None and live.promo_code else []
+
     def search(self, text: str) -> list[str]:
         """Accounts by id, e-mail, phone, device or IP, at most 50."""
         with self._lock:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from dmp_assets.store.predictions import IDEMPOTENT_FOR
 from dmp_assets.store.schema import (
     METADATA,
+    abuse_case_claim,
     abuse_case_view,
     abuse_decision,
     abuse_list_entry,
@@ -84,6 +85,7 @@ def clear(connection: sa.Connection) -> None:
     """Forget all scores, decisions and lists: the people that they are about never existed."""
     for table in (
         abuse_prediction, idempotent_answer, abuse_decision, abuse_list_entry, abuse_case_view,
+        abuse_case_claim,
     ):  # fmt: skip
         connection.execute(table.delete())
     connection.execute(review_revision.update().values(revision=review_revision.c.revision + 1))

@@ -317,6 +317,18 @@ abuse_case_view = sa.Table(
     "person.",
 )
 
+abuse_case_claim = sa.Table(
+    "abuse_case_claim",
+    METADATA,
+    sa.Column("account_id", sa.Text, primary_key=True),
+    sa.Column(
+        "person_id", sa.Uuid, sa.ForeignKey("person.person_id", ondelete="CASCADE"), nullable=False
+    ),
+    _time("claimed_at", required=True),
+    comment="Who takes on which case in the review, until it is decided or given back. One row per "
+    "account.",
+)
+
 review_revision = sa.Table(
     "review_revision",
     METADATA,

@@ -65,6 +65,11 @@ class Live:
         drawn = tuple(link for link in links if link.a in shown and link.b in shown)
         return Cluster(shown, drawn, len(members))
 
+    snapshot = None
+
+    def codes(self, account_id: str) -> list[str]:
+        return ["SPRING10", "gone"] if account_id in self.accounts else []
+
     def judge(self, account_id: str) -> Judgement | None:
         return self.judgements.get(account_id)
 

@@ -1,5 +1,7 @@
 """The review: the queue, decisions, lists and what-if on a real PostgreSQL, its pages by HTTP."""
 
+import csv
+import io
 import math
 import threading
 import uuid
@@ -8,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
@@ -21,6 +24,7 @@ from dmp_assets.store.lists import ListError
 from dmp_assets.store.review import ChangedError
 from dmp_assets.store.roles import ROLES
 from dmp_assets.store.schema import (
+    abuse_case_claim,
     abuse_case_view,
     abuse_decision,
     abuse_list_entry,
@@ -40,6 +44,7 @@ from tests.support.service import (
     now,
     published,
     running_api,
+    usage_rows,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -410,7 +415,13 @@ def api(_api: Api) -> Api:
     service.counted.forget()
     fill(_api.store, {"account_score": published()["account_score"]})
     with _api.store.begin() as store:
-        for table in (abuse_case_view, abuse_decision, abuse_list_entry, abuse_prediction):
+        for table in (
+            abuse_case_claim,
+            abuse_case_view,
+            abuse_decision,
+            abuse_list_entry,
+            abuse_prediction,
+        ):
             store.execute(table.delete())
     _api.forget()
     return _api
@@ -645,7 +656,7 @@ def test_lists_are_kept_by_their_page(api: Api, ann: httpx.Client) -> None:
     }  # fmt: skip
     assert ann.post("/review/lists", data=entry).status_code == 303
     shown = ann.get("/review/lists").text
-    assert "203.0.113.0/24" in shown and "3000-01-01 00:00" in shown and "risk@…" in shown
+    assert "203.0.113.0/24" in shown and "2999-12-31" in shown and "risk@…" in shown
     again = ann.post("/review/lists", data=entry | {"effect": "allow"})
     assert again.status_code == 422
     assert "on the block list already" in again.text and 'value="203.0.113.77/24"' in again.text
@@ -680,6 +691,85 @@ def test_misses_are_shown_once_drawn_accounts_are_decided(api: Api, ann: httpx.C
     ann.post("/review/decide", data=fill_in(ann, "user-000004"))
     text = ann.get("/review/what-if").text
     assert "Of 1 allowed accounts" in text and "100.0 % (95 %: 20.7 to 100.0 %)" in text
+
+
+def test_review_above_block_is_refused(ann: httpx.Client) -> None:
+    tried = {"review_from": "0.5", "block_from": "0.2"}
+    answer = ann.get("/review/what-if", params=tried)
+    assert answer.status_code == 422
+    assert "nothing would be reviewed" in answer.text and "query.review_from" in answer.text
+
+
+def test_a_case_says_what_was_redeemed_and_whose_it_is(
+    api: Api, ann: httpx.Client, ben: httpx.Client
+) -> None:
+    usages = usage_rows().to_pylist()
+    fill(api.store, {"user_usage": pa.Table.from_pylist(usages)})
+    text = ann.get("/review/account?id=user-000020").text
+    assert "SPRING10" in text and "of which the amount is not known" in text
+    assert f"{usages[20]['usages']} of" in text
+    assert "Waits since" in text and "Nobody has taken it on" in text
+    token = hidden(text, "csrf_token")
+    form = {"csrf_token": token, "account": "user-000020", "mine": "true"}
+    assert ann.post("/review/claim", data=form).status_code == 303
+    assert "risk@… has it" in ben.get("/review").text.replace("</strong>", "")
+    assert "Take it over" in ben.get("/review/account?id=user-000020").text
+    assert "Give it back" in ann.get("/review/account?id=user-000020").text
+    ann.post("/review/decide", data=fill_in(ann, "user-000020", category="loyal_customer"))
+    after = ann.get("/review/account?id=user-000020").text
+    heading = after.split("<h1>")[1].split("</h1>")[0]
+    assert "mark allow" in heading and "as decided" in heading  # the badge follows
+    assert "Nobody has taken it on" in after
+
+
+def test_an_account_is_found_by_a_part(api: Api, ann: httpx.Client) -> None:
+    given = {
+        "email": "carla.jones@mail.example",
+        "phone": "+49 30 5550 123",
+        "device_id": "dev-xyz",
+    }
+    with api.store.begin() as store:
+        score(store, "fresh-77", attributes=given)
+
+    def ask(text: str) -> str:
+        token = hidden(ann.get("/review").text, "csrf_token")
+        sent = ann.post("/review/search", data={"csrf_token": token, "text": text})
+        return ann.get(sent.headers["location"]).headers.get("location", "")
+
+    for part in ("carla", "JONES@mail", "305550", "30 5550-12", "v-xyz", "fresh-7", "esh-77"):
+        assert ask(part) == "/review/account?id=fresh-77", part
+    for nothing in ("zz", "100%", "_____", "\\"):
+        assert ask(nothing) == ""
+
+
+def test_the_lists_of_the_review_come_as_csv(ann: httpx.Client) -> None:
+    token = hidden(ann.get("/review/lists").text, "csrf_token")
+    entry = {
+        "csrf_token": token, "kind": "account", "effect": "block", "value": "=1+1",
+        "expires": "2999-12-31",
+    }  # fmt: skip
+    assert ann.post("/review/lists", data=entry).status_code == 303
+    waiting = list(csv.DictReader(io.StringIO(ann.get("/review/queue.csv").text)))
+    listed = list(csv.DictReader(io.StringIO(ann.get("/review/lists.csv").text)))
+    assert waiting[0]["account_id"].startswith("user-") and float(waiting[0]["at_risk"]) > 0
+    assert {row["why"] for row in waiting} <= {"block", "review"}
+    assert [row["why"] for row in csv.DictReader(io.StringIO(
+        ann.get("/review/queue.csv?why=sample").text))] == []  # fmt: skip
+    assert (listed[0]["value"], listed[0]["last_day"]) == ("'=1+1", "2999-12-31")
+
+
+def test_without_personal_read_no_id_is_shown_in_full(api: Api) -> None:
+    with api.store.begin() as store:
+        key = access.add_client(store, f"blind-{uuid.uuid4().hex}", ["abuse:review"], now=now())
+    with api.client(
+        key, headers={"Accept": "text/html", "Authorization": f"Bearer {key}"}
+    ) as blind:
+        queue = blind.get("/review")
+        address = queue.text.split('href="/review/account?id=')[1].split('"')[0]
+        case = blind.get(f"/review/account?id={address}")
+        assert queue.status_code == case.status_code == 200
+        pages = (queue, case, blind.get("/review/queue.csv"))
+    assert not [page for page in pages if "user-0000" in page.text]
 
 
 def test_an_empty_store_says_so(api: Api, ann: httpx.Client) -> None:

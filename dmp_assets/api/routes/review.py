@@ -1,29 +1,33 @@
 """The review: pages on which people decide on accounts and keep the lists."""
 
-import math
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from dmp_assets.abuse import money
 from dmp_assets.abuse.clusters import Cluster
-from dmp_assets.api import drawing
+from dmp_assets.api import case, drawing, finding
 from dmp_assets.api.access import needs
+from dmp_assets.api.names import LONGEST, Names
 from dmp_assets.api.output import opened, sealed
-from dmp_assets.api.problems import FieldError, Problem
+from dmp_assets.api.problems import Problem
 from dmp_assets.api.routes.pages import NO_NUL, PageRoute, page, wants_page
 from dmp_assets.api.state import Service, service_of
-from dmp_assets.reporting.privacy import ELLIPSIS, mask_device, mask_email, mask_ip, mask_phone
-from dmp_assets.store import lists, review
+from dmp_assets.figures.catalogue import figure
+from dmp_assets.reporting.privacy import (
+    ELLIPSIS,
+    mask_device,
+    mask_email,
+    mask_ip,
+    mask_phone,
+)
+from dmp_assets.store import claims, review
 from dmp_assets.store.access import Principal
-from dmp_assets.store.lists import ListError
 from dmp_assets.store.review import CATEGORIES, ChangedError, Decision, Evidence
 
 router = APIRouter(prefix="/review", include_in_schema=False, route_class=PageRoute)
@@ -32,8 +36,7 @@ MOST_AT_ONCE = 1000
 """Accounts of one decision."""
 PAGE = 50
 PICTURE = (720.0, 420.0, 48.0)  # width, height and margin of a cluster's drawing
-CHART = (720.0, 140.0)
-_ID = {"min_length": 1, "max_length": 200, "pattern": NO_NUL}
+_ID = {"min_length": 1, "max_length": LONGEST, "pattern": NO_NUL}
 AccountQuery = Annotated[str, Query(**_ID)]
 AccountForm = Annotated[str, Form(**_ID)]
 Comment = Annotated[str, Form(max_length=2000, pattern=NO_NUL)]
@@ -86,6 +89,7 @@ def queue(
             "watchers": _by_account(
                 review.watchers(store, shown, now=service.now(), but=_person(who))
             ),
+            "claimed": claims.claims(store, shown),
             "group": group,
         }
 
@@ -96,7 +100,7 @@ def queue(
     if len(cases) > PAGE:
         final = cases[PAGE - 1]
         following = sealed(service.seal, purpose, final.expected_abusers, final.account_id)
-    return _page(
+    return review_page(
         request, who, "review_queue.html", here="queue", why=why, cases=cases[:PAGE],
         following=following, **found,
     )  # fmt: skip
@@ -129,12 +133,14 @@ def found(
     def read(store: sa.Connection) -> dict[str, Any]:
         if text and text not in names and _is_known(service, store, text):
             names.insert(0, text)
+        if not names:
+            names.extend(finding.by_part(service, store, text))
         return _described(service, store, names)
 
     described = service.in_store(read)
     if len(names) == 1:
-        return RedirectResponse(_address(names[0]), 303)
-    return _page(
+        return RedirectResponse(names_for(request, who).address(names[0]), 303)
+    return review_page(
         request, who, "review_search.html", here="search", text=text, names=names, **described
     )
 
@@ -161,7 +167,7 @@ def _is_known(service: Service, store: sa.Connection, account_id: str) -> bool:
 @router.get("/account")
 def account(request: Request, who: Reviewer, id: AccountQuery) -> HTMLResponse:
     """What is known of an account, why it was flagged, its cluster and its history."""
-    return _account(request, who, id)
+    return _account(request, who, names_for(request, who).meant(id))
 
 
 def _account(
@@ -191,6 +197,8 @@ def _account(
             given = next((row.attributes for row in scored if row.attributes), {})
         verdict = review.verdicts(store, [account_id]).get(account_id)
         together = review.decisions_in_group(store, verdict.group_id) if verdict else []
+        used = live.codes(account_id) if live is not None else []
+        decided_at = decisions[0].decided_at if decisions else None
         actors = review.names(store, {row.decided_by for row in (*decisions, *conflict)})
         return {
             "attributes": _attributes(account_id, given, live, who.may("personal:read")),
@@ -201,6 +209,10 @@ def _account(
             "actors": actors,
             "watchers": review.watchers(store, [account_id], now=now, but=person),
             "seen": review.newest_decision(store),
+            "claim": claims.claims(store, [account_id]).get(account_id),
+            "redeemed": case.redemptions(store, account_id, used),
+            "used": used,
+            "since": claims.waiting_since(store, account_id, decided_at),
             **_described(service, store, cluster.members),
         }
 
@@ -208,11 +220,11 @@ def _account(
     if person is not None:
         service.change(lambda store: review.watch(store, account_id, person, now=now))
     judgement = live.judge(account_id) if live is not None else None
-    return _page(
+    return review_page(
         request, who, "review_account.html", status, here="account", account_id=account_id,
         judgement=judgement, graph=drawing.graph(found["cluster"], *PICTURE), picture=PICTURE,
         most_at_once=MOST_AT_ONCE, conflict=conflict, problem=problem, entered=entered or {},
-        is_index_loaded=live is not None, **found,
+        is_index_loaded=live is not None, person=person, **found,
     )  # fmt: skip
 
 
@@ -285,7 +297,7 @@ def watchers(
 ) -> HTMLResponse:
     """Part of an account's page, asked for again while it is open: who looks, what is new."""
     service, person = service_of(request), _person(who)
-    now = service.now()
+    now, id = service.now(), names_for(request, who).meant(id)
     if person is not None:
         service.change(lambda store: review.watch(store, id, person, now=now))
 
@@ -297,7 +309,9 @@ def watchers(
             "actors": review.names(store, {row.decided_by for row in news}),
         }
 
-    return _page(request, who, "review_watchers.html", account_id=id, **service.in_store(read))
+    return review_page(
+        request, who, "review_watchers.html", account_id=id, **service.in_store(read)
+    )
 
 
 # deciding ----------------------------------------------------------------------------------------
@@ -313,7 +327,7 @@ def decide(
     comment: Comment = "",
 ) -> Response:
     """Decide on an account, or on its whole cluster as it was shown (`size` accounts)."""
-    service = service_of(request)
+    service, account = service_of(request), names_for(request, who).meant(account)
     entered = {"category": category, "scope": scope, "comment": comment}
 
     def work(store: sa.Connection) -> uuid.UUID:
@@ -327,6 +341,7 @@ def decide(
                 raise _Stale(f"The cluster had {size} accounts and has {cluster.size} now.")
             if cluster.size > MOST_AT_ONCE:
                 raise _Stale(f"At most {MOST_AT_ONCE} accounts are decided at once; use a list.")
+        claims.release(store, members)
         return review.decide(
             store, members, category, comment.strip(), by=who.actor, now=service.now(),
             share=service.settings.review_sample_share, seen=seen,
@@ -388,7 +403,7 @@ def undo(
     request: Request,
     who: Reviewer,
     group: Annotated[uuid.UUID, Form()],
-    account: Annotated[str | None, Form(max_length=200, pattern=NO_NUL)] = None,
+    account: Annotated[str | None, Form(max_length=LONGEST, pattern=NO_NUL)] = None,
 ) -> Response:
     """Take decisions that were made at once back."""
     service = service_of(request)
@@ -403,171 +418,31 @@ def undo(
         raise _conflict(service, error) from error
     if undone is None:
         raise Problem(404, "not-found", "there are no such decisions")
-    return RedirectResponse(_address(account) if account else f"/review?decided={undone}", 303)
+    names = names_for(request, who)
+    back = names.address(names.meant(account)) if account else f"/review?decided={undone}"
+    return RedirectResponse(back, 303)
 
 
-# lists -------------------------------------------------------------------------------------------
-@router.get("/lists")
-def show_lists(request: Request, who: Reviewer) -> HTMLResponse:
-    """What is allowed or blocked whatever the model says."""
-    return _lists(request, who)
-
-
-def _lists(
-    request: Request,
-    who: Principal,
-    *,
-    refused: ListError | None = None,
-    entered: Mapping[str, Any] | None = None,
-) -> HTMLResponse:
-    service = service_of(request)
-
-    def read(store: sa.Connection) -> dict[str, Any]:
-        entries = lists.entries(store, now=service.now())
-        return {
-            "entries": entries,
-            "owners": review.names(store, {entry.owner for entry in entries}),
-        }
-
-    return _page(
-        request, who, "review_lists.html", 422 if refused else 200, here="lists",
-        kinds=lists.KINDS, refused=refused, entered=entered or {}, masked=_masked_value(who),
-        **service.in_store(read),
-    )  # fmt: skip
-
-
-def _masked_value(who: Principal) -> Callable[[lists.Entry], str]:
-    """How an entry's value is shown to this caller."""
-
-    def shown(entry: lists.Entry) -> str:
-        if who.may("personal:read") or entry.kind not in ("device", "ip_range"):
-            return entry.value
-        return (mask_device if entry.kind == "device" else mask_ip)(entry.value)
-
-    return shown
-
-
-@router.post("/lists")
-def add_to_list(
-    request: Request,
-    who: Reviewer,
-    kind: Annotated[lists.Kind, Form()],
-    value: Annotated[str, Form(max_length=400, pattern=NO_NUL)],
-    effect: Annotated[lists.Effect, Form()],
-    expires: Annotated[date | Literal[""], Form()] = "",
-    comment: Comment = "",
+@router.post("/claim")
+def claim(
+    request: Request, who: Reviewer, account: AccountForm, mine: Annotated[bool, Form()]
 ) -> Response:
-    """Put a value on a list, until the end of the day `expires` (UTC)."""
-    service, until = service_of(request), None
-    if expires:
-        until = datetime.combine(expires, time(), UTC)
-        if until.year < 9999:
-            until += timedelta(days=1)
-    try:
-        service.change(
-            lambda store: lists.add(
-                store, effect, kind, value, comment=comment.strip(), expires_at=until,
-                owner=who.actor, now=service.now(), request_id=request.state.request_id,
-            )
-        )  # fmt: skip
-    except ListError as error:
-        if not wants_page(request):
-            wrong = FieldError(field=f"body.{error.field}", message=str(error))
-            raise Problem(422, "invalid", errors=[wrong]) from error
-        entered = {
-            "kind": kind, "value": value, "effect": effect, "expires": expires, "comment": comment,
-        }  # fmt: skip
-        return _lists(request, who, refused=error, entered=entered)
-    return RedirectResponse("/review/lists", 303)
+    """Take a case on, or give it back."""
+    service, person, names = service_of(request), _person(who), names_for(request, who)
+    account = names.meant(account)
+    if person is None:
+        raise Problem(422, "invalid", "only a person takes a case on; this is a program's key")
 
+    def work(store: sa.Connection) -> None:
+        if not _is_known(service, store, account):
+            raise Problem(404, "not-found", "no account of this id was ever scored or decided")
+        if mine:
+            claims.claim(store, account, person, now=service.now())
+        else:
+            claims.release(store, [account])
 
-@router.post("/lists/remove")
-def remove_from_list(
-    request: Request, who: Reviewer, entry: Annotated[int, Form(ge=1, le=2**63 - 1)]
-) -> Response:
-    """Take an entry off its list."""
-    service = service_of(request)
-    removed = service.change(
-        lambda store: lists.remove(
-            store, entry, by=who.actor, now=service.now(), request_id=request.state.request_id
-        )
-    )
-    if not removed:
-        raise Problem(404, "not-found", "this entry is on no list any more")
-    return RedirectResponse("/review/lists", 303)
-
-
-# what if -----------------------------------------------------------------------------------------
-Share = Annotated[float | None, Query(ge=0, le=1)]
-
-
-@router.get("/what-if")
-def what_if(
-    request: Request,
-    who: Reviewer,
-    review_from: Share = None,
-    block_from: Share = None,
-    days: Annotated[int, Query(ge=1, le=365)] = 30,
-) -> HTMLResponse:
-    """What other thresholds would flag per day and cost, beside today's; and what was missed."""
-    service = service_of(request)
-    settings = service.settings
-    costs = money.Costs(
-        settings.cost_blocked_customer, settings.cost_lost_discount, settings.review_cost
-    )
-    today = money.thresholds(costs)
-    tried = money.Thresholds(
-        today.review_from if review_from is None else review_from,
-        today.block_from if block_from is None else block_from,
-    )
-
-    def read(store: sa.Connection) -> dict[str, Any]:
-        return {
-            "now": review.what_if(store, today.review_from, today.block_from, days),
-            "then": review.what_if(store, tried.review_from, tried.block_from, days),
-            "misses": review.misses(store),
-        }
-
-    found = service.in_store(read)
-    highest = max((day.reviewed + day.blocked for day in found["now"] + found["then"]), default=0)
-
-    def bars(name: str, *kinds: str) -> list[drawing.Bar]:
-        counts = [sum(getattr(day, kind) for kind in kinds) for day in found[name]]
-        return drawing.bars(counts, 1.1 * highest, *CHART)
-
-    return _page(
-        request, who, "review_what_if.html", here="what-if", today=today, tried=tried, days=days,
-        highest=highest, chart=CHART, flagged_now=bars("now", "reviewed", "blocked"),
-        flagged_then=bars("then", "reviewed", "blocked"), blocked_then=bars("then", "blocked"),
-        totals={name: _total(found[name], costs) for name in ("now", "then")},
-        cost=lambda day: money.expected_cost(
-            day.reviewed, day.honest_blocked, day.abusers_allowed, costs
-        ),
-        pairs=list(zip(found["now"], found["then"], strict=True)),
-        missed=_interval(*found["misses"]), **found,
-    )  # fmt: skip
-
-
-def _total(days: Collection[review.Day], costs: money.Costs) -> dict[str, float]:
-    """Sums over the days, and the mean number flagged per day."""
-    names = ("accounts", "reviewed", "blocked", "abusers_allowed", "honest_blocked")
-    total: dict[str, float] = {name: sum(getattr(day, name) for day in days) for name in names}
-    total["cost"] = money.expected_cost(
-        total["reviewed"], total["honest_blocked"], total["abusers_allowed"], costs
-    )
-    total["flagged_per_day"] = (total["reviewed"] + total["blocked"]) / max(len(days), 1)
-    return total
-
-
-def _interval(decided: int, blocked: int) -> tuple[float, float] | None:
-    """The share of misses with 95 % confidence (Wilson's interval); None without any decision."""
-    if not decided:
-        return None
-    z, share = 1.96, blocked / decided
-    middle = share + z * z / (2 * decided)
-    apart = z * math.sqrt(share * (1 - share) / decided + z * z / (4 * decided**2))
-    whole = 1 + z * z / decided
-    return max(0.0, (middle - apart) / whole), min(1.0, (middle + apart) / whole)
+    service.change(work)
+    return RedirectResponse(names.address(account), 303)
 
 
 # pages -------------------------------------------------------------------------------------------
@@ -584,15 +459,16 @@ def _by_account(found: Collection[review.Watcher]) -> dict[str, list[str]]:
     return names
 
 
-def _address(account_id: str) -> str:
-    return f"/review/account?{urlencode({'id': account_id})}"
+def names_for(request: Request, who: Principal) -> Names:
+    """How this caller is shown ids."""
+    return Names.of(service_of(request).seal, who)
 
 
 def _when(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
-def _page(
+def review_page(
     request: Request, who: Principal, template: str, status: int = 200, **values: Any
 ) -> HTMLResponse:
     """A page of the review with what all of them use."""
@@ -603,8 +479,10 @@ def _page(
         minutes = int((now - at).total_seconds() // 60)
         return f"{minutes} minutes" if minutes > 1 else "a minute"
 
+    seen_as = names_for(request, who)
     return page(
-        service, template, status, who=who, address=_address, when=_when, ago=ago,
+        service, template, status, who=who, address=seen_as.address, label=seen_as.label,
+        token=seen_as.token, when=_when, ago=ago, figure=figure,
         money=lambda amount: f"{amount:,.0f} {settings.currency}",
         at_risk=lambda abusers: f"{abusers * settings.cost_lost_discount:,.0f}",
         currency=settings.currency, categories=CATEGORIES, whys=review.WHYS, **values,
