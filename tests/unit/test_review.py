@@ -705,18 +705,18 @@ def test_a_case_says_what_was_redeemed_and_whose_it_is(
 ) -> None:
     usages = usage_rows().to_pylist()
     fill(api.store, {"user_usage": pa.Table.from_pylist(usages)})
-    text = ann.get("/review/account?id=user-000020").text
+    text = ann.get("/review/account?id=user-000024").text
     assert "SPRING10" in text and "of which the amount is not known" in text
-    assert f"{usages[20]['usages']} of" in text
+    assert f"{usages[24]['usages']} of" in text
     assert "Waits since" in text and "Nobody has taken it on" in text
     token = hidden(text, "csrf_token")
-    form = {"csrf_token": token, "account": "user-000020", "mine": "true"}
+    form = {"csrf_token": token, "account": "user-000024", "mine": "true"}
     assert ann.post("/review/claim", data=form).status_code == 303
     assert "risk@… has it" in ben.get("/review").text.replace("</strong>", "")
-    assert "Take it over" in ben.get("/review/account?id=user-000020").text
-    assert "Give it back" in ann.get("/review/account?id=user-000020").text
-    ann.post("/review/decide", data=fill_in(ann, "user-000020", category="loyal_customer"))
-    after = ann.get("/review/account?id=user-000020").text
+    assert "Take it over" in ben.get("/review/account?id=user-000024").text
+    assert "Give it back" in ann.get("/review/account?id=user-000024").text
+    ann.post("/review/decide", data=fill_in(ann, "user-000024", category="loyal_customer"))
+    after = ann.get("/review/account?id=user-000024").text
     heading = after.split("<h1>")[1].split("</h1>")[0]
     assert "mark allow" in heading and "as decided" in heading  # the badge follows
     assert "Nobody has taken it on" in after
@@ -736,7 +736,7 @@ def test_an_account_is_found_by_a_part(api: Api, ann: httpx.Client) -> None:
         sent = ann.post("/review/search", data={"csrf_token": token, "text": text})
         return ann.get(sent.headers["location"]).headers.get("location", "")
 
-    for part in ("carla", "JONES@mail", "305550", "30 5550-12", "v-xyz", "fresh-7", "esh-77"):
+    for part in ("carla", "JONES@mail", "305550", "30 5550-12", "-xyz", "fresh-7", "esh-77"):
         assert ask(part) == "/review/account?id=fresh-77", part
     for nothing in ("zz", "100%", "_____", "\\"):
         assert ask(nothing) == ""
