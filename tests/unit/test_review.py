@@ -761,9 +761,8 @@ def test_the_lists_of_the_review_come_as_csv(ann: httpx.Client) -> None:
 def test_without_personal_read_no_id_is_shown_in_full(api: Api) -> None:
     with api.store.begin() as store:
         key = access.add_client(store, f"blind-{uuid.uuid4().hex}", ["abuse:review"], now=now())
-    with api.client(
-        key, headers={"Accept": "text/html", "Authorization": f"Bearer {key}"}
-    ) as blind:
+    with api.client(key) as blind:
+        blind.headers.update(HTML)
         queue = blind.get("/review")
         address = queue.text.split('href="/review/account?id=')[1].split('"')[0]
         case = blind.get(f"/review/account?id={address}")

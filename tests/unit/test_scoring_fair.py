@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import structlog
 from pydantic import SecretStr
 
+from dmp_assets.abuse import features
 from dmp_assets.api import scoring as scoring_module
 from dmp_assets.api.asked import Asked
 from dmp_assets.api.fair_queue import MOST_TOGETHER, MOST_WAITING, OWN_WAITING, FairQueue
@@ -277,14 +278,14 @@ def test_an_attribute_that_nothing_can_be_made_of_is_missing_and_named(
 def test_an_account_that_cannot_be_scored_fails_alone(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = scoring_module.features.matrix
+    whole = features.matrix
 
     def broken(columns: dict[str, list[Any]]) -> Any:
         if "poison" in columns.get("device_id", ()):
             raise ValueError("a bug")
         return whole(columns)
 
-    monkeypatch.setattr(scoring_module.features, "matrix", broken)
+    monkeypatch.setattr(features, "matrix", broken)
     with structlog.testing.capture_logs(), client_of(api, "bug") as client:
         accounts = [new(device_id="poison" if n == 1 else f"fine-{n}") for n in range(3)]
         results = score(client, *accounts)
