@@ -751,7 +751,7 @@ def test_the_lists_of_the_review_come_as_csv(ann: httpx.Client) -> None:
     assert ann.post("/review/lists", data=entry).status_code == 303
     waiting = list(csv.DictReader(io.StringIO(ann.get("/review/queue.csv").text)))
     listed = list(csv.DictReader(io.StringIO(ann.get("/review/lists.csv").text)))
-    assert waiting[0]["account_id"].startswith("user-") and float(waiting[0]["at_risk"]) > 0
+    assert waiting[0]["account_id"].startswith("user-") and float(waiting[0]["expected_loss"]) > 0
     assert {row["why"] for row in waiting} <= {"block", "review"}
     assert [row["why"] for row in csv.DictReader(io.StringIO(
         ann.get("/review/queue.csv?why=sample").text))] == []  # fmt: skip

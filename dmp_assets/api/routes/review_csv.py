@@ -29,7 +29,7 @@ class Waiting(BaseModel):
     strongest_reason: str | None
     cluster_size: int
     waiting_accounts: int
-    at_risk: float
+    expected_loss: float
     scored_at: datetime
     taken_on_by: str | None
 
@@ -63,7 +63,7 @@ def queue(
                 probability=case.probability, decision=case.decision,
                 strongest_reason=case.reasons[0]["text"] if case.reasons else None,
                 cluster_size=case.cluster_size, waiting_accounts=case.waiting,
-                at_risk=round(case.expected_abusers * settings.cost_lost_discount, 2),
+                expected_loss=round(case.expected_abusers * settings.cost_lost_discount, 2),
                 scored_at=case.at,
                 taken_on_by=taken[case.account_id].name if case.account_id in taken else None,
             )
