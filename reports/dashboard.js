@@ -48,6 +48,20 @@
     return { kind, x: [...sums.keys()], y: [...sums.values()] };
   }
 
+  // Few bars are named one by one: the library would divide a single day into hours.
+  function few(x) {
+    if (x.length > 7) return {};
+    const edge = (day, hours) => new Date(Date.parse(day) + hours * DAY / 24).toISOString().slice(0, 19);
+    const kept = x.length === 1 ? 36 : 14;
+    return {
+      tickmode: "array", tickvals: x, ticktext: x.map(named),
+      range: [edge(x[0], -kept), edge(x[x.length - 1], kept)],
+    };
+  }
+  function named(day) {
+    return new Date(day).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+  }
+
   function timeline(id, values, from, to, color, what) {
     const b = buckets(values, from, to);
     const total = b.y.reduce((a, n) => a + n, 0);
@@ -58,7 +72,7 @@
       type: "bar", x: b.x, y: b.y, marker: { color },
       hovertemplate: `${b.kind === "day" ? "" : b.kind + " of "}%{x|%d %b %Y}: <b>%{y:,}</b><extra></extra>`,
     }], layout({
-      xaxis: { type: "date", gridcolor: "rgba(0,0,0,0)" },
+      xaxis: { type: "date", gridcolor: "rgba(0,0,0,0)", ...few(b.x) },
       yaxis: { rangemode: "tozero", tickformat: ",~r", nticks: 5 },
     }), config);
   }
@@ -114,16 +128,19 @@
 
   const sum = (values, from, to) => values.slice(from, to + 1).reduce((a, n) => a + n, 0);
   const startInput = byId("filter-start"), endInput = byId("filter-end");
+  const message = byId("filter-message");
+  const buttons = [...document.querySelectorAll(".filter button")];
 
-  function draw(from, to) {
-    startInput.value = iso(from);
-    endInput.value = iso(to);
-    byId("filter-range").textContent = `${iso(from)} to ${iso(to)} · ${plural(to - from + 1, "day")}, UTC`;
-    for (const button of document.querySelectorAll(".filter button")) {
-      const days = Number(button.dataset.days);
-      const start = days ? Math.max(0, last - days + 1) : 0;
-      button.setAttribute("aria-pressed", String(from === start && to === last));
-    }
+  function say(text, wrong) {
+    message.textContent = text;
+    message.classList.toggle("wrong", wrong.length > 0);
+    for (const input of [startInput, endInput]) input.setAttribute("aria-invalid", String(wrong.includes(input)));
+  }
+
+  // Draws the days; `days` is what a button stands for, so that it stays pressed after a reload.
+  function draw(from, to, days) {
+    byId("filter-range").textContent = `Shown: ${iso(from)} to ${iso(to)} · ${plural(to - from + 1, "day")}, UTC`;
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.days === String(days)));
     timeline("usage-timeline", data.usages, from, to, BLUE, "usage");
     timeline("registration-timeline", data.registrations, from, to, ORANGE, "registration");
     const users = top("top-users", data.users, from, to, BLUE, "user");
@@ -134,25 +151,108 @@
     if (data.codes.complete) figure("codes", codes);
   }
 
-  function clamp(day) { return Math.min(last, Math.max(0, day)); }
-  function chosen() {
-    let from = startInput.value ? clamp(dayOf(startInput.value)) : 0;
-    let to = endInput.value ? clamp(dayOf(endInput.value)) : last;
-    if (to < from) [from, to] = [to, from];
-    draw(from, to);
+  const startOf = (days) => (days ? Math.max(0, last - days + 1) : 0);
+  const presetOf = (from, to) => {
+    const found = buttons.find((b) => to === last && startOf(Number(b.dataset.days)) === from);
+    return found ? found.dataset.days : "";
+  };
+
+  // The filter lies in the page's address, so that a reload, a bookmark and a copied link keep it.
+  function remember(wanted) {
+    const query = new URLSearchParams(location.search);
+    for (const name of ["from", "to", "days"]) query.delete(name);
+    for (const [name, value] of Object.entries(wanted)) query.set(name, value);
+    try {
+      history.replaceState(null, "", `${location.pathname}?${query}${location.hash}`);
+    } catch (refused) { // a browser that does not let a file change its query
+      if (refused.name !== "SecurityError") throw refused;
+      location.replace(`#${query}`);
+    }
   }
+  function remembered() {
+    for (const text of [location.search.slice(1), location.hash.slice(1)]) {
+      const query = new URLSearchParams(text);
+      if (query.has("from") || query.has("to") || query.has("days")) return query;
+    }
+    return null;
+  }
+
+  function preset(days) {
+    const from = startOf(days);
+    startInput.value = iso(from);
+    endInput.value = iso(last);
+    say("", []);
+    draw(from, last, days);
+  }
+
+  // What the fields say is drawn, or it is said why not; a field keeps what was typed into it.
+  function apply() {
+    const wrong = [startInput, endInput].filter((input) => !whole(input));
+    if (wrong.length) {
+      say("Not a whole date: give day, month and year, as in " + iso(last) + ". The charts are left as they were.", wrong);
+      return false;
+    }
+    const from = dayOf(startInput.value), to = dayOf(endInput.value);
+    if (to < from) {
+      say(`From (${startInput.value}) lies after to (${endInput.value}). The charts are left as they were.`, [startInput, endInput]);
+      return false;
+    }
+    if (to < 0 || from > last) {
+      say(`There is no data on these days: it runs from ${iso(0)} to ${iso(last)}. The charts are left as they were.`, [startInput, endInput]);
+      return false;
+    }
+    const cut = [];
+    if (from < 0) cut.push(`The data begins on ${iso(0)}.`);
+    if (to > last) cut.push(`The data ends on ${iso(last)}.`);
+    say(cut.join(" "), []);
+    const first = Math.max(0, from), end = Math.min(last, to);
+    draw(first, end, presetOf(first, end));
+    return true;
+  }
+  const whole = (input) => /^\d{4}-\d{2}-\d{2}$/.test(input.value) && !input.validity.badInput && !Number.isNaN(dayOf(input.value));
+
+  // A date that is being typed is a date at each key (the year 2, 20, 202, 2023): it counts when the
+  // field is left or Enter is pressed. One that is picked from the calendar counts at once.
   for (const input of [startInput, endInput]) {
-    input.min = iso(0);
-    input.max = iso(last);
-    input.addEventListener("change", chosen);
+    let typing = false, before = "";
+    const take = () => {
+      typing = false;
+      const now = `${startInput.value} ${endInput.value} ${input.validity.badInput}`;
+      if (now === before) return;
+      before = now;
+      if (apply()) remember({ from: startInput.value, to: endInput.value });
+    };
+    input.addEventListener("focus", () => { before = `${startInput.value} ${endInput.value} ${input.validity.badInput}`; });
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") take();
+      else if (event.key !== "Tab" && event.key !== "Shift") typing = true;
+    });
+    input.addEventListener("pointerdown", () => { typing = false; });
+    input.addEventListener("change", () => { if (!typing) take(); });
+    input.addEventListener("blur", take);
   }
-  for (const button of document.querySelectorAll(".filter button")) {
+  for (const button of buttons) {
     button.addEventListener("click", () => {
       const days = Number(button.dataset.days);
-      draw(days ? Math.max(0, last - days + 1) : 0, last);
+      preset(days);
+      remember({ days });
     });
   }
-  startInput.value = data.start;
-  endInput.value = data.end;
-  chosen();
+
+  function restore() {
+    const query = remembered();
+    if (query && query.has("days") && buttons.some((b) => b.dataset.days === query.get("days"))) {
+      preset(Number(query.get("days")));
+      return;
+    }
+    startInput.value = (query && query.get("from")) || data.start;
+    endInput.value = (query && query.get("to")) || data.end;
+    if (!apply()) { // nothing has been drawn yet: all days, and why
+      const why = message.textContent.replace("The charts are left as they were.", "All days are shown.");
+      draw(0, last, 0);
+      say(why, [startInput, endInput]);
+    }
+  }
+  window.addEventListener("popstate", restore);
+  restore();
 })();

@@ -137,7 +137,11 @@ class Renderer:
             record = Path(scratch) / "read.json"
             wanted = dict(versions or {})
             wanted = wanted.get("table_versions", wanted)
-            told = {VERSIONS: json.dumps(wanted), RECORD: str(record)}
+            told = {
+                VERSIONS: json.dumps(wanted),
+                RECORD: str(record),
+                "DMP_HOME": str(self.home.root),
+            }
             if quarto:
                 made, warnings = self._by_quarto(quarto, source, params, told, Path(scratch))
             else:

@@ -181,6 +181,125 @@ def test_a_range_without_data_says_so(browser: Browser, rendered: dict[str, Path
     assert page.inner_text("#top-users-note") == "No user redeemed a code in these days."
 
 
+def type_date(page: Page, field: str, keys: str) -> None:
+    """Type a date as a person does (day, month, year in this locale), and leave the field."""
+    page.focus(f"#filter-{field}")
+    page.keyboard.type(keys)
+    page.keyboard.press("Enter")
+
+
+def dates(page: Page) -> tuple[str, str]:
+    return page.input_value("#filter-start"), page.input_value("#filter-end")
+
+
+def test_a_date_is_typed_whole_before_it_counts_and_survives_a_reload(
+    browser: Browser, rendered: dict[str, Path]
+) -> None:
+    opened = open_page(browser, rendered["promo_abuse"], DESK)
+    page = opened.page
+    first, last = dates(page)
+    shown = page.inner_text("#filter-range")
+    page.focus("#filter-start")
+    for typed in "1503202":
+        page.keyboard.type(typed)
+        assert page.inner_text("#filter-range") == shown
+        assert dates(page)[1] == last
+    page.keyboard.type("3")
+    page.keyboard.press("Enter")
+    assert dates(page) == ("2023-03-15", last)
+    type_date(page, "end", "16032023")
+    assert dates(page) == ("2023-03-15", "2023-03-16")
+    assert page.inner_text("#filter-range") == "Shown: 2023-03-15 to 2023-03-16 · 2 days, UTC"
+    assert page.inner_text("#filter-message") == ""
+    page.reload()
+    assert dates(page) == ("2023-03-15", "2023-03-16")
+    assert len(chart(page, "usage-timeline")["x"]) == 2
+    page.click("text=30 days")
+    page.evaluate("location.hash = 'discoveries'")
+    page.reload()
+    assert page.locator("button[aria-pressed=true]").inner_text() == "30 days"
+    assert dates(page)[1] == last != first
+    assert opened.errors == []
+
+
+def test_a_date_that_cannot_be_shown_stays_and_says_why(
+    browser: Browser, rendered: dict[str, Path]
+) -> None:
+    page = open_page(browser, rendered["promo_abuse"], DESK).page
+    first, last = dates(page)
+    shown = page.inner_text("#filter-range")
+
+    def said() -> str:
+        return page.inner_text("#filter-message")
+
+    type_date(page, "start", "01062030")
+    assert dates(page) == ("2030-06-01", last)
+    assert said() == (
+        f"From (2030-06-01) lies after to ({last}). The charts are left as they were."
+    )
+    assert page.inner_text("#filter-range") == shown
+    assert page.get_attribute("#filter-start", "aria-invalid") == "true"
+    type_date(page, "end", "01072030")
+    assert said().startswith("There is no data on these days: it runs from")
+    type_date(page, "start", "01012020")
+    type_date(page, "end", "31012023")
+    assert dates(page) == ("2020-01-01", "2023-01-31")
+    assert said() == f"The data begins on {first}."
+    assert page.inner_text("#filter-range").startswith(f"Shown: {first} to 2023-01-31")
+    page.focus("#filter-start")
+    page.keyboard.press("Backspace")
+    page.focus("#filter-end")
+    assert said().startswith("Not a whole date")
+    page.click("text=All")
+    assert dates(page) == (first, last)
+    assert said() == ""
+
+
+def test_the_axis_of_a_single_day_names_that_day(
+    browser: Browser, rendered: dict[str, Path]
+) -> None:
+    page = open_page(browser, rendered["promo_abuse"], DESK).page
+    for side in ("start", "end"):
+        type_date(page, side, "15032023")
+    ticks = page.locator("#usage-timeline .xtick text, #registration-timeline .xtick text")
+    assert set(ticks.all_inner_texts()) == {"15 Mar 2023"}
+
+
+def test_no_toolbar_lies_on_a_chart_where_nothing_hovers(
+    browser: Browser, rendered: dict[str, Path]
+) -> None:
+    context = browser.new_context(
+        offline=True, viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    for name in REPORTS:
+        page.goto(rendered[name].as_uri())
+        assert page.locator(".modebar").count() == 0
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_on_a_phone_no_table_is_cut_off_without_a_sign(
+    browser: Browser, rendered: dict[str, Path], name: str
+) -> None:
+    page = open_page(browser, rendered[name], (400, 800)).page
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll(".table-scroll")].filter((box) =>
+            box.scrollWidth > box.clientWidth + 1 &&
+            (getComputedStyle(box).overflowX !== "auto" || box.tabIndex !== 0 ||
+             !getComputedStyle(box).backgroundImage.includes("gradient"))).length"""
+    )
+    assert cut == 0
+    for box in page.locator(".as-cards").all():
+        assert box.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
+    clipped = page.evaluate(
+        """() => [...document.querySelectorAll("main *")].filter((e) =>
+            e.childNodes.length && e.getBoundingClientRect().right > innerWidth + 1 &&
+            !e.closest(".table-scroll") && !e.closest(".js-plotly-plot") && e.offsetParent)
+            .map((e) => e.tagName + ": " + e.textContent.slice(0, 60))"""
+    )
+    assert clipped == []
+
+
 def test_the_first_chart_of_attribution_shows_the_reporting_model_alone(
     browser: Browser, rendered: dict[str, Path], home: Home
 ) -> None:

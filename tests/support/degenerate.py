@@ -1,0 +1,134 @@
+"""Homes in which there is nothing to divide by, typed as the tables are.
+
+Each is made from the tables of `lakehouse.tables()` by changing values, so a column that a report
+reads is there with its type.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dmp_assets.home import Home
+from tests.support import lakehouse
+
+Tables = dict[str, pa.Table]
+DAY = date(2024, 3, 28)
+NAMES = {"model_version", "model", "is_serving", "run_id", "versions", "committed_at"}
+"""Columns that say what a row is, rather than how much or when."""
+
+
+def _each(tables: Tables, change: Callable[[str, pa.ChunkedArray], Any]) -> Tables:
+    return {
+        key: pa.table(
+            {name: change(name, table[name]) for name in table.schema.names}, schema=table.schema
+        )
+        for key, table in tables.items()
+    }
+
+
+def _nulls(values: pa.ChunkedArray) -> pa.Array:
+    return pa.nulls(len(values), values.type)
+
+
+def _zero(name: str, values: pa.ChunkedArray) -> Any:
+    kind = values.type
+    if pa.types.is_boolean(kind) or not (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    ):
+        return values
+    zero = Decimal(0) if pa.types.is_decimal(kind) else 0
+    return pa.array([zero] * len(values), kind)
+
+
+def _same_day(name: str, values: pa.ChunkedArray) -> Any:
+    kind = values.type
+    if pa.types.is_date(kind):
+        return pc.if_else(pc.is_null(values), values, pa.scalar(DAY, kind))
+    if pa.types.is_timestamp(kind):
+        noon = pa.scalar(datetime.combine(DAY, time(12), UTC), kind)
+        return pc.if_else(pc.is_null(values), values, noon)
+    return values
+
+
+def _one_day(tables: Tables) -> Tables:
+    """Everything happened on one day; tables by day have one row for it."""
+    moved = _each(tables, _same_day)
+    daily = ("modeled/registrations_daily", "modeled/promo_usage_daily")
+    return moved | {key: moved[key].slice(0, 1) for key in daily}
+
+
+def _without_rows(*keys: str) -> Callable[[Tables], Tables]:
+    return lambda tables: tables | {key: tables[key].slice(0, 0) for key in keys}
+
+
+def _no_touchpoint(tables: Tables) -> Tables:
+    """Conversions, and sessions that cost, but no conversion has a touchpoint before it."""
+    conversions = tables["modeled/attributed_conversions"]
+    count = len(conversions)
+    nothing = {"touchpoints": 0, "credit_source": "none"}
+    without = pa.table(
+        {
+            name: pa.array([nothing[name]] * count, conversions[name].type)
+            if name in nothing else conversions[name]
+            for name in conversions.schema.names
+        }
+    )  # fmt: skip
+    by_day = tables["modeled/channel_reporting"]
+    kept = ("channel_name", "date", "model", "cost", "is_open")
+    spent = pa.table(
+        {
+            name: by_day[name] if name in kept
+            else _nulls(by_day[name]) if name.startswith("cpo") else _zero(name, by_day[name])
+            for name in by_day.schema.names
+        }
+    )  # fmt: skip
+    return _without_rows("modeled/customer_journeys", "modeled/attribution")(tables) | {
+        "modeled/attributed_conversions": without,
+        "modeled/channel_reporting": spent,
+    }
+
+
+def _no_conversion(tables: Tables) -> Tables:
+    made = _no_touchpoint(tables)
+    names = ("cleaned/web_conversions", "modeled/attributed_conversions")
+    return _without_rows(*names, "modeled/customer_paths")(made)
+
+
+def _only(*layers: str) -> Callable[[Tables], Tables]:
+    return lambda tables: {k: t for k, t in tables.items() if k.partition("/")[0] in layers}
+
+
+HOMES: dict[str, Callable[[Tables], Tables]] = {
+    "no tables": lambda tables: {},
+    "no rows": lambda tables: {key: table.slice(0, 0) for key, table in tables.items()},
+    "one row": lambda tables: {key: table.slice(0, 1) for key, table in tables.items()},
+    "all null": lambda tables: _each(tables, lambda _, values: _nulls(values)),
+    "only names": lambda tables: _each(
+        tables, lambda name, values: values if name in NAMES else _nulls(values)
+    ),
+    "zero sums": lambda tables: _each(tables, _zero),
+    "one day": _one_day,
+    "no touchpoint": _no_touchpoint,
+    "no conversion": _no_conversion,
+    "no sessions": _without_rows("modeled/channel_reporting", "cleaned/web_sessions"),
+    "raw alone": _only("raw"),
+    "cleaned alone": _only("raw", "cleaned", "quarantine"),
+    "no scores": lambda tables: _only("raw", "cleaned", "quarantine", "modeled")(tables),
+    "scores without rows": _without_rows("ml/abuse_scores", "modeled/abuse_labels"),
+    "model without figures": _without_rows(
+        "ml/abuse_evaluation", "ml/model_card", "ml/abuse_drift"
+    ),
+}
+
+
+def build(root: Path, name: str, tables: Tables) -> Home:
+    """The home of this name, from the tables of a whole one."""
+    home = Home(root).prepare("sandbox")
+    for key, table in HOMES[name](tables).items():
+        lakehouse.write(home, key, table.slice(0, 600), stamp=name)
+    return home

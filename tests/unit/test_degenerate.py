@@ -1,0 +1,82 @@
+"""Nothing to divide by: every report and message renders on homes that hold next to nothing."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from dmp_assets.definitions import defs
+from dmp_assets.home import Home
+from dmp_assets.reporting import document, report_assets
+from dmp_assets.reporting.messages import report_message
+from dmp_assets.reporting.renderer import Renderer
+from dmp_assets.settings import project_dir
+from tests.support import degenerate, lakehouse
+from tests.support.page_faults import faults
+
+REPORTS = sorted(path.stem for path in (project_dir() / "reports").glob("*.qmd"))
+NOT_A_NUMBER = re.compile(r"\b(?:nan|NaN|NaT|None|inf|Infinity|<NA>)\b")
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, pa.Table]:
+    return lakehouse.tables(users=120)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Renderer]:
+    """One kernel for all homes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUARTO_PATH", "/nonexistent/quarto")
+        with Renderer(project_dir(), Home(tmp_path_factory.mktemp("first")).prepare()) as shared:
+            yield shared
+
+
+@pytest.fixture(scope="module")
+def homes(whole: dict[str, pa.Table], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Home]:
+    folder = tmp_path_factory.mktemp("homes")
+    return {
+        name: degenerate.build(folder / name.replace(" ", "-"), name, whole)
+        for name in degenerate.HOMES
+    }
+
+
+def said(page: str) -> str:
+    """What the page says to people, charts and styles left out."""
+    body = re.sub(r"(?s)<(script|style|code)\b.*?</\1>", " ", page)
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+@pytest.mark.parametrize("name", degenerate.HOMES)
+@pytest.mark.parametrize("report", REPORTS)
+def test_a_report_renders_whatever_is_missing(
+    engine: Renderer, homes: dict[str, Home], report: str, name: str
+) -> None:
+    engine.home = homes[name]
+    page = engine.render(report).path.read_text()
+    assert faults(page, document.read(project_dir() / "reports" / f"{report}.qmd")) == []
+    assert not NOT_A_NUMBER.search(said(page)), NOT_A_NUMBER.search(said(page))
+
+
+@pytest.mark.parametrize("name", degenerate.HOMES)
+@pytest.mark.parametrize("report", report_assets.OUTLINES)
+def test_a_message_is_made_whatever_is_missing(
+    homes: dict[str, Home], report: str, name: str
+) -> None:
+    home = homes[name]
+    outline = report_assets.OUTLINES[report](home, None, None)
+    message = report_message(
+        outline.figures, report=report, version="1", channel="C1", tz=outline.zone,
+        image=outline.image, image_alt=outline.image_alt,
+    )  # fmt: skip
+    text = json.dumps([message.text, message.blocks])
+    assert not NOT_A_NUMBER.search(text), text
+
+
+def test_the_homes_hold_every_column_that_the_assets_declare(whole: dict[str, pa.Table]) -> None:
+    read = {key for keys in report_assets.READS.values() for key in keys}
+    assert read <= set(whole)
+    assert Path(project_dir()).exists() and defs
