@@ -127,7 +127,7 @@ def opened(home: Home | None = None, versions: Mapping[str, int] | None = None) 
     report = Report.open(home, versions)
     if report.has("modeled/attribution_runs"):
         last = _last_run(report)
-        report.versions = (dict(last["versions"]) if last else {}) | report.versions
+        report.versions = dict((last and last["versions"]) or {}) | report.versions
     return report
 
 

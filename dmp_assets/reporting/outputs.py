@@ -19,7 +19,6 @@ UNDER_QUARTO = "QUARTO_FIG_WIDTH"
 MARKDOWN, HTML, PLAIN = "text/markdown", "text/html", "text/plain"
 _IMAGES = ("image/svg+xml", "image/png", "image/jpeg")
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_SPECIAL = re.compile(r"([!-+\-./:-@\[-`{-~])")
 
 
 def under_quarto() -> bool:
@@ -47,14 +46,6 @@ def as_json(data: Any) -> str:
 def safe_json(text: str) -> str:
     """JSON text with `<`, which only strings of it can hold, written as an escape."""
     return text.replace("<", "\\u003c")
-
-
-def literal(text: Any) -> str:
-    """Text from outside as it is, for a line of Markdown: no mark, link, formula or tag of it acts.
-
-    Line breaks become spaces.
-    """
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
 
 
 def for_quarto(data: Mapping[str, Any]) -> dict[str, Any]:

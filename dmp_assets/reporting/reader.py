@@ -12,7 +12,6 @@ The renderer tells a report three things through the environment, whichever engi
 
 import html
 import json
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -48,6 +47,8 @@ WEB_EVENTS: Mapping[str, str] = MappingProxyType(
 STALE = timedelta(days=3)
 """Data that ends so long before now is said to."""
 _NUMBER = re.compile(r"—|[-+±]? ?[\d.,]+( ?%)?")
+UNKNOWN = "—"
+"""What stands for a value that nobody knows; never 0."""
 _SHORT = 16
 """Characters of a value up to which a column keeps its values on one line."""
 _NARROW = 3
@@ -369,15 +370,25 @@ def _plain(value: Any) -> str:
     return re.sub(r"<[^>]*>", "", value.text) if isinstance(value, Html) else shown(value)
 
 
+def missing(value: Any) -> bool:
+    """Whether a value is unknown: None, NaN, NaT or pandas' NA."""
+    return value is None or value is pd.NA or value is pd.NaT or value != value
+
+
+def formatted(value: Any, pattern: str = ",") -> str:
+    """A value in a format (`.1%`, `,.2f`, `%Y-%m-%d`), `—` where it is unknown."""
+    return UNKNOWN if missing(value) else format(value, pattern)
+
+
 def moment(at: datetime | None) -> str:
     """A time for people, `2024-03-31 18:05 UTC`."""
-    return f"{at:%Y-%m-%d %H:%M} UTC" if at else "— (no data yet)"
+    return "— (no data yet)" if missing(at) else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def shown(value: Any) -> str:
     """A value for people: 12,345 · 0.873 · — for unknown."""
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
-        return "—"
+    if missing(value):
+        return UNKNOWN
     if isinstance(value, bool):
         return "yes" if value else "no"
     if hasattr(value, "item"):
@@ -391,8 +402,10 @@ def shown(value: Any) -> str:
     return visible(value)
 
 
-def duration(minutes: float) -> str:
-    """A stretch of time for people: `40 seconds`, `12 minutes`, `5.2 hours`, `31 days`."""
+def duration(minutes: float | None) -> str:
+    """A stretch of time for people: `40 seconds`, `12 minutes`, `5.2 hours`, `31 days`, `—`."""
+    if minutes is None or missing(minutes):
+        return UNKNOWN
     for size, unit in ((1440 * 2, "days"), (120, "hours"), (2, "minutes")):
         if abs(minutes) >= size:
             value = minutes / {"days": 1440, "hours": 60, "minutes": 1}[unit]

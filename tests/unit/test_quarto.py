@@ -4,7 +4,9 @@ The CLI cannot be had from a registry: the cells run as under it and Pandoc rend
 write; a program in its place prints what it prints.
 """
 
+import html
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from dmp_assets.foreign_text import markdown_text, visible
 from dmp_assets.home import Home
 from dmp_assets.reporting import document, renderer
 from dmp_assets.reporting.markdown import Markdown, slug_of
-from dmp_assets.reporting.outputs import UNDER_QUARTO, for_quarto, literal, raw_block
+from dmp_assets.reporting.outputs import UNDER_QUARTO, for_quarto, raw_block
 from dmp_assets.reporting.renderer import Renderer, RenderError, render
 from dmp_assets.settings import project_dir
 from tests.support import lakehouse
@@ -167,15 +170,15 @@ def test_markdown_is_read_as_pandoc_and_the_filter_read_it(text: str) -> None:
     ],
 )
 def test_foreign_text_in_a_sentence_says_what_it_says(text: str) -> None:
-    sentence = f"It is {literal(text)} here."
-    meant = f"<p>It is {' '.join(text.split())} here.</p>"
+    sentence = f"It is {markdown_text(text)} here."
     for made in (
         Markdown().render(sentence),
         pandoc(sentence, "--from=markdown", "--to=html5", "--wrap=none"),
     ):
-        assert (
-            made.strip().replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"') == meant
-        )
+        marks = set(re.findall(r"</?(\w+)", made))
+        assert marks == {"p", "code"}
+        said = html.unescape(re.sub(r"</?(?:p|code)>", "", made)).strip()
+        assert said == f"It is {visible(text)} here."
 
 
 # what Quarto says -----------------------------------------------------------------
