@@ -5,25 +5,40 @@ into a newer PostgreSQL. What a run makes again (scratch of Spark and DuckDB) is
 what lies elsewhere: a shop, store or lakehouse that a setting names.
 """
 
+import logging
 import os
+import re
+import secrets
 import shutil
 import sqlite3
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dmp_assets import archive
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources.postgres import EmbeddedPostgres
 from dmp_assets.resources.shop import EMBEDDED_DATABASE, shop_url
 from dmp_assets.sources import shop
+from dmp_assets.store import database, rights, where
 
 DUMPS = "databases"
+_DATABASE = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_NOT_FROM_STRANGERS = ("models", "lakehouse/ml/model_registry", "secrets")
 _SQLITE = (".db", ".db-wal", ".db-shm", ".db-journal")
 _LEFT_OUT = frozenset({"postgres", "spark", "tmp", "run.lock", "run.json"})
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore found: whether this installation made the backup, and what was left out."""
+
+    is_ours: bool
+    left_out: tuple[str, ...]
 
 
 def back_up(home: Home, file: Path) -> int:
@@ -47,13 +62,12 @@ def back_up(home: Home, file: Path) -> int:
             home.exclusive("backup"),
             tempfile.TemporaryDirectory(prefix="dmp-backup-") as folder,
             os.fdopen(target, "wb") as out,
-            tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as archive,
+            archive.Packed(out, key=signing_key(home)) as packed,
         ):
-            archive.add(home.root, ".", recursive=False)
             for path in _files(home.root):
-                archive.add(path, path.relative_to(home.root), recursive=False)
+                packed.add(path, path.relative_to(home.root))
             for copy in (*_dumped(home, Path(folder)), *_copied(home, Path(folder))):
-                archive.add(copy, copy.relative_to(folder), filter=_private)
+                packed.add(copy, copy.relative_to(folder))
     except OSError as error:
         file.unlink(missing_ok=True)
         raise HomeError(f"the home could not be read or written whole: {error}") from error
@@ -81,11 +95,6 @@ def _files(root: Path) -> Iterator[Path]:
         yield from (here / name for name in files if not name.endswith(_SQLITE))
 
 
-def _private(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    entry.mode = 0o700 if entry.isdir() else 0o600
-    return entry
-
-
 def _copied(home: Home, folder: Path) -> Iterator[Path]:
     """SQLite files as of one moment, though Dagster's daemon may be writing."""
     for path in sorted(home.root.rglob("*.db")):
@@ -105,37 +114,45 @@ def _dumped(home: Home, folder: Path) -> list[Path]:
         return [server.dump(name, folder / DUMPS / f"{name}.dump") for name in server.databases()]
 
 
-def restore(file: Path, home: Home) -> None:
+def restore(file: Path, home: Home, *, trust: bool = False) -> Restored:
     """Make the home from a backup; an error leaves nothing behind. Raises HomeError, PostgresError.
 
-    The home must not be there, or be empty.
+    The home must not be there, or be empty. Models of a backup that this installation did not sign
+    are left out unless `trust`: a model file is a program. So are its secrets, which others know.
     """
     if home.root.exists() and any(home.root.iterdir()):
         raise HomeError(f"{home.root} is not empty; restore into a new DMP_HOME, or `dmp reset`")
     try:
         home.root.mkdir(parents=True, exist_ok=True)
-        home.root.chmod(0o700)  # until the archive says otherwise
-        _unpack(file, home)
+        home.root.chmod(0o700)
+        is_ours = archive.unpack(file, home.root, key=signing_key(home))
+        if not home.state():
+            raise HomeError(f"{file} is no backup of a home")
+        home.forget("id")
+        (home.sandbox / "endpoint.json").unlink(missing_ok=True)  # where the other's stand-ins were
+        left_out = () if is_ours or trust else _leave_out(home)
         dumps = sorted((home.root / DUMPS).glob("*.dump"))
+        unknown = [dump.stem for dump in dumps if not _DATABASE.fullmatch(dump.stem)]
+        if unknown:
+            raise HomeError(f"{file} is no backup of a home: a database {unknown[0]!r}")
         _load(home, dumps)
         shutil.rmtree(home.root / DUMPS, ignore_errors=True)
     except BaseException:
         EmbeddedPostgres(home).destroy()
         shutil.rmtree(home.root, ignore_errors=True)
         raise
+    return Restored(is_ours, left_out)
 
 
-def _unpack(file: Path, home: Home) -> None:
-    try:
-        with tarfile.open(file, "r:gz") as archive:
-            archive.extractall(home.root, filter="data")  # refuses what leads outside
-            for entry in archive:  # and leaves the modes of folders to the umask
-                if entry.isdir():
-                    (home.root / entry.name).chmod(entry.mode & 0o777)
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise HomeError(f"{file} is no whole backup of a home: {error}") from error
-    if not home.state():
-        raise HomeError(f"{file} is no backup of a home")
+def _leave_out(home: Home) -> tuple[str, ...]:
+    """Remove what a stranger could have made to be run, or knows; the next run makes it anew."""
+    left_out = []
+    for path in _NOT_FROM_STRANGERS:
+        found = home.root / path
+        if found.is_dir():
+            shutil.rmtree(found)
+            left_out.append(path)
+    return tuple(left_out)
 
 
 def _load(home: Home, dumps: list[Path]) -> None:
@@ -146,6 +163,9 @@ def _load(home: Home, dumps: list[Path]) -> None:
     with server.running():
         for dump in dumps:
             server.load(dump.stem, dump)
+        if where.DATABASE in (dump.stem for dump in dumps):
+            with database.opened(where.owner_url(home), checked=False) as store, store.begin() as c:
+                rights.grant(c, "dmp_service")
         known = home.state().get("shop")
         if known and EMBEDDED_DATABASE in (dump.stem for dump in dumps):
             settings = home.settings()
@@ -153,3 +173,25 @@ def _load(home: Home, dumps: list[Path]) -> None:
                 now = shop.probe(shop_url(home), settings.shop_schema).identity
                 if now.generation == known.get("generation"):
                     home.remember(shop=asdict(now))
+
+
+def signing_key(home: Home) -> bytes:
+    """What this installation signs its backups with: DMP_BACKUP_KEY, else its user's own.
+
+    That one is made once, beside no home: a backup must be known when its home is gone.
+    """
+    configured = home.settings().backup_key
+    if configured is not None:
+        return configured.get_secret_value().encode()
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "dmp_assets"
+    path = folder / "backup_key"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_hex(32).encode())
+    except OSError as error:
+        if not path.is_file():
+            log.warning("no key to sign backups with: %s cannot be written (%s); set "
+                        "DMP_BACKUP_KEY", path, error.strerror)  # fmt: skip
+            return secrets.token_bytes(32)  # nobody's: the backup is a stranger's to everybody
+    return path.read_bytes()

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from stat import S_ISLNK, S_ISVTX
 from typing import Any, Literal, get_args
 
 import filelock
@@ -119,6 +120,7 @@ class Home:
 
     def _write_state(self, state: dict[str, Any]) -> None:
         part = self._state_file.with_suffix(f".part-{os.getpid()}")  # two first commands at once
+        part.touch(0o600)
         part.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n")
         part.replace(self._state_file)
 
@@ -133,7 +135,8 @@ class Home:
         Raises HomeError when the folder cannot be written or already has the other profile.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._close()
             probe = self.root / f".write-probe-{os.getpid()}"
             probe.write_text("")
             probe.unlink()
@@ -151,6 +154,24 @@ class Home:
                 f"set DMP_HOME to another folder"
             )
         return self
+
+    def _close(self) -> None:
+        """Let nobody but its owner into the home; what an earlier version left open is closed once.
+
+        A folder that everybody may use, such as /tmp, stays as it is, and so does another's.
+        """
+        found = self.root.stat()
+        if found.st_uid != os.geteuid() or not found.st_mode & 0o077 or found.st_mode & S_ISVTX:
+            return
+        if not self._state_file.exists() and any(self.root.iterdir()):
+            return  # no home yet, but something
+        self.root.chmod(0o700)
+        for folder, names, files in os.walk(self.root):
+            for name in (*names, *files):
+                path = Path(folder, name)
+                inside = path.lstat()
+                if inside.st_uid == found.st_uid and not S_ISLNK(inside.st_mode):
+                    path.chmod(inside.st_mode & 0o700)
 
     def settings(self) -> Settings:
         """The settings as this home may use them; a sandbox home stays on loopback."""
@@ -206,7 +227,9 @@ class Home:
 
         Re-entrant for the same run in the same process. Raises HomeError when busy and not `wait`.
         """
-        lock = filelock.FileLock(self.root / "run.lock", is_singleton=True, thread_local=False)
+        lock = filelock.FileLock(
+            self.root / "run.lock", mode=0o600, is_singleton=True, thread_local=False
+        )
         note = self.root / "run.json"
         try:
             lock.acquire(timeout=-1 if wait else 0)

@@ -280,6 +280,13 @@ class Settings(BaseSettings):
         description="PostgreSQL URL of the operational store; empty: the embedded PostgreSQL, from "
         "`dmp migrate` on.",
     )
+    store_owner_url: Annotated[SecretStr | None, Outside(), _secret(connection_urls.postgres)] = (
+        Field(
+            None,
+            description="The same database for the role that owns its tables, as which "
+            "`dmp migrate` works; empty: DMP_STORE_URL, whose role then can change the audit log.",
+        )
+    )
 
     api_host: Annotated[str, AfterValidator(setting_values.host)] = Field(
         "127.0.0.1", description="Where the API listens."
@@ -366,6 +373,12 @@ class Settings(BaseSettings):
         "",
         description="Where the API's readiness is asked for alerts, e.g. "
         "https://api.example.com/health/ready; empty: on this machine.",
+    )
+
+    backup_key: Annotated[SecretStr | None, Outside()] = Field(
+        None,
+        description="Signs backups, so that `dmp restore` knows its own; empty: a key of this "
+        "user's, in ~/.config/dmp_assets.",
     )
 
     # people and machines

@@ -25,12 +25,32 @@ def backup_command(
 
 def restore(
     file: Annotated[Path, typer.Argument(help="What `dmp backup` wrote.", exists=True)],
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Take models and secrets of a foreign backup too.")
+    ] = False,
 ) -> None:
-    """Make the home from a backup; DMP_HOME must be a folder that is empty or not there."""
+    """Make the home from a backup; DMP_HOME must be a folder that is empty or not there.
+
+    A backup that this installation did not sign is restored without its models and secrets: the
+    next run trains anew. `--trust` takes them as well; models are programs, so only your own.
+    """
     with explained():
         home = Home.current()
-        backup.restore(file, home)
-        out.print(f"{home.root} is as it was", highlight=False)
+        found = backup.restore(file, home, trust=trust)
+        if found.is_ours or trust:
+            out.print(f"{home.root} is as it was", highlight=False)
+            return
+        out.print(
+            f"{home.root} is made from a backup that this installation did not sign; its people "
+            "and keys can log in: see `dmp user list` and `dmp client list`",
+            highlight=False,
+        )
+        if found.left_out:
+            out.print(
+                f"left out: {', '.join(found.left_out)}; `dmp run` makes them anew (or restore "
+                "again with --trust, if the backup is your own)",
+                highlight=False,
+            )
 
 
 def reset(
@@ -69,3 +89,12 @@ def db_status() -> None:
     """Say whether the home's embedded PostgreSQL runs, and where."""
     with explained():
         out.print(postgres_state(Home.current()), highlight=False)
+
+
+@db.command("claim")
+def db_claim() -> None:
+    """Make databases that lie outside the home this home's, when it was moved or copied."""
+    with explained():
+        home = Home.current()
+        EmbeddedPostgres(home).claim()
+        out.print(f"the databases are those of {home.root} from now on", highlight=False)

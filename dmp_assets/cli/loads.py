@@ -12,7 +12,7 @@ from rich.markup import escape
 from dmp_assets import execution
 from dmp_assets.cli.shared import err, explained, out, tables
 from dmp_assets.home import Home
-from dmp_assets.resources.shop import shop_url
+from dmp_assets.resources.shop import loading_url
 from dmp_assets.sources.csv_header import Reading
 from dmp_assets.sources.ihc_journeys import export_training
 from dmp_assets.sources.shop_connection import ShopError
@@ -63,7 +63,7 @@ def load_shop_command(
         home = Home.current().prepare()
         with execution.outside_systems(home):
             done = load_shop(
-                shop_url(home),
+                loading_url(home),
                 directory,
                 mode=mode.value,
                 schema=home.settings().shop_schema,

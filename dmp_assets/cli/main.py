@@ -1,5 +1,6 @@
 """`dmp`: the command line. Every command says what it did, or what is wrong and how to mend it."""
 
+import os
 import signal
 from types import FrameType
 
@@ -43,7 +44,11 @@ app.command()(homes.reset)
 
 @app.callback()
 def main() -> None:
-    """Let a plain `kill` end a command as Ctrl-C does, so that what it started stops with it."""
+    """Let a plain `kill` end a command as Ctrl-C does, so that what it started stops with it.
+
+    What a command makes, and whatever it starts makes, is for its owner only.
+    """
+    os.umask(0o077)
     guard_logs()
     signal.signal(signal.SIGTERM, _interrupt)
 

@@ -20,7 +20,7 @@ from dmp_assets.cli.summary import print_summary
 from dmp_assets.date_range import parse_range
 from dmp_assets.execution import Progress, RunSummary
 from dmp_assets.home import Home
-from dmp_assets.resources.shop import shop_url
+from dmp_assets.resources.shop import loading_url
 from dmp_assets.sources.shop_load import load_shop
 from dmp_assets.sources.web import WebError
 
@@ -69,7 +69,7 @@ def demo(
                 copied = database.with_suffix(".part")
                 shutil.copyfile(folder / "web" / "web.sqlite", copied)
                 copied.replace(database)
-            loaded = load_shop(shop_url(home), folder / "export", mode="refuse")
+            loaded = load_shop(loading_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
             service.migrate_home(home)
             summary = _run_with_bar(home, quiet=json_output)

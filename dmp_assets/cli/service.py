@@ -58,18 +58,27 @@ def in_store(home: Home, work: Callable[["sa.Connection"], T]) -> T:
 
 def store_state(home: Home) -> str:
     """What `dmp doctor` says of the store. Raises StoreError, PostgresError."""
-    from dmp_assets.store import database
+    from dmp_assets.store import database, rights
 
     if not where.is_configured(home):
         raise StoreError("none yet; `dmp migrate` makes it, `dmp up` and `dmp demo` do so too")
     if where.is_embedded(home) and not EmbeddedPostgres(home).status().running:
         return "in the embedded PostgreSQL, which does not run"
-    return f"schema {in_store(home, database.revision)}"
+    revision, too_much = in_store(home, lambda s: (database.revision(s), rights.too_much(s)))
+    if too_much:
+        raise StoreError(
+            f"schema {revision}; its role {'; '.join(too_much)}. Give the service a role of its "
+            "own: docs/deploy.md, under Roles of the store"
+        )
+    return f"schema {revision}"
 
 
 def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
-    """Make the home's store, or bring its schema to a revision; (before, after)."""
-    from dmp_assets.store import database
+    """Make the home's store, or bring its schema to a revision; (before, after).
+
+    Its owner does so, and gives the service's role what that needs.
+    """
+    from dmp_assets.store import database, rights
 
     embedded = home.settings().store_url is None
     if embedded:
@@ -77,8 +86,13 @@ def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
     with execution.outside_systems(home, shop=False):
         if embedded:
             EmbeddedPostgres(home).create(where.DATABASE)
-        with database.opened(where.store_url(home), checked=False) as store:
-            return database.migrate(store, to)
+        with database.opened(where.owner_url(home), checked=False) as store:
+            done = database.migrate(store, to)
+            role = where.service_role(home)
+            if role is not None:
+                with store.begin() as connection:
+                    rights.grant(connection, role)
+            return done
 
 
 def migrate(

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from dmp_assets.home import Home, HomeError
-from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.resources.postgres import EmbeddedPostgres, Role
 from dmp_assets.sources import shop
 from dmp_assets.tables import Tables
 
@@ -17,12 +17,21 @@ EMBEDDED_DATABASE = "shop"
 def shop_url(home: Home) -> SecretStr:
     """URL of the home's shop: `shop_database_url`, else the embedded PostgreSQL's database.
 
-    Raises PostgresError when the embedded PostgreSQL is not running.
+    It can only be read there. Raises PostgresError when the embedded PostgreSQL is not running.
     """
+    return _url(home, "dmp_shop_reader")
+
+
+def loading_url(home: Home) -> SecretStr:
+    """The same, for loading into it."""
+    return _url(home, "dmp_owner")
+
+
+def _url(home: Home, role: Role) -> SecretStr:
     configured = home.settings().shop_database_url
     if configured is not None:
         return configured
-    return EmbeddedPostgres(home).endpoint().url(database=EMBEDDED_DATABASE)
+    return EmbeddedPostgres(home).access(role).url(database=EMBEDDED_DATABASE)
 
 
 @lru_cache(maxsize=1)

@@ -44,7 +44,8 @@ class Up:
     process: subprocess.Popen[str]
 
     def family(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture(scope="module")

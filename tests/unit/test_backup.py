@@ -1,8 +1,11 @@
 """Backup and restore of a small home with databases of its own."""
 
+import gzip
+import io
 import os
 import sqlite3
 import tarfile
+import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,15 +13,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dmp_assets.backup import back_up, restore
+from dmp_assets.backup import Restored, back_up, restore
 from dmp_assets.home import Home, HomeError
-from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.resources.postgres import EmbeddedPostgres, PostgresError
 from tests.support.dmp import workplace
 
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    with workplace() as folder:
+    with workplace() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))  # where the key is
         yield folder
 
 
@@ -39,6 +43,8 @@ def home(place: Path) -> Iterator[Home]:
     home.secrets.mkdir(mode=0o700)
     (home.secrets / "api_secret").write_text("sealed")
     (home.secrets / "api_secret").chmod(0o600)
+    home.models.mkdir()
+    (home.models / "m-1.joblib").write_bytes(b"a model")
     home.root.chmod(0o751)
     home.dagster.mkdir()
     writing = sqlite3.connect(home.dagster / "runs.db")  # as Dagster's daemon has it open
@@ -71,8 +77,10 @@ def test_a_restored_home_is_the_one_that_was_backed_up(home: Home, file: Path, p
     assert (found.root / part).read_bytes() == (home.root / part).read_bytes()
     assert found.profile == "sandbox"
     assert (found.secrets / "api_secret").read_text() == "sealed"
-    for path in (".", "secrets", "secrets/api_secret", "lakehouse/raw/users"):
-        assert (found.root / path).stat().st_mode == (home.root / path).stat().st_mode, path
+    others = [p for p in found.root.rglob("*") if p.stat().st_mode & 0o077]
+    assert (found.root.stat().st_mode & 0o777, others) == (0o700, [])
+    kept, was = (root / part for root in (found.root, home.root))
+    assert int(kept.stat().st_mtime) == int(was.stat().st_mtime)
     with closing(sqlite3.connect(found.dagster / "runs.db")) as known:
         assert known.execute("SELECT word FROM words").fetchall() == [("written",)]
     assert not list(found.dagster.glob("*-wal"))
@@ -143,16 +151,159 @@ def test_a_broken_backup_is_refused_and_leaves_nothing(file: Path, place: Path, 
     assert not target.root.exists()
 
 
-def test_an_archive_that_reaches_outside_or_is_none_of_ours_is_refused(place: Path) -> None:
-    for name, inside in (("evil", "../outside"), ("other", "notes.txt")):
-        archive = place / f"{name}.tar.gz"
-        (place / "notes.txt").write_text("hello")
-        with tarfile.open(archive, "w:gz") as tar:
-            tar.add(place / "notes.txt", inside)
-        with pytest.raises(HomeError, match="is no"):
-            restore(archive, Home(place / f"from-{name}"))
-        assert not (place / f"from-{name}").exists()
-    assert not (place / "outside").exists()
+HOME = b'{"profile": "sandbox"}'
+
+
+def packed(place: Path, *entries: tuple[str, bytes, bytes | str]) -> Path:
+    """A gzipped tar of (name, type, content or where a link leads to)."""
+    made = place / f"made-{uuid.uuid4().hex}.tar.gz"
+    with tarfile.open(made, "w:gz") as tar:
+        for name, kind, content in entries:
+            entry = tarfile.TarInfo(name)
+            entry.type = kind
+            if isinstance(content, str):
+                entry.linkname = content
+                tar.addfile(entry)
+            else:
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+    return made
+
+
+FILE, LINK, HARD, FOLDER = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [("../outside", FILE, b"x")],
+        [("a/../../outside", FILE, b"x")],
+        [("OUTSIDE", FILE, b"x")],
+        [("link", LINK, "OUTSIDE")],
+        [("a", LINK, "."), ("a/b", LINK, ".."), ("a/b/outside", FILE, b"x")],
+        [
+            ("d", FOLDER, b""),
+            ("d/up", LINK, ".."),
+            ("d/up/up", LINK, ".."),
+            ("d/up/up/x", FILE, b""),
+        ],
+        [("hard", HARD, "home.json")],
+        [("hard", HARD, "/etc/passwd")],
+        [("pipe", tarfile.FIFOTYPE, b"")],
+        [("device", tarfile.CHRTYPE, b"")],
+        [("block", tarfile.BLKTYPE, b"")],
+        [("twice", FILE, b"1"), ("twice", FILE, b"2")],
+        [("home.json", FILE, b"{}")],
+        [("x", FILE, b"1"), ("x/y", FILE, b"2")],
+        [("signature", FILE, b"0" * 64), ("after", FILE, b"x")],
+        [("databases/../x.dump", FILE, b"x")],
+        [("databases/-h.dump", FILE, b"x")],
+        [("a//b", FILE, b"x")],
+    ],
+    ids=lambda entries: entries[-1][0],
+)
+def test_only_plain_files_and_folders_below_the_home_are_restored(
+    place: Path, entries: list[tuple[str, bytes, bytes | str]]
+) -> None:
+    outside = place / "outside"
+    named = [
+        (str(outside) if name == "OUTSIDE" else name, kind,
+         str(outside) if content == "OUTSIDE" else content)
+        for name, kind, content in entries
+    ]  # fmt: skip
+    target = Home(place / "from-bad")
+    with pytest.raises(HomeError, match="is no"):
+        restore(packed(place, ("home.json", FILE, HOME), *named), target)
+    assert not target.root.exists() and not outside.exists()
+
+
+def test_an_archive_that_is_larger_than_the_disk_or_has_a_huge_header_is_refused(
+    place: Path,
+) -> None:
+    large = place / "large.tar.gz"
+    for kind, size in (
+        (FILE, 1 << 60),
+        (tarfile.XHDTYPE, 1 << 40),
+        (tarfile.GNUTYPE_LONGNAME, 1 << 40),
+    ):
+        entry = tarfile.TarInfo("large")
+        entry.type, entry.size = kind, size
+        with gzip.open(large, "wb") as out:
+            out.write(entry.tobuf(tarfile.GNU_FORMAT))
+            out.write(b"0" * 4096)
+        with pytest.raises(HomeError, match=r"is no|room for"):
+            restore(large, Home(place / "from-large"))
+    (place / "notes.txt").write_text("hello")
+    with pytest.raises(HomeError, match="is no"):
+        restore(packed(place, ("notes.txt", FILE, b"hello")), Home(place / "from-other"))
+
+
+def test_a_backup_of_another_installation_comes_without_models_and_secrets_unless_trusted(
+    home: Home, file: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(place / "another"))
+    known = (home.secrets / "api_secret").read_text()
+    for trust in (False, True):
+        found = Home(place / f"foreign-{trust}")
+        done = restore(file, found, trust=trust)
+        assert done.is_ours is False
+        assert found.models.exists() is trust
+        assert (found.secrets / "api_secret").exists() is trust
+        assert rows(found, "shop") == [("Grüße",), ("shop",)]
+    assert (found.secrets / "api_secret").read_text() == known
+
+
+def test_a_backup_that_was_changed_is_a_strangers(file: Path, place: Path) -> None:
+    changed = place / "changed.tar.gz"
+    with tarfile.open(file) as old, tarfile.open(changed, "w:gz") as new:
+        for entry in old:
+            content = old.extractfile(entry)
+            text = content.read() if content else b""
+            if entry.name == "models/m-1.joblib":
+                text = text[:-1] + b"!"
+            new.addfile(entry, io.BytesIO(text) if content else None)
+    assert restore(changed, Home(place / "from-changed")).is_ours is False
+
+
+def test_a_backup_of_the_version_before_is_restored_as_a_strangers(
+    home: Home, file: Path, place: Path
+) -> None:
+    before = place / "before.tar.gz"
+    with tarfile.open(file) as old, tarfile.open(before, "w:gz") as new:
+        new.add(home.root, ".", recursive=False)
+        for entry in old:
+            if entry.name != "signature":
+                content = old.extractfile(entry)
+                entry.mode = 0o755
+                new.addfile(entry, content)
+    found = Home(place / "from-before")
+    assert restore(before, found) == Restored(False, ("models", "secrets"))
+    assert rows(found, "store") == [("Grüße",), ("store",)]
+
+
+def test_a_dump_runs_no_program_and_touches_no_file_whatever_it_says(
+    home: Home, place: Path
+) -> None:
+    """A materialized view is filled when it is restored, by whatever its function says by then."""
+    evil = Home(place / "evil").prepare("sandbox")
+    marker = place / "ran"
+    with EmbeddedPostgres(evil).running() as endpoint:
+        owner = EmbeddedPostgres(evil).access("dmp_owner").url("shop").get_secret_value()
+        with psycopg.connect(owner) as connection:
+            connection.execute(
+                "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'"
+            )
+            connection.execute("CREATE MATERIALIZED VIEW v AS SELECT f()")
+            connection.execute(
+                "CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS "
+                f"$$ BEGIN COPY (SELECT 1) TO PROGRAM 'touch {marker}'; RETURN 1; END $$"
+            )
+        assert endpoint.user == "dmp"
+    back_up(evil, place / "evil.tar.gz")
+    target = Home(place / "from-evil")
+    with pytest.raises(PostgresError, match="permission denied"):
+        restore(place / "evil.tar.gz", target)
+    assert not marker.exists() and not target.root.exists()
 
 
 def test_the_restored_databases_are_the_restored_homes_own(

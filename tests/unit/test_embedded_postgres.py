@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: a real server is initialised, killed, found again and stopped."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,8 +19,9 @@ import psycopg
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.resources import postgres
-from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint, PostgresError, _explain
+from dmp_assets.resources import postgres_server
+from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint, PostgresError, Role
+from dmp_assets.resources.postgres_endpoint import explain
 
 
 @pytest.fixture
@@ -33,7 +35,6 @@ def folder() -> Iterator[Path]:
 @pytest.fixture
 def server(folder: Path) -> Iterator[EmbeddedPostgres]:
     home = Home(folder / "home").prepare("sandbox")
-    home.root.chmod(0o755)  # whatever the umask
     server = EmbeddedPostgres(home, state_dir=folder / "state")
     yield server
     server.destroy()
@@ -200,7 +201,7 @@ def test_a_kill_during_initialisation_is_made_good_by_the_next_start(
     assert not half.exists()
 
 
-def test_a_home_that_the_servers_account_cannot_enter_keeps_its_data_in_the_state_directory(
+def test_a_home_that_only_its_owner_can_enter_holds_its_data_and_stays_closed(
     folder: Path,
 ) -> None:
     closed = folder / "closed"
@@ -212,57 +213,178 @@ def test_a_home_that_the_servers_account_cannot_enter_keeps_its_data_in_the_stat
         endpoint = server.start()
         status = server.status()
         assert ask(endpoint, "SELECT 1") == "1"
-        if os.geteuid() == 0:
-            assert status.data.is_relative_to(folder / "state")
-            assert str(status.data) in status.note
-            assert psutil.Process(status.pid).uids().real != 0
-        else:
-            assert status.data.is_relative_to(home.root)
-            assert status.note == ""
+        assert status.data.is_relative_to(home.root)
+        assert status.note == ""
+        assert psutil.Process(status.pid).uids().real != 0
         assert modes(home.root) == before
+        server.stop()
+        server = EmbeddedPostgres(home, state_dir=folder / "state")
+        assert ask(server.start(), "SELECT 1") == "1"
+        assert [p for p in server.folder.rglob("*") if p.stat().st_mode & 0o077] == []
     finally:
         server.destroy()
     assert not status.data.exists()
 
 
+def test_a_copy_of_a_home_has_databases_of_its_own(folder: Path) -> None:
+    home = Home(folder / "a").prepare("sandbox")
+    one = EmbeddedPostgres(home, state_dir=folder / "state")
+    try:
+        with psycopg.connect(one.start().url().get_secret_value()) as connection:
+            connection.execute("CREATE TABLE shop AS SELECT 'of a' AS name")
+        subprocess.run(["cp", "-a", str(home.root), str(folder / "b")], check=True)  # running
+        other = EmbeddedPostgres(Home(folder / "b"), state_dir=folder / "state")
+        try:
+            assert not other.status().running
+            with psycopg.connect(other.start().url().get_secret_value()) as connection:
+                connection.execute("UPDATE shop SET name = 'of b'")
+            assert ask(one.endpoint(), "SELECT name FROM shop") == "of a"
+            assert other.stop() and one.status().running
+        finally:
+            other.destroy()
+    finally:
+        one.destroy()
+
+
+def outside(folder: Path) -> tuple[Home, Path]:
+    """A home as earlier versions made it for root below a closed folder: its data lies outside."""
+    home = Home(folder / "a").prepare("sandbox")
+    server = EmbeddedPostgres(home, state_dir=folder / "state")
+    server.start()
+    server.stop()
+    place = folder / "state" / hashlib.sha256(str(home.root).encode()).hexdigest()[:16]
+    place.mkdir(parents=True)
+    (server.folder / "data").rename(place / "data")
+    file = server.folder / "endpoint.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"data": str(place / "data")}))
+    return home, place
+
+
+def test_data_outside_a_home_is_opened_by_that_home_only(folder: Path) -> None:
+    home, place = outside(folder)
+    server = EmbeddedPostgres(home, state_dir=folder / "state")
+    with psycopg.connect(server.start().url().get_secret_value()) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    assert "outside the home" in server.status().note
+    subprocess.run(["cp", "-a", str(home.root), str(folder / "b")], check=True)
+    copied = EmbeddedPostgres(Home(folder / "b"), state_dir=folder / "state")
+    for work in (copied.start, copied.stop, copied.status, copied.destroy):
+        with pytest.raises(PostgresError, match=rf"belong to the home {home.root}.*dmp backup"):
+            work()
+    assert ask(server.endpoint(), "SELECT answer FROM kept") == "42"
+    server.stop()
+    home.root.rename(folder / "moved")  # the home itself, at another place
+    moved = EmbeddedPostgres(Home(folder / "moved"), state_dir=folder / "state")
+    try:
+        assert ask(moved.start(), "SELECT answer FROM kept") == "42"
+        moved.stop()
+        with pytest.raises(PostgresError, match="dmp db claim"):
+            copied.start()
+        copied.claim()
+        assert ask(copied.start(), "SELECT answer FROM kept") == "42"
+        with pytest.raises(PostgresError, match="belong to the home"):
+            moved.status()
+    finally:
+        copied.destroy()
+    assert not place.exists()
+
+
+def test_data_outside_that_says_no_owner_is_opened_at_its_homes_old_place_only(
+    folder: Path,
+) -> None:
+    home, place = outside(folder)
+    subprocess.run(["cp", "-a", str(home.root), str(folder / "b")], check=True)
+    copied = EmbeddedPostgres(Home(folder / "b"), state_dir=folder / "state")
+    with pytest.raises(PostgresError, match="home at another place"):
+        copied.start()
+    server = EmbeddedPostgres(home, state_dir=folder / "state")
+    try:
+        server.start()
+    finally:
+        server.destroy()
+    assert not place.exists()
+
+
+def test_the_roles_of_the_databases_can_neither_run_programs_nor_touch_files_nor_each_other(
+    server: EmbeddedPostgres,
+) -> None:
+    server.start()
+    server.create("store")
+    mark = server.folder / "mark"
+    reaches = {
+        "dmp_owner": {"shop", "store"}, "dmp_shop_reader": {"shop"}, "dmp_service": {"store"},
+    }  # fmt: skip
+    roles: tuple[Role, ...] = ("dmp_owner", "dmp_shop_reader", "dmp_service")
+    for role in roles:
+        for database in ("shop", "store"):
+            url = server.access(role).url(database).get_secret_value()
+            if database not in reaches[role]:
+                with pytest.raises(psycopg.OperationalError, match="permission denied"):
+                    psycopg.connect(url)
+                continue
+            with psycopg.connect(url, autocommit=True) as connection:
+                for command in (
+                    f"COPY (SELECT 1) TO PROGRAM 'touch {mark}'",
+                    f"COPY (SELECT 1) TO '{mark}'",
+                    "SELECT pg_read_file('/etc/passwd')",
+                    "SELECT rolpassword FROM pg_authid",
+                    "SET session_replication_role = replica",
+                    "CREATE ROLE more SUPERUSER",
+                    "SET ROLE dmp",
+                ):
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        connection.execute(command)
+    assert not mark.exists()
+    with psycopg.connect(server.access("dmp_owner").url("shop").get_secret_value()) as loading:
+        loading.execute("CREATE TABLE users AS SELECT 1 AS user_id")
+    reader = server.access("dmp_shop_reader").url("shop").get_secret_value()
+    with psycopg.connect(reader, autocommit=True) as reading:
+        assert reading.execute("SELECT user_id FROM users").fetchone() == (1,)
+        for command in ("DELETE FROM users", "DROP TABLE users", "CREATE TABLE more (x int)"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reading.execute(command)
+
+
+def test_what_an_earlier_version_made_as_administrator_becomes_the_owners(
+    server: EmbeddedPostgres,
+) -> None:
+    endpoint = server.start()
+    with psycopg.connect(endpoint.url("shop").get_secret_value()) as connection:
+        connection.execute('CREATE SCHEMA "odd name"')
+        connection.execute('CREATE TABLE "odd name"."odd; table" (id bigserial, x text)')
+        connection.execute("CREATE TABLE users (id int GENERATED ALWAYS AS IDENTITY)")
+        connection.execute("CREATE VIEW seen AS SELECT id FROM users")
+        connection.execute("CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT a'")
+    file = server.folder / "endpoint.json"
+    known = json.loads(file.read_text())
+    file.write_text(json.dumps({name: known[name] for name in known if name != "roles"}))
+    url = server.access("dmp_owner").url("shop").get_secret_value()  # it ran all the time
+    with psycopg.connect(url) as connection:
+        for command in (
+            "DROP FUNCTION f",
+            "DROP VIEW seen",
+            "DROP TABLE users",
+            'DROP SCHEMA "odd name" CASCADE',
+        ):
+            connection.execute(command)
+
+
 def test_binaries_that_the_servers_account_cannot_reach_are_copied_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install = postgres._install(None)
+    install = postgres_server.install_of(None)
     closed = folder / "closed" / install.parent.name
     shutil.copytree(install, closed / install.name, symlinks=True)
     libraries = f"{install.parent.name}.libs"
     if (install.parents[1] / libraries).exists():
         shutil.copytree(install.parents[1] / libraries, closed.parent / libraries)
     closed.parent.chmod(0o700)
-    monkeypatch.setattr(postgres, "_install", lambda data: closed / install.name)
+    monkeypatch.setattr(postgres_server, "install_of", lambda data: closed / install.name)
     server = EmbeddedPostgres(Home(folder / "home").prepare("sandbox"), state_dir=folder / "state")
     try:
         assert ask(server.start(), "SELECT 1") == "1"
         copies = [path.name for path in folder.glob("state/postgres*")]
         assert len(copies) == (1 if os.geteuid() == 0 else 0)
-    finally:
-        server.destroy()
-
-
-def test_a_home_made_anew_at_the_same_place_never_sees_the_old_data(folder: Path) -> None:
-    closed = folder / "closed"
-    closed.mkdir(mode=0o700)
-    home = Home(closed / "home").prepare("sandbox")
-    server = EmbeddedPostgres(home, state_dir=folder / "state")
-    old = server.start()
-    with psycopg.connect(old.url().get_secret_value()) as connection:
-        connection.execute("CREATE TABLE old_shop (x int)")
-    if os.geteuid() != 0:
-        server.stop()
-    subprocess.run(["rm", "-rf", str(home.root)], check=True)
-    home.prepare("sandbox")
-    try:
-        new = server.start()
-        assert new.password != old.password
-        assert ask(new, "SELECT to_regclass('old_shop') IS NULL") == "True"
-        with pytest.raises(psycopg.OperationalError):
-            ask(old, "SELECT 1")
     finally:
         server.destroy()
 
@@ -298,7 +420,7 @@ def test_a_place_that_cannot_be_written_is_named(folder: Path) -> None:
 
 def test_a_full_disk_is_called_that() -> None:
     said = "initdb: error: could not write to file: No space left on device"
-    assert "is full; free some space" in _explain(said, Path("/var/home"))
+    assert "is full; free some space" in explain(said, Path("/var/home"))
 
 
 def test_an_endpoint_of_a_stopped_server_says_how_to_start_it(server: EmbeddedPostgres) -> None:
