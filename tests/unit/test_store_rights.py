@@ -1,0 +1,105 @@
+"""What the service's role may do with the operational store: rows, but never the audit log's."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import ProgrammingError
+
+from dmp_assets.home import Home
+from dmp_assets.store import access, audit, database, publish, rights, where
+from dmp_assets.store.schema import METADATA, audit_event
+from tests.support.postgres import stoppable_server
+from tests.support.service import fill, now, published
+
+
+@dataclass
+class Stores:
+    """A home's store as its service, its owner and the server's administrator see it."""
+
+    service: sa.Engine
+    owner: sa.Engine
+    admin: sa.Engine
+
+
+@pytest.fixture(scope="module")
+def stores() -> Iterator[Stores]:
+    with stoppable_server() as server:
+        home = Home(server.folder.parent)
+        server.create(where.DATABASE)
+        urls = (
+            where.store_url(home), where.owner_url(home), server.endpoint().url(where.DATABASE),
+        )  # fmt: skip
+        engines = [database.engine(url) for url in urls]
+        database.migrate(engines[1])
+        with engines[1].begin() as owner:
+            rights.grant(owner, "dmp_service")
+        yield Stores(*engines)
+        for engine in engines:
+            engine.dispose()
+
+
+def test_the_service_works_with_every_table_and_publishes(stores: Stores) -> None:
+    database.check(stores.service)
+    with stores.service.begin() as store:
+        access.add_person(store, "ann@shop.example", "risk", None, now=now())
+        key = access.add_client(store, "c", ["promo:read"], now=now(), expires=timedelta(days=1))
+        access.client_of(store, key, now=now())
+        audit.record(store, at=now(), actor="a", action="x", outcome="done")
+        for table in METADATA.sorted_tables:
+            store.execute(sa.select(table).limit(1))
+            if table is not audit_event:
+                store.execute(table.delete().where(sa.false()))
+    fill(stores.service, published())
+    with stores.service.begin() as store:
+        publish.clear(store)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "UPDATE audit_event SET actor = 'nobody'",
+        "DELETE FROM audit_event",
+        "TRUNCATE audit_event",
+        "ALTER TABLE audit_event DISABLE TRIGGER ALL",
+        "DROP TRIGGER append_only ON audit_event",
+        "DROP TABLE audit_event CASCADE",
+        "SET session_replication_role = replica",
+        "CREATE TABLE mine (x int)",
+        "UPDATE alembic_version SET version_num = '0001'",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "COPY person FROM PROGRAM 'true'",
+        "COPY person TO '/tmp/people'",
+        "SET ROLE dmp_owner",
+    ],
+)
+def test_the_service_can_change_neither_the_audit_log_nor_the_schema_nor_the_server(
+    stores: Stores, command: str
+) -> None:
+    with stores.service.connect() as store, pytest.raises(ProgrammingError) as refused:
+        store.execute(sa.text(command))
+    assert isinstance(refused.value.orig, psycopg.errors.InsufficientPrivilege)
+
+
+def test_a_role_that_can_do_too_much_is_named_and_migrating_takes_it_back(stores: Stores) -> None:
+    with stores.owner.connect() as store:
+        assert rights.too_much(store) == ["owns the tables: it can change the audit log"]
+    with stores.admin.connect() as store:
+        assert "superuser" in rights.too_much(store)[0]
+    with stores.service.connect() as store:
+        assert rights.too_much(store) == []
+    with stores.admin.begin() as store:
+        store.execute(sa.text("GRANT pg_read_server_files TO dmp_service"))
+        store.execute(sa.text("SET ROLE dmp_owner"))
+        store.execute(sa.text("GRANT DELETE ON audit_event TO dmp_service"))
+    with stores.service.connect() as store:
+        assert rights.too_much(store) == [
+            "may change the audit log", "is a member of pg_read_server_files",
+        ]  # fmt: skip
+    with stores.owner.begin() as store:
+        rights.grant(store, "dmp_service")
+    with stores.service.connect() as store:
+        assert rights.too_much(store) == ["is a member of pg_read_server_files"]
