@@ -173,6 +173,13 @@ def _at_thresholds(
     decided = limits.decide(probability)
     nothing = np.full(len(labels), "allow")
     found = dict(evaluate.precision_recall(flagged, labels))
+    blocked = decided == "block"
+    hits = float((blocked & labels).sum())
+    found["blocked_accounts"] = float(blocked.sum())
+    found["block_precision"] = hits / float(blocked.sum()) if blocked.any() else None
+    found["block_precision_low"], found["block_precision_high"] = evaluate.interval(
+        hits, float(blocked.sum())
+    )
     found["cost_per_account"] = cost(decided, labels, costs) / len(labels)
     found["cost_per_account_if_all_allowed"] = cost(nothing, labels, costs) / len(labels)
     return found, flagged

@@ -131,6 +131,12 @@ def test_a_kind_of_abuse_that_no_label_shows_is_still_suspected() -> None:
     assert models.probability(shown, strange)[0] > 0.5
 
 
+def test_a_share_of_few_accounts_has_a_wide_interval() -> None:
+    low, high = evaluate.interval(8, 8)
+    assert low == pytest.approx(0.676, abs=0.001) and high == 1
+    assert evaluate.interval(0, 0) == (0, 1)
+
+
 def test_calibrated_probabilities_mean_what_they_say() -> None:
     data = labelled(4000, 400)
     pipeline = models.fit("informed_logistic", data.features, data.labels, data.groups)
@@ -160,6 +166,8 @@ def test_training_compares_all_candidates_and_says_why_one_serves() -> None:
     }  # fmt: skip
     assert trained.card["calibration"]
     assert trained.card["cost_curve"]
+    at = trained.card["at_thresholds"]
+    assert 0 <= at["block_precision_low"] <= at["block_precision_high"] <= 1
     assert trained.reason
 
 
