@@ -54,6 +54,8 @@ WRONG = {
     "api_score_rate_limit": ["600"],
     "api_denied_rate_limit": ["never"],
     "api_login_rate_limit": ["300"],
+    "api_dry_run_rate_limit": ["often"],
+    "live_accounts_per_client": ["0"],
     "api_hosts": ["https://api.example.com"],
     "expected_weekly_events": ["few"],
     "oidc_client_secret": ["two\twords"],
