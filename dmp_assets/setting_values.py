@@ -18,6 +18,7 @@ from zoneinfo import available_timezones
 from dmp_assets import connection_urls
 from dmp_assets.currencies import COMMON, CURRENCIES, SYMBOLS
 from dmp_assets.spelling import meant, nearest
+from dmp_assets.values import readers, words
 
 MODELS = (
     "ihc", "first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay",
@@ -41,6 +42,26 @@ def currency(given: str) -> str:
         f"{given!r} is not an ISO 4217 code such as EUR, USD or GBP"
         + (f"; did you mean {likely} ({CURRENCIES[likely]})?" if likely else "")
     )
+
+
+def no_values(given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Kinds of values that there are, each with its words."""
+    for kind in given:
+        if kind not in words.known():
+            likely = meant(kind, words.known())
+            raise ValueError(f"{kind!r} is no kind of value ({', '.join(words.known())}){likely}")
+    return {kind: list(listed) for kind, listed in given.items()}
+
+
+def column_formats(given: Mapping[str, str]) -> dict[str, str]:
+    """Columns (`users.dob`, `dob`), each with how it writes days or decimals."""
+    for column, said in given.items():
+        if said not in readers.SETTINGS:
+            raise ValueError(
+                f"{said!r} (of {column}) is none of {', '.join(readers.SETTINGS)}"
+                f"{meant(said, readers.SETTINGS)}"
+            )
+    return dict(given)
 
 
 def phone_region(given: str) -> str:

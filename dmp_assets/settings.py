@@ -10,6 +10,7 @@ ignores whatever the environment says of them, always, so that a trial never tou
 import os
 from collections.abc import Callable
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
@@ -35,6 +36,8 @@ from dmp_assets.setting_sources import (
 )
 
 __all__ = ["Outside", "Settings", "SettingsError", "load", "outside_fields", "project_dir"]
+
+from dmp_assets.values import words
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 NOT_SETTINGS = frozenset(
@@ -120,6 +123,19 @@ class Settings(BaseSettings):
     phone_region: Annotated[str, AfterValidator(setting_values.phone_region)] = Field(
         "US", description="Region of phone numbers without country code."
     )
+    no_values: Annotated[dict[str, list[str]], AfterValidator(setting_values.no_values)] = Field(
+        default_factory=dict,
+        description="Further words that mean no value, by kind (any, email, phone, device, …), "
+        'e.g. {"device": ["kiosk"], "any": ["k.A."]}; `NULL`, `(not set)` and the like are known.',
+    )
+    column_formats: Annotated[dict[str, str], AfterValidator(setting_values.column_formats)] = (
+        Field(
+            default_factory=dict,
+            description="How columns write what could be read in two ways, e.g. "
+            '{"users.dob": "month-first", "promo_codes.discount_value": "decimal-comma"}; columns '
+            "not named: as their values tell.",
+        )
+    )
     max_bad_share: float = Field(
         0.25, ge=0, le=1, description="A cleaned table fails above this share of unusable rows."
     )
@@ -147,6 +163,9 @@ class Settings(BaseSettings):
     )
     journeys_collapse_repeats: bool = Field(
         False, description="Of consecutive sessions of one channel only the first is a touchpoint."
+    )
+    journey_max_touchpoints: int = Field(
+        200, ge=1, description="Of a longer journey the latest so many sessions count."
     )
     reporting_model: str = Field(
         "ihc", description="Attribution model of Slack, CSV and channel_reporting; see dmp show."
@@ -417,6 +436,11 @@ class Settings(BaseSettings):
                 "together they are 1 at most"
             )
         return self
+
+    @cached_property
+    def no_value_words(self) -> words.Words:
+        """The lists of words that mean nothing, with those of `no_values`."""
+        return words.of(self.no_values)
 
     @classmethod
     def settings_customise_sources(

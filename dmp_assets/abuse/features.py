@@ -8,19 +8,18 @@ analyst's label, the registration year and ids are not among them.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, wraps
-from importlib.resources import files
-from typing import Any, TypeVar, cast
-from zoneinfo import ZoneInfo
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dmp_assets.abuse.view import VIEW, as_view
+from dmp_assets.abuse.columns import Floats, ListedView, View, numbers
+from dmp_assets.values import zones
 
-Floats = npt.NDArray[np.float64]
+__all__ = ["COLUMN", "DISPOSABLE", "FEATURES", "NAMES", "Floats", "View", "matrix", "numbers"]
 
 # Mailbox providers whose purpose is a throw-away address (their own claim).
 DISPOSABLE = (
@@ -32,9 +31,16 @@ DISPOSABLE = (
     "temp-mail.org", "tempail.com", "tempmail.com", "tempmailo.com", "throwawaymail.com",
     "trashmail.com", "trbvm.com", "yopmail.com",
 )  # fmt: skip
+# Scripts, libraries and crawlers. What apps of honest people send is none of them (okhttp, Dalvik,
+# CFNetwork, Dart), nor is a phone called CUBOT: a crawler's name ends before its version or link.
 _AUTOMATION = (
-    r"(?i)\b(?:curl|wget|python|requests|aiohttp|httpx|scrapy|selenium|webdriver|phantomjs|puppeteer"
-    r"|playwright|headless\w*|okhttp|java|go-http-client|libwww-perl|axios|node-fetch|\w*bot)\b"
+    r"\b(?:curl|wget|python|requests|aiohttp|httpx|scrapy|selenium|webdriver|phantomjs|puppeteer"
+    r"|playwright|headless[a-z0-9_]*|java|go-http-client|libwww-perl|axios|node-fetch)\b"
+    r"|[a-z]bot(?:/[0-9v]|-[a-z]+/|\.htm|;? ?\+?https?:)"
+)
+_EXTENSION = r"(?:ext\.?|x|#)[ \t]*[0-9]{1,6}[ \t]*$"
+_PRIVATE = (
+    r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2[0-9]|3[01])\.|f[cd][0-9a-f]{2}:|fe80)"
 )
 # Release of a browser's major version as (version, year), from the makers' release histories;
 # between two points a straight line.
@@ -59,115 +65,8 @@ def _texts(*values: str) -> pa.Array:
     return pa.array(values)
 
 
-@cache
-def zone_countries() -> dict[str, str]:
-    """Time zone → ISO country, from the tz database's zone.tab."""
-    text = (files("tzdata") / "zoneinfo" / "zone.tab").read_text()
-    rows = (line.split("\t") for line in text.splitlines() if line and line[0] != "#")
-    return {row[2]: row[0] for row in rows}
-
-
-C = TypeVar("C")
-
-
-def _once(find: Callable[[Any, str], C]) -> Callable[[Any, str], C]:
-    """Find each column once in the life of a view."""
-
-    @wraps(find)
-    def kept(view: "View", name: str) -> C:
-        key = (find.__name__, name)
-        if key not in view.found:
-            view.found[key] = find(view, name)
-        return cast(C, view.found[key])
-
-    return kept
-
-
-class View:
-    """The account view's columns as the features need them: texts (Arrow), numbers (NumPy)."""
-
-    def __init__(self, rows: pa.Table | pa.RecordBatch) -> None:
-        self.rows = as_view(rows)
-        self.size = rows.num_rows
-        self.found: dict[tuple[str, str], Any] = {}
-
-    @_once
-    def column(self, name: str) -> pa.Array:
-        return _whole(self.rows[name])
-
-    @_once
-    def number(self, name: str) -> Floats:
-        return numbers(self.column(name))
-
-    def absent(self, name: str) -> Floats:
-        """1 where the value is unknown, else 0."""
-        return numbers(self.column(name).is_null())
-
-    @_once
-    def days(self, name: str) -> Floats:
-        """A date or time as days since 1970."""
-        column = self.column(name)
-        if pa.types.is_date(column.type):
-            return numbers(column.cast(pa.int32()))
-        return numbers(column.cast(pa.int64())) / 86_400e6
-
-    @_once
-    def others(self, name: str) -> Floats:
-        """log(1 + other accounts) of a count that includes the account."""
-        return np.log1p(np.maximum(self.number(name) - 1, 0))
-
-    def share(self, part: str, whole: str) -> Floats:
-        """part / whole without the account itself; NaN when there is nobody else."""
-        others = self.number(whole) - 1
-        return np.divide(
-            self.number(part) - 1, others, out=np.full(self.size, np.nan), where=others > 0
-        )
-
-    @cached_property
-    def mailbox(self) -> pa.Array:
-        """Local part of the e-mail as received, without a plus tag, lower case."""
-        local = pc.replace_substring_regex(self.column("email_received"), r"[+@].*$", "")
-        return pc.utf8_lower(local)
-
-
-class ListedView(View):
-    """The same of few accounts, whose columns are lists: Arrow takes longer to begin than to end.
-
-    `columns`: column of `VIEW` → values, None or NaN is unknown; one that is left out is unknown.
-    """
-
-    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
-        self.columns = columns
-        self.size = len(next(iter(columns.values()), ()))
-        self.found = {}
-
-    def _values(self, name: str) -> Sequence[Any]:
-        return self.columns.get(name) or [None] * self.size
-
-    @_once
-    def column(self, name: str) -> pa.Array:
-        return pa.array(self._values(name), VIEW.field(name).type, from_pandas=True)
-
-    @_once
-    def number(self, name: str) -> Floats:
-        return np.array(self._values(name), dtype=np.float64)
-
-    def absent(self, name: str) -> Floats:
-        return np.array([value is None for value in self._values(name)], dtype=np.float64)
-
-
-def _whole(column: Any) -> pa.Array:
-    if not isinstance(column, pa.ChunkedArray):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def numbers(column: Any) -> Floats:
-    """An Arrow column of numbers or booleans as floats, null as NaN."""
-    whole = _whole(column)
-    if pa.types.is_boolean(whole.type):
-        whole = whole.cast(pa.uint8())
-    return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.float64)
+zone_countries = zones.countries
+"""Time zone → ISO country."""
 
 
 def _not(values: Floats) -> Floats:
@@ -175,6 +74,7 @@ def _not(values: Floats) -> Floats:
 
 
 _LONGEST = 320
+"""So many characters of a text are looked at, and so many bytes of a mailbox."""
 _CHARACTER = np.full(256, 36, dtype=np.uint8)  # a–z: 0–25, 0–9: 26–35
 _CHARACTER[np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789", np.uint8)] = np.arange(36)
 
@@ -199,23 +99,46 @@ def _entropy(text: pa.Array) -> Floats:
         return np.where(length > 0, -bits.sum(axis=1), np.nan)
 
 
-def _fixed(text: pa.Array, width: int = 40) -> npt.NDArray[np.bytes_]:
-    """Lower-case ASCII letters of each text as fixed-width bytes; null becomes empty."""
-    plain = pc.replace_substring_regex(pc.utf8_normalize(pc.utf8_lower(text), "NFKD"), "[^a-z]", "")
-    cut = pc.utf8_slice_codeunits(pc.fill_null(plain, ""), 0, width)
-    padded = pc.cast(pc.ascii_rpad(cut, width, "\0"), pa.binary(width))
-    return np.frombuffer(padded.buffers()[1], dtype=f"S{width}", count=len(text))
+# Letters that Unicode does not take apart, as people write them without an accent; and German.
+_PLAIN = (("ß", "ss"), ("ø", "o"), ("ł", "l"), ("đ", "d"), ("æ", "ae"), ("œ", "oe"), ("ð", "d"),
+          ("þ", "th"), ("ı", "i"))  # fmt: skip
+_GERMAN = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("å", "aa"), ("ø", "oe"))
+_WIDTH = 40
+
+
+def _plain(text: pa.Array, german: bool = False) -> pa.Array:
+    """Small letters a–z, what stands between them as a space."""
+    found = pc.utf8_lower(pc.utf8_slice_codeunits(pc.fill_null(text, ""), 0, _LONGEST))
+    if not pc.all(pc.string_is_ascii(found)).as_py():
+        for letter, letters in (*(_GERMAN if german else ()), *_PLAIN):
+            found = pc.replace_substring(found, letter, letters)
+        found = pc.replace_substring_regex(pc.utf8_normalize(found, "NFKD"), r"\pM", "")
+    return pc.replace_substring_regex(found, "[^a-z]+", " ")
+
+
+def _fixed(text: pa.Array) -> npt.NDArray[np.bytes_]:
+    """Each text without its spaces as bytes of one width."""
+    cut = pc.utf8_slice_codeunits(pc.replace_substring(text, " ", ""), 0, _WIDTH)
+    padded = pc.cast(pc.ascii_rpad(cut, _WIDTH, "\0"), pa.binary(_WIDTH))
+    return np.frombuffer(padded.buffers()[1], dtype=f"S{_WIDTH}", count=len(text))
 
 
 def _name_in_mailbox(view: View) -> Floats:
-    texts = (view.mailbox, view.column("first_name"), view.column("last_name"))
-    mailbox, *names = _fixed(pa.concat_arrays(texts)).reshape(len(texts), view.size)
+    """Whether a part of the names stands before the @; NaN without a part of three letters a–z."""
+    mailbox = _fixed(_plain(view.mailbox))
     found = np.zeros(view.size, dtype=bool)
     known = np.zeros(view.size, dtype=bool)
-    for part in names:
-        long_enough = np.strings.str_len(part) >= 3
-        found |= long_enough & (np.strings.find(mailbox, part) >= 0)
-        known |= long_enough
+    for name in ("first_name", "last_name"):
+        column = view.column(name)
+        for german in (False, True):
+            parts = pc.split_pattern(pc.utf8_trim(_plain(column, german), " "), " ")
+            words, rows = _fixed(pc.list_flatten(parts)), pc.list_parent_indices(parts).to_numpy()
+            long_enough = np.strings.str_len(words) >= 3
+            there = long_enough & (np.strings.find(mailbox[rows], words) >= 0)
+            np.logical_or.at(found, rows, there)
+            np.logical_or.at(known, rows, long_enough)
+            if pc.all(pc.string_is_ascii(pc.fill_null(column, ""))).as_py():
+                break
     return np.where(known & (np.strings.str_len(mailbox) > 0), found.astype(float), np.nan)
 
 
@@ -241,18 +164,12 @@ def _age(view: View) -> Floats:
 
 def _local_hour(view: View) -> Floats:
     """Hour of registration in the account's own time zone."""
-    zones, created = view.column("timezone").dictionary_encode(), view.days("created_at")
-    codes = numbers(zones.indices)
-    hour = np.full(view.size, np.nan)
-    for code, zone in enumerate(zones.dictionary.to_pylist()):
-        rows = np.flatnonzero(codes == code)
-        local = pc.local_timestamp(
-            pc.assume_timezone(view.column("created_at").take(pa.array(rows)), "UTC").cast(
-                pa.timestamp("us", ZoneInfo(zone).key)
-            )
-        )
-        hour[rows] = numbers(pc.hour(local))
-    return np.where(np.isnan(created), np.nan, hour)
+    seconds = view.days("created_at") * 86_400
+    found = [
+        zones.hour(zone, at)
+        for zone, at in zip(view.list("timezone"), seconds.tolist(), strict=True)
+    ]
+    return np.array(found, dtype=np.float64)
 
 
 def _browser_age(view: View) -> Floats:
@@ -343,11 +260,11 @@ FEATURES: tuple[Feature, ...] = _features(
             ("email_alias", "Plus tag, or dots that the provider ignores", "no valid e-mail known",
              lambda v: v.number("has_email_alias")),
             ("email_digits", "Digits before the @", _NO_MAIL,
-             lambda v: numbers(pc.count_substring_regex(v.mailbox, "[0-9]"))),
+             lambda v: v.counted("mailbox", "[0-9]")),
             ("email_entropy", "Entropy of the characters before the @, bits", _NO_MAIL,
              lambda v: _entropy(v.mailbox)),
             ("email_mixed", "Digits followed by letters, before the @", _NO_MAIL,
-             lambda v: numbers(pc.count_substring_regex(v.mailbox, "[0-9]+[a-z]"))),
+             lambda v: v.counted("mailbox", "[0-9]+[a-z]")),
             ("email_has_name", "First or last name stands before the @", "no e-mail or no name",
              _name_in_mailbox),
             ("email_domain_share", "log10 share of accounts with this e-mail domain", _NO_MAIL,
@@ -373,8 +290,7 @@ FEATURES: tuple[Feature, ...] = _features(
             ("phone_form_share", "log10 share of phones typed in this form", _NO_PHONE,
              lambda v: _log_share(v, "phone_form_accounts", "accounts_with_phone")),
             ("phone_extension", "Typed with an extension, which no text message reaches", _NO_PHONE,
-             lambda v: numbers(pc.match_substring_regex(
-                 v.column("phone_received"), r"(?i)(?:ext\.?|x|#)\s*\d{1,6}\s*$"))),
+             lambda v: v.matching("phone_received", _EXTENSION)),
             ("phone_others", "log(1 + other accounts with this phone)", _NO_PHONE,
              lambda v: v.others("phone_accounts")),
             ("phone_strangers", "log(1 + other last names with this phone)", _NO_PHONE,
@@ -413,9 +329,7 @@ FEATURES: tuple[Feature, ...] = _features(
             ("ip_invalid", "The IP address cannot be one", "no IP known",
              lambda v: _not(v.number("is_ip_valid"))),
             ("ip_private", "An address that the internet does not route", _NO_IP,
-             lambda v: numbers(pc.match_substring_regex(
-                 v.column("ip"),
-                 r"^(?:10\.|127\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|f[cd]|fe80)"))),
+             lambda v: v.matching("ip", _PRIVATE)),
             ("ip_others", "log(1 + other accounts from this IP)", _NO_IP,
              lambda v: v.others("ip_accounts")),
             ("ip_accounts_per_device", "Accounts per device behind this IP", _NO_IP,
@@ -430,8 +344,7 @@ FEATURES: tuple[Feature, ...] = _features(
              "city or user agent not known, or nobody else has the user agent",
              lambda v: v.others("city_user_agent_hour")),
             ("user_agent_automated", "Names a script, a library or a headless browser", _NO_AGENT,
-             lambda v: numbers(pc.match_substring_regex(v.column("user_agent_received"),
-                                                      _AUTOMATION))),
+             lambda v: v.matching("user_agent_received", _AUTOMATION)),
             ("browser_age", "Years from the browser version's release to the registration",
              "browser or version not known", _browser_age),
         ),

@@ -1,17 +1,14 @@
 """The index: what is known of all accounts at this moment, in memory, for one account's view.
 
-Known accounts come from a snapshot's files, live ones (scored a moment ago, not yet in the shop's
-tables) are added one by one. The counts of the account view and the links of account_links and
-account_clusters are computed here for one account, by the definitions that the tables have for
-all: a test compares the two.
+The counts of the account view and the links of account_links and account_clusters are computed
+here for one account, by the definitions that the tables have for all: a test compares the two.
 """
 
 import math
-from bisect import bisect_left, bisect_right, insort
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, timedelta
 from functools import cache
 from typing import Any
 
@@ -19,15 +16,22 @@ import numpy as np
 
 from dmp_assets.abuse import keys
 from dmp_assets.abuse.clusters import Cluster, Link
-from dmp_assets.abuse.features import zone_countries
-from dmp_assets.abuse.keys import KIND_KEYS, NO_KEY, POSITION
-from dmp_assets.abuse.snapshot import EMPTY, Snapshot
+from dmp_assets.abuse.holders import (
+    CITY_AGENT,
+    CITY_ZONE,
+    IDENTITY_KEYS,
+    LINK_PLACES,
+    Holders,
+    LiveAccount,
+)
+from dmp_assets.abuse.keys import NO_KEY, POSITION
 from dmp_assets.abuse.view import VIEW
 from dmp_assets.cleaned import normalise
 from dmp_assets.identity.evidence import KINDS, MIN_WEIGHT, PREDECESSORS
 
+__all__ = ["AccountIndex", "LiveAccount"]
+
 _DAY, _HOUR = 86_400_000_000, 3_600_000_000  # microseconds
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_MEMBERS = 1_000
 """A cluster is followed to so many accounts, and no further."""
 
@@ -35,20 +39,10 @@ _OWN = tuple(VIEW.names[: VIEW.names.index("timezone") + 1])
 """Columns of the view that are the account's own attributes."""
 _REDEMPTIONS = tuple(VIEW.names[VIEW.names.index("usages") :])
 """Columns of the view that speak of redemptions."""
-_LINK_PLACES = tuple(POSITION[KIND_KEYS[kind.name]] for kind in KINDS)
-_TOUCHING = tuple(
-    sorted({*_LINK_PLACES, POSITION["typed_key"], POSITION["identity_key"], POSITION["series_key"]})
-)
-"""Keys by which a new account can change what is said of a known one."""
 _NEAR = tuple(
     math.inf if kind.within is None else kind.within / timedelta(microseconds=1) for kind in KINDS
 )
 _FAMILIES = tuple(kind.family for kind in KINDS)
-
-
-_PAIRS = (("city_key", "agent_key"), ("city_key", "zone_key"))
-"""Keys that are counted together."""
-_CITY_AGENT, _CITY_ZONE = len(keys.NAMES), len(keys.NAMES) + 1
 
 
 @cache
@@ -56,219 +50,8 @@ def _weight(kind: int, holders: int) -> float:
     return KINDS[kind].weight(holders)
 
 
-def microseconds(at: datetime) -> int:
-    """Since 1970; a time without a zone is in UTC."""
-    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class LiveAccount:
-    """An account that was scored but is not in the snapshot.
-
-    `account`: normal forms (`received.normal_form`); `promo_code`: the code it is about to redeem.
-    """
-
-    account: Mapping[str, Any]
-    keys: tuple[int, ...]
-    created: int
-    promo_code: str | None
-    scored_at: datetime
-
-    @classmethod
-    def of(
-        cls,
-        account: Mapping[str, Any],
-        promo_code: str | None = None,
-        scored_at: datetime | None = None,
-    ) -> "LiveAccount":
-        """Scored now, if nothing else is said."""
-        created = microseconds(account["created_at"])
-        now = scored_at or datetime.now(UTC)
-        return cls(account, keys.keys_of(account), created, promo_code, now)
-
-    @property
-    def account_id(self) -> str:
-        return str(self.account["user_id"])
-
-
-def _held(live: LiveAccount) -> Iterator[tuple[int, Any]]:
-    """(place, key) of all that an account is counted by."""
-    for place, key in enumerate(live.keys):
-        if key != NO_KEY:
-            yield place, key
-    for place, names in enumerate(_PAIRS, len(keys.NAMES)):
-        pair = tuple(live.keys[POSITION[name]] for name in names)
-        if NO_KEY not in pair:
-            yield place, pair
-
-
-class AccountIndex:
-    """A snapshot and the live accounts beside it. Used by one thread at a time.
-
-    An account is a number here: its row in the snapshot, or one from `snapshot.size` on.
-    """
-
-    def __init__(self, snapshot: Snapshot = EMPTY) -> None:
-        self.snapshot = snapshot
-        self._live: dict[int, LiveAccount] = {}
-        self._number: dict[str, int] = {}
-        self._next = snapshot.size
-        self._holders: list[dict[Any, int | list[int]]] = [{} for _ in (*keys.NAMES, *_PAIRS)]
-        self._created: list[int] = []
-        self._totals = dict.fromkeys(snapshot.totals, 0)
-        self._edges: dict[int, tuple[tuple[int, float, tuple[str, ...]], ...]] = {}
-
-    # accounts ------------------------------------------------------------------------------------
-    def __len__(self) -> int:
-        return self.snapshot.size + len(self._live)
-
-    def live(self) -> Iterator[LiveAccount]:
-        """The live accounts in the order in which they came."""
-        return iter(self._live.values())
-
-    def live_of(self, account_id: str) -> LiveAccount | None:
-        """The live account of this id; None when there is none."""
-        number = self._number.get(account_id)
-        return None if number is None else self._live[number]
-
-    def number(self, account_id: str) -> int | None:
-        """The account's number; None when nobody knows it."""
-        found = self._number.get(account_id)
-        return self.snapshot.row_of(account_id) if found is None else found
-
-    def is_known(self, account_id: str) -> bool:
-        """Whether the account is in the snapshot."""
-        return account_id not in self._number and self.snapshot.row_of(account_id) is not None
-
-    def id_of(self, number: int) -> str:
-        live = self._live.get(number)
-        return self.snapshot.id_of(number) if live is None else live.account_id
-
-    def put(self, live: LiveAccount) -> int:
-        """Add a live account, or replace the one of the same id; its number."""
-        self.remove(live.account_id)
-        number = self._next
-        self._next += 1
-        self._live[number], self._number[live.account_id] = live, number
-        for place, key in _held(live):
-            held = self._holders[place].get(key)
-            if held is None:
-                self._holders[place][key] = number
-            elif isinstance(held, int):
-                self._holders[place][key] = sorted((held, number), key=self._when)
-            else:
-                insort(held, number, key=self._when)
-        insort(self._created, live.created)
-        self._count(live, 1)
-        self._changed(live)
-        return number
-
-    def remove(self, account_id: str) -> None:
-        """Forget a live account; nothing happens when there is none."""
-        number = self._number.pop(account_id, None)
-        if number is None:
-            return
-        live = self._live[number]
-        self._changed(live)
-        self._edges.pop(number, None)
-        for place, key in _held(live):
-            held = self._holders[place][key]
-            if isinstance(held, int) or len(held) == 1:
-                del self._holders[place][key]
-            else:
-                del held[bisect_left(held, self._when(number), key=self._when)]
-        del self._live[number]
-        self._created.pop(bisect_left(self._created, live.created))
-        self._count(live, -1)
-
-    def _count(self, live: LiveAccount, step: int) -> None:
-        a, totals = live.account, self._totals
-        for name, counted in (
-            ("accounts", True),
-            ("accounts_with_name", True),
-            ("accounts_with_email", a["email_received"] is not None),
-            ("accounts_with_phone", a["phone_received"] is not None),
-            ("accounts_with_valid_phone", a["is_phone_valid"] is True),
-            ("accounts_with_city", a["city"] is not None),
-            ("accounts_with_device", a["device_id"] is not None),
-            ("accounts_with_ip", a["ip"] is not None),
-            ("accounts_with_user_agent", a["user_agent_received"] is not None),
-            ("accounts_with_date_of_birth", a["date_of_birth"] is not None),
-            (
-                "accounts_with_home_phone",
-                a["phone_country"] is not None
-                and a["phone_country"] == zone_countries().get(a["timezone"]),
-            ),
-        ):
-            totals[name] += step * counted
-
-    def _changed(self, live: LiveAccount) -> None:
-        """Links of whoever shares a value with the account are to be computed anew."""
-        for kind, place in enumerate(_LINK_PLACES):
-            if live.keys[place] != NO_KEY:
-                for other in self._sharing(place, live.keys[place], at_most=KINDS[kind].cap + 1):
-                    self._edges.pop(other, None)
-
-    def touched(self, number: int) -> bool:
-        """Whether a live account shares a value, by which accounts are linked, with this one."""
-        return any(self._key(number, place) in self._holders[place] for place in _TOUCHING)
-
-    def _key(self, number: int, place: int) -> int:
-        live = self._live.get(number)
-        return int(self.snapshot.keys[place][number]) if live is None else live.keys[place]
-
-    def _time(self, number: int) -> int:
-        live = self._live.get(number)
-        return int(self.snapshot.created[number]) if live is None else live.created
-
-    # holders of a value --------------------------------------------------------------------------
-    def _when(self, number: int) -> tuple[int, int]:
-        """A live account's place in time."""
-        return self._live[number].created, number
-
-    def _live_with(self, place: int, key: Any) -> Sequence[int]:
-        """Live accounts with this key, in order of time."""
-        held = self._holders[place].get(key, ())
-        return (held,) if isinstance(held, int) else held
-
-    def _live_near(self, place: int, key: Any, created: int, width: int) -> int:
-        """How many of them registered within `width` of a time."""
-        held = self._live_with(place, key)
-        first = bisect_left(held, (created - width, -1), key=self._when)
-        return bisect_left(held, (created + width + 1, -1), key=self._when) - first
-
-    def _sharing(self, place: int, key: int, at_most: int | None = None) -> list[int]:
-        """Accounts with this key, the snapshot's first; none when there are more than `at_most`."""
-        rows = self.snapshot.rows_of(place, key)
-        live = self._live_with(place, key)
-        if at_most is not None and len(rows) + len(live) > at_most:
-            return []
-        return [*rows.tolist(), *live]
-
-    def _total(self, place: int, key: int) -> int:
-        return len(self.snapshot.rows_of(place, key)) + len(self._live_with(place, key))
-
-    def _window(self, created: int, width: int) -> tuple[int, int]:
-        times = self.snapshot.created
-        return int(times.searchsorted(created - width)), int(
-            times.searchsorted(created + width, "right")
-        )
-
-    def _near(self, place: int, key: int, created: int, width: int) -> int:
-        """Accounts with this key that registered within `width` of a time."""
-        first, last = self._window(created, width)
-        rows = self.snapshot.rows_of(place, key)
-        known = int(rows.searchsorted(last)) - int(rows.searchsorted(first))
-        return known + self._live_near(place, key, created, width)
-
-    def _distinct(self, place: int, key: int, of: int) -> int:
-        """Different keys at `of` among the accounts with this key at `place`."""
-        rows = self.snapshot.rows_of(place, key)
-        found = set(np.unique(self.snapshot.keys[of][rows]).tolist()) if len(rows) else set()
-        found.update(self._live[n].keys[of] for n in self._live_with(place, key))
-        found.discard(NO_KEY)
-        return len(found)
+class AccountIndex(Holders):
+    """What is said of one account among all others. Used by one thread at a time."""
 
     # the account view ----------------------------------------------------------------------------
     def view_of(self, number: int) -> dict[str, Any]:
@@ -297,17 +80,25 @@ class AccountIndex:
         def key(name: str) -> int:
             return own[POSITION[name]]
 
+        crowds = {
+            name for name, kind in IDENTITY_KEYS.items() if self._is_crowd(name, kind, key(name))
+        }
+
         def total(name: str) -> int | None:
-            return self._total(POSITION[name], key(name)) if key(name) != NO_KEY else None
+            if key(name) == NO_KEY:
+                return None
+            return 1 if name in crowds else self._total(POSITION[name], key(name))
 
         def near(name: str, width: int) -> int | None:
             if key(name) == NO_KEY:
                 return None
-            return self._near(POSITION[name], key(name), created, width)
+            return 1 if name in crowds else self._near(POSITION[name], key(name), created, width)
 
         def distinct(name: str, of: str) -> int | None:
             if key(name) == NO_KEY:
                 return None
+            if name in crowds:
+                return int(key(of) != NO_KEY)
             return self._distinct(POSITION[name], key(name), POSITION[of])
 
         phone = "phone_key" if key("phone_key") != NO_KEY else "typed_key"
@@ -331,7 +122,7 @@ class AccountIndex:
             "email_series_day": near("series_key", _DAY),
             "identity_accounts": total("identity_key"),
             "ip_accounts": total("ip_key"),
-            "ip_devices": distinct("ip_key", "device_key"),
+            "ip_devices": self._ip_devices(key("ip_key")),
             "network_accounts": total("network_key"),
             "network_hour": near("network_key", _HOUR),
             "user_agent_accounts": agents,
@@ -346,6 +137,18 @@ class AccountIndex:
             "city_accounts": total("city_key"),
             "city_timezone_accounts": self._place(key("city_key"), key("zone_key")),
         }
+
+    def _ip_devices(self, ip: int) -> int | None:
+        """Devices behind an address; accounts without a usable one count as one each."""
+        if ip == NO_KEY:
+            return None
+        place, device = POSITION["ip_key"], POSITION["device_key"]
+        found = Counter(self.snapshot.keys[device][self.snapshot.rows_of(place, ip)].tolist())
+        found.update(self._live[n].keys[device] for n in self._live_with(place, ip))
+        return sum(
+            accounts if key == NO_KEY or self._is_no_device(key) else 1
+            for key, accounts in found.items()
+        )
 
     def _same_code(self, device: int, codes: list[str]) -> int | None:
         """Most accounts of the device that redeemed one code of these; None without codes."""
@@ -369,7 +172,7 @@ class AccountIndex:
         rows = self.snapshot.rows_of(place, agent)
         rows = rows[rows.searchsorted(first) : rows.searchsorted(last)]
         known = int((self.snapshot.keys[city_place][rows] == np.uint64(city)).sum())
-        return known + self._live_near(_CITY_AGENT, (city, agent), created, _HOUR)
+        return known + self._live_near(CITY_AGENT, (city, agent), created, _HOUR)
 
     def _place(self, city: int, zone: int) -> int | None:
         if NO_KEY in (city, zone):
@@ -377,7 +180,7 @@ class AccountIndex:
         place, zone_place = POSITION["city_key"], POSITION["zone_key"]
         rows = self.snapshot.rows_of(place, city)
         known = int((self.snapshot.keys[zone_place][rows] == np.uint64(zone)).sum())
-        return known + len(self._live_with(_CITY_ZONE, (city, zone)))
+        return known + len(self._live_with(CITY_ZONE, (city, zone)))
 
     # links ---------------------------------------------------------------------------------------
     def _linked(self, number: int) -> tuple[tuple[int, float, tuple[str, ...]], ...]:
@@ -391,11 +194,11 @@ class AccountIndex:
         created = self._time(number)
         shared: dict[int, tuple[int, int]] = {}  # kind → key, holders
         candidates: dict[int, None] = {}
-        for kind, place in enumerate(_LINK_PLACES):
+        for kind, place in enumerate(LINK_PLACES):
             key = self._key(number, place)
             if key == NO_KEY:
                 continue
-            holders = self._sharing(place, key, at_most=KINDS[kind].cap)
+            holders = self._sharing(place, key, at_most=self._most(KINDS[kind].name))
             if len(holders) < 2:
                 continue
             shared[kind] = (key, len(holders))
@@ -410,7 +213,7 @@ class AccountIndex:
             best: dict[str, float] = {}
             agreed = []
             for kind, (key, holders_count) in shared.items():
-                if self._key(other, _LINK_PLACES[kind]) == key and apart <= _NEAR[kind]:
+                if self._key(other, LINK_PLACES[kind]) == key and apart <= _NEAR[kind]:
                     weight = _weight(kind, holders_count)
                     family = _FAMILIES[kind]
                     best[family] = max(best.get(family, 0.0), weight)

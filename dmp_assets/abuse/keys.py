@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from dmp_assets.abuse.view import CASELESS
 from dmp_assets.abuse.view import KEYS as VIEW_KEYS
 from dmp_assets.identity.evidence import KINDS
 
@@ -49,6 +50,9 @@ def _trimmed(text: str | None) -> str | None:
     return (text or "").strip(_SPACES) or None
 
 
+_CASELESS = re.compile(CASELESS)
+
+
 def _form(name: str | None) -> str:
     """Capitals, small letters or a mixture: `view.NAME_FORM` for one name."""
     if name is None:
@@ -56,6 +60,8 @@ def _form(name: str | None) -> str:
     name = name.strip(_SPACES)
     if re.search(r"[0-9]", name):
         return "?"
+    if _CASELESS.search(name):
+        return "A"
     lower, upper = _lower(name), _upper(name)
     if upper == lower:
         return "-"
@@ -94,7 +100,9 @@ def _family(account: Account) -> str | None:
 
 def _phone_form(account: Account) -> str | None:
     received = _trimmed(account.get("phone_received"))
-    return None if received is None else re.sub(r"[0-9]", "9", received)
+    if received is None:
+        return None
+    return re.sub(r"[0-9]+" if received.startswith(("+", "00")) else r"[0-9]", "9", received)
 
 
 _PRIVATE = re.compile(r"(10|127|192\.168|169\.254|172\.(1[6-9]|2[0-9]|3[01]))\.")

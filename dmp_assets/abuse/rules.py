@@ -8,6 +8,7 @@ people, a person needs minutes to confirm an e-mail, a rare value is one in a hu
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +138,7 @@ RULES: tuple[Rule, ...] = (
          lambda f: _ramp(f["email_digits"], 2, 6)),
     Rule("EMAIL_RANDOM", "e-mail looks like random characters", 0.8,
          "Names repeat letters; random strings hardly do.",
-         lambda f: _ramp(f["email_entropy"], 3.1, 3.7) * (f["email_has_name"] != 1)),
+         lambda f: _ramp(f["email_entropy"], 3.1, 3.7) * (f["email_has_name"] == 0)),
     Rule("PHONE_SHARED", "phone used by several accounts", 2.0,
          "A recycled number verifies account after account.",
          lambda f: _ramp(_others(f["phone_others"]), 0, 2)),
@@ -207,7 +208,7 @@ RULES: tuple[Rule, ...] = (
          lambda f: _ramp(f["discount_rank"], 0.7, 0.95), learnt_prior=0.7),
     Rule("EMAIL_MIXED", "e-mail mixes digits between letters", 0.0,
          "People put digits last, generators anywhere.",
-         lambda f: _ramp(f["email_mixed"], 0, 2) * (f["email_has_name"] != 1), learnt_prior=0.8),
+         lambda f: _ramp(f["email_mixed"], 0, 2) * (f["email_has_name"] == 0), learnt_prior=0.8),
 )  # fmt: skip
 
 CODES: tuple[str, ...] = tuple(rule.code for rule in RULES)
@@ -248,8 +249,25 @@ def loudest(strengths: Floats) -> npt.NDArray[np.int64]:
     return np.asarray(np.argmax(np.column_stack(by_kind), axis=1))
 
 
+FEW = 4
+"""Of so many accounts the strengths are remembered: who scores them asks for the reasons next."""
+
+
 def strengths(features: Floats) -> Floats:
     """Strength of every rule on every account, shape (rows, len(RULES)), in [0, 1], no NaN."""
+    if len(features) <= FEW:
+        return _of_few(np.ascontiguousarray(features, dtype=np.float64).tobytes())
+    return _strengths(features)
+
+
+@lru_cache(maxsize=8)
+def _of_few(rows: bytes) -> Floats:
+    found = _strengths(np.frombuffer(rows, dtype=np.float64).reshape(-1, len(COLUMN)))
+    found.flags.writeable = False
+    return found
+
+
+def _strengths(features: Floats) -> Floats:
     columns = Columns(features)
     result = np.empty((features.shape[0], len(RULES)))
     with np.errstate(over="ignore", invalid="ignore"):

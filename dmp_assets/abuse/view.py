@@ -2,10 +2,13 @@
 
 `ACCOUNT_VIEW` builds it for all accounts by DuckDB from the lakehouse. A service that scores one
 new account fills the same columns (`VIEW`) from counts that it holds in memory. Counts include
-the account itself and everything known up to the moment of scoring; null means unknown.
+the account itself and everything known up to the moment of scoring; null means unknown. Behind an
+IP address each account without a device, or with one that is no identity, counts as a device.
 """
 
 import pyarrow as pa
+
+from dmp_assets.identity.evidence import CAPS, IDENTITIES, most_holders_sql
 
 TABLES = (
     "cleaned/users",
@@ -114,37 +117,47 @@ WITH u AS NOT MATERIALIZED (
     SELECT *, {keys}
     FROM cleaned.users
 ),
+most AS (SELECT {most} FROM cleaned.users),
 device AS (
     SELECT device_key, count(*) AS device_accounts, count(DISTINCT family) AS device_last_names,
         count(DISTINCT network_key) AS device_networks
     FROM u WHERE device_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) > 1
+    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT device FROM most)
+),
+device_crowd AS (
+    SELECT device_key FROM u WHERE device_key IS NOT NULL
+    GROUP BY ALL HAVING count(*) > (SELECT device FROM most)
 ),
 phone AS (
     SELECT phone_key, count(*) AS phone_accounts, count(DISTINCT family) AS phone_last_names
     FROM u WHERE phone_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) > 1
+    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT phone FROM most)
 ),
 phone_typed AS (
     SELECT typed_key, count(*) AS phone_accounts, count(DISTINCT family) AS phone_last_names
     FROM u WHERE typed_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) > 1
+    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT phone FROM most)
 ),
 mailbox AS (
     SELECT email_key, count(*) AS email_accounts FROM u WHERE email_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) > 1
+    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT email FROM most)
 ),
 identity AS (
     SELECT identity_key, count(*) AS identity_accounts FROM u WHERE identity_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) > 1
+    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT name_and_birth FROM most)
 ),
 series AS (
     SELECT series_key, count(*) AS email_series FROM u WHERE series_key IS NOT NULL
     GROUP BY ALL HAVING count(*) > 1
 ),
 ip AS (
-    SELECT ip_key, count(*) AS ip_accounts, count(DISTINCT device_key) AS ip_devices
-    FROM u WHERE ip_key IS NOT NULL
+    SELECT ip_key, count(*) AS ip_accounts,
+        (count(DISTINCT device_key) FILTER (NOT is_crowd)
+            + count(*) FILTER (is_crowd OR device_key IS NULL)) AS ip_devices
+    FROM (
+        SELECT ip_key, device_key, device_key IN (FROM device_crowd) IS TRUE AS is_crowd
+        FROM u WHERE ip_key IS NOT NULL
+    )
     GROUP BY ALL HAVING count(*) > 1
 ),
 network AS (
@@ -331,10 +344,22 @@ LEFT JOIN clusters USING (user_key)
 CROSS JOIN shop
 """
 
+# Letters of scripts without capitals (Hebrew to Georgian, Ethiopic, Thai, Han, Hangul …): a name in
+# them is written as a name.
+CASELESS = (
+    "[\u0590-\u1c7f\u2e80-\ua4cf\ua840-\uab2f\uabc0-\ud7ff\uf900-\ufdff\ufe70-\ufefc"
+    "\U00010a00-\U00011fff\U00020000-\U0003ffff]"
+)
+
 # Written like a name (A), all capitals (B), all small (a) or otherwise (?), first name then last.
-_FORM = """CASE WHEN regexp_matches({0}, '\\d') THEN '?' WHEN upper({0}) = lower({0}) THEN '-'
+_FORM = (
+    """CASE WHEN regexp_matches({0}, '\\d') THEN '?'
+    WHEN regexp_matches({0}, '"""
+    + CASELESS
+    + """') THEN 'A' WHEN upper({0}) = lower({0}) THEN '-'
     WHEN {0} = lower({0}) THEN 'a' WHEN {0} = upper({0}) AND length({0}) > 2 THEN 'B'
     ELSE 'A' END"""
+)
 NAME_FORM = f"({_FORM.format('trim(first_name)')}) || ({_FORM.format('trim(last_name)')})"
 
 # Texts are joined by their 64-bit hash: among a million values two collide with a probability of
@@ -352,7 +377,11 @@ KEYS = {
         || date_of_birth::TEXT""",
     "name_key": NAME_FORM,
     "family": "nullif(lower(trim(last_name)), '')",
-    "form_key": "regexp_replace(nullif(trim(phone_received), ''), '[0-9]', '9', 'g')",
+    # Numbers of other countries have other lengths: with a country code only what stands between
+    # the digits is its form.
+    "form_key": """nullif(CASE WHEN regexp_matches(trim(phone_received), '^([+]|00)')
+        THEN regexp_replace(trim(phone_received), '[0-9]+', '9', 'g')
+        ELSE regexp_replace(trim(phone_received), '[0-9]', '9', 'g') END, '')""",
     "ip_key": "ip",
     "network_key": "ip_prefix",
     "agent_key": "user_agent_received",
@@ -385,8 +414,7 @@ _SPECIAL = {
     "email_series_day": _alone("email_series_day", "series_key"),
     "identity_accounts": _alone("identity_accounts", "identity_key"),
     "ip_accounts": _alone("ip_accounts", "ip_key"),
-    "ip_devices": "CASE WHEN ip_key IS NOT NULL "
-    "THEN coalesce(ip_devices, (device_key IS NOT NULL)::INT) END",
+    "ip_devices": "CASE WHEN ip_key IS NOT NULL THEN coalesce(ip_devices, 1) END",
     "network_accounts": _alone("network_accounts", "network_key"),
     "network_hour": _alone("network_hour", "network_key"),
     "user_agent_accounts": _alone("user_agent_accounts", "agent_key"),
@@ -410,7 +438,9 @@ def account_view_sql() -> str:
         f"CASE WHEN ({text}) IS NOT NULL THEN hash({text}) END AS {key}"
         for key, text in KEYS.items()
     )
-    return ACCOUNT_VIEW.replace("{columns}", columns).replace("{keys}", keys)
+    most = ", ".join(f"{most_holders_sql(CAPS[kind], 'count(*)')} AS {kind}" for kind in IDENTITIES)
+    whole = ACCOUNT_VIEW.replace("{columns}", columns).replace("{keys}", keys)
+    return whole.replace("{most}", most)
 
 
 def as_view(rows: pa.Table | pa.RecordBatch) -> pa.Table:

@@ -132,7 +132,7 @@ class Scoring:
         self._now = Prepared.of(AccountIndex(), rules_only, None, datetime.now(UTC))
         self._look()
         self._log.connect(self._take)
-        _prepare_for_new_accounts(self.settings.phone_region)
+        _prepare_for_new_accounts(self.settings)
         gc.freeze()  # what is loaded stays: to look through it again and again holds up callers
         self._loaded.set()
 
@@ -510,13 +510,13 @@ class Scoring:
     def _readable(self, asked: Asked, at: datetime | None) -> tuple[LiveAccount, tuple[str, ...]]:
         """The account without those of its attributes that nothing can be made of, and these."""
         try:
-            return live_account(asked, self.settings.phone_region, at), ()
+            return live_account(asked, self.settings, at), ()
         except Exception as error:
             attributes, unreadable = dict(asked.attributes), []
             for name, value in asked.attributes.items():
                 alone = replace(asked, attributes={name: value})
                 try:
-                    live_account(alone, self.settings.phone_region, at)
+                    live_account(alone, self.settings, at)
                 except Exception as own:
                     log.warning(
                         "an attribute cannot be read", name=name, error=type(own).__name__,
@@ -527,7 +527,7 @@ class Scoring:
             if not unreadable or len(unreadable) == len(attributes):
                 raise error
             kept = replace(asked, attributes=attributes)
-            return live_account(kept, self.settings.phone_region, at), tuple(unreadable)
+            return live_account(kept, self.settings, at), tuple(unreadable)
 
     def _put(self, live: LiveAccount) -> int:
         if self._now.index.live_of(live.account_id) is not None:
@@ -875,16 +875,22 @@ class Scoring:
         return model, promoted.get(model.version)
 
 
-def live_account(asked: Asked, phone_region: str, scored_at: datetime | None = None) -> LiveAccount:
+def live_account(
+    asked: Asked, settings: Settings, scored_at: datetime | None = None
+) -> LiveAccount:
     """The normal forms of a new account."""
-    account = normal_form(asked.account_id, asked.attributes, asked.registered_at, phone_region)
-    return LiveAccount.of(account, asked.promo_code, scored_at)
+    account = normal_form(
+        asked.account_id, asked.attributes, asked.registered_at, settings.phone_region,
+        settings.no_value_words,
+    )  # fmt: skip
+    promo_code = settings.no_value_words.given("code", asked.promo_code)
+    return LiveAccount.of(account, promo_code, scored_at)
 
 
-def _prepare_for_new_accounts(phone_region: str) -> None:
+def _prepare_for_new_accounts(settings: Settings) -> None:
     """Load the tables of browsers, phones and zones, or the first one would wait a second."""
     given = {"user_agent": "Mozilla/5.0", "phone": "+12025550143", "timezone": "Europe/Berlin"}
-    account = live_account(Asked("", True, given, datetime.now(UTC), None), phone_region).account
+    account = live_account(Asked("", True, given, datetime.now(UTC), None), settings).account
     features.matrix({name: [account.get(name)] for name in VIEW.names})
 
 

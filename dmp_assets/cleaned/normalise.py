@@ -6,21 +6,67 @@ bad text, because a bad attribute is a signal and not an error. `None` in, all `
 
 import ipaddress
 import re
+import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
-from zoneinfo import available_timezones
 
+import idna
 import phonenumbers
+from phonenumbers import PhoneMetadata
 from ua_parser import parse as parse_user_agent
+
+from dmp_assets.values import zones
 
 # Providers that ignore dots in the local part, and the domain that they answer under.
 DOT_BLIND = {"gmail.com": "gmail.com", "googlemail.com": "gmail.com"}
-_EMAIL = re.compile(
-    r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}"
+LONGEST_EMAIL, LONGEST_PHONE, LONGEST_USER_AGENT = 320, 64, 2_000
+"""What is longer is no e-mail address, no phone number; of a user agent it is not looked at."""
+_MAILBOX = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]{1,64}")
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
+_EXTENSION = re.compile(r"(?<!\s)\s*(?:ext\.?|x|#)\s*\d{1,6}$", re.IGNORECASE)
+TRUE_WORDS = frozenset(
+    {
+        "true",
+        "t",
+        "yes",
+        "y",
+        "1",
+        "1.0",
+        "on",
+        "ja",
+        "j",
+        "oui",
+        "si",
+        "sí",
+        "sim",
+        "s",
+        "wahr",
+        "vrai",
+        "verdadero",
+        "tak",
+        "да",
+    }
 )
-_EXTENSION = re.compile(r"\s*(?:ext\.?|x|#)\s*\d{1,6}$", re.IGNORECASE)
-TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1"})
-FALSE_WORDS = frozenset({"false", "f", "no", "n", "0"})
+FALSE_WORDS = frozenset(
+    {
+        "false",
+        "f",
+        "no",
+        "n",
+        "0",
+        "0.0",
+        "off",
+        "nein",
+        "non",
+        "não",
+        "nao",
+        "falsch",
+        "faux",
+        "falso",
+        "nie",
+        "нет",
+    }
+)
 
 
 class Email(NamedTuple):
@@ -34,17 +80,39 @@ class Email(NamedTuple):
 
 
 def email(text: str | None) -> Email:
-    """Canonical form of an e-mail address (syntax of HTML's `input type=email` plus a TLD)."""
+    """Canonical form of an e-mail address: mailbox of any script, domain as IDNA 2008 has it."""
     if text is None or not text.strip():
         return Email(None, None, None, None)
-    typed = text.strip().lower()
-    if not _EMAIL.fullmatch(typed) or ".." in typed or typed.startswith(".") or ".@" in typed:
+    typed = unicodedata.normalize("NFC", text.strip()[: LONGEST_EMAIL + 1]).lower()
+    local, at, named = typed.rpartition("@")
+    domain = email_domain(named) if at and len(typed) <= LONGEST_EMAIL else None
+    if domain is None or not _is_mailbox(local):
         return Email(None, None, False, None)
-    local, _, domain = typed.partition("@")
     base = local.partition("+")[0].rstrip(".") or local
     if domain in DOT_BLIND:
-        domain, base = DOT_BLIND[domain], base.replace(".", "")
+        domain, base = DOT_BLIND[domain], base.replace(".", "") or base
     return Email(f"{base}@{domain}", domain, True, base != local)
+
+
+def _is_mailbox(local: str) -> bool:
+    return (
+        _MAILBOX.fullmatch(local) is not None
+        and ".." not in local
+        and local[0] != "."
+        and local[-1] != "."
+        and (local.isascii() or local.isprintable())
+    )
+
+
+def email_domain(text: str) -> str | None:
+    """The domain in its ASCII form (`xn--…`), small letters; None for what cannot be one."""
+    domain = text.lower()
+    if not domain.isascii():
+        try:
+            domain = idna.encode(domain, uts46=True).decode("ascii")
+        except (idna.IDNAError, UnicodeError):
+            return None
+    return domain if len(domain) <= 253 and _DOMAIN.fullmatch(domain) else None
 
 
 class Phone(NamedTuple):
@@ -55,38 +123,68 @@ class Phone(NamedTuple):
     is_valid: bool | None
 
 
+_ABROAD = re.compile(r"[\s(\[]*[+\uff0b]")
+_SURELY_NATIONAL = re.compile(r"\s*[(0]")
+_VARIABLE_PLAN = 8
+"""A plan with so many lengths of numbers has hardly a length that it excludes."""
+
+
 @lru_cache(maxsize=4096)
 def phone(text: str | None, region: str = "US") -> Phone:
     """E.164 form by libphonenumber.
 
-    Digits without `+` are read as an international number first (exports lose the `+`), then as
-    a national number of `region`.
+    Without `+` or `00` the number is one of `region`. Only when it cannot be, and neither its
+    length nor its form is that of a number there, it is read as an international one whose `+`
+    got lost (as in exports).
     """
     if text is None or not text.strip():
         return Phone(None, None, None)
-    typed = _EXTENSION.sub("", text.strip())
-    digits = re.sub(r"\D", "", typed)
-    attempts: list[tuple[str, str | None]]
-    if typed.startswith("+"):
-        attempts = [("+" + digits, None)]
-    elif digits.startswith("00"):
-        attempts = [("+" + digits[2:], None)]
-    else:
-        attempts = [("+" + digits, None), (digits, region)]
+    if len(text) > LONGEST_PHONE:
+        return Phone(None, None, False)
+    typed = text.strip().removeprefix("tel:")
+    if re.fullmatch(r"\+?[0-9]{7,}[.,]0+", typed):  # a number that was a float on its way
+        typed = re.split("[.,]", typed)[0]
+    typed = _EXTENSION.sub("", typed)
     if re.search(r"[A-Za-z]", typed):
         return Phone(None, None, False)
-    for candidate, default in attempts:
-        try:
-            number = phonenumbers.parse(candidate, default)
-        except phonenumbers.NumberParseException:
-            continue
-        if phonenumbers.is_valid_number(number):
-            return Phone(
-                phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
-                phonenumbers.region_code_for_number(number),
-                True,
-            )
-    return Phone(None, None, False)
+    digits = re.sub(r"\D", "", typed)
+    if _ABROAD.match(typed):
+        return _possible("+" + digits, None) or Phone(None, None, False)
+    if digits.startswith("00"):
+        return _possible("+" + digits[2:], None) or Phone(None, None, False)
+    found = _possible(digits, region)
+    if found is None and not _SURELY_NATIONAL.match(typed) and _is_too_odd(digits, region):
+        found = _possible("+" + digits, None)
+    return found or Phone(None, None, False)
+
+
+def _parsed(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def _possible(text: str, region: str | None) -> Phone | None:
+    """The number, if its plan has such numbers."""
+    number = _parsed(text, region)
+    if number is None or not phonenumbers.is_valid_number(number):
+        return None
+    return Phone(
+        phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
+        phonenumbers.region_code_for_number(number),
+        True,
+    )
+
+
+def _is_too_odd(digits: str, region: str) -> bool:
+    """Whether no number of the region has this length, as far as lengths say anything there."""
+    number = _parsed(digits, region)
+    if number is None or not phonenumbers.is_possible_number(number):
+        return True
+    plan = PhoneMetadata.metadata_for_region(region)
+    lengths = plan.general_desc.possible_length if plan and plan.general_desc else ()
+    return len(lengths) >= _VARIABLE_PLAN and len(digits) >= 11
 
 
 class Ip(NamedTuple):
@@ -102,7 +200,7 @@ def ip(text: str | None) -> Ip:
     if text is None or not text.strip():
         return Ip(None, None, None)
     try:
-        address = ipaddress.ip_address(text.strip())
+        address = ipaddress.ip_address(text.strip().partition("%")[0])
     except ValueError:
         return Ip(None, None, False)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
@@ -124,27 +222,22 @@ def user_agent(text: str | None) -> UserAgent:
     """Families by ua-parser; what it does not know is null."""
     if text is None or not text.strip():
         return UserAgent(None, None, None, None)
-    found = parse_user_agent(text)
+    found = parse_user_agent(text[:LONGEST_USER_AGENT])
     browser, system, device = found.user_agent, found.os, found.device
     major = browser.major if browser else None
     return UserAgent(
         browser.family if browser else None,
-        int(major) if major and major.isdigit() and len(major) < 9 else None,
+        int(major) if major and major.isdecimal() and len(major) < 9 else None,
         system.family if system else None,
         device.family if device else None,
     )
 
 
-@lru_cache(maxsize=1)
-def _zones() -> dict[str, str]:
-    return {name.lower(): name for name in available_timezones()}
-
-
 def timezone(text: str | None) -> tuple[str | None, bool | None]:
-    """IANA name in its usual spelling, and whether the text names one."""
+    """The zone's one name (an alias is the zone that it stands for), and whether there is one."""
     if text is None or not text.strip():
         return None, None
-    known = _zones().get(text.strip().lower())
+    known = zones.canonical(text.strip())
     return known, known is not None
 
 

@@ -3,15 +3,25 @@
 Grain: one promo code. Key: promo_code. Source: raw/promo_codes.
 """
 
+from collections.abc import Mapping
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import rules
+from dmp_assets.cleaned import formats, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import TableRun, table_asset
+from dmp_assets.values import readers, words
+from dmp_assets.values.readers import USUAL, Format
+from dmp_assets.values.readers import Kind as Reader
+from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = TABLES["promo_codes"].columns
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(RECEIVED, "other"),
+    "promo_code": "code",
+}
 RULES = (Rule("promo_code_missing", "promo_code IS NOT NULL", "the code is empty", required=True),)
 COLUMNS = {
     "promo_code": "The code that a customer enters.",
@@ -29,25 +39,31 @@ COLUMNS = {
 }
 
 
-def read_amount(column: str) -> str:
-    """SQL that reads an amount; `12,50` is read as 12.50, anything else that is odd as NULL."""
-    pointed = f"if({column} RLIKE '^-?[0-9]+,[0-9]{{1,2}}$', replace({column}, ',', '.'), {column})"
-    return f"try_cast({pointed} AS DECIMAL(12, 2))"
+MONEY = "DECIMAL(12, 2)"
+READERS: dict[str, Reader] = {
+    "discount_value": "amount", "min_purchase_amount": "amount", "max_uses_per_user": "amount",
+    "valid_from": "time", "valid_until": "time",
+}  # fmt: skip
 
 
-def clean(raw: DataFrame) -> Split:
+def clean(
+    raw: DataFrame, no_value: Words = STANDARD, forms: Mapping[str, Format] | None = None
+) -> Split:
     """Type and deduplicate codes; a code defined twice stays once, disputed attributes null."""
-    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
+    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
     judged = rules.split_by_rules(received, RULES)
     single = rules.one_row_per_key(judged.kept.select(*RECEIVED, *rules.LINEAGE), ["promo_code"])
     kind = "lower(discount_type)"
+    of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms or {})
     read = {
         "discount_type": f"CASE WHEN {kind} IN ('percentage', 'fixed_amount') THEN {kind} END",
-        "discount_value": read_amount("discount_value"),
-        "min_purchase_amount": read_amount("min_purchase_amount"),
-        "valid_from": rules.read_time("valid_from"),
-        "valid_until": rules.read_time("valid_until"),
-        "max_uses_per_user": "try_cast(max_uses_per_user AS INT)",
+        "discount_value": readers.amount("discount_value", MONEY, of["discount_value"]),
+        "min_purchase_amount": readers.amount(
+            "min_purchase_amount", MONEY, of["min_purchase_amount"]
+        ),
+        "valid_from": readers.time("valid_from", of["valid_from"]),
+        "valid_until": readers.time("valid_until", of["valid_until"]),
+        "max_uses_per_user": readers.whole("max_uses_per_user", of["max_uses_per_user"]),
     }
     unread = " OR ".join(f"({name} IS NOT NULL AND ({sql}) IS NULL)" for name, sql in read.items())
     typed = single.kept.withColumns(
@@ -69,9 +85,9 @@ def clean(raw: DataFrame) -> Split:
     also={
         "quarantine/promo_codes": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
-    settings=["max_bad_share"],
-    uses=[rules],
-    checks=rules.standard_checks("promo_codes", ["promo_code"]),
+    settings=["max_bad_share", "no_values", "column_formats"],
+    uses=[formats, readers, rules, words],
+    checks=(*rules.standard_checks("promo_codes", ["promo_code"]), formats.CHECK),
 )
 def promo_codes(run: TableRun) -> None:
     """One row per promo code.
@@ -79,4 +95,6 @@ def promo_codes(run: TableRun) -> None:
     Grain: one promo code. Key: promo_code. Source: raw/promo_codes. A code that one load defines
     in several ways stays once, with the disputed attributes null and `is_ambiguous`.
     """
-    rules.write_split(run, clean(run.read("raw/promo_codes")))
+    no_value = run.settings.no_value_words
+    forms = formats.found(run, "promo_codes", READERS)
+    rules.write_split(run, clean(run.read("raw/promo_codes"), no_value, forms))

@@ -6,12 +6,18 @@ Grain: one redemption. Key: user_id, promo_code, used_at. Source: raw/promo_usag
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import normalise, rules
+from dmp_assets.cleaned import formats, normalise, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import Check, TableRun, table_asset
+from dmp_assets.values import readers, words
+from dmp_assets.values.readers import USUAL, Format
+from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = TABLES["promo_usages"].columns
+KINDS: dict[str, Kind] = {
+    "user_id": "id", "promo_code": "code", "used_at": "as received", "used_promo": "other",
+}  # fmt: skip
 RULES = (
     Rule("user_id_missing", "user_id IS NOT NULL", "the redemption has no user", required=True),
     Rule(
@@ -49,11 +55,17 @@ COLUMNS = {
 KEY = ["user_id", "promo_code", "used_at"]
 
 
-def clean(raw: DataFrame, users: DataFrame, codes: DataFrame) -> Split:
+def clean(
+    raw: DataFrame,
+    users: DataFrame,
+    codes: DataFrame,
+    no_value: Words = STANDARD,
+    used_at: Format = USUAL["time"],
+) -> Split:
     """Type, key and deduplicate redemptions; those of unknown users or codes go to quarantine."""
-    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
+    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
     timed = received.withColumnsRenamed({"used_at": "used_at_received"}).withColumn(
-        "used_at", F.expr(rules.read_time("used_at_received"))
+        "used_at", F.expr(readers.time("used_at_received", used_at))
     )
     known = timed.join(
         users.select("user_id", F.col("created_at").alias("registered_at")), "user_id", "left"
@@ -91,10 +103,11 @@ def clean(raw: DataFrame, users: DataFrame, codes: DataFrame) -> Split:
     also={
         "quarantine/promo_usages": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
-    settings=["max_bad_share"],
-    uses=[normalise, rules],
+    settings=["max_bad_share", "no_values", "column_formats"],
+    uses=[formats, normalise, readers, rules, words],
     checks=(
         *rules.standard_checks("promo_usages", KEY),
+        formats.CHECK,
         Check(
             "users_known",
             "SELECT count(*) FROM cleaned.promo_usages ANTI JOIN cleaned.users USING (user_id)",
@@ -117,5 +130,8 @@ def promo_usages(run: TableRun) -> None:
     Redemptions of a user or code that is not there yet wait in quarantine and are tried again.
     """
     raw = run.read("raw/promo_usages")
-    split = clean(raw, run.read("cleaned/users"), run.read("cleaned/promo_codes"))
+    no_value = run.settings.no_value_words
+    form = formats.found(run, "promo_usages", {"used_at": "time"})["used_at"]
+    users, codes = run.read("cleaned/users"), run.read("cleaned/promo_codes")
+    split = clean(raw, users, codes, no_value, form)
     rules.write_split(run, split)

@@ -4,7 +4,7 @@ Every received row ends in exactly one of three places: kept, counted as a dupli
 row (`received_rows`), or in quarantine with the rules that it failed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from dmp_assets.table_asset import Check, TableRun
+from dmp_assets.values.words import FLOAT, LONGEST, NUMBERED, SPACES, STANDARD, Kind, Words
 
 # What raw adds to the received columns.
 LINEAGE = ("_row_id", "_received_at", "_source", "_loaded_at")
@@ -54,27 +55,24 @@ def with_columns(frame: DataFrame, known: Sequence[str]) -> DataFrame:
     return frame.withColumns({name: F.lit(None).cast("string") for name in missing})
 
 
-def blank_to_null(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
-    """Trim text; what is then empty is unknown."""
-    return frame.withColumns({name: F.expr(f"nullif(trim(`{name}`), '')") for name in columns})
+def given(frame: DataFrame, kinds: Mapping[str, Kind], words: Words = STANDARD) -> DataFrame:
+    """Trim text; what is then empty, or a word that means nothing for its kind, is unknown.
 
-
-def read_time(column: str) -> str:
-    """SQL that reads a text as a UTC time, NULL when it cannot.
-
-    Accepted: ISO 8601 with or without `T`, zone and leading zeros; `31/12/2024 17:05[:00]`
-    (day first); seconds or milliseconds since 1970. Years outside 1990–2100 are unreadable.
+    `kinds`: column → kind of its values. The same as `Words.given`, in Spark.
     """
-    number = f"try_cast({column} AS DOUBLE)"
-    seconds = f"timestamp_seconds(if({number} > 1e11, {number} / 1000, {number}))"
-    parsed = (
-        f"CASE WHEN {column} RLIKE '^[0-9]{{9,13}}([.][0-9]+)?$' THEN {seconds} "
-        f"WHEN {column} RLIKE '^[0-9]{{1,2}}/[0-9]{{1,2}}/[0-9]{{4}} ' THEN coalesce("
-        f"try_to_timestamp({column}, 'd/M/yyyy H:mm:ss'), "
-        f"try_to_timestamp({column}, 'd/M/yyyy H:mm')) "
-        f"WHEN {column} RLIKE '^[0-9]{{4}}-' THEN try_cast({column} AS TIMESTAMP) END"
-    )
-    return f"CASE WHEN year({parsed}) BETWEEN 1990 AND 2100 THEN {parsed} END"
+    return frame.withColumns({name: given_column(name, kinds[name], words) for name in kinds})
+
+
+def given_column(name: str, kind: Kind, words: Words = STANDARD) -> Column:
+    """One column as `given` has it."""
+    text = F.btrim(F.col(f"`{name}`"), F.lit(SPACES))
+    if kind == "as received":
+        return F.when(text != "", text)
+    word = F.lower(text)
+    empty = word.isin(sorted(words.exact[kind])) | word.rlike(f"^(?:{words.patterns[kind]})$")
+    unknown = (text == "") | ((F.length(text) <= LONGEST) & empty)
+    value = F.regexp_replace(text, FLOAT, "$1") if kind in NUMBERED else text
+    return F.when(~unknown, value)
 
 
 def split_by_rules(frame: DataFrame, rules: Sequence[Rule]) -> Split:
@@ -236,11 +234,12 @@ def _write_tested(run: TableRun, split: Split, table: str, received: int) -> Non
     bad = run.written[f"quarantine/{table}"].rows
     share = bad / received if received else 0.0
     run.metadata |= {"rows_received": received, "rows_quarantined": bad, "bad_share": share}
+    problem = run.metadata.get("problem")
     if share > run.settings.max_bad_share:
         raise dg.Failure(
             f"{bad} of {received} rows of raw/{table} ({share:.1%}) cannot be used; allowed are "
             f"{run.settings.max_bad_share:.1%} (DMP_MAX_BAD_SHARE). {run.key} is left as it was; "
-            f"see `dmp show quarantine/{table}`."
+            f"see `dmp show quarantine/{table}`." + (f" {problem}." if problem else "")
         )
     run.overwrite(split.kept)
 

@@ -3,6 +3,7 @@
 Grain: one user. Key: user_id. Source: raw/users.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import cast
 
@@ -10,14 +11,27 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from dmp_assets.cleaned import normal_batches, normalise, rules
+from dmp_assets.cleaned import formats, normal_batches, normalise, rules
 from dmp_assets.cleaned.normal_batches import user_batches
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.identity import evidence
+from dmp_assets.identity.evidence import IDENTITIES, most_holders_sql
+from dmp_assets.identity.evidence import KINDS as KINDS_OF_EVIDENCE
 from dmp_assets.raw import shop as raw_shop
 from dmp_assets.sources.shop import TABLES
-from dmp_assets.table_asset import TableRun, table_asset
+from dmp_assets.table_asset import Check, TableRun, table_asset
+from dmp_assets.values import readers, words
+from dmp_assets.values.readers import USUAL, Format
+from dmp_assets.values.readers import Kind as Reader
+from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = TABLES["users"].columns
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(RECEIVED, "other"),
+    "user_id": "id", "created_at": "as received", "email": "email", "phone": "phone",
+    "first_name": "name", "last_name": "name", "ip_address": "ip", "device_id": "device",
+    "user_agent": "user_agent", "city": "city", "timezone": "timezone",
+}  # fmt: skip
 RULES = (
     Rule("user_id_missing", "user_id IS NOT NULL", "the user has no id", required=True),
     Rule(
@@ -75,11 +89,38 @@ PERSONAL = (
 )  # fmt: skip
 
 
-def clean(raw: DataFrame, phone_region: str) -> Split:
+ALL = "SELECT count(*) FROM cleaned.users"
+CROWDS = f"""
+WITH held AS ({
+    " UNION ALL ".join(
+        f"SELECT '{kind.name}' AS kind, {kind.cap} AS cap, ({kind.value})::VARCHAR AS value, "
+        f"count(*) AS accounts FROM cleaned.users WHERE ({kind.value}) IS NOT NULL "
+        f"GROUP BY ALL HAVING count(*) > {most_holders_sql(kind.cap, ALL)}"
+        for kind in KINDS_OF_EVIDENCE
+        if kind.name in IDENTITIES
+    )
+})
+SELECT count(*), coalesce(sum(accounts), 0)::BIGINT AS accounts,
+    string_agg(kind || ' ' || left(value, 2) || '…: ' || accounts || ' accounts', '; '
+               ORDER BY accounts DESC) AS crowds
+FROM held"""
+"""Values that are no identity: kind, first letters, and how many accounts hold them."""
+
+
+READERS: dict[str, Reader] = {"created_at": "time", "dob": "time"}
+
+
+def clean(
+    raw: DataFrame,
+    phone_region: str,
+    no_value: Words = STANDARD,
+    forms: Mapping[str, Format] | None = None,
+) -> Split:
     """Type, deduplicate and normalise users; only rows without id or time go to quarantine."""
-    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
+    of = partial(_form, forms or {})
+    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
     timed = received.withColumnsRenamed({"created_at": "created_at_received"}).withColumn(
-        "created_at", F.expr(rules.read_time("created_at_received"))
+        "created_at", F.expr(readers.time("created_at_received", of("created_at")))
     )
     judged = rules.split_by_rules(timed, RULES)
     unusable = judged.quarantined.drop("created_at").withColumnsRenamed(
@@ -88,12 +129,16 @@ def clean(raw: DataFrame, phone_region: str) -> Split:
     usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
     single = rules.one_row_per_key(usable, ["user_id"], never_null=["created_at"])
     return Split(
-        normalised(single.kept, phone_region),
+        normalised(single.kept, phone_region, of("dob")),
         rules.quarantine(RECEIVED, unusable, single.quarantined),
     )
 
 
-def normalised(users: DataFrame, phone_region: str) -> DataFrame:
+def _form(forms: Mapping[str, Format], name: str) -> Format:
+    return forms.get(name, USUAL[READERS[name]])
+
+
+def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["time"]) -> DataFrame:
     """Put the normal forms beside the received attributes."""
     renamed = users.withColumnsRenamed(
         {
@@ -116,7 +161,7 @@ def normalised(users: DataFrame, phone_region: str) -> DataFrame:
         ]
     )
 
-    birth = "try_cast(date_of_birth_received AS DATE)"
+    birth = f"({readers.day('date_of_birth_received', birthday)})"
     plausible = f"{birth} <= CAST(created_at AS DATE) AND year({birth}) >= 1900"
     dated = renamed.mapInArrow(
         partial(user_batches, phone_region=phone_region), schema
@@ -138,9 +183,18 @@ def normalised(users: DataFrame, phone_region: str) -> DataFrame:
     columns=COLUMNS,
     also={"quarantine/users": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}},
     personal=PERSONAL,
-    settings=["phone_region", "max_bad_share"],
-    uses=[normal_batches, normalise, rules],
-    checks=rules.standard_checks("users", ["user_id"]),
+    settings=["phone_region", "max_bad_share", "no_values", "column_formats"],
+    uses=[evidence, normal_batches, normalise, readers, rules, words, formats],
+    checks=(
+        *rules.standard_checks("users", ["user_id"]),
+        formats.CHECK,
+        Check(
+            "values_are_identities",
+            CROWDS,
+            "No e-mail, phone, device or person is held by far more accounts than can be; such a "
+            "value counts as nobody's. A word that means no value belongs into DMP_NO_VALUES.",
+        ),
+    ),
 )
 def users(run: TableRun) -> None:
     """One row per registered user, attributes in normal form beside what was received.
@@ -148,4 +202,6 @@ def users(run: TableRun) -> None:
     Grain: one user. Key: user_id. Source: raw/users.
     """
     raw = run.read("raw/users")
-    rules.write_split(run, clean(raw, run.settings.phone_region))
+    no_value = run.settings.no_value_words
+    forms = formats.found(run, "users", READERS)
+    rules.write_split(run, clean(raw, run.settings.phone_region, no_value, forms))

@@ -3,18 +3,27 @@
 Grain: one conversion. Key: conv_id. Source: raw/web_conversions.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import rules, web_values
+from dmp_assets.cleaned import formats, rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, TableRun, table_asset
+from dmp_assets.values import readers, words
+from dmp_assets.values.readers import USUAL, Format
+from dmp_assets.values.readers import Kind as Reader
+from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = tuple(TABLES["conversions"])
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(RECEIVED, "as received"),
+    "conv_id": "id",
+}
 RULES = (
     Rule("conv_id_missing", "conv_id IS NOT NULL", "the conversion has no id", required=True),
     Rule("user_id_missing", "user_id IS NOT NULL", "the conversion has no user", required=True),
@@ -35,7 +44,7 @@ RULES = (
 )
 COLUMNS = {
     "conv_id": "Id of the conversion.",
-    "user_id": "Who converted.",
+    "user_id": "Who converted; null for a guest, whose id says nothing (`(not set)`).",
     "converted_at": "Time of the conversion (UTC), to the second.",
     "revenue": "Revenue in EUR; null where rows of one conversion contradict each other.",
     "is_ambiguous": "Rows contradict each other; disputed attributes are null.",
@@ -43,30 +52,48 @@ COLUMNS = {
 }
 
 
-def clean(raw: DataFrame, now: datetime) -> Split:
-    """Type and deduplicate conversions; what is said to come after `now` is unusable."""
+READERS: dict[str, Reader] = {"conv_date": "time", "revenue": "amount"}
+
+
+def clean(
+    raw: DataFrame,
+    now: datetime,
+    no_value: Words = STANDARD,
+    forms: Mapping[str, Format] | None = None,
+) -> Split:
+    """Type and deduplicate conversions; what is said to come after `now` is unusable.
+
+    A conversion whose user is a word that means nothing (`(not set)`, `guest`) is one without a
+    user: its revenue counts, and no journey leads to it.
+    """
     future = Rule(
         "conv_in_future",
         web_values.not_in_future("converted_at", now),
         "the conversion is said to be later than now",
     )
-    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
-    judged = rules.split_by_rules(_typed(received), (*RULES, future))
+    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
+    judged = rules.split_by_rules(_typed(received, forms or {}), (*RULES, future))
     usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
     single = rules.one_row_per_key(
         usable, ["conv_id"], never_null=["user_id", "conv_date", "conv_time"]
     )
-    kept = _typed(single.kept).drop("revenue").withColumnsRenamed({"amount": "revenue"})
+    kept = (
+        _typed(single.kept, forms or {})
+        .drop("revenue")
+        .withColumnsRenamed({"amount": "revenue"})
+        .withColumn("user_id", rules.given_column("user_id", "visitor", no_value))
+    )
     return Split(
         kept.select(*COLUMNS), rules.quarantine(RECEIVED, judged.quarantined, single.quarantined)
     )
 
 
-def _typed(received: DataFrame) -> DataFrame:
+def _typed(received: DataFrame, forms: Mapping[str, Format]) -> DataFrame:
+    of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms)
     return received.withColumns(
         {
-            "converted_at": F.expr(web_values.moment("conv_date", "conv_time")),
-            "amount": F.expr(f"try_cast(revenue AS {MONEY})"),
+            "converted_at": F.expr(web_values.moment("conv_date", "conv_time", of["conv_date"])),
+            "amount": F.expr(readers.amount("revenue", MONEY, of["revenue"])),
         }
     )
 
@@ -82,13 +109,15 @@ def _typed(received: DataFrame) -> DataFrame:
             **dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS
         }
     },
-    settings=["max_bad_share"],
-    uses=[rules, web_values],
-    checks=rules.standard_checks("web_conversions", ["conv_id"]),
+    settings=["max_bad_share", "no_values", "column_formats"],
+    uses=[formats, readers, rules, web_values, words],
+    checks=(*rules.standard_checks("web_conversions", ["conv_id"]), formats.CHECK),
 )  # fmt: skip
 def web_conversions(run: TableRun) -> None:
     """One row per conversion, with its revenue.
 
     Grain: one conversion. Key: conv_id. Source: raw/web_conversions.
     """
-    rules.write_split(run, clean(run.read("raw/web_conversions"), run.lakehouse.home.now()))
+    no_value, now = run.settings.no_value_words, run.lakehouse.home.now()
+    forms = formats.found(run, "web_conversions", READERS)
+    rules.write_split(run, clean(run.read("raw/web_conversions"), now, no_value, forms))

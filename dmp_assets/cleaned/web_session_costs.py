@@ -7,13 +7,17 @@ cleaned/web_sessions. Received cost = kept + duplicates + quarantined.
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import rules, web_values
+from dmp_assets.cleaned import formats, rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.values import readers, words
+from dmp_assets.values.readers import DUCKDB, USUAL, Format
+from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = tuple(TABLES["session_costs"])
+KINDS: dict[str, Kind] = {"session_id": "id", "cost": "as received"}
 RULES = (
     Rule("session_id_missing", "session_id IS NOT NULL", "the cost has no session", required=True),
     Rule("cost_missing", "cost IS NOT NULL", "the cost is missing", required=True),
@@ -43,14 +47,22 @@ COLUMNS = {
 }
 
 
-def clean(raw: DataFrame, sessions: DataFrame) -> Split:
+_SIDES: tuple[readers.Side | None, ...] = ("point", "comma", None)
+
+
+def clean(
+    raw: DataFrame,
+    sessions: DataFrame,
+    no_value: Words = STANDARD,
+    form: Format = USUAL["amount"],
+) -> Split:
     """Type and deduplicate costs; of a session with several different costs none is used."""
-    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
+    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
     usable = F.when(F.col("amount") >= 0, F.col("amount"))
     amounts = F.size(F.collect_set(usable).over(Window.partitionBy("session_id")))
     typed = (
         received.join(sessions.select("session_id", "event_at"), "session_id", "left")
-        .withColumn("amount", F.expr(f"try_cast(cost AS {MONEY})"))
+        .withColumn("amount", F.expr(readers.amount("cost", MONEY, form)))
         .withColumn("amounts", amounts)
     )
     judged = rules.split_by_rules(typed, RULES)
@@ -58,6 +70,15 @@ def clean(raw: DataFrame, sessions: DataFrame) -> Split:
         F.first("amount").alias("cost"), F.count(F.lit(1)).alias("received_rows")
     )
     return Split(kept.select(*COLUMNS), rules.quarantine(RECEIVED, judged.quarantined))
+
+
+def _sums(layer: str, cost: str) -> str:
+    """DuckDB: the layer's cost, read in each way in which a column can write it."""
+    return ", ".join(
+        f"(SELECT coalesce(sum({readers.amount(cost, MONEY, Format(side), DUCKDB)}), 0) "
+        f"FROM {layer}.web_session_costs)"
+        for side in _SIDES
+    )
 
 
 @table_asset(
@@ -71,23 +92,27 @@ def clean(raw: DataFrame, sessions: DataFrame) -> Split:
             **dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS
         }
     },
-    settings=["max_bad_share"],
-    uses=[rules, web_values],
+    settings=["max_bad_share", "no_values", "column_formats"],
+    uses=[formats, readers, rules, web_values, words],
     checks=(
         *rules.standard_checks("web_session_costs", ["session_id"]),
+        formats.CHECK,
         Check(
             "cost_adds_up",
             f"""
             WITH counted AS (
-              SELECT (SELECT coalesce(sum(try_cast(trim(cost) AS {MONEY})), 0)
-                      FROM raw.web_session_costs) AS received,
+              SELECT unnest([{_sums("raw", "trim(cost)")}]) AS received,
                      (SELECT coalesce(sum(cost * received_rows), 0)
                       FROM cleaned.web_session_costs) AS kept_with_duplicates,
-                     (SELECT coalesce(sum(try_cast(cost AS {MONEY})), 0)
-                      FROM quarantine.web_session_costs) AS quarantined
+                     unnest([{_sums("quarantine", "cost")}]) AS quarantined
+            ), judged AS (
+              SELECT *, abs(received - kept_with_duplicates - quarantined) AS off FROM counted
             )
-            SELECT round(abs(received - kept_with_duplicates - quarantined) * 100)::BIGINT
-                     AS offending, * FROM counted
+            SELECT round(min(off) * 100)::BIGINT AS offending,
+                   arg_min(received, off) AS received,
+                   any_value(kept_with_duplicates) AS kept_with_duplicates,
+                   arg_min(quarantined, off) AS quarantined
+            FROM judged
             """,
             "Cost received = kept + duplicates + quarantined, to the cent.",
             blocking=True,
@@ -100,6 +125,6 @@ def web_session_costs(run: TableRun) -> None:
     Grain: one session that has a cost. Key: session_id. Sources: raw/web_session_costs,
     cleaned/web_sessions. Costs of a session that is not there yet wait in quarantine.
     """
-    rules.write_split(
-        run, clean(run.read("raw/web_session_costs"), run.read("cleaned/web_sessions"))
-    )
+    form = formats.found(run, "web_session_costs", {"cost": "amount"})["cost"]
+    raw, sessions = run.read("raw/web_session_costs"), run.read("cleaned/web_sessions")
+    rules.write_split(run, clean(raw, sessions, run.settings.no_value_words, form))

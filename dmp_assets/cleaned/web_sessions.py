@@ -9,12 +9,20 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import normalise, rules, web_values
+from dmp_assets.cleaned import formats, normalise, rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.values import readers, words
+from dmp_assets.values.readers import USUAL, Format
+from dmp_assets.values.words import NO_CHANNEL, STANDARD, Kind, Words
 
 RECEIVED = tuple(TABLES["session_sources"])
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(RECEIVED, "other"),
+    "session_id": "id", "user_id": "visitor", "channel_name": "as received",
+    "event_date": "as received", "event_time": "as received",
+}  # fmt: skip
 FLAGS = ("holder_engagement", "closer_engagement", "impression_interaction")
 RULES = (
     Rule("session_id_missing", "session_id IS NOT NULL", "the session has no id", required=True),
@@ -30,9 +38,11 @@ RULES = (
 )
 COLUMNS = {
     "session_id": "Id of the session.",
-    "user_id": "Who came; null when the visitor is unknown: cost counts, no journey has it.",
+    "user_id": "Who came; null when the visitor is unknown, or the id says nothing: cost counts, "
+    "no journey has it.",
     "event_at": "Start of the session (UTC), to the second.",
-    "channel_name": "Channel, after the shop's mapping (DMP_CHANNEL_MAPPING).",
+    "channel_name": "Channel, after the shop's mapping (DMP_CHANNEL_MAPPING); `unknown` for words "
+    "that mean nothing.",
     "channel_received": "Channel as received.",
     "campaign_name": "Campaign, where the source names it.",
     "holder_engagement": "Whether the visitor engaged with the shop; unknown counts as no.",
@@ -44,15 +54,21 @@ COLUMNS = {
 NEVER_NULL = ("event_date", "event_time", "channel_name")
 
 
-def clean(raw: DataFrame, mapping: Mapping[str, str], now: datetime) -> Split:
+def clean(
+    raw: DataFrame,
+    mapping: Mapping[str, str],
+    now: datetime,
+    no_value: Words = STANDARD,
+    day: Format = USUAL["time"],
+) -> Split:
     """Type, deduplicate and name the channels of sessions; those after `now` are unusable."""
     future = Rule(
         "event_in_future",
         web_values.not_in_future("event_at", now),
         "the session is said to be later than now",
     )
-    event_at = F.expr(web_values.moment("event_date", "event_time"))
-    received = rules.blank_to_null(rules.with_columns(raw, RECEIVED), RECEIVED)
+    event_at = F.expr(web_values.moment("event_date", "event_time", day))
+    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
     judged = rules.split_by_rules(received.withColumn("event_at", event_at), (*RULES, future))
     usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
     single = rules.one_row_per_key(usable, ["session_id"], never_null=NEVER_NULL)
@@ -61,7 +77,7 @@ def clean(raw: DataFrame, mapping: Mapping[str, str], now: datetime) -> Split:
         .withColumns(
             {
                 "event_at": event_at,
-                "channel_name": mapped("channel_received", mapping),
+                "channel_name": mapped("channel_received", mapping, no_value),
                 **{name: _flag(name) for name in FLAGS},
             }
         )
@@ -70,12 +86,17 @@ def clean(raw: DataFrame, mapping: Mapping[str, str], now: datetime) -> Split:
     return Split(kept, rules.quarantine(RECEIVED, judged.quarantined, single.quarantined))
 
 
-def mapped(column: str, mapping: Mapping[str, str]) -> Column:
-    """The channel's name after the mapping; channels that it does not name keep theirs."""
+def mapped(column: str, mapping: Mapping[str, str], no_value: Words = STANDARD) -> Column:
+    """The channel's name after the mapping; channels that it does not name keep theirs.
+
+    Words that mean nothing are one channel, `unknown`, unless the mapping names them.
+    """
+    given = F.coalesce(rules.given_column(column, "channel", no_value), F.lit(NO_CHANNEL))
+    named = F.when(F.col(column).isNotNull(), given)
     if not mapping:
-        return F.col(column)
+        return named
     names = F.create_map(*[F.lit(part) for pair in sorted(mapping.items()) for part in pair])
-    return F.coalesce(names[F.col(column)], F.col(column))
+    return F.coalesce(names[F.col(column)], named)
 
 
 def _flag(name: str) -> Column:
@@ -95,10 +116,11 @@ def _flag(name: str) -> Column:
     also={
         "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
-    settings=["max_bad_share", "channel_mapping"],
-    uses=[normalise, rules, web_values],
+    settings=["max_bad_share", "channel_mapping", "no_values", "column_formats"],
+    uses=[formats, normalise, readers, rules, web_values, words],
     checks=(
         *rules.standard_checks("web_sessions", ["session_id"]),
+        formats.CHECK,
         Check(
             "visitors_known",
             "SELECT count(*) FILTER (user_id IS NULL), count(*) AS sessions "
@@ -113,4 +135,6 @@ def web_sessions(run: TableRun) -> None:
     Grain: one session. Key: session_id. Source: raw/web_sessions.
     """
     raw, mapping = run.read("raw/web_sessions"), run.settings.channel_mapping
-    rules.write_split(run, clean(raw, mapping, run.lakehouse.home.now()))
+    day = formats.found(run, "web_sessions", {"event_date": "time"})["event_date"]
+    no_value = run.settings.no_value_words
+    rules.write_split(run, clean(raw, mapping, run.lakehouse.home.now(), no_value, day))

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from dmp_assets.cleaned import rules
+from dmp_assets.values import readers
+from dmp_assets.values.readers import USUAL, Format
 
 MONEY = "DECIMAL(18, 8)"
 """EUR. A view of an ad costs far less than a cent, and thousands of them must still add up."""
@@ -11,9 +12,9 @@ AHEAD = timedelta(hours=1)
 """How far ahead of ours another clock may be before what it says is a mistake."""
 
 
-def moment(day: str, time: str) -> str:
+def moment(day: str, time: str, form: Format = USUAL["time"]) -> str:
     """SQL of the UTC time, to the second, that two columns of text name; NULL without either."""
-    read = rules.read_time(f"concat_ws(' ', {day}, {time})")
+    read = readers.time(f"concat_ws(' ', CAST({readers.day(day, form)} AS STRING), {time})", form)
     return (
         f"CASE WHEN {day} IS NOT NULL AND {time} IS NOT NULL THEN date_trunc('SECOND', {read}) END"
     )

@@ -48,7 +48,7 @@ PLANS: dict[str, dict[str, float]] = {
 UNKNOWN_CHANNELS = ("(not set)", "tiktok_test", "utm_source=??")
 UNREADABLE_DATES = ("0000-00-00", "2024-13-45", "not a date", "", None, "########")
 UNREADABLE_TIMES = ("25:61:00", "--:--", "", None)
-UNREADABLE_NUMBERS = ("12,50", "n/a", "1.2.3", "EUR", "#REF!")
+UNREADABLE_NUMBERS = ("12;50", "n/a", "1.2.3", "EUR", "#REF!")
 
 
 @dataclass(frozen=True)

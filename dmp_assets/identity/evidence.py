@@ -53,6 +53,25 @@ class Kind:
         )
 
 
+LEAST_CROWD = 50
+CROWD_SHARE = 20
+
+
+def most_holders(cap: int, accounts: int) -> int:
+    """Above so many holders a value is no identity, whatever it looks like.
+
+    `cap` (of the value's kind) is where sharing says nothing in the largest shop; in a small one a
+    value that more than one account in `CROWD_SHARE` holds, and more than `LEAST_CROWD`, is what
+    some form or program fills in, and not one machine or person.
+    """
+    return min(cap, max(LEAST_CROWD, accounts // CROWD_SHARE))
+
+
+def most_holders_sql(cap: int, accounts: str) -> str:
+    """`most_holders` as a SQL expression."""
+    return f"least({cap}, greatest({LEAST_CROWD}, ({accounts}) // {CROWD_SHARE}))"
+
+
 # A series' stem is the mailbox without its digits: shop.a017@… and shop.a018@… have one. Short
 # stems (info1@, ann2@) are too common to mean anything.
 _STEM = r"regexp_replace(split_part(email, '@', 1), '[0-9]', '', 'g')"
@@ -104,3 +123,9 @@ MIN_WEIGHT = 0.25
 # everyone with everyone up to 5 holders (a household), linear in the holders beyond, and still
 # one connected chain.
 PREDECESSORS = 4
+
+IDENTITIES = ("device", "email", "phone", "name_and_birth")
+"""Kinds of evidence that name one machine or person. A value that more accounts hold than
+`most_holders` allows names none: who holds it counts as its only holder."""
+
+CAPS: dict[str, int] = {kind.name: kind.cap for kind in KINDS}

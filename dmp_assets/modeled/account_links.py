@@ -7,7 +7,13 @@ The evidence and its reasons are in `dmp_assets.identity.evidence`.
 from collections.abc import Sequence
 
 from dmp_assets.identity import evidence
-from dmp_assets.identity.evidence import KINDS, MIN_WEIGHT, PREDECESSORS, Kind
+from dmp_assets.identity.evidence import (
+    KINDS,
+    MIN_WEIGHT,
+    PREDECESSORS,
+    Kind,
+    most_holders_sql,
+)
 from dmp_assets.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
@@ -18,10 +24,13 @@ COLUMNS = {
 }
 
 
+ALL = "SELECT count(*) FROM cleaned.users"
+
+
 def links_sql(kinds: Sequence[Kind] = KINDS) -> str:
     """One DuckDB query from cleaned.users to the table; linear in users.
 
-    1. `common`: values held by at least two accounts and at most their kind's cap, by hash
+    1. `common`: values held by at least two accounts and at most `most_holders`, by hash
        (64 bits; a collision changes a count of holders at most, values are compared themselves).
     2. `holding`: who holds them. Only these few rows are carried on.
     3. `candidate`: each holder with its nearest predecessors (`PREDECESSORS`), so that no value
@@ -36,7 +45,7 @@ def links_sql(kinds: Sequence[Kind] = KINDS) -> str:
     hashed = " UNION ALL ".join(
         f"SELECT {n}::UTINYINT AS kind, hash({kind.value}) AS value_hash, count(*) AS holders "
         f"FROM cleaned.users WHERE ({kind.value}) IS NOT NULL "
-        f"GROUP BY ALL HAVING count(*) BETWEEN 2 AND {kind.cap}"
+        f"GROUP BY ALL HAVING count(*) BETWEEN 2 AND {most_holders_sql(kind.cap, ALL)}"
         for n, kind in enumerate(kinds)
     )
 

@@ -25,6 +25,7 @@ from dmp_assets.attribution.batches import credit_batches
 from dmp_assets.attribution.models import Fitted, Parameters, fit, models_of
 from dmp_assets.attribution.paths import Paths
 from dmp_assets.cleaned.web_values import MONEY
+from dmp_assets.modeled.customer_journeys import nobodies
 from dmp_assets.resources.web import ihc_config
 from dmp_assets.settings import Settings
 from dmp_assets.sources import ihc
@@ -55,9 +56,12 @@ CONVERSION_COLUMNS = {
     "revenue": "Its revenue in EUR; 0 where disputed.",
     "touchpoints": "Touchpoints of its journey.",
     "credit_source": "Source of its `ihc` credits: api, own, failed, or none (no touchpoint).",
-    "reason": "Why it failed, or why the service was not asked.",
+    "reason": "Why it failed, has no touchpoint, or the service was not asked.",
     "is_promo_abuse": "Its user is scored as promo abuse (review or block); null: not scored.",
 }
+NO_USER = "no user: its id says nothing"
+NOBODY = "no one person: far more was bought under its id"
+NO_SESSION = "no session of its user before it"
 STATUS = pa.schema([("conv_id", pa.string()), ("source", pa.string()), ("reason", pa.string())])
 ANSWERS = pa.schema([("conv_id", pa.string()), ("session_id", pa.string()), ("api", pa.float64())])
 
@@ -158,13 +162,19 @@ def conversions(
     else:
         abuse = scores.select("user_id", (F.col("decision") != "allow").alias("is_promo_abuse"))
         found = found.join(abuse, "user_id", "left")
+    crowds = nobodies(cleaned).withColumn("is_nobody", F.lit(True))
+    found = found.join(F.broadcast(crowds), "user_id", "left")
+    why_none = F.expr(
+        f"CASE WHEN user_id IS NULL THEN '{NO_USER}' WHEN is_nobody THEN '{NOBODY}' "
+        f"ELSE '{NO_SESSION}' END"
+    )
     return found.select(
         "conv_id",
         F.to_date("converted_at").alias("conversion_date"),
         F.coalesce("revenue", F.lit(0).cast(MONEY)).alias("revenue"),
         F.coalesce("touchpoints", F.lit(0)).cast("int").alias("touchpoints"),
         F.expr("CASE WHEN touchpoints IS NULL THEN 'none' ELSE source END").alias("credit_source"),
-        "reason",
+        F.when(F.col("touchpoints").isNull(), why_none).otherwise(F.col("reason")).alias("reason"),
         "is_promo_abuse",
     )
 
@@ -205,8 +215,9 @@ def conversions(
         ),
         Check(
             "users_known",
-            "SELECT CASE WHEN count(is_promo_abuse) > 0 THEN count(*) - count(is_promo_abuse) "
-            "ELSE 0 END, count(*) AS conversions FROM modeled.attributed_conversions",
+            f"SELECT CASE WHEN count(is_promo_abuse) > 0 THEN count(*) - count(is_promo_abuse) "
+            "ELSE 0 END, count(*) AS conversions FROM modeled.attributed_conversions "
+            f"WHERE reason IS NULL OR reason NOT IN ('{NO_USER}', '{NOBODY}')",
             "Where a shop is configured, it knows the user of every conversion.",
         ),
         Check(

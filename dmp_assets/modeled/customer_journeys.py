@@ -5,7 +5,9 @@ Sources: cleaned/web_conversions, cleaned/web_sessions.
 
 A touchpoint is a session of the same user at or before the second of the conversion. Sessions of
 the same second are in the order of their ids. By default every one of them counts, whatever its
-age and whatever the user bought in between; settings narrow that.
+age and whatever the user bought in between; settings narrow that. Two bounds keep a journey one
+person's: of more than `journey_max_touchpoints` the latest count, and the rest is numbered; an id
+under which far more was bought than one person buys is nobody's, and has no journeys.
 """
 
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from dmp_assets.identity import evidence
+from dmp_assets.identity.evidence import CROWD_SHARE, LEAST_CROWD, most_holders_sql
 from dmp_assets.settings import Settings
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 
@@ -20,6 +24,7 @@ COLUMNS = {
     "conv_id": "The conversion.",
     "position": "Place of the touchpoint in the journey, from 1.",
     "touchpoints": "Length of the journey.",
+    "touchpoints_left_out": "Earlier sessions, beyond DMP_JOURNEY_MAX_TOUCHPOINTS.",
     "user_id": "Who converted.",
     "conversion_date": "Day of the conversion (UTC).",
     "converted_at": "Time of the conversion (UTC).",
@@ -43,6 +48,7 @@ class JourneyRules:
     lookback_days: int | None = None
     since_last_conversion: bool = False
     collapse_repeats: bool = False
+    max_touchpoints: int = 200
 
     @classmethod
     def of(cls, settings: Settings) -> "JourneyRules":
@@ -50,13 +56,28 @@ class JourneyRules:
             settings.lookback_days,
             settings.journeys_since_last_conversion,
             settings.journeys_collapse_repeats,
+            settings.journey_max_touchpoints,
         )
+
+
+MOST_CONVERSIONS = 1_000
+"""More than one person ever makes, in the largest shop (see `evidence.most_holders`)."""
+
+
+def nobodies(conversions: DataFrame) -> DataFrame:
+    """Ids (`user_id`) that hold far more conversions than one person makes: forms, tills, bots."""
+    total = conversions.agg(F.count("user_id").alias("total"))
+    held = conversions.where("user_id IS NOT NULL").groupBy("user_id").count()
+    share = f"total div {CROWD_SHARE}"
+    most = f"least({MOST_CONVERSIONS}, greatest({LEAST_CROWD}, {share}))"
+    return held.crossJoin(F.broadcast(total)).where(f"count > {most}").select("user_id")
 
 
 def journeys(sessions: DataFrame, conversions: DataFrame, rules: JourneyRules) -> DataFrame:
     """The touchpoints of every conversion, with the columns `COLUMNS`."""
     by_user = Window.partitionBy("user_id").orderBy("converted_at", "conv_id")
-    converted = conversions.select(
+    people = conversions.join(F.broadcast(nobodies(conversions)), "user_id", "left_anti")
+    converted = people.where("user_id IS NOT NULL").select(
         "conv_id",
         "user_id",
         "converted_at",
@@ -78,14 +99,25 @@ def journeys(sessions: DataFrame, conversions: DataFrame, rules: JourneyRules) -
         before = F.lag("channel_name").over(in_order)
         found = found.withColumn("before", before).where("NOT (channel_name <=> before)")
     seconds = F.unix_seconds("converted_at") - F.unix_seconds("session_at")
-    return found.withColumns(
+    most = rules.max_touchpoints
+    counted = found.withColumns(
         {
-            "position": F.row_number().over(in_order),
-            "touchpoints": F.count(F.lit(1)).over(Window.partitionBy("conv_id")),
-            "session_date": F.to_date("session_at"),
-            "hours_before": seconds / F.lit(3600.0),
+            "place": F.row_number().over(in_order),
+            "sessions": F.count(F.lit(1)).over(Window.partitionBy("conv_id")),
         }
-    ).select(*COLUMNS)
+    ).withColumn("touchpoints_left_out", F.expr(f"greatest(sessions - {most}, 0)"))
+    return (
+        counted.where("place > touchpoints_left_out")
+        .withColumns(
+            {
+                "position": F.expr("place - CAST(touchpoints_left_out AS INT)"),
+                "touchpoints": F.expr("sessions - touchpoints_left_out"),
+                "session_date": F.to_date("session_at"),
+                "hours_before": seconds / F.lit(3600.0),
+            }
+        )
+        .select(*COLUMNS)
+    )
 
 
 @table_asset(
@@ -95,7 +127,13 @@ def journeys(sessions: DataFrame, conversions: DataFrame, rules: JourneyRules) -
     tags=ATTRIBUTION,
     columns=COLUMNS,
     personal=["user_id"],
-    settings=["lookback_days", "journeys_since_last_conversion", "journeys_collapse_repeats"],
+    settings=[
+        "lookback_days",
+        "journeys_since_last_conversion",
+        "journeys_collapse_repeats",
+        "journey_max_touchpoints",
+    ],
+    uses=[evidence],
     daily="conversion_date",
     checks=(
         Check(
@@ -109,6 +147,26 @@ def journeys(sessions: DataFrame, conversions: DataFrame, rules: JourneyRules) -
             "SELECT count(*) FROM modeled.customer_journeys WHERE hours_before < 0",
             "Touchpoints are at or before their conversion.",
             blocking=True,
+        ),
+        Check(
+            "visitors_are_people",
+            f"""WITH held AS (
+              SELECT user_id, count(*) AS n FROM cleaned.web_conversions
+              WHERE user_id IS NOT NULL GROUP BY user_id
+            )
+            SELECT count(*), coalesce(sum(n), 0)::BIGINT AS conversions_without_journey,
+              string_agg(left(user_id, 2) || '…: ' || n, '; ' ORDER BY n DESC) AS ids FROM held
+            WHERE n > {most_holders_sql(MOST_CONVERSIONS, "SELECT sum(n) FROM held")}""",
+            "No id holds far more conversions than one person makes; one that does is nobody's "
+            "and has no journeys. A word that means no user belongs into DMP_NO_VALUES.",
+        ),
+        Check(
+            "journeys_within_bound",
+            """SELECT count(*) FILTER (touchpoints_left_out > 0),
+            coalesce(sum(touchpoints_left_out), 0)::BIGINT AS touchpoints_left_out
+            FROM modeled.customer_journeys WHERE position = 1""",
+            "No journey is longer than DMP_JOURNEY_MAX_TOUCHPOINTS; of a longer one the earliest "
+            "sessions are left out.",
         ),
         Check(
             "no_session_just_after_conversion",

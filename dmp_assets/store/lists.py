@@ -1,7 +1,6 @@
 """Allow and block lists: accounts, devices, IP ranges and e-mail domains, with owner and expiry."""
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +9,7 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from dmp_assets.cleaned.normalise import DOT_BLIND
+from dmp_assets.cleaned.normalise import DOT_BLIND, email_domain
 from dmp_assets.store import audit
 from dmp_assets.store.review import begin_change
 from dmp_assets.store.schema import abuse_list_entry
@@ -26,7 +25,6 @@ KINDS: Mapping[Kind, str] = {
 LONGEST_VALUE = 200
 WIDEST = {4: 8, 6: 16}
 """Shortest prefix of an IP range, by the version of IP."""
-_DOMAIN = re.compile(r"(?=.{4,190}$)([^\W_]([\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,63}")
 
 
 @dataclass(frozen=True)
@@ -57,10 +55,10 @@ def normalise(kind: Kind, value: str) -> str:
     if not value or len(value) > LONGEST_VALUE:
         raise ListError("value", f"between 1 and {LONGEST_VALUE} characters")
     if kind == "email_domain":
-        value = value.lower().removeprefix("@")
-        if not _DOMAIN.fullmatch(value):
+        domain = email_domain(value.removeprefix("@"))
+        if domain is None:
             raise ListError("value", "not an e-mail domain (e.g. example.com)")
-        value = DOT_BLIND.get(value, value)
+        value = DOT_BLIND.get(domain, domain)
     if kind == "ip_range":
         try:
             network = ipaddress.ip_network(value, strict=False)

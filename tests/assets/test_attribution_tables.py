@@ -29,6 +29,7 @@ from dmp_assets.attribution.paths import Paths
 from dmp_assets.cleaned import web_conversions, web_session_costs, web_sessions
 from dmp_assets.execution import first_cause, partition_tags
 from dmp_assets.home import Home
+from dmp_assets.identity.evidence import LEAST_CROWD
 from dmp_assets.modeled import (
     attribution,
     attribution_runs,
@@ -93,7 +94,9 @@ def visit(
     }  # fmt: skip
 
 
-def order(name: str, hour: float, *, user: str = "u", revenue: str | None = "10") -> dict[str, Any]:
+def order(
+    name: str, hour: float, *, user: str | None = "u", revenue: str | None = "10"
+) -> dict[str, Any]:
     """A cleaned conversion, so many hours after START."""
     return {
         "conv_id": name, "user_id": user, "converted_at": START + timedelta(hours=hour),
@@ -173,6 +176,35 @@ def test_a_journey_is_every_session_of_the_user_up_to_the_second_of_the_conversi
     assert [row["hours_before"] for row in first] == [20_002, 1, 1, 1, 0]
     assert first[0]["session_date"] == (START - timedelta(hours=20_000)).date()
     assert {row["conversion_date"] for row in first} == {START.date()}
+
+
+def test_a_long_journey_keeps_its_latest_sessions_and_numbers_the_rest(
+    spark: "SparkSession",
+) -> None:
+    world = World(spark, [visit(f"s{n}", n) for n in range(5)], [order("c", 9), order("d", 1)])
+    rows = world.journeys(max_touchpoints=2)
+    assert [(r["conv_id"], r["position"], r["session_id"], r["touchpoints"],
+             r["touchpoints_left_out"]) for r in rows] == [
+        ("c", 1, "s3", 2, 3), ("c", 2, "s4", 2, 3), ("d", 1, "s0", 2, 0), ("d", 2, "s1", 2, 0),
+    ]  # fmt: skip
+
+
+def test_conversions_of_an_id_that_is_nobodys_have_no_journey_and_still_count(
+    spark: "SparkSession",
+) -> None:
+    sessions = [visit(f"g{n}", n, user="till") for n in range(40)] + [visit("a", 1, user="ann")]
+    orders = [order(f"g{n}", 90, user="till") for n in range(LEAST_CROWD + 1)]
+    orders += [order("ann", 2, user="ann"), order("guest", 2, user=None), order("new", 0, user="n")]
+    world = World(spark, sessions, orders)
+    assert world.touchpoints() == {"ann": "a"}
+    made = journeys(world.sessions, world.conversions, JourneyRules())
+    found = attribution.conversions(world.conversions, made, None, None).toArrow().to_pylist()
+    assert len(found) == len(orders) and sum(row["revenue"] for row in found) == 10 * len(orders)
+    reasons = {row["conv_id"]: (row["credit_source"], row["reason"]) for row in found}
+    assert reasons["ann"] == ("own", None)
+    assert reasons["g0"] == ("none", attribution.NOBODY)
+    assert reasons["guest"] == ("none", attribution.NO_USER)
+    assert reasons["new"] == ("none", attribution.NO_SESSION)
 
 
 @pytest.mark.parametrize(

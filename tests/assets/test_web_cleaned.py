@@ -154,7 +154,7 @@ def test_a_conversion_that_cannot_be_used_is_quarantined_with_its_reason(
         conversion("bad day", conv_date="0000-00-00"),
         conversion("future", **at("conv", NOW + timedelta(days=2))),
         conversion("no revenue", revenue=None),
-        conversion("comma", revenue="12,50"),
+        conversion("no number", revenue="12;50"),
         conversion("negative", revenue="-0.01"),
     )
     assert {name: row["revenue"] for name, row in found.kept.items()} == {
@@ -169,7 +169,7 @@ def test_a_conversion_that_cannot_be_used_is_quarantined_with_its_reason(
         "bad day": ["conv_time_unreadable"],
         "future": ["conv_in_future"],
         "no revenue": ["revenue_missing"],
-        "comma": ["revenue_unreadable"],
+        "no number": ["revenue_unreadable"],
         "negative": ["revenue_negative"],
     }
     assert found.received == 11
@@ -197,12 +197,12 @@ def test_conversions_are_one_a_key_and_a_disputed_revenue_is_unknown(
 def test_a_cost_that_cannot_be_used_is_quarantined_with_its_reasons(spark: "SparkSession") -> None:
     found = clean_costs(
         spark,
-        ["good", "tiny", "missing", "comma", "negative", "two costs", "mended"],
+        ["good", "tiny", "absent", "no number", "negative", "two costs", "mended"],
         cost("good", "0.50"), cost("good", "0.5"),
         cost("tiny", "1.5e-05"),
         cost(None, "1"), cost(None, "2"), cost(" ", "2"),
-        cost("missing", None),
-        cost("comma", "12,50"),
+        cost("absent", None),
+        cost("no number", "12;50"),
         cost("negative", "-1"),
         cost("nobody", "3"),
         cost("two costs", "1"), cost("two costs", "2"), cost("two costs", "2"),
@@ -215,8 +215,8 @@ def test_a_cost_that_cannot_be_used_is_quarantined_with_its_reasons(spark: "Spar
     }
     assert found.failed == {
         None: ["session_id_missing"],
-        "missing": ["cost_missing"],
-        "comma": ["cost_unreadable"],
+        "absent": ["cost_missing"],
+        "no number": ["cost_unreadable"],
         "negative": ["cost_negative"],
         "nobody": ["session_unknown"],
         "two costs": ["contradictory"],

@@ -4,8 +4,9 @@ Enough for the model's tests: one row per user id, usages of known users and cod
 per user and clusters of accounts that share a rare attribute.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -15,7 +16,9 @@ from scipy.sparse.csgraph import connected_components
 
 from dmp_assets.abuse import features
 from dmp_assets.abuse.view import VIEW, account_view_sql
+from dmp_assets.cleaned import users
 from dmp_assets.cleaned.normal_batches import derived
+from dmp_assets.values.words import STANDARD
 
 RARE = 8  # a value shared by more accounts than this links nobody
 
@@ -101,6 +104,52 @@ def shop(tables: Mapping[str, pa.Table], region: str = "US") -> duckdb.DuckDBPyC
     c.register("clusters", _clusters(c))
     c.execute("CREATE TABLE modeled.account_clusters AS FROM clusters")
     return c
+
+
+def nothing() -> dict[str, pa.Table]:
+    """Received tables whose only row says nothing."""
+    columns = {
+        "users": ("user_id", "created_at", "email", "phone", "first_name", "last_name",
+                  "ip_address", "device_id", "user_agent", "city", "dob", "timezone",
+                  "is_email_verified", "is_phone_verified", "is_abuser"),
+        "promo_codes": ("promo_code", "discount_type", "discount_value"),
+        "promo_usages": ("user_id", "promo_code", "used_at"),
+    }  # fmt: skip
+    return {
+        table: pa.table({name: pa.array([None], pa.string()) for name in names})
+        for table, names in columns.items()
+    }
+
+
+def empty() -> duckdb.DuckDBPyConnection:
+    """A shop with all tables and nobody in them."""
+    tables, one = nothing(), pa.array(["2024-01-01"])
+    for place, name in enumerate(("user_id", "created_at")):
+        tables["users"] = tables["users"].set_column(place, name, one)
+    c = shop(tables)
+    c.execute("DELETE FROM cleaned.users")
+    return c
+
+
+def normal_forms(received: Mapping[str, str], region: str) -> dict[str, Any]:
+    """What cleaned/users makes of the attributes of one user, as far as Python does."""
+    names = {"email": "email_received", "phone": "phone_received", "ip_address": "ip_received",
+             "user_agent": "user_agent_received", "timezone": "timezone_received"}  # fmt: skip
+    kinds = users.KINDS
+    given = {to: STANDARD.given(kinds[name], received.get(name)) for name, to in names.items()}
+    rest = ("email_verified_received", "phone_verified_received", "label_received")
+    row = pa.RecordBatch.from_pylist(
+        [given | dict.fromkeys(rest)],
+        schema=pa.schema([(name, pa.string()) for name in (*given, *rest)]),
+    )
+    return {k: v[0] for k, v in derived(row, region).to_pydict().items() if not k.startswith("is_")}
+
+
+def add(c: duckdb.DuckDBPyConnection, people: Sequence[Mapping[str, Any]]) -> None:
+    """Put accounts in normal form (as `received.normal_form` makes them) into cleaned.users."""
+    rows = [{**row, "created_at": row["created_at"].replace(tzinfo=None)} for row in people]
+    c.register("people", pa.Table.from_pylist(rows))
+    c.execute("INSERT INTO cleaned.users BY NAME FROM people")
 
 
 def _clusters(c: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dmp_assets.abuse import keys, rules
 from dmp_assets.abuse.features import COLUMN, FEATURES, NAMES, matrix
 from dmp_assets.abuse.view import VIEW, as_view
 
@@ -66,6 +67,49 @@ def test_features_read_an_account_as_an_analyst_would() -> None:
     assert value("nothing_verified") == 1
 
 
+@pytest.mark.parametrize(
+    ("agent", "automated"),
+    [("Mozilla/5.0 (Linux; Android 13; CUBOT X30) Chrome/118.0 Mobile Safari/537.36", 0),
+     ("Dalvik/2.1.0 (Linux; U; Android 11; CUBOT_NOTE_20)", 0), ("okhttp/4.9.3", 0),
+     ("Shop/3.1 CFNetwork/1410.0.3 Darwin/22.6.0", 0), ("Dart/3.2 (dart:io)", 0),
+     ("curl/8.1", 1), ("python-requests/2.31", 1), ("Mozilla/5.0 HeadlessChrome/120.0", 1),
+     ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", 1),
+     ("Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)", 1)],
+)  # fmt: skip
+def test_apps_and_phones_are_no_scripts(agent: str, automated: int) -> None:
+    assert value("user_agent_automated", user_agent_received=agent) == automated
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "mailbox"),
+    [("Jürgen", "Müller", "mueller77"), ("Łukasz", "Wójcik", "lukasz.w"), ("Bjørn", "Å", "bjorn"),
+     ("Maria", "da Silva Santos", "msantos"), ("Thị Minh Khai", "Nguyễn", "nguyen.k"),
+     ("Anne-Marie", "O’Brien", "marie.x"), ("Weiß", "O", "weiss")],
+)  # fmt: skip
+def test_a_name_is_found_however_its_letters_are_typed(first: str, last: str, mailbox: str) -> None:
+    given_ = {"first_name": first, "last_name": last, "email_received": f"{mailbox}@x.org"}
+    assert value("email_has_name", **given_) == 1
+
+
+@pytest.mark.parametrize("name", ["Екатерина", "محمد", "李", "สมชาย", "नरेन्द्र", "O", "גל"])
+def test_a_name_in_another_script_raises_no_suspicion(name: str) -> None:
+    typed = {"first_name": name, "last_name": name, "email_received": "ekaterina.volkova19@x.org"}
+    assert np.isnan(value("email_has_name", **typed))
+    found = matrix({**ONE, **{key: [one] for key, one in typed.items()}})
+    strength = dict(zip(rules.CODES, rules.strengths(found)[0], strict=True))
+    assert strength["EMAIL_RANDOM"] == strength["EMAIL_MIXED"] == 0
+    assert (
+        keys.keys_of(typed | {"city": None})[NAME]
+        == keys.keys_of({"first_name": "Ann", "last_name": "Lee"})[NAME]
+    ), "written as names are written"
+
+
+def test_a_foreign_number_has_the_form_of_its_kind() -> None:
+    forms = [keys.keys_of({"phone_received": typed})[FORM] for typed in
+             ("+1 202 555 0143", "+49 30 901820", "+353 1 234 5678")]  # fmt: skip
+    assert forms[0] == forms[2] != forms[1]
+
+
 def test_what_is_not_known_is_nan_and_not_a_guess() -> None:
     unknown = matrix({"user_id": ["u1"], "created_at": [datetime(2024, 1, 5)]})
     known = [name for name in NAMES if not np.isnan(unknown[0, COLUMN[name]])]
@@ -90,6 +134,7 @@ def test_every_feature_says_what_missing_means() -> None:
     assert all(f.description and f.kind and f.missing for f in FEATURES)
 
 
+NAME, FORM = keys.POSITION["name_key"], keys.POSITION["form_key"]
 TEXTS = st.one_of(st.none(), st.text(max_size=30))
 ROWS = st.lists(
     st.fixed_dictionaries(

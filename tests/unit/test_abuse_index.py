@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from dmp_assets.abuse import keys, snapshot, view
 from dmp_assets.abuse.index import AccountIndex, LiveAccount
 from dmp_assets.abuse.received import normal_form
-from dmp_assets.cleaned import normalise
+from dmp_assets.cleaned import normalise, users
 from dmp_assets.home import Home
+from dmp_assets.identity.evidence import LEAST_CROWD
 from tests.support import accounts, model_quality, serving
 
 HELD_OUT = 300
@@ -206,3 +207,53 @@ def test_old_versions_of_the_snapshot_are_removed_but_not_the_last(tmp_path: Pat
     assert snapshot.current(home.serving) == "v3"
     kept = {path.parent.name for path in home.serving.glob("*/snapshot.json")}
     assert kept == {"v2", "v3"}
+
+
+CROWDED = {
+    "device_id": "some-form", "email": "till@shop.example", "phone": "+12025550143",
+    "first_name": "Web", "last_name": "Order", "date_of_birth": date(1970, 1, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("holders", [LEAST_CROWD, LEAST_CROWD + 1])
+def test_a_value_that_far_too_many_hold_is_no_identity_in_the_tables_and_in_the_index(
+    tmp_path: Path, holders: int
+) -> None:
+    people = [
+        _account(f"a{n:03}", at=n % 60, ip=f"84.1.{n % 9}.{n % 3}", city="Rome")
+        | ({name: CROWDED[name] for name in CROWDED} if n < holders else {"device_id": f"d{n}"})
+        for n in range(120)
+    ]
+    shop = accounts.empty()
+    home = Home(tmp_path / "home").prepare("sandbox")
+    accounts.add(shop, people[::2])
+    serving.link(shop)
+    serving.write_snapshot(home, shop)
+    index = AccountIndex(snapshot.open_current(home.serving))
+    for row in people[1::2]:
+        index.put(LiveAccount.of(row))
+    accounts.add(shop, people[1::2])
+    serving.link(shop)
+    wanted = views(shop)
+    for user, row in wanted.items():
+        number = index.number(user)
+        assert number is not None
+        assert differences(index.view_of(number), row) == {}, user
+    crowded = wanted["a000"]
+    shared = [crowded[name] for name in ("device_accounts", "email_accounts", "phone_accounts")]
+    assert shared == [1 if holders > LEAST_CROWD else holders] * 3
+    assert crowded["identity_accounts"] == 1, "20 namesakes of one birthday are none"
+    assert (crowded["links"] is None) == (holders > LEAST_CROWD)
+    (crowds,) = shop.sql(users.CROWDS).fetchall()
+    if holders > LEAST_CROWD:
+        assert crowds[0] == 4 and f"device so…: {holders} accounts" in crowds[2]
+        assert "some-form" not in crowds[2] and "till@" not in crowds[2]
+    else:
+        assert crowds[0] == 1 and crowds[2].startswith("name_and_birth we…")
+
+
+def test_accounts_without_a_device_behind_one_address_are_no_farm() -> None:
+    index = AccountIndex()
+    for n in range(8):
+        index.put(LiveAccount.of(_account(f"a{n}", at=n, ip="84.1.2.3")))
+    assert index.view_of(index.number("a0") or 0)["ip_devices"] == 8

@@ -1,11 +1,15 @@
 """Normal forms of what people type: tables of cases, and properties that hold for any text."""
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from dmp_assets.cleaned import normalise
 from dmp_assets.cleaned.normalise import Email, Ip, Phone, UserAgent
+from dmp_assets.store import lists
+from dmp_assets.values import zones
 
 ANY_TEXT = st.none() | st.text(max_size=40)
 
@@ -32,7 +36,7 @@ def test_an_address_becomes_the_mailbox_that_it_reaches(
     "typed",
     ["bob", "bob@", "@example.org", "bob@@example.org", "bob @example.org", "bob@localhost",
      "bob@-x.org", "bob@x..org", "b..b@x.org", ".b@x.org", "b.@x.org", "bob at x.org",
-     "bob@x.org, eve@x.org", "böb@x.org"],
+     "bob@x.org, eve@x.org", "bob@böb", "bob@x.1", "bob@-ö.de", "bob@x\u2028y.org", "@", "b" * 400],
 )  # fmt: skip
 def test_a_malformed_address_is_invalid_and_has_no_normal_form(typed: str) -> None:
     assert normalise.email(typed) == Email(None, None, False, None)
@@ -47,12 +51,48 @@ def test_a_phone_number_has_one_form_however_it_was_typed(typed: str) -> None:
     assert normalise.phone(typed, "US") == Phone("+14154421542", "US", True)
 
 
+@pytest.mark.parametrize(
+    ("typed", "region", "e164"),
+    [("(646) 253-4567", "US", "+16462534567"), ("646 253 4567", "US", "+16462534567"),
+     ("49302000000.0", "US", "+49302000000"), ("442079460958", "US", "+442079460958"),
+     ("(+44) 20 7946 0958", "US", "+442079460958"), ("011 44 20 7946 0958", "US", "+442079460958"),
+     ("12025550143", "DE", "+12025550143"), ("tel:+442079460958", "DE", "+442079460958")],
+)  # fmt: skip
+def test_the_configured_region_comes_first_and_others_only_where_the_number_says_so(
+    typed: str, region: str, e164: str
+) -> None:
+    assert normalise.phone(typed, region).e164 == e164
+
+
+@pytest.mark.parametrize("typed", ["(555) 123-4567", "555-123-4567", "(120) 255-5014"])
+def test_an_impossible_number_of_the_region_does_not_become_a_foreign_one(typed: str) -> None:
+    assert normalise.phone(typed, "US") == Phone(None, None, False)
+
+
+def test_national_numbers_of_every_region_stay_there() -> None:
+    read = 0
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        for kind in (PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE):
+            number = phonenumbers.example_number_for_type(region, kind)
+            if number is None or not phonenumbers.is_valid_number_for_region(number, region):
+                continue
+            e164 = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+            for form in (PhoneNumberFormat.NATIONAL, PhoneNumberFormat.INTERNATIONAL):
+                typed = phonenumbers.format_number(number, form)
+                assert normalise.phone(typed, region).e164 == e164, (region, typed)
+                read += 1
+    assert read > 900
+
+
 def test_a_national_number_is_read_in_the_shops_region() -> None:
     assert normalise.phone("030 901820", "DE") == Phone("+4930901820", "DE", True)
     assert normalise.phone("+39 333 7831577", "DE") == Phone("+393337831577", "IT", True)
 
 
-@pytest.mark.parametrize("typed", ["12", "abc", "+1 415 CALL NOW", "00000000000", "+99912345678"])
+@pytest.mark.parametrize(
+    "typed",
+    ["12", "abc", "+1 415 CALL NOW", "00000000000", "+99912345678", "4.9302E+10", "1" * 500],
+)
 def test_a_phone_number_that_no_plan_has_is_invalid(typed: str) -> None:
     assert normalise.phone(typed, "US") == Phone(None, None, False)
 
@@ -85,6 +125,29 @@ def test_a_user_agent_tells_browser_version_and_system() -> None:
     assert normalise.user_agent("no browser that anybody knows") == UserAgent(
         None, None, None, None
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "domain"),
+    [("иван@почта.рф", "xn--80a1acny.xn--p1ai"), ("ann@MÜLLER.de", "xn--mller-kva.de"),
+     ("ann@xn--mller-kva.de", "xn--mller-kva.de"), ("用户@例え.テスト", "xn--r8jz45g.xn--zckzah"),
+     ("o'brien@x.photography", "x.photography")],
+)  # fmt: skip
+def test_an_address_of_any_script_is_valid_and_has_one_domain(typed: str, domain: str) -> None:
+    found = normalise.email(typed)
+    assert (found.is_valid, found.domain) == (True, domain)
+    assert lists.normalise("email_domain", typed.partition("@")[2]) == domain
+
+
+@pytest.mark.parametrize(
+    ("alias", "zone"),
+    [("US/Eastern", "America/New_York"), ("asia/calcutta", "Asia/Kolkata"), ("GMT", "UTC"),
+     ("Europe/Kiev", "Europe/Kyiv"), ("Europe/Oslo", "Europe/Oslo"), ("PRC", "Asia/Shanghai"),
+     ("Zulu", "UTC"), ("CET", "CET"), ("Factory", None), ("posix/Europe/Berlin", None)],
+)  # fmt: skip
+def test_a_zone_has_one_name_whatever_the_system_has(alias: str, zone: str | None) -> None:
+    assert normalise.timezone(alias) == (zone, zone is not None)
+    assert (zones.hour(zone, 1.7e9) is not None) == (zone is not None)
 
 
 def test_a_time_zone_is_known_in_any_case() -> None:

@@ -22,6 +22,8 @@ WRONG = {
     "shop_watermark_columns": ['{"user": "created_at"}', "users", "{users"],
     "accept_column_changes": ["perhaps"],
     "phone_region": ["Germany", "Deutschland", "UK", "+49", "Atlantis"],
+    "column_formats": ['{"users.dob": "us"}', "day-first", "{dob"],
+    "no_values": ['{"devise": ["kiosk"]}', "NULL", '["NULL"]'],
     "max_bad_share": ["25 %", "1.5", "nan"],
     "web_first_day": ["01.01.2023", "yesterday"],
     "channel_mapping": ["fb", '{"fb": 1', "[1]"],

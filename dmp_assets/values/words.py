@@ -1,0 +1,191 @@
+"""Words that mean nothing: what systems write where they have no value.
+
+`NULL`, `(not set)`, `N/A`, an id of zeros: taken for values they make one person of all who lack
+one. There is one list per kind of value, in any case and without what stands around it; the
+setting `DMP_NO_VALUES` extends it. The lakehouse (`cleaned/rules.py`, in Spark) and the service
+(`abuse/received.py`) ask the same list; a test compares the two.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, get_args
+
+Kind = Literal[
+    "id", "visitor", "email", "phone", "device", "ip", "user_agent", "name", "city", "timezone",
+    "code", "channel", "other", "as received",
+]  # fmt: skip
+"""What a value is to be. `id` names a row of its own table, `visitor` a person from elsewhere;
+`as received` takes any text but an empty one for a value."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+ANY = "any"
+"""In the setting: whatever the kind."""
+
+SPACES = (
+    " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+    + "".join(map(chr, range(0x2000, 0x200C)))
+)
+"""What may stand around a value: Unicode's spaces, those without width, and line ends."""
+
+NUMBERED = frozenset({"id", "visitor", "device"})
+"""Kinds whose values may be whole numbers: `1003.0`, a float on its way, is `1003`."""
+FLOAT = "^([0-9]+)[.]0+$"
+_WHOLE = re.compile(FLOAT.replace("$", r"\Z"))
+
+LONGEST = 64
+"""A longer text means something."""
+
+
+def _listed(text: str) -> frozenset[str]:
+    """Words by spaces; `~` inside of one stands for a space."""
+    return frozenset(word.replace("~", " ") for word in text.split())
+
+
+_COMMON = _listed(
+    r"""
+    null (null) <null> [null] \n nil none (none) <none> [none] undefined (undefined) void nan <na>
+    #n/a #na #null! #value! #ref! #name? #div/0! n/a n/a. n.a. n.a (n/a) na n/d n.d. n/v {} []
+    '' "" inf -inf infinity -infinity nat [object~object] not~set (not~set) not_set not-set notset
+    (notset) missing (missing) empty (empty) <empty> blank (blank) unspecified unassigned
+    (unassigned) not~available not~provided (not~provided) not~applicable not~specified not~known
+    no~value no~data data~not~found
+    unknown (unknown) <unknown> unknow unkown unbekannt k.a. k.a k.~a. keine keiner keine~angabe
+    keine~angaben nicht~angegeben nicht~bekannt nicht~gesetzt leer inconnu inconnue aucun aucune
+    non~défini non~renseigné vide desconocido desconocida ninguno ninguna no~disponible
+    no~definido sin~datos vacío vacio desconhecido desconhecida nenhum nenhuma não~informado
+    nao~informado não~definido vazio sconosciuto sconosciuta nessuno non~disponibile non~definito
+    vuoto onbekend geen niet~ingevuld niet~bekend nieznany nieznane brak brak~danych ukjent
+    ikke~angitt okänd ukendt tuntematon ei~tiedossa neznámý bilinmiyor yok неизвестно неизвестный
+    нет не~указано не~задано нет~данных невідомо 不明 未知 无 無 なし 없음
+    - -- --- ---- – — ― _ __ ___ . .. ... … ? ?? ??? * ** *** / // \ \\ | # ## = : ; , ! +
+    """
+)
+_OTHERWISE = _listed("na nil yok brak leer vide void")
+"""Common words that people, places, ids and codes are called as well."""
+
+_ZEROS = r"(?:0x)?[0{}:-]*0[0{}:-]+"
+"""An id, UUID or hardware address of nothing but zeros."""
+_FULL = r"f{8}-f{4}-f{4}-f{4}-f{12}|f{32}|(?:ff[:-]){5}ff|(?:02[:-])(?:00[:-]){4}00"
+_NOTHING_HASHED = (
+    "d41d8cd98f00b204e9800998ecf8427e|da39a3ee5e6b4b0d3255bfef95601890afd80709"
+    "|e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+)
+"""MD5, SHA-1 and SHA-256 of an empty text."""
+_TEMPLATE = (
+    r"\{\{[^}]*\}\}|\$\{[^}]*\}|%%[^%]*%%|<%[^%]*%>|\[%[^%]*%\]|\{[a-z_]+\}|\[[a-z]+_[a-z_]+\]"
+)
+"""A place-holder that nobody filled in."""
+_NOBODY = (
+    r"(?:test[0-9]*|none|null|nil|na|n/a|no|noemail|no[-_.]?(?:e?mail|one|body)|unknown"
+    r"|undefined|invalid|anonymous|x+|asdf+|qwerty?|abc|a{3,}|example)"
+)
+_NOWHERE = (
+    r"(?:test[0-9]*|none|null|nil|n/?a|no|noemail|no-?e?mail|email|unknown|undefined|invalid|example"
+    r"|localhost|domain|x+|asdf+|qwerty?|abc|a{3,})"
+)
+_SAME_DIGIT = "|".join(rf"(?:{digit}[ ()./-]*){{7,}}" for digit in range(10))
+
+_WORDS: Mapping[Kind, frozenset[str]] = {
+    "visitor": _listed(
+        "0 -1 guest (guest) guests gast gäste anonymous (anonymous) anonym anon anonyme anonimo "
+        "invité invite invitado visitor besucher visitante hóspede convidado ospite гость"
+    ),
+    "email": _listed("0 x xx xxx no@email no@mail @ email e-mail"),
+    "phone": _listed(
+        "0 x xx xxx 1234567 12345678 123456789 1234567890 0123456789 12345678901 +1234567890 "
+        "123-456-7890 (123)~456-7890 +1~123-456-7890 +1~(123)~456-7890 phone telefon +1 +49"
+    ),
+    "device": _listed(
+        "0 1 -1 x xx xxx test device browser web mobile desktop android ios iphone default "
+        "unknown~device unknown-device unknown_device no~device "
+        "9774d56d682e549c"  # one id of many early Android phones
+    ),
+    "ip": _listed("0 localhost 255.255.255.255"),
+    "user_agent": _listed("0 user~agent user-agent useragent test"),
+    "name": _listed(
+        "first~name last~name firstname lastname your~name vorname nachname prénom nombre apellido "
+        "guest gast anonymous anonym user name"
+    ),
+    "city": _listed("0 city stadt ort ville ciudad other (other)"),
+    "timezone": _listed("0 factory local default localtime"),
+    "code": _listed("0 no~code nocode no-code kein~code"),
+    "channel": _listed("0"),
+}
+
+_PATTERNS: Mapping[Kind, str] = {
+    "id": f"{_ZEROS}|{_FULL}",
+    "visitor": f"{_ZEROS}|{_FULL}|{_NOTHING_HASHED}",
+    "email": rf"{_NOBODY}@{_NOWHERE}(?:\.[a-z.]+)?",
+    "phone": rf"\+?[ ()./-]*(?:[0-9][ ()./-]*){{0,3}}(?:{_SAME_DIGIT})|[0+ ()./-]+",
+    "device": f"{_ZEROS}|{_FULL}|{_NOTHING_HASHED}",
+    "ip": r"(?:::ffff:)?(?:0+\.0+\.0+\.0+|127\.[0-9]+\.[0-9]+\.[0-9]+)|[0:]+|[0:]*:0*1",
+}
+
+NO_CHANNEL = "unknown"
+"""The channel of sessions whose channel means nothing: they count, under one name."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The lists with what a setting adds. `more`: kind, or `any`, → further words."""
+
+    more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def exact(self) -> dict[Kind, frozenset[str]]:
+        """Small letters: the words of each kind."""
+        listed = {}
+        for kind in KINDS:
+            named = kind in ("name", "city", "id", "code")
+            common = _COMMON - _OTHERWISE if named else _COMMON
+            own = (*self.more.get(ANY, ()), *self.more.get(kind, ()))
+            listed[kind] = (
+                common
+                | _WORDS.get(kind, frozenset())
+                | {word.strip(SPACES).lower() for word in own}
+            )
+        return listed
+
+    @cached_property
+    def patterns(self) -> dict[Kind, str]:
+        """Small letters: a regular expression of whole texts, for Python and Java alike."""
+        return {kind: "|".join(filter(None, (_TEMPLATE, _PATTERNS.get(kind)))) for kind in KINDS}
+
+    @cached_property
+    def _compiled(self) -> dict[Kind, re.Pattern[str]]:
+        return {kind: re.compile(text, re.ASCII) for kind, text in self.patterns.items()}
+
+    def mean_nothing(self, kind: Kind, text: str) -> bool:
+        """Whether a text without spaces around it says that there is no value."""
+        if len(text) > LONGEST or kind == "as received":
+            return False
+        word = text.lower()
+        return word in self.exact[kind] or self._compiled[kind].fullmatch(word) is not None
+
+    def given(self, kind: Kind, text: str | None) -> str | None:
+        """The text without spaces around it, an id's number whole; None when it means nothing."""
+        if text is None:
+            return None
+        text = text.strip(SPACES)
+        if not text or self.mean_nothing(kind, text):
+            return None
+        found = _WHOLE.match(text) if kind in NUMBERED else None
+        return found.group(1) if found else text
+
+
+STANDARD = Words()
+
+
+def of(more: Mapping[str, Iterable[str]]) -> Words:
+    """The lists with these words added. Raises ValueError for a kind that there is not."""
+    for kind in more:
+        if kind not in known():
+            raise ValueError(f"{kind!r} is no kind of value (there are: {', '.join(known())})")
+    return Words({kind: tuple(words) for kind, words in more.items()}) if more else STANDARD
+
+
+def known() -> tuple[str, ...]:
+    """What the setting may name."""
+    return (ANY, *(kind for kind in KINDS if kind != "as received"))
