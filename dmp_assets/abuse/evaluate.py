@@ -192,7 +192,7 @@ def choose(
 
     The one-standard-error rule of Breiman et al., Classification and Regression Trees (1984).
     `unseen` (see `unseen_kinds`): a candidate that finds kinds of abuse, of which it was shown
-    none, worse than a simpler one does is not promoted over that one: labels never show all kinds.
+    none, worse than a simpler one that learns is not promoted: labels never show all kinds.
     """
     means = {name: float(comparison.pr_auc(name).mean()) for name in candidates}
     fit_to_serve, refused = _as_robust(candidates, unseen or {})
@@ -215,7 +215,10 @@ def choose(
 def _as_robust(
     candidates: Sequence[str], unseen: Mapping[str, Mapping[str, float]]
 ) -> tuple[list[str], dict[str, tuple[float, float]]]:
-    """Candidates as good on unseen kinds as all simpler ones; of the others both figures."""
+    """Candidates as good on unseen kinds as simpler ones that learn; of the others both figures.
+
+    The first candidate learns nothing, so it has no kind that it was not shown.
+    """
     kept: list[str] = []
     refused: dict[str, tuple[float, float]] = {}
     strongest = 0.0
@@ -226,7 +229,8 @@ def _as_robust(
             refused[name] = own, strongest
             continue
         kept.append(name)
-        strongest = max(strongest, own) if figures else strongest
+        if figures and name != candidates[0]:
+            strongest = max(strongest, own)
     return kept, refused
 
 

@@ -94,11 +94,16 @@ def test_a_tie_goes_to_the_simpler_model() -> None:
 
 
 def test_a_model_that_is_worse_on_kinds_it_was_not_shown_is_not_promoted() -> None:
-    names = ("rule_list", "gradient_boosting")
-    clear = comparison([0.4, 0.5, 0.42], [0.7, 0.8, 0.71])
-    unseen = {"rule_list": {"phone": 0.5}, "gradient_boosting": {"phone": 0.3}}
+    names = ("rule_list", "informed_logistic", "gradient_boosting")
+    scores = [
+        evaluate.Score(name, 0, fold, value + fold / 100, 0.0, 1, 1)
+        for name, value in zip(names, (0.4, 0.6, 0.7), strict=True)
+        for fold in range(3)
+    ]
+    clear = evaluate.Comparison(tuple(scores), {})
+    unseen = {name: {"phone": value} for name, value in zip(names, (0.6, 0.5, 0.3), strict=True)}
     choice = evaluate.choose(clear, names, unseen)
-    assert choice.candidate == "rule_list"
+    assert choice.candidate == "informed_logistic"
     assert "not shown worse" in choice.reason
     unseen["gradient_boosting"]["phone"] = 0.6
     assert evaluate.choose(clear, names, unseen).candidate == "gradient_boosting"
