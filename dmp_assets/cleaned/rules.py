@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from dmp_assets.table_asset import Check, TableRun
+from dmp_assets.values.readers import SPARK, let
 from dmp_assets.values.words import FLOAT, LONGEST, NUMBERED, SPACES, STANDARD, Kind, Words
 
 # What raw adds to the received columns.
@@ -65,14 +66,23 @@ def given(frame: DataFrame, kinds: Mapping[str, Kind], words: Words = STANDARD) 
 
 def given_column(name: str, kind: Kind, words: Words = STANDARD) -> Column:
     """One column as `given` has it."""
-    text = F.btrim(F.col(f"`{name}`"), F.lit(SPACES))
+    return F.expr(_given_sql(name, kind, words))
+
+
+def _given_sql(name: str, kind: Kind, words: Words) -> str:
+    """As one text: a call for each of the words would take Spark longer than the rows."""
+    trimmed = f"btrim(`{name}`, {SPARK.text(SPACES)})"
     if kind == "as received":
-        return F.when(text != "", text)
-    word = F.lower(text)
-    empty = word.isin(sorted(words.exact[kind])) | word.rlike(f"^(?:{words.patterns[kind]})$")
-    unknown = (text == "") | ((F.length(text) <= LONGEST) & empty)
-    value = F.regexp_replace(text, FLOAT, "$1") if kind in NUMBERED else text
-    return F.when(~unknown, value)
+        return f"nullif({trimmed}, '')"
+    listed = ", ".join(SPARK.text(word) for word in sorted(words.exact[kind]))
+    pattern = SPARK.matches("lower(said)", f"^(?:{words.patterns[kind]})$")
+    value = f"regexp_replace(said, {SPARK.text(FLOAT)}, '$1')" if kind in NUMBERED else "said"
+    return let(
+        trimmed,
+        "said",
+        f"CASE WHEN said <> '' AND NOT (length(said) <= {LONGEST} "
+        f"AND (lower(said) IN ({listed}) OR {pattern})) THEN {value} END",
+    )
 
 
 def split_by_rules(frame: DataFrame, rules: Sequence[Rule]) -> Split:

@@ -161,16 +161,15 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
         ]
     )
 
-    birth = f"({readers.day('date_of_birth_received', birthday)})"
-    plausible = f"{birth} <= CAST(created_at AS DATE) AND year({birth}) >= 1900"
+    plausible = "CASE WHEN born <= CAST(created_at AS DATE) AND year(born) >= 1900 THEN born END"
+    birth = readers.let(readers.day("date_of_birth_received", birthday), "born", plausible)
     dated = renamed.mapInArrow(
         partial(user_batches, phone_region=phone_region), schema
     ).withColumns(
         {
-            "date_of_birth": F.expr(f"CASE WHEN {plausible} THEN {birth} END"),
+            "date_of_birth": F.expr(birth),
             "is_date_of_birth_valid": F.expr(
-                "CASE WHEN date_of_birth_received IS NOT NULL "
-                f"THEN coalesce({plausible}, false) END"
+                f"CASE WHEN date_of_birth_received IS NOT NULL THEN ({birth}) IS NOT NULL END"
             ),
         }
     )

@@ -121,6 +121,14 @@ class Dialect:
 SPARK, DUCKDB = Dialect("spark"), Dialect("duckdb")
 
 
+def let(value: str, name: str, body: str) -> str:
+    """Spark SQL: `body`, in which `name` stands for the value, which is found once.
+
+    Written out at each of its places a value makes expressions that take Spark minutes to plan.
+    """
+    return f"transform(array({value}), {name} -> {body})[0]"
+
+
 def _bare(dialect: Dialect, column: str) -> str:
     """The number without currency and gaps between thousands."""
     bare = f"trim({dialect.without(column, _SIGNS)})"
@@ -130,7 +138,12 @@ def _bare(dialect: Dialect, column: str) -> str:
 
 def amount(column: str, kind: str, form: Format, dialect: Dialect = SPARK) -> str:
     """SQL that reads a text as a number of the SQL type `kind`; NULL when it cannot."""
-    bare = f"({_bare(dialect, column)})"
+    if dialect is SPARK:
+        return let(_bare(SPARK, column), "bare", _amount("bare", kind, form, SPARK))
+    return _amount(f"({_bare(dialect, column)})", kind, form, dialect)
+
+
+def _amount(bare: str, kind: str, form: Format, dialect: Dialect) -> str:
     as_comma = f"replace(replace({bare}, '.', ''), ',', '.')"
     as_point = f"replace({bare}, ',', '')"
     either = {"point": as_point, "comma": as_comma}.get(form.side or "", "NULL")
@@ -146,7 +159,7 @@ def amount(column: str, kind: str, form: Format, dialect: Dialect = SPARK) -> st
 def whole(column: str, form: Format) -> str:
     """Spark SQL that reads a whole number, `3.0` too; NULL for what is none or too large."""
     read = amount(column, "DECIMAL(38, 9)", form)
-    return f"CASE WHEN {read} = floor({read}) THEN try_cast({read} AS INT) END"
+    return let(read, "read", "CASE WHEN read = floor(read) THEN try_cast(read AS INT) END")
 
 
 def _day(column: str, form: Format) -> str:
@@ -195,7 +208,12 @@ def time(column: str, form: Format) -> str:
     Accepted: a day (see `day`), then a time of day, with AM or PM or a zone; seconds, milli-,
     micro- and nanoseconds since 1970; Excel's serial days; `20240301`.
     """
-    day_text = f"({_day(column, form)})"
+    found = let(column, "said", _time("said", form))
+    years = f"BETWEEN {EARLIEST} AND {LATEST}"
+    return let(found, "at", f"CASE WHEN year(at) {years} THEN at END")
+
+
+def _time(column: str, form: Format) -> str:
     any_day = f"({_YEAR_FIRST[1:]}|{_YEAR_LAST[1:]})"
     groups = 6 + 1  # of `any_day`
     with_clock = f"^{any_day}{_CLOCK}"
@@ -215,18 +233,18 @@ def time(column: str, form: Format) -> str:
     iso = SPARK.matches(column, "^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
     usual = f"CASE WHEN {iso} THEN try_cast({column} AS TIMESTAMP) END"
     parsed = (
-        f"coalesce({usual}, CASE WHEN {SPARK.matches(column, f'^{any_day}{_END}')} "
-        f"THEN try_cast({day_text} AS TIMESTAMP) "
+        f"CASE WHEN {SPARK.matches(column, f'^{any_day}{_END}')} "
+        f"THEN try_cast(on_day AS TIMESTAMP) "
         f"WHEN {SPARK.matches(column, with_clock + _END)} "
-        f"THEN try_cast(concat({day_text}, ' ', {clock}) AS TIMESTAMP) "
+        f"THEN try_cast(concat(on_day, ' ', {clock}) AS TIMESTAMP) "
         f"WHEN {SPARK.matches(column, with_clock + _ZONE)} "
-        f"THEN try_cast(concat({day_text}, ' ', {clock}, {zone}) AS TIMESTAMP) "
+        f"THEN try_cast(concat(on_day, ' ', {clock}, {zone}) AS TIMESTAMP) "
         f"WHEN {SPARK.matches(column, with_clock + _HALF)} AND {hour} BETWEEN 1 AND 12 "
-        f"THEN try_cast(concat({day_text}, ' ', {half}) AS TIMESTAMP) "
+        f"THEN try_cast(concat(on_day, ' ', {half}) AS TIMESTAMP) "
         f"WHEN {SPARK.matches(column, _COMPACT)} THEN try_to_timestamp({column}, 'yyyyMMdd') "
-        f"ELSE timestamp_micros({_from_number(column)}) END)"
+        f"ELSE timestamp_micros({_from_number(column)}) END"
     )
-    return f"CASE WHEN year({parsed}) BETWEEN {EARLIEST} AND {LATEST} THEN {parsed} END"
+    return f"coalesce({usual}, {let(_day(column, form), 'on_day', parsed)})"
 
 
 def day(column: str, form: Format) -> str:
@@ -236,6 +254,10 @@ def day(column: str, form: Format) -> str:
     `-`, `/` or `.`, whatever time follows; `19900203`; Excel's serial days; seconds or more since
     1970.
     """
+    return let(column, "said", _any_day("said", form))
+
+
+def _any_day(column: str, form: Format) -> str:
     number = _from_number(column)
     return (
         f"CASE WHEN {SPARK.matches(column, f'({_YEAR_FIRST}|{_YEAR_LAST})([ T].*)?$')} "
