@@ -5,6 +5,7 @@ the registry noted when we wrote it ourselves.
 """
 
 import hashlib
+import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,16 +60,26 @@ def save(folder: Path, model: Model) -> str:
 
 def damage(folder: Path, version: str, sha256: str) -> str | None:
     """What is wrong with the model's file; None when it is the one that was written."""
-    target = path(folder, version)
-    if not target.is_file():
-        return f"the model file {target} is missing"
-    found = _sha256(target)
+    try:
+        _written(path(folder, version), sha256)
+    except ModelError as error:
+        return str(error)
+    return None
+
+
+def _written(target: Path, sha256: str) -> bytes:
+    """The file's bytes, read once: what is opened is what the hash was taken of."""
+    try:
+        content = target.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        raise ModelError(f"the model file {target} is missing") from None
+    found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        return (
+        raise ModelError(
             f"the model file {target} is corrupt or was changed: its SHA-256 is {found[:12]}…, "
             f"the registry noted {sha256[:12]}…"
         )
-    return None
+    return content
 
 
 def load(folder: Path, version: str, sha256: str) -> Model:
@@ -76,11 +87,9 @@ def load(folder: Path, version: str, sha256: str) -> Model:
     import joblib
 
     target = path(folder, version)
-    problem = damage(folder, version, sha256)
-    if problem:
-        raise ModelError(problem)
+    content = _written(target, sha256)
     try:
-        model = joblib.load(target)
+        model = joblib.load(io.BytesIO(content))
     except (AttributeError, ImportError, EOFError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"the model file {target} cannot be read by this code: {error}") from error
     if not isinstance(model, Model):

@@ -23,6 +23,7 @@ from dmp_assets.home import Home
 from dmp_assets.resources.shop import loading_url
 from dmp_assets.sources.shop_load import load_shop
 from dmp_assets.sources.web import WebError
+from dmp_assets.store import where
 
 if TYPE_CHECKING:
     from dmp_assets.check_results import CheckResult
@@ -118,11 +119,19 @@ def run(
         if replace:
             execution.clear(home)
         with execution.outside_systems(home):
+            _bring_up_store(home)
             summary = _run_with_bar(
                 home, start=start, end=end, select=select, wait=wait, quiet=json_output
             )
         print_summary(home, summary, json_output)
         raise typer.Exit(0 if summary.success else 1)
+
+
+def _bring_up_store(home: Home) -> None:
+    """A home that an earlier version made has its own store brought up; a foreign one waits for
+    `dmp migrate`."""
+    if where.is_embedded(home):
+        service.migrate_home(home)
 
 
 ATTRIBUTION_ASSETS = "tag:domain=attribution"
@@ -145,6 +154,7 @@ def attribution(
         if home.settings().web_database is None:
             raise WebError(NO_WEB_DATABASE)
         with execution.outside_systems(home, shop=False):
+            _bring_up_store(home)
             summary = _run_with_bar(
                 home, start=start, end=end, select=ATTRIBUTION_ASSETS, wait=wait, shop=False,
                 quiet=json_output,
