@@ -26,6 +26,7 @@ from dmp_assets.api.problems import FieldError, wrong_fields
 from dmp_assets.api.secret import of as secret_of
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources.postgres import Endpoint
+from dmp_assets.setting_sources import SettingsError
 from dmp_assets.store import access, database
 from dmp_assets.store.roles import ROLES
 from dmp_assets.store.schema import PUBLISHED_TABLES
@@ -190,7 +191,7 @@ def guarded() -> list[tuple[str, str, str]]:
 
 
 OPEN = {
-    "/", "/login", "/login/oidc", "/login/oidc/callback", "/logout", "/health/live",
+    "/", "/login", "/login/oidc", "/login/oidc/callback", "/login/once", "/logout", "/health/live",
     "/health/ready",
 }  # fmt: skip
 ASKED: dict[tuple[str, str], dict[str, Any]] = {
@@ -875,7 +876,7 @@ def test_loopback_and_a_proxy_with_a_secret_are_fine(
     monkeypatch.setenv("DMP_API_SECRET", secret)
     serve.check_address(home)
     monkeypatch.setenv("DMP_API_SECRET", "too-short")
-    with pytest.raises(HomeError, match="DMP_API_SECRET is not 32 bytes"):
+    with pytest.raises(SettingsError, match="DMP_API_SECRET: this is not 32 bytes"):
         secret_of(home)
 
 

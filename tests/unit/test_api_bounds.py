@@ -423,7 +423,9 @@ def test_without_a_key_readiness_says_no_paths_versions_or_numbers(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = f"{api.home.root}/models/0123456789abcdef.joblib is damaged"
-    monkeypatch.setattr(api.app.state.service.scoring, "problems", [secret])
+    found = property(lambda _: [secret], lambda _, looked_again: None)
+    monkeypatch.setattr(type(api.app.state.service.scoring), "problems", found, raising=False)
+    api.forget()
     with api.client() as nobody, api.as_role("analyst") as reader, api.client("dmp_no") as wrong:
         for client in (nobody, wrong):
             answer = client.get("/health/ready")

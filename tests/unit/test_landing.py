@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from dmp_assets import execution
 from dmp_assets.abuse.features import NAMES
 from dmp_assets.automation import jobs
+from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
 from dmp_assets.modeled import abuse_labels
 from dmp_assets.raw import abuse
@@ -397,10 +398,8 @@ def test_a_sandbox_cleared_for_another_shop_forgets_its_people(
         monkeypatch.setenv("DMP_HOME", str(home.root))
         home.remember(**where.EMBEDDED)
         with EmbeddedPostgres(home).running() as endpoint:
-            endpoint_url = endpoint.url(where.DATABASE)
-            EmbeddedPostgres(home).create(where.DATABASE)
-            engine = database.engine(endpoint_url)
-            database.migrate(engine)
+            migrate_home(home)
+            engine = database.engine(endpoint.url(where.DATABASE))
             fill(engine)
             run()
             assert ids(home) == [1]

@@ -61,13 +61,13 @@ def test_it_is_told_once_when_the_api_turns_red_and_once_when_it_is_green_again(
     fresh = settings.freshness_hours
     assert look() == "ready"
     monkeypatch.setattr(settings, "freshness_hours", -1)
-    assert look().startswith("not ready: published/account_score: published 0.0 hours ago; ")
+    assert look().startswith("not ready: published/account_score: older than it should be; ")
     assert told(endpoint) == []
     for _ in range(3):
         look()
     (red,) = told(endpoint)
     assert red.startswith("Not ready: API: since ")
-    assert "published/user_usage: published 0.0 hours ago" in red
+    assert "published/user_usage: older than it should be" in red
     monkeypatch.setattr(settings, "freshness_hours", fresh)
     assert [look(), look()] == ["ready", "ready"]
     assert told(endpoint)[1].startswith("Ready again: API: not ready since ")

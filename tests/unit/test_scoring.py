@@ -334,7 +334,7 @@ def test_the_latest_new_accounts_are_remembered_and_no_others(
         with served(other):
             scoring = other.state.service.scoring
             until(lambda: scoring.is_loaded)
-            assert {live.account_id for live in scoring.index.live()} == latest
+            assert {public(live.account_id) for live in scoring.index.live()} == latest
 
 
 # the log -----------------------------------------------------------------------------------------

@@ -64,7 +64,8 @@ WRONG = {
     "demo_end": ["31.03.2024"],
 }
 ANYTHING = {
-    "home", "ihc_conversion_type", "oidc_client_id", "api_tls_certificate", "api_tls_key",
+    "api_tls_certificate", "api_tls_key", "backup_key", "home", "ihc_conversion_type",
+    "oidc_client_id",
 }  # fmt: skip
 """Free texts and paths, which only their use can find wrong."""
 
@@ -79,7 +80,7 @@ MEANT = {
 BROKEN = "hunter2 hunter3/hunter4@hunter5:hunter6@hunter7"
 UNPARSABLE = {
     **dict.fromkeys(
-        ("shop_database_url", "web_database", "store_url"),
+        ("shop_database_url", "web_database", "store_url", "store_owner_url"),
         (
             "postgresql://reader:p@hunter2/word@host/shop", "postgresql://reader:hunter2",
             "postgresql://reader:hunter2/x@host/shop", "postgresql://reader:hunter%2zz@host/shop",
