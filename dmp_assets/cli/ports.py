@@ -1,5 +1,6 @@
 """Ports that commands are to listen on."""
 
+import errno
 import socket
 
 from dmp_assets.home import HomeError
@@ -13,8 +14,13 @@ def free_port(host: str, port: int, setting: str) -> int:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise HomeError(
+                    f"port {port} of {host} is taken: does `dmp up` or `dmp api` run already? Else "
+                    f"set {setting} to another one"
+                ) from error
             raise HomeError(
-                f"port {port} of {host} cannot be listened on ({error.strerror or error}): does "
-                f"`dmp up` or `dmp api` run already? Else set {setting} to another one"
+                f"port {port} of {host} cannot be listened on ({error.strerror or error}); set "
+                f"{setting} to another one, or the host beside it"
             ) from error
         return int(probe.getsockname()[1])

@@ -318,8 +318,9 @@ def test_a_user_with_ten_thousand_sessions_has_one_journey_whose_credits_sum_to_
     many = [visit(f"s{n:05}", n / 60, channel=("seo", "ads", "mail")[n % 3]) for n in range(10_000)]
     few = [visit("v1", 0, user="v"), visit("v2", 1, user="v", channel="ads")]
     world = World(spark, [*many, *few], [order("long", 200), order("short", 1, user="v")])
-    made = journeys(world.sessions, world.conversions, JourneyRules()).persist()
-    counted = paths(made, world.sessions, world.conversions, JourneyRules()).toArrow()
+    rules = JourneyRules(max_touchpoints=10_000)
+    made = journeys(world.sessions, world.conversions, rules).persist()
+    counted = paths(made, world.sessions, world.conversions, rules).toArrow()
     fitted = fit(Paths.from_arrow(counted.select(["path", "conversions", "nulls"])))
     names = (*models_of(fitted.parameters), IHC)
     wide = attribution.with_ihc(attribution.credited(made, fitted), None, None)
@@ -396,7 +397,7 @@ def test_every_conversion_says_where_its_credit_is_from_and_whether_its_user_abu
         "api": (ten, 2, "api", None, True),
         "failed": (ten, 1, "failed", "no answer", True),
         "own": (Decimal(0), 1, "own", "too long", False),
-        "none": (ten, 0, "none", None, None),
+        "none": (ten, 0, "none", "no session of its user before it", None),
     }
     assert {row[2] for row in told(None, None).values()} == {"own", "none"}
 

@@ -89,7 +89,7 @@ def test_tiles_and_four_charts_with_their_marks_are_on_the_first_screen(
     page = open_page(browser, rendered["promo_abuse"], DESK).page
     boxes = [page.locator(f"#{name}").bounding_box() for name in CHARTS]
     boxes += [tile.bounding_box() for tile in page.locator(".tile").all()]
-    assert len(boxes) == 4 + 6
+    assert len(boxes) == 4 + 7
     for box in boxes:
         assert box
         assert box["y"] + box["height"] <= DESK[1]

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
+from dmp_assets.figures.short_ids import short_ids
 from dmp_assets.reporting.privacy import find_personal_data
 from dmp_assets.tables import LAYERS
 from tests.support.demo import Demo
@@ -345,7 +346,7 @@ def test_the_message_equals_a_recount_of_the_last_full_week(
         for f in block.get("fields", [])
     }
     for label, now, before in zip(
-        ("Registrations", "Promo usages", "Users of promo codes"), *weeks, strict=True
+        ("Users registered", "Promo usages", "Users who redeemed"), *weeks, strict=True
     ):
         share = round(100 * (now - before) / before)
         assert fields[label].startswith(f"*{now:,}*"), label
@@ -360,7 +361,8 @@ def test_the_message_equals_a_recount_of_the_last_full_week(
         GROUP BY user_id ORDER BY n DESC, user_id COLLATE "C" LIMIT 5""",
     )
     listed = [tuple(line.split()[:2]) for line in table.splitlines()[2:-1]]
-    assert listed == [(f"{user[:4]}…{user[-2:]}", str(n)) for user, n in top]
+    shown = short_ids([user for user, _ in top])
+    assert listed == [(shown[user], str(n)) for user, n in top]
     assert "Data through" in json.dumps(post)
 
 

@@ -113,4 +113,4 @@ def test_a_port_that_is_taken_is_named_with_its_setting(
     setting = {"api": "DMP_API_PORT", "up": "DMP_WEBSERVER_PORT"}[command]
     assert ran.exit_code == 1
     said = " ".join(ran.output.split())
-    assert f"port {port} of 127.0.0.1 cannot be listened on" in said and setting in said
+    assert f"port {port} of 127.0.0.1 is taken" in said and setting in said
