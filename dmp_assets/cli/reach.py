@@ -61,27 +61,8 @@ def _shop(settings: Settings) -> str:
     assert url is not None
     name = shop_connection.shop_name(url)
     with shop_connection.connect(url) as connection:
-        columns = shop.shop_columns(connection, settings.shop_schema)
-        shop.check_schema(connection, name, settings.shop_schema, columns)
-        for table, spec in shop.TABLES.items():
-            if table in columns:
-                shop.check_columns(table, columns[table])
-            elif not spec.optional:
-                raise Unreachable(
-                    f"{name} answers, and has no table or view {table} in schema "
-                    f"{settings.shop_schema} (DMP_SHOP_SCHEMA); it has: "
-                    f"{', '.join(_relations(connection, settings.shop_schema)) or 'none'}"
-                )
+        columns = shop.checked_tables(connection, name, settings.shop_schema)
     return f"{name}: {', '.join(table for table in shop.TABLES if table in columns)}"
-
-
-def _relations(connection: object, schema: str) -> list[str]:
-    found = connection.execute(  # type: ignore[attr-defined]  # psycopg's, which loads late
-        "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
-        "WHERE nspname = %s AND relkind IN ('r', 'v', 'm', 'p', 'f') ORDER BY 1 LIMIT 20",
-        (schema,),
-    )
-    return [row[0] for row in found]
 
 
 def _web(settings: Settings) -> str:

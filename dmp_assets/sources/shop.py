@@ -134,14 +134,8 @@ def probe(url: str | SecretStr, schema: str = "public") -> ShopState:
     """
     name = shop_name(url)
     with connect(url, snapshot=True) as connection:
-        columns = shop_columns(connection, schema)
-        check_schema(connection, name, schema, columns)
+        columns = checked_tables(connection, name, schema)
         generation = current_generation(connection, schema) if _is_landing(columns) else None
-        for table, spec in TABLES.items():
-            if table in columns:
-                check_columns(table, columns[table])
-            elif not spec.optional:
-                raise ShopError(_missing_table(connection, name, schema, table))
         domains = _domains(connection, schema)
         return ShopState(
             identity=_identity(connection, name, schema, generation),
@@ -154,6 +148,23 @@ def probe(url: str | SecretStr, schema: str = "public") -> ShopState:
                 for table in TABLES
             },
         )
+
+
+def checked_tables(
+    connection: psycopg.Connection[Any], name: str, schema: str
+) -> dict[str, dict[str, str]]:
+    """Columns of the shop's tables, as `shop_columns` has them.
+
+    Raises ShopError for a missing schema, table or required column; `name` is the shop's.
+    """
+    columns = shop_columns(connection, schema)
+    check_schema(connection, name, schema, columns)
+    for table, spec in TABLES.items():
+        if table in columns:
+            check_columns(table, columns[table])
+        elif not spec.optional:
+            raise ShopError(_missing_table(connection, name, schema, table))
+    return columns
 
 
 def check_columns(table: str, columns: Sequence[str] | Mapping[str, str]) -> None:
