@@ -1,9 +1,11 @@
 """Homes in which there is nothing to divide by, typed as the tables are.
 
 Each is made from the tables of `lakehouse.tables()` by changing values, so a column that a report
-reads is there with its type.
+reads is there with its type, and where rows have keys they stay different: no run writes a table
+with one key twice.
 """
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -14,12 +16,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dmp_assets.home import Home
+from dmp_assets.settings import project_dir
 from tests.support import lakehouse
 
 Tables = dict[str, pa.Table]
 DAY = date(2024, 3, 28)
 NAMES = {"model_version", "model", "is_serving", "run_id", "versions", "committed_at"}
 """Columns that say what a row is, rather than how much or when."""
+
+
+def key_of(table: str) -> list[str]:
+    """Columns that identify a row of `modeled/…`, as the table's own docstring names them."""
+    source = project_dir() / "dmp_assets" / f"{table}.py"
+    said = re.search(r"Key: (\w+(?:, \w+)*)", source.read_text()) if source.is_file() else None
+    return said[1].split(", ") if said else []
+
+
+def _one_per_key(table: pa.Table, key: list[str]) -> pa.Table:
+    """The first row of each key."""
+    first: dict[str, int] = {}
+    for number, row in enumerate(table.select(key).to_pylist()):
+        first.setdefault(repr(row), number)
+    return table.take(pa.array(first.values(), pa.int64()))
 
 
 def _each(tables: Tables, change: Callable[[str, pa.ChunkedArray], Any]) -> Tables:
@@ -45,6 +63,16 @@ def _zero(name: str, values: pa.ChunkedArray) -> Any:
     return pa.array([zero] * len(values), kind)
 
 
+def _zero_sums(tables: Tables) -> Tables:
+    """Every figure is 0; what numbers a row goes on doing so."""
+    made = _each(tables, _zero)
+    for name, table in tables.items():
+        for column in key_of(name):
+            place = table.schema.get_field_index(column)
+            made[name] = made[name].set_column(place, table.field(place), table[column])
+    return made
+
+
 def _same_day(name: str, values: pa.ChunkedArray) -> Any:
     kind = values.type
     if pa.types.is_date(kind):
@@ -58,8 +86,10 @@ def _same_day(name: str, values: pa.ChunkedArray) -> Any:
 def _one_day(tables: Tables) -> Tables:
     """Everything happened on one day; tables by day have one row for it."""
     moved = _each(tables, _same_day)
-    daily = ("modeled/registrations_daily", "modeled/promo_usage_daily")
-    return moved | {key: moved[key].slice(0, 1) for key in daily}
+    return {
+        name: _one_per_key(table, key) if (key := key_of(name)) else table
+        for name, table in moved.items()
+    }
 
 
 def _without_rows(*keys: str) -> Callable[[Tables], Tables]:
@@ -111,7 +141,7 @@ HOMES: dict[str, Callable[[Tables], Tables]] = {
     "only names": lambda tables: _each(
         tables, lambda name, values: values if name in NAMES else _nulls(values)
     ),
-    "zero sums": lambda tables: _each(tables, _zero),
+    "zero sums": _zero_sums,
     "one day": _one_day,
     "no touchpoint": _no_touchpoint,
     "no conversion": _no_conversion,

@@ -76,3 +76,11 @@ def test_a_message_is_made_whatever_is_missing(
 
 def test_the_homes_are_made_of_every_table_that_reports_read(whole: dict[str, pa.Table]) -> None:
     assert {key for keys in report_assets.READS.values() for key in keys} <= set(whole)
+
+
+@pytest.mark.parametrize("name", sorted(set(degenerate.HOMES) - {"all null", "only names"}))
+def test_the_homes_are_ones_that_a_run_can_write(whole: dict[str, pa.Table], name: str) -> None:
+    for table, rows in degenerate.HOMES[name](whole).items():
+        if key := degenerate.key_of(table):
+            keys = [repr(row) for row in rows.select(key).to_pylist()]
+            assert len(keys) == len(set(keys)), (table, key)

@@ -254,13 +254,12 @@ def test_drift_is_measured_against_the_training_sample_and_persists_after_some_r
     assert not drift.persistent_drift(place.tables, settings)
 
     users = place.tables.sql("SELECT * FROM cleaned.users")
+    shared = pa.array([f"family-{n // 4}" for n in range(len(users))])
     for number in range(settings.drift_persistent_runs):
         later = pc.add(users["created_at"], pa.scalar(timedelta(hours=9 + number)))
         changed = users.set_column(
             users.column_names.index("created_at"), "created_at", later
-        ).set_column(
-            users.column_names.index("device_id"), "device_id", pa.array(["d"] * len(users))
-        )
+        ).set_column(users.column_names.index("device_id"), "device_id", shared)
         place.write("cleaned/users", changed, f"moved {number}")
         place.run(*ASSETS, abuse_drift.abuse_drift)
     last = place.tables.sql(
