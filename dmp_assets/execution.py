@@ -36,7 +36,12 @@ if TYPE_CHECKING:
 _ENDED = ("SUCCESS", "FAILURE", "SKIPPED")  # of Dagster's STEP_… events
 _LOGS = ("raw/abuse_predictions", "raw/abuse_decisions")  # whose source forgets old rows
 _JVM_CAUSE = re.compile(r"^(?:: |Caused by: )(\S.*)$", re.MULTILINE)
-ENVIRONMENT = {"TZ": "UTC", "DO_NOT_TRACK": "1", "DAGSTER_DISABLE_TELEMETRY": "1"}
+ENVIRONMENT = {
+    "TZ": "UTC",
+    "DO_NOT_TRACK": "1",
+    "DAGSTER_DISABLE_TELEMETRY": "1",
+    "DAGSTER_EVENT_BATCH_SIZE": "1000",  # events of a table's partitions are stored together
+}
 
 
 @dataclass(frozen=True)
@@ -151,14 +156,14 @@ def run(
     `shop`: whether it reads the shop, for which Spark then starts early.
     Raises RangeError for a bad range, HomeError when the home is busy and not `wait`.
     """
-    import dagster as dg
+    from dmp_assets import history
 
     parse_range(start, end)
     prepare_instance(home)
     run_id = str(uuid4())
     with home.exclusive(run_id, wait=wait):
         pass  # a busy home is refused before anything starts; the child takes the lock itself
-    with dg.DagsterInstance.get() as instance:
+    with history.opened(home.dagster) as instance:
         bury_dead_runs(instance)
         request = {"run_id": run_id, "start": start, "end": end, "select": select, "wait": wait}
         request["shop"] = shop
@@ -380,6 +385,7 @@ def _execute(request: dict[str, Any]) -> int:
 
     import dagster as dg
 
+    from dmp_assets import history
     from dmp_assets.definitions import defs
     from dmp_assets.table_asset import ATTRIBUTION
 
@@ -397,7 +403,7 @@ def _execute(request: dict[str, Any]) -> int:
     daily = any(graph.get(key).is_partitioned for key in keys)
     window = {"start": request["start"], "end": request["end"]}
     with (
-        dg.DagsterInstance.get() as instance,
+        history.opened(home.dagster) as instance,
         home.exclusive(request["run_id"], wait=request["wait"]),
     ):
         result = job.execute_in_process(

@@ -9,10 +9,9 @@ import inspect
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
@@ -20,12 +19,13 @@ import dagster as dg
 import pyarrow as pa
 
 from dmp_assets import readings
-from dmp_assets.foreign_text import markdown_table
 from dmp_assets.home import Home
 from dmp_assets.resources.lakehouse import Lakehouse, Written
 from dmp_assets.resources.window import Window
 from dmp_assets.settings import Settings
-from dmp_assets.tables import LAYERS
+from dmp_assets.table_metadata import Described, schema
+from dmp_assets.tables import LAYERS, Standing, Tables
+from dmp_assets.worked_out import WorkedOut
 
 AGAIN_TAG = "dmp/again"
 """Tag of a run: keys, by commas, of tables that are written again though nothing is new."""
@@ -217,7 +217,7 @@ def table_asset(
                 kinds=set(kinds),
                 description=first,
                 code_version=code,
-                metadata={"dagster/column_schema": _schema(tables[table_key])},
+                metadata={"dagster/column_schema": schema(tables[table_key])},
                 tags=dict(tags or {}),
             )
 
@@ -242,11 +242,14 @@ def table_asset(
             store = lakehouse.tables
             days = window.days() or _partitions(context)
             probed = probe(lakehouse, window) if probe else None
-            inputs = {dep: store.stamp(dep).get("data_version") for dep in deps if _is_table(dep)}
+            stands = {k: _standing(store, k) for k in (*filter(_is_table, deps), *tables)}
+            inputs = {
+                dep: _stamp(stands[dep]).get("data_version") for dep in filter(_is_table, deps)
+            }
             chosen = {name: str(getattr(lakehouse.settings, name)) for name in settings}
             in_range = [day.isoformat() for day in days] if days and windowed else None
             fingerprint = _hash([code, inputs, chosen, in_range, probed])
-            old = {k: store.stamp(k) for k in tables}
+            old = {k: _stamp(stands[k]) for k in tables}
             again = key in context.run.tags.get(AGAIN_TAG, "").split(",")
             same = all(noted.get("fingerprint") == fingerprint for noted in old.values())
             unchanged = same and not again
@@ -270,34 +273,41 @@ def table_asset(
                 context.log.info(f"{key}: nothing new, left as it is")
             else:
                 body(run)
+                stands |= {k: _standing(store, k) for k in tables}
             if probed is not None and run.window is None:
                 readings.note(lakehouse.home, key, read_at, store.version(key))
-            results = [_evaluate(store, key, check) for check in checks]
-            if daily and days:
-                counted = f"SELECT count(*) FROM {key.replace('/', '.')} WHERE {daily} >= ? AND "
-                in_days = {"rows_in_range": store.scalar(f"{counted}{daily} < ?", days)}
-            else:
-                in_days = {}
-            for table_key, described in tables.items():
-                now = run.written.get(table_key) or lakehouse.written(table_key)
-                noted = store.stamp(table_key)
-                yield dg.MaterializeResult(
-                    asset_key=table_key.split("/"),
-                    metadata={
-                        "dagster/row_count": now.rows,
-                        "delta_version": now.version,
-                        "unchanged": unchanged,
-                        "seconds": round(time.monotonic() - began, 2),
-                        "path": dg.MetadataValue.path(store.path(table_key)),
-                        "dagster/column_schema": _schema(described, store.columns(table_key)),
-                        "preview": dg.MetadataValue.md(
-                            preview(store, table_key, described, hide=personal)
+            known = WorkedOut(lakehouse.home)
+            described = Described(store, key, known, lambda k: stands.get(k) or _standing(store, k))
+            results = described.results(checks)
+            in_days = (
+                {"rows_in_range": described.rows_in_range(daily, days)} if daily and days else {}
+            )
+            made: list[dg.MaterializeResult[Any]] = []
+            for table_key, column_texts in tables.items():
+                now = stands[table_key] or store.standing(table_key)
+                made.append(
+                    dg.MaterializeResult(
+                        asset_key=table_key.split("/"),
+                        metadata={
+                            "dagster/row_count": now.rows,
+                            "delta_version": now.version,
+                            "unchanged": unchanged,
+                            "seconds": round(time.monotonic() - began, 2),
+                            "path": dg.MetadataValue.path(store.path(table_key)),
+                            "dagster/column_schema": schema(column_texts, now.columns),
+                            "preview": dg.MetadataValue.md(
+                                described.preview(table_key, column_texts, hide=personal)
+                            ),
+                            **(now.stamp.get("figures", {}) | in_days if table_key == key else {}),
+                        },
+                        data_version=dg.DataVersion(
+                            str(now.stamp.get("data_version", fingerprint))
                         ),
-                        **(noted.get("figures", {}) | in_days if table_key == key else {}),
-                    },
-                    data_version=dg.DataVersion(str(noted.get("data_version", fingerprint))),
-                    check_results=results if table_key == key else [],
+                        check_results=results if table_key == key else [],
+                    )
                 )
+            known.keep()
+            yield from made
 
         return asset
 
@@ -313,6 +323,14 @@ def _partitions(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
     return first, last + timedelta(days=1)
 
 
+def _standing(store: Tables, key: str) -> Standing | None:
+    return store.standing(key) if store.exists(key) else None
+
+
+def _stamp(standing: Standing | None) -> dict[str, Any]:
+    return standing.stamp if standing else {}
+
+
 def _is_table(key: str) -> bool:
     return key.partition("/")[0] in LAYERS
 
@@ -320,57 +338,3 @@ def _is_table(key: str) -> bool:
 def _hash(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def _schema(columns: Mapping[str, str], types: Mapping[str, str] | None = None) -> dg.TableSchema:
-    known = types or dict.fromkeys(columns, "")
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(name, type=kind or "string", description=columns.get(name))
-            for name, kind in known.items()
-        ]
-    )
-
-
-def _evaluate(store: Any, key: str, check: Check) -> dg.AssetCheckResult:
-    if check.sql is None:
-        problem = store.stamp(key).get("figures", {}).get("problem")
-        figures = {"offending": int(problem is not None)} | ({"cause": problem} if problem else {})
-    else:
-        figures = store.sql(check.sql).to_pylist()[0]
-    offending = next(iter(figures.values())) or 0
-    return dg.AssetCheckResult(
-        asset_key=key.split("/"),
-        check_name=check.name,
-        passed=offending == 0,
-        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
-        metadata={
-            "offending": int(offending),
-            "rule": check.description,
-            **{name: _figure(value) for name, value in list(figures.items())[1:]},
-        },
-    )
-
-
-def _figure(value: Any) -> Any:
-    """A SQL value as Dagster metadata takes it."""
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return float(value) if isinstance(value, Decimal) else str(value)
-
-
-def preview(
-    store: Any, key: str, known: Iterable[str], *, rows: int = 5, hide: Sequence[str] = ()
-) -> str:
-    """The first rows of the known columns as a Markdown table, personal ones left out.
-
-    Of a column that nobody described, nobody said that it holds nothing personal.
-    """
-    there = store.columns(key)
-    names = [n for n in known if n in there and n not in hide and not n.startswith("_")]
-    if not names:
-        return ""
-    layer, _, table = key.partition("/")
-    quoted = ", ".join(f'"{name}"' for name in names)
-    shown = store.sql(f"SELECT {quoted} FROM {layer}.{table} LIMIT {rows}").to_pylist()
-    return markdown_table(names, ([row[name] for name in names] for row in shown))

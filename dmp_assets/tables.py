@@ -35,6 +35,22 @@ class TableError(Exception):
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How a table stands: its version, and what its log says of it.
+
+    `id` is new for each table that is made, also where one of the same key was before. `stamp` is
+    `Tables.stamp`'s, `columns` `Tables.columns`'s.
+    """
+
+    key: str
+    id: str
+    version: int
+    rows: int
+    columns: Mapping[str, str]
+    stamp: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Tables:
     """All Delta tables below `root` (a folder or an object-store URL).
 
@@ -115,10 +131,7 @@ class Tables:
 
     def columns(self, key: str) -> dict[str, str]:
         """Column name → Delta type."""
-        fields = self.delta(key).schema().fields
-        return {
-            f.name: str(f.type).removeprefix('PrimitiveType("').removesuffix('")') for f in fields
-        }
+        return _columns(self.delta(key))
 
     def stamp(self, key: str) -> dict[str, Any]:
         """What the last write of the table's data noted of itself ({} when never written).
@@ -127,11 +140,19 @@ class Tables:
         """
         if not self.exists(key):
             return {}
-        for entry in self.delta(key).history():
-            noted = entry.get(STAMP) or entry.get("userMetadata")
-            if noted:
-                return {**json.loads(noted), "delta_version": entry["version"]}
-        return {}
+        return _stamp(self.delta(key))
+
+    def standing(self, key: str) -> Standing:
+        """How the table stands, by one reading of its log; TableError where it was never made."""
+        delta = self.delta(key)
+        return Standing(
+            key,
+            str(delta.metadata().id),
+            int(delta.version()),
+            int(delta.count()),
+            _columns(delta),
+            _stamp(delta),
+        )
 
     def written_at(self, key: str) -> datetime:
         """Time (UTC) of the table's last commit."""
@@ -171,6 +192,19 @@ class Tables:
     def scalar(self, query: str, parameters: Any = None) -> Any:
         """First value of the first row."""
         return self.sql(query, parameters).column(0)[0].as_py()
+
+
+def _columns(delta: DeltaTable) -> dict[str, str]:
+    fields = delta.schema().fields
+    return {f.name: str(f.type).removeprefix('PrimitiveType("').removesuffix('")') for f in fields}
+
+
+def _stamp(delta: DeltaTable) -> dict[str, Any]:
+    for entry in delta.history():
+        noted = entry.get(STAMP) or entry.get("userMetadata")
+        if noted:
+            return {**json.loads(noted), "delta_version": entry["version"]}
+    return {}
 
 
 def named_tables(query: str) -> tuple[str, ...]:

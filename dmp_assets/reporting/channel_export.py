@@ -1,6 +1,6 @@
 """exports/channel_reporting: the reporting model's figures as CSV and back in the web database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -16,13 +16,18 @@ from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.web import web_source
 from dmp_assets.resources.window import Window
 from dmp_assets.sources.web import ReadOnlyWebDatabase
+from dmp_assets.sources.web_results import ResultsWritten
 from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables
+from dmp_assets.worked_out import WorkedOut
 
 REPORTING = """
     SELECT channel_name, date::VARCHAR AS date, cost::DOUBLE AS cost, conversions AS ihc,
            revenue AS ihc_revenue, cpo AS "CPO", roas AS "ROAS"
     FROM modeled.channel_reporting WHERE model = $model ORDER BY date, channel_name"""
+
+
+_CODE = Path(__file__).read_text()
 
 
 def write_csv(tables: Tables, model: str, days: tuple[date, date] | None, file: Path) -> int:
@@ -74,24 +79,47 @@ def channel_export(
     """Write the CSV and, where the web database allows it, both tables of results there."""
     home, model = lakehouse.home, lakehouse.settings.reporting_model
     tables = replace(lakehouse.tables, versions=committed(lakehouse.tables))
-    file = home.exports / "channel_reporting.csv"
-    rows = write_csv(tables, model, window.days(), file)
+    stand = [tables.standing(key) for key in ("modeled/channel_reporting", "modeled/attribution")]
+    made_of = [model, _CODE, [(one.key, one.id, one.version) for one in stand]]
+    known, file = WorkedOut(home), home.exports / "channel_reporting.csv"
+    days = window.days()
+    rows = known.peek("exports/channel_reporting", [made_of, days])
+    csv_stands = rows is not None and file.exists()
+    if not csv_stands:
+        rows = write_csv(tables, model, days, file)
+        known.note("exports/channel_reporting", [made_of, days], rows)
+    back, stands = _write_back(context, lakehouse, tables, model, made_of, known)
+    known.keep()
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": rows,
             "path": dg.MetadataValue.path(str(file)),
             "model": model,
-            "web_database": _write_back(context, lakehouse, tables, model),
+            "web_database": back,
+            "unchanged": csv_stands and stands,
         },
     )
 
 
 def _write_back(
-    context: dg.AssetExecutionContext, lakehouse: Lakehouse, tables: Tables, model: str
-) -> str:
+    context: dg.AssetExecutionContext,
+    lakehouse: Lakehouse,
+    tables: Tables,
+    model: str,
+    made_of: Sequence[Any],
+    known: WorkedOut,
+) -> tuple[str, bool]:
+    """Write the results into the web database; what became of it, and whether that stood before.
+
+    They are written again where their tables no longer hold what was written.
+    """
     source = web_source(lakehouse.home)
     if source is None:
-        return "none is configured"
+        return "none is configured", True
+    before = known.peek("web database", [made_of, source.name])
+    held = source.results_held() if before else None
+    if before and held and before == [held.journey_rows, held.reporting_rows]:
+        return _told(held), True
     reporting = tables.sql(
         "SELECT channel_name, date::VARCHAR AS date, cost::DOUBLE AS cost, conversions AS ihc, "
         "revenue AS ihc_revenue FROM modeled.channel_reporting WHERE model = $1",
@@ -101,5 +129,12 @@ def _write_back(
         written = source.write_results(journey_credits(tables, model), reporting)
     except ReadOnlyWebDatabase as error:
         context.log.warning(str(error))
-        return f"not written: {error}"
+        return f"not written: {error}", True
+    known.note(
+        "web database", [made_of, source.name], [written.journey_rows, written.reporting_rows]
+    )
+    return _told(written), False
+
+
+def _told(written: ResultsWritten) -> str:
     return f"{written.journey_rows} journey rows, {written.reporting_rows} channel days"

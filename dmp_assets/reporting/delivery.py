@@ -169,6 +169,18 @@ def sent(outbox: Path, delivery_id: str) -> Record | None:
     return record if record.stage is Stage.SENT else None
 
 
+def already_sent(outbox: Path, report: str, delivery_id: str) -> Delivery | None:
+    """The message, when Slack has it and nothing else of its report waits; else None."""
+    record = sent(outbox, delivery_id)
+    if record is None or any(_about(waiting.report, report) for waiting in kept(outbox)):
+        return None
+    return _result(record, "already_sent")
+
+
+def _about(report: str, other: str) -> bool:
+    return report == other or report.startswith(f"{other}/") or report == "?"
+
+
 def note_facts(outbox: Path, delivery_id: str, facts: Mapping[str, float]) -> None:
     """Note what was last said of a message that was sent, in its correction."""
     with _locked(outbox, delivery_id):

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
@@ -22,12 +23,14 @@ from dmp_assets.figures import catalogue, short_ids
 from dmp_assets.home import Home
 from dmp_assets.reporting import (
     attribution_figures,
+    corrections,
     dashboard,
     figures,
     freshness,
     journey_figures,
     look,
     markdown,
+    messages,
     outputs,
     page,
     reader,
@@ -36,7 +39,7 @@ from dmp_assets.reporting import (
 from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.charts import REGISTRATIONS, USAGES, Panel, daily_chart, usage_chart
 from dmp_assets.reporting.corrections import correct
-from dmp_assets.reporting.delivery import Delivery, Message, deliver, sent
+from dmp_assets.reporting.delivery import Delivery, Message, already_sent, deliver, sent
 from dmp_assets.reporting.messages import ReportFigures, report_message, warning
 from dmp_assets.reporting.reader import Report
 from dmp_assets.reporting.renderer import Renderer, RenderError, find_quarto
@@ -46,6 +49,7 @@ from dmp_assets.resources.window import Window
 from dmp_assets.settings import Settings, project_dir
 from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables
+from dmp_assets.worked_out import WorkedOut
 
 SHOP_TABLES = ("users", "promo_codes", "promo_usages")
 WEB_TABLES = ("web_sessions", "web_conversions", "web_session_costs")
@@ -110,7 +114,7 @@ def fingerprint(name: str, tables: Tables, settings: Settings, params: Mapping[s
     folder = project_dir() / "reports"
     sources = [folder / file for file in (f"{name}.qmd", *SHARED)]
     texts = [path.read_text() for path in sources]
-    texts += [Path(str(module.__file__)).read_text() for module in _CODE]
+    texts += _text_of(*_CODE)
     chosen = {field: str(getattr(settings, field)) for field in SHOWN_SETTINGS}
     read = [reading and reading.at.date().isoformat() for reading in _readings(name, settings)]
     state = [data, texts, dict(params), chosen, str(find_quarto()), read]
@@ -298,6 +302,20 @@ def deliver_report(
     The period is the last full week, or `days` where the report is one of days. A period whose
     numbers could not be shown counts apart, so the numbers follow when they can be.
     """
+    return _told(name, home, slack, problem, days)[0]
+
+
+def _told(
+    name: str, home: Home, slack: SlackResource, problem: str | None, days: Period | None
+) -> list[Delivery]:
+    """The message of a report and after it the corrections that it called for.
+
+    Where the message is out and nothing of what it says can differ, it is not made again.
+    """
+    known, made_of = WorkedOut(home), _made_of(name, home, days)
+    before = known.peek(f"delivery/{name}", made_of) if made_of and not problem else None
+    if before and (out := already_sent(home.outbox, name, before)):
+        return [out]
     settings = home.settings()
     outline = OUTLINES[name](home, problem, days)
     now = outline.figures
@@ -316,10 +334,33 @@ def deliver_report(
         link=f"{base.rstrip('/')}/{name}.html" if base else None,
     )
     client = slack.client()
-    done = deliver(client, home.outbox, message)
+    done = [deliver(client, home.outbox, message)]
     if not incomplete:
-        correct(client, home.outbox, message, f"{period}{_INCOMPLETE}")
+        done += correct(client, home.outbox, message, f"{period}{_INCOMPLETE}")
+        if made_of:
+            known.note(f"delivery/{name}", made_of, message.delivery_id)
+            known.keep()
     return done
+
+
+def _made_of(name: str, home: Home, days: Period | None) -> list[Any] | None:
+    """What decides a message: the report that was rendered, the day, the channel, the code.
+
+    The day, since a row dated in the future counts once its day has come. None without a report.
+    """
+    state = renderer.state(home.reports / f"{name}.html")
+    if not state:
+        return None
+    settings = home.settings()
+    return [
+        state.get("fingerprint"), state.get("table_versions"), home.now().date(),
+        days and [days.first, days.last], settings.slack_channel, settings.timezone,
+        _text_of(sys.modules[__name__], messages, corrections),
+    ]  # fmt: skip
+
+
+def _text_of(*modules: ModuleType) -> list[str]:
+    return [Path(str(module.__file__)).read_text() for module in modules]
 
 
 def deliver_failure(
@@ -399,13 +440,14 @@ def _delivery(name: str, after: Sequence[str], description: str) -> dg.AssetsDef
         inputs = {dg.AssetKey(key.split("/")) for key in READS[name]}
         known = context.job_def.asset_layer.asset_graph.asset_check_keys
         problem = blocking_failure(context.instance, [k for k in known if k.asset_key in inputs])
-        done = deliver_report(name, lakehouse.home, slack, problem, in_range(window))
+        done, *corrected = _told(name, lakehouse.home, slack, problem, in_range(window))
         return dg.MaterializeResult(
             metadata={
                 "state": done.state,
                 "version": done.version,
                 "channel": done.channel,
                 "reason": done.reason or "",
+                "unchanged": done.state == "already_sent" and not corrected,
             },
             data_version=dg.DataVersion(done.delivery_id),
             check_results=[

@@ -18,7 +18,7 @@ from dmp_assets.sources.csv_header import Reading
 from dmp_assets.sources.web_connection import Engine, ReadOnlyWebDatabase, WebError
 from dmp_assets.sources.web_load import LoadSummary, load_web
 from dmp_assets.sources.web_postgres import PostgresEngine
-from dmp_assets.sources.web_results import ResultsWritten, write_results
+from dmp_assets.sources.web_results import ResultsWritten, results_held, write_results
 from dmp_assets.sources.web_sqlite import SqliteEngine
 from dmp_assets.sources.web_tables import (
     ROW_NUMBER,
@@ -165,6 +165,10 @@ class WebSource:
         for other columns or days outside the window.
         """
         return write_results(self._engine, journey_credits, channel_reporting, window)
+
+    def results_held(self) -> ResultsWritten | None:
+        """Rows of both tables of results as they are there; None where one of them is missing."""
+        return results_held(self._engine)
 
 
 def _engine(address: str | SecretStr | Path, busy_seconds: float) -> Engine:

@@ -49,6 +49,15 @@ def write_results(
     return ResultsWritten(journeys, reporting.rows)
 
 
+def results_held(database: Engine) -> ResultsWritten | None:
+    """Rows of both tables of results; None where one of them is not there."""
+    with database.connect() as session:
+        if set(session.columns(RESULTS)) != set(RESULTS):
+            return None
+        counts = [session.execute(f"SELECT count(*) FROM {table}")[0][0] for table in RESULTS]
+    return ResultsWritten(*map(int, counts))
+
+
 def _replace_journeys(
     session: Session, journey_credits: pa.Table | Iterable[pa.RecordBatch], *, whole: bool
 ) -> int:

@@ -41,7 +41,7 @@ from dmp_assets.reporting.messages import Figure
 from dmp_assets.reporting.reader import Report
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.sources.ihc_journeys import export_training
-from dmp_assets.table_asset import preview
+from dmp_assets.table_metadata import preview
 from tests.unit.test_ihc import journeys
 from tests.unit.test_messages import FIGURES, message_of
 

@@ -21,9 +21,9 @@ from dmp_assets.table_asset import (
     Check,
     TableRun,
     daily_partitions,
-    preview,
     table_asset,
 )
+from dmp_assets.table_metadata import preview
 
 Asset = dg.AssetsDefinition
 Source = dict[str, Any]
