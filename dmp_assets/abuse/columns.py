@@ -6,17 +6,17 @@ The two hold the same numbers; tests compare them.
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import cache, cached_property, wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dmp_assets.abuse import texts
+from dmp_assets.abuse.texts import Floats
 from dmp_assets.abuse.view import VIEW, as_view
-
-Floats = npt.NDArray[np.float64]
 
 C = TypeVar("C")
 _AFTER_MAILBOX = r"[+@][^\n]*$"
@@ -91,11 +91,33 @@ class View:
             self.number(part) - 1, others, out=np.full(self.size, np.nan), where=others > 0
         )
 
+    def place_in(self, name: str, values: tuple[str, ...]) -> Floats:
+        """Place of each text of a column among these values; NaN where it is none of them."""
+        return numbers(pc.index_in(self.column(name), _array(values)))
+
+    def entropy(self) -> Floats:
+        """Of the mailbox: see `texts.entropy`."""
+        return texts.entropy(self.mailbox)
+
+    def name_in_mailbox(self, *names: str) -> Floats:
+        """Whether a part of these columns stands in the mailbox: see `texts.name_in`."""
+        return texts.name_in(self.mailbox, *map(self.column, names))
+
     @cached_property
     def mailbox(self) -> pa.Array:
         """Local part of the e-mail as received, without a plus tag, lower case."""
         local = pc.replace_substring_regex(self.column("email_received"), _AFTER_MAILBOX, "")
         return pc.utf8_lower(local)
+
+
+@cache
+def _array(values: tuple[str, ...]) -> pa.Array:
+    return pa.array(values)
+
+
+@cache
+def _places(values: tuple[str, ...]) -> dict[str | None, int]:
+    return {value: place for place, value in enumerate(values)}
 
 
 _MAILBOX = re.compile(_AFTER_MAILBOX.replace("$", r"\Z"))
@@ -137,8 +159,24 @@ class ListedView(View):
     @_once
     def list(self, name: str) -> Sequence[Any]:
         if name == "mailbox":
-            return cast(list[Any], self.mailbox.to_pylist())
+            return self._mailboxes
         return self._values(name)
+
+    @_once
+    def days(self, name: str) -> Floats:
+        return np.array([_days(value) for value in self._values(name)], dtype=np.float64)
+
+    def place_in(self, name: str, values: tuple[str, ...]) -> Floats:
+        places = _places(values)
+        return np.array(
+            [places.get(value, math.nan) for value in self._values(name)], dtype=np.float64
+        )
+
+    def entropy(self) -> Floats:
+        return texts.entropy_of_few(self._mailboxes)
+
+    def name_in_mailbox(self, *names: str) -> Floats:
+        return texts.name_in_few(self._mailboxes, *map(self._values, names))
 
     def counted(self, name: str, pattern: str) -> Floats:
         return np.array(
@@ -158,11 +196,14 @@ class ListedView(View):
 
     @cached_property
     def mailbox(self) -> pa.Array:
-        found = [
+        return pa.array(self._mailboxes, pa.string())
+
+    @cached_property
+    def _mailboxes(self) -> Sequence[str | None]:
+        return [
             None if text is None else lower(_MAILBOX.sub("", text))
             for text in self._values("email_received")
         ]
-        return pa.array(found, pa.string())
 
     def absent(self, name: str) -> Floats:
         return np.array([value is None for value in self._values(name)], dtype=np.float64)
@@ -176,7 +217,17 @@ def _whole(column: Any) -> pa.Array:
 
 def numbers(column: Any) -> Floats:
     """An Arrow column of numbers or booleans as floats, null as NaN."""
-    whole = _whole(column)
-    if pa.types.is_boolean(whole.type):
-        whole = whole.cast(pa.uint8())
-    return np.asarray(whole.to_numpy(zero_copy_only=False), dtype=np.float64)
+    return texts.numbers(_whole(column))
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _days(at: date | None) -> float:
+    """A date or time as days since 1970, to the microsecond."""
+    if at is None:
+        return math.nan
+    if not isinstance(at, datetime):
+        return float(at.toordinal() - _EPOCH.toordinal())
+    aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1) / 86_400e6

@@ -12,11 +12,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from dmp_assets.abuse.columns import Floats, ListedView, View, numbers
+from dmp_assets.abuse.columns import ListedView, View, numbers
+from dmp_assets.abuse.texts import Floats
 from dmp_assets.values import zones
 
 __all__ = ["COLUMN", "DISPOSABLE", "FEATURES", "NAMES", "Floats", "View", "matrix", "numbers"]
@@ -60,11 +59,6 @@ _SAME_RELEASES = {
 _BROWSERS = (*_RELEASES, *_SAME_RELEASES)
 
 
-@cache
-def _texts(*values: str) -> pa.Array:
-    return pa.array(values)
-
-
 zone_countries = zones.countries
 """Time zone → ISO country."""
 
@@ -73,85 +67,20 @@ def _not(values: Floats) -> Floats:
     return 1.0 - values
 
 
-_LONGEST = 320
-"""So many characters of a text are looked at, and so many bytes of a mailbox."""
-_CHARACTER = np.full(256, 36, dtype=np.uint8)  # a–z: 0–25, 0–9: 26–35
-_CHARACTER[np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789", np.uint8)] = np.arange(36)
-
-
-def _entropy(text: pa.Array) -> Floats:
-    """Shannon entropy of the characters a–z, 0–9 and others, in bits per character.
-
-    Whatever stands beyond the first 320 bytes counts as others.
-    """
-    length = numbers(pc.utf8_length(text))
-    plain = pc.binary_slice(pc.fill_null(text.cast(pa.binary()), b""), 0, _LONGEST)
-    width = max(pc.max(pc.binary_length(plain)).as_py() or 0, 1)
-    padded = b"".join(value.ljust(width, b"\0") for value in plain.to_pylist())
-    characters = _CHARACTER[np.frombuffer(padded, np.uint8).reshape(len(text), width)]
-    places = characters + np.arange(len(text))[:, None] * 37
-    counts = np.bincount(places.ravel(), minlength=len(text) * 37).reshape(-1, 37)
-    counts = counts.astype(np.float64)
-    counts[:, 36] = length - counts[:, :36].sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = counts / length[:, None]
-        bits = np.where(share > 0, share * np.log2(np.where(share > 0, share, 1)), 0)
-        return np.where(length > 0, -bits.sum(axis=1), np.nan)
-
-
-# Letters that Unicode does not take apart, as people write them without an accent; and German.
-_PLAIN = (("ß", "ss"), ("ø", "o"), ("ł", "l"), ("đ", "d"), ("æ", "ae"), ("œ", "oe"), ("ð", "d"),
-          ("þ", "th"), ("ı", "i"))  # fmt: skip
-_GERMAN = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("å", "aa"), ("ø", "oe"))
-_WIDTH = 40
-
-
-def _plain(text: pa.Array, german: bool = False) -> pa.Array:
-    """Small letters a–z, what stands between them as a space."""
-    found = pc.utf8_lower(pc.utf8_slice_codeunits(pc.fill_null(text, ""), 0, _LONGEST))
-    if not pc.all(pc.string_is_ascii(found)).as_py():
-        for letter, letters in (*(_GERMAN if german else ()), *_PLAIN):
-            found = pc.replace_substring(found, letter, letters)
-        found = pc.replace_substring_regex(pc.utf8_normalize(found, "NFKD"), r"\pM", "")
-    return pc.replace_substring_regex(found, "[^a-z]+", " ")
-
-
-def _fixed(text: pa.Array) -> npt.NDArray[np.bytes_]:
-    """Each text without its spaces as bytes of one width."""
-    cut = pc.utf8_slice_codeunits(pc.replace_substring(text, " ", ""), 0, _WIDTH)
-    padded = pc.cast(pc.ascii_rpad(cut, _WIDTH, "\0"), pa.binary(_WIDTH))
-    return np.frombuffer(padded.buffers()[1], dtype=f"S{_WIDTH}", count=len(text))
-
-
-def _name_in_mailbox(view: View) -> Floats:
-    """Whether a part of the names stands before the @; NaN without a part of three letters a–z."""
-    mailbox = _fixed(_plain(view.mailbox))
-    found = np.zeros(view.size, dtype=bool)
-    known = np.zeros(view.size, dtype=bool)
-    for name in ("first_name", "last_name"):
-        column = view.column(name)
-        for german in (False, True):
-            parts = pc.split_pattern(pc.utf8_trim(_plain(column, german), " "), " ")
-            words, rows = _fixed(pc.list_flatten(parts)), pc.list_parent_indices(parts).to_numpy()
-            long_enough = np.strings.str_len(words) >= 3
-            there = long_enough & (np.strings.find(mailbox[rows], words) >= 0)
-            np.logical_or.at(found, rows, there)
-            np.logical_or.at(known, rows, long_enough)
-            if pc.all(pc.string_is_ascii(pc.fill_null(column, ""))).as_py():
-                break
-    return np.where(known & (np.strings.str_len(mailbox) > 0), found.astype(float), np.nan)
-
-
 @cache
-def _zones() -> tuple[pa.Array, pa.Array]:
+def _homes() -> tuple[tuple[str, ...], tuple[str, ...], Floats]:
+    """(zones, countries, place among these of each zone's country and, last, of no zone's)."""
     table = zone_countries()
-    return pa.array(list(table), pa.string()), pa.array(list(table.values()), pa.string())
+    countries = tuple(sorted(set(table.values())))
+    places = [countries.index(country) for country in table.values()]
+    return tuple(table), countries, np.array([*places, math.nan])
 
 
 def _phone_abroad(view: View) -> Floats:
-    zones, countries = _zones()
-    home = pc.take(countries, pc.index_in(view.column("timezone"), zones))
-    return numbers(pc.not_equal(view.column("phone_country"), home))
+    zones, countries, places = _homes()
+    home = places[np.nan_to_num(view.place_in("timezone", zones), nan=-1).astype(int)]
+    unknown = (view.absent("phone_country") == 1) | np.isnan(home)
+    return np.where(unknown, np.nan, view.place_in("phone_country", countries) != home)
 
 
 def _age(view: View) -> Floats:
@@ -174,7 +103,7 @@ def _local_hour(view: View) -> Floats:
 
 def _browser_age(view: View) -> Floats:
     """Years between a browser version's release and the registration made with it."""
-    family = numbers(pc.index_in(view.column("browser_family"), _texts(*_BROWSERS)))
+    family = view.place_in("browser_family", _BROWSERS)
     version, year = view.number("browser_version"), 1970 + view.days("created_at") / 365.2425
     released = np.full(view.size, np.nan)
     for place in np.unique(family[~np.isnan(family)]).astype(int):
@@ -262,16 +191,16 @@ FEATURES: tuple[Feature, ...] = _features(
             ("email_digits", "Digits before the @", _NO_MAIL,
              lambda v: v.counted("mailbox", "[0-9]")),
             ("email_entropy", "Entropy of the characters before the @, bits", _NO_MAIL,
-             lambda v: _entropy(v.mailbox)),
+             lambda v: v.entropy()),
             ("email_mixed", "Digits followed by letters, before the @", _NO_MAIL,
              lambda v: v.counted("mailbox", "[0-9]+[a-z]")),
             ("email_has_name", "First or last name stands before the @", "no e-mail or no name",
-             _name_in_mailbox),
+             lambda v: v.name_in_mailbox("first_name", "last_name")),
             ("email_domain_share", "log10 share of accounts with this e-mail domain", _NO_MAIL,
              lambda v: _log_share(v, "email_domain_accounts", "accounts_with_email")),
             ("email_disposable", "Domain of a throw-away mailbox provider", _NO_MAIL,
-             lambda v: numbers(pc.is_in(v.column("email_domain"), _texts(*DISPOSABLE)))
-             * np.where(np.isnan(v.number("email_domain_accounts")), np.nan, 1)),
+             lambda v: np.where(np.isnan(v.number("email_domain_accounts")), np.nan,
+                                ~np.isnan(v.place_in("email_domain", DISPOSABLE)))),
             ("email_others", "log(1 + other accounts that reach the same mailbox)", _NO_MAIL,
              lambda v: v.others("email_accounts")),
             ("email_series", "log(1 + others with the same name before the @ but for digits)",

@@ -12,7 +12,7 @@ import gc
 import hashlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -56,6 +56,10 @@ MOST_LINKED = 20
 """Linked accounts that an answer names."""
 LOOK_EVERY = 1.0
 RETRY_EVERY = 5.0
+AT_ONCE = 10
+"""Accounts that are taken or forgotten at once beside scoring: callers wait for as long."""
+GIVE_WAY = 0.001
+"""Seconds until the next of these: who lets go of a lock and takes it again lets nobody in."""
 ANSWER_WITHIN = 30.0
 """Seconds after which a caller is told to come back: only while all is being loaded."""
 
@@ -365,8 +369,10 @@ class Scoring:
             self._probability[name] = account.probability
 
     def _take_locked(self, accounts: Sequence[NewAccount]) -> None:
-        with self._lock:
-            self._take(accounts)
+        for start in range(0, len(accounts), AT_ONCE):
+            with self._lock:
+                self._take(accounts[start : start + AT_ONCE])
+            self._stopping.wait(GIVE_WAY)
 
     def _take_over(self, prepared: Prepared) -> None:
         """Make what was prepared the present. Between two batches."""
@@ -776,18 +782,18 @@ class Scoring:
         """
         since = datetime.now(UTC) - self._keep
         while True:
-            with self._lock:  # for a few at a time: callers wait
+            with self._lock:
                 forgotten = [
                     live.account_id
-                    for live in islice(self._now.index.live(), 100)
+                    for live in islice(self._now.index.live(), AT_ONCE)
                     if live.scored_at < since
                 ]
                 for name in forgotten:
                     self._forget(name)
-                while len(forgotten) < 100 and (owner := self._has_too_many()) is not None:
+                while len(forgotten) < AT_ONCE and (owner := self._has_too_many()) is not None:
                     forgotten.append(self._least_missed(owner))
                     self._forget(forgotten[-1])
-            if len(forgotten) < 100:
+            if len(forgotten) < AT_ONCE or self._stopping.wait(GIVE_WAY):
                 return
 
     def _has_too_many(self) -> str | None:
@@ -831,8 +837,9 @@ class Scoring:
             return
         index, taken_at = AccountIndex(known), datetime.now(UTC)
         index.keep(
-            live for live in self._recent_live() if known.row_of(public(live.account_id)) is None
-        )
+            live for live in self._giving_way(self._recent_live())
+            if known.row_of(public(live.account_id)) is None
+        )  # fmt: skip
         prepared = Prepared.of(index, model, promoted_at, taken_at)
         with self._lock:
             self._take_over(prepared)
@@ -842,6 +849,13 @@ class Scoring:
             live = list(self._now.index.live())
         since = datetime.now(UTC) - self._keep
         return [account for account in live if account.scored_at >= since]
+
+    def _giving_way(self, accounts: Iterable[LiveAccount]) -> Iterator[LiveAccount]:
+        """These, and a chance for callers after every few."""
+        for number, account in enumerate(accounts, 1):
+            yield account
+            if number % AT_ONCE == 0:
+                self._stopping.wait(GIVE_WAY)
 
     def _promoted(self, problems: list[str]) -> tuple[Model, datetime | None] | None:
         """The promoted model when it is another one than before; the last good one serves on."""

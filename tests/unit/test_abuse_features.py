@@ -136,15 +136,26 @@ def test_every_feature_says_what_missing_means() -> None:
 
 NAME, FORM = keys.POSITION["name_key"], keys.POSITION["form_key"]
 TEXTS = st.one_of(st.none(), st.text(max_size=30))
+PEOPLE = st.sampled_from(["Jürgen", "Müller", "Ann Lee", "da Silva", "ıSTANBUL", "Łukasz", "Ann"])
+MAILBOXES = st.builds(
+    lambda name, rest: f"{name}{rest}@x.org",
+    st.sampled_from(["juergen", "ann.lee", "MÜLLER", "silva", "ann", "İann"]),
+    st.text(max_size=400),
+)
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
             "created_at": st.datetimes(datetime(2010, 1, 1), datetime(2030, 1, 1)),
-            "email_received": TEXTS,
-            "email_domain": TEXTS,
+            "email_received": st.one_of(TEXTS, MAILBOXES),
+            "email_domain": st.one_of(TEXTS, st.sampled_from(["mail.tm", "gmail.com"])),
             "phone_received": TEXTS,
-            "first_name": TEXTS,
-            "last_name": TEXTS,
+            "phone_country": st.sampled_from([None, "DE", "US", "ZZ"]),
+            "email_domain_accounts": st.one_of(st.none(), st.integers(1, 100)),
+            "last_used_at": st.one_of(
+                st.none(), st.datetimes(datetime(2010, 1, 1), datetime(2030, 1, 1))
+            ),
+            "first_name": st.one_of(TEXTS, PEOPLE),
+            "last_name": st.one_of(TEXTS, PEOPLE),
             "user_agent_received": TEXTS,
             "browser_family": st.sampled_from([None, "Chrome", "Firefox", "Mobile Safari", "?"]),
             "browser_version": st.one_of(st.none(), st.integers(0, 200)),
@@ -173,4 +184,6 @@ def test_a_row_scores_the_same_alone_and_among_others(rows: list[dict[str, objec
     together = matrix(view)
     alone = np.vstack([matrix(view.slice(i, 1)) for i in range(len(rows))])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-12, equal_nan=True)
+    listed = matrix(view.to_pydict())
+    np.testing.assert_allclose(together, listed, rtol=0, atol=1e-12, equal_nan=True)
     assert np.isfinite(together[~np.isnan(together)]).all()
