@@ -84,6 +84,22 @@ class Request:
         tell([self])
 
 
+class BusyError(Exception):
+    """More accounts wait than can be scored soon."""
+
+
+class UnknownUserError(Exception):
+    """A `user_id` that nobody knows, at this place of the request."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(f"account {place}")
+        self.place = place
+
+
+class UnscoredError(Exception):
+    """None of a request's accounts could be scored."""
+
+
 class ReusedKeyError(Exception):
     """An Idempotency-Key that came before with another request."""
 
@@ -134,3 +150,40 @@ def _set(requests: list[Request]) -> None:
             request.future.set_exception(request.error)
         elif request.body is not None:
             request.future.set_result(request.body)
+
+
+def repeat(request: Request, before: Answer) -> None:
+    """Answer a request as the one with its key was, if it is the same request."""
+    assert request.idempotency is not None
+    if before.request_sha256 == request.idempotency[1]:
+        request.answer(before.answer)
+    else:
+        request.error = ReusedKeyError()
+
+
+def sort_out(
+    batch: Iterable[Request], known: Mapping[tuple[str, str], Answer]
+) -> tuple[list[Request], list[tuple[Request, Request]]]:
+    """(requests to be scored, those that repeat one of these, with that one).
+
+    `known`: answers given before by (caller, Idempotency-Key); who repeats one of them is told.
+    """
+    requests: list[Request] = []
+    repeats: list[tuple[Request, Request]] = []
+    first: dict[tuple[str, str], Request] = {}
+    for request in batch:
+        if request.idempotency is None:
+            requests.append(request)
+            continue
+        key = request.idempotency[0]
+        if (before := known.get(key)) is not None:
+            repeat(request, before)
+            tell([request])
+        elif (same := first.setdefault(key, request)) is request:
+            requests.append(request)
+        elif same.idempotency == request.idempotency:
+            repeats.append((request, same))
+        else:
+            request.fail(ReusedKeyError())
+            tell([request])
+    return requests, repeats

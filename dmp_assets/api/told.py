@@ -4,10 +4,16 @@ Without `personal:read` that is nothing of others: whether a person or device is
 learnt by asking.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
-from dmp_assets.api.asked import Request
-from dmp_assets.api.judged import Judgement, Seen
+from pydantic_core import to_json
+
+from dmp_assets.api.asked import Request, UnscoredError
+from dmp_assets.api.judged import Judged, Judgement, Prepared, Seen
+from dmp_assets.store.predictions import Prediction
 
 OWN_REASONS = frozenset({
     "AGE_IMPLAUSIBLE", "AWOKE", "BROWSER_OUTDATED", "CODE_REPEATED", "DORMANT_THEN_BURST",
@@ -62,3 +68,48 @@ def not_scored(seen: Seen, score_id: str) -> dict[str, Any]:
         "missing": [],
         "warnings": ["this account could not be scored: our mistake, which our log has"],
     }
+
+
+def answer_of(
+    request: Request, judged: Sequence[Judged], now: Prepared, live: bool, at: datetime
+) -> tuple[bytes, list[Prediction]]:
+    """(the answer as JSON, what of it is to be logged); a request of which nothing is scored fails.
+
+    `live`: whether the store answers.
+    """
+    results, rows = [], []
+    for judgement, seen in judged:
+        asked, ruling, is_new = seen.asked, seen.ruling, seen.is_new
+        score_id = uuid4()
+        if judgement is None:
+            results.append(not_scored(seen, str(score_id)))
+            continue
+        decision = judgement.decision
+        decided_by = "limit" if judgement.is_limited else "model"
+        if ruling is not None:
+            decision, decided_by = ruling.decision, ruling.by
+        results.append(shown(request, seen, judgement, str(score_id), decision, decided_by))
+        if not request.dry_run:
+            rows.append(Prediction(
+                score_id=score_id, predicted_at=at, account_id=asked.account_id,
+                is_new=is_new,
+                attributes=asked.as_json() if asked.is_new and is_new else None,
+                probability=judgement.probability, model_decision=judgement.decision,
+                decision=decision, decided_by=decided_by, reasons=judgement.reasons,
+                linked_accounts=judgement.linked, cluster_id=judgement.cluster_id,
+                cluster_size=judgement.cluster_size,
+                expected_abusers=judgement.expected_abusers,
+                model_version=judgement.model_version,
+                features=None if judgement.features is None else judgement.features.tolist(),
+                live_links=live, caller=request.caller, request_id=request.request_id,
+            ))  # fmt: skip
+    if all(judgement is None for judgement, _ in judged):
+        request.fail(UnscoredError())
+    body = to_json({
+        "model_version": now.model.version,
+        "snapshot_at": now.index.snapshot.made_at,
+        "live_links": live,
+        "dry_run": request.dry_run,
+        "results": results,
+    })  # fmt: skip
+    return body, rows

@@ -411,16 +411,16 @@ def test_a_repeated_request_that_fails_fails_each_time(risk: httpx.Client) -> No
 def test_one_request_that_cannot_be_scored_does_not_fail_its_neighbours(
     own: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dmp_assets.api import scoring
+    from dmp_assets.api import present
 
-    whole = scoring.live_account
+    whole = present.live_account
 
     def broken(asked: Asked, *more: Any) -> Any:
         if asked.account_id.startswith("poison"):
             raise RuntimeError("a bug")
         return whole(asked, *more)
 
-    monkeypatch.setattr(scoring, "live_account", broken)
+    monkeypatch.setattr(present, "live_account", broken)
     accounts = [new() for _ in range(12)]
     accounts[5]["account_ref"] = "poison"
     with (

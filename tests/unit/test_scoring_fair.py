@@ -17,7 +17,7 @@ import structlog
 from pydantic import SecretStr
 
 from dmp_assets.abuse import features
-from dmp_assets.api import scoring as scoring_module
+from dmp_assets.api import present
 from dmp_assets.api.asked import Asked
 from dmp_assets.api.fair_queue import MOST_TOGETHER, MOST_WAITING, OWN_WAITING, FairQueue
 from dmp_assets.api.refs import owner_of
@@ -194,7 +194,8 @@ def test_a_client_has_a_quota_of_live_accounts(api: Api, monkeypatch: pytest.Mon
     monkeypatch.setattr(scoring.settings, "live_accounts_per_client", 5)
     with client_of(api, "quota") as client:
         score(client, *(new() for _ in range(20)))
-        until(lambda: all(scoring._owners.count(o) <= 5 for o in list(scoring._owners._of_owner)))
+        owners = scoring._present.owners
+        until(lambda: all(owners.count(owner) <= 5 for owner in list(owners._of_owner)))
 
 
 # references --------------------------------------------------------------------------------------
@@ -256,14 +257,14 @@ def test_an_update_removes_no_evidence(api: Api) -> None:
 def test_an_attribute_that_nothing_can_be_made_of_is_missing_and_named(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = scoring_module.live_account
+    whole = present.live_account
 
     def broken(asked: Asked, *more: Any) -> Any:
         if asked.attributes.get("timezone") == "Factory":
             raise KeyError("Factory")
         return whole(asked, *more)
 
-    monkeypatch.setattr(scoring_module, "live_account", broken)
+    monkeypatch.setattr(present, "live_account", broken)
     with structlog.testing.capture_logs() as lines, client_of(api, "zone") as client:
         good = new(device_id="z1")
         bad = new(device_id="z1", timezone="Factory", email="ann.secret@gmail.com")

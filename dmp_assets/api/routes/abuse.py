@@ -23,10 +23,15 @@ from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.abuse.received import ATTRIBUTES
 from dmp_assets.api.access import limit, needs, note_done
-from dmp_assets.api.asked import Asked, ReusedKeyError
+from dmp_assets.api.asked import (
+    Asked,
+    BusyError,
+    ReusedKeyError,
+    UnknownUserError,
+    UnscoredError,
+)
 from dmp_assets.api.bodies import checked, checked_list
 from dmp_assets.api.problems import STORE_RETRY_SECONDS, FieldError, Problem, responses
-from dmp_assets.api.scoring import BusyError, UnknownUserError, UnscoredError
 from dmp_assets.api.state import service_of
 from dmp_assets.store.access import Principal
 
