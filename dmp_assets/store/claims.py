@@ -11,8 +11,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from dmp_assets.store.review import short_name
 from dmp_assets.store.schema import abuse_case_claim, abuse_prediction, person
+from dmp_assets.store.watching import short_name
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dmp_assets.abuse.clusters import Cluster, Link
 from dmp_assets.api import drawing
 from dmp_assets.home import Home
 from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.store import access, database, lists, review
+from dmp_assets.store import access, database, hindsight, lists, review, review_queue
 from dmp_assets.store.lists import ListError
 from dmp_assets.store.review import ChangedError
 from dmp_assets.store.roles import ROLES
@@ -90,7 +90,7 @@ def score(
 
 
 def waits(db: sa.Connection, **options: Any) -> list[str]:
-    return [case.account_id for case in review.queue(db, **{"share": 0.0} | options)]
+    return [case.account_id for case in review_queue.cases(db, **{"share": 0.0} | options)]
 
 
 def decide(db: sa.Connection, *accounts: str, category: str = "multi_accounting", **options: Any):  # type: ignore[no-untyped-def]
@@ -100,14 +100,14 @@ def decide(db: sa.Connection, *accounts: str, category: str = "multi_accounting"
 
 # the queue ---------------------------------------------------------------------------------------
 def test_what_is_to_be_reviewed_or_blocked_waits_by_money_at_risk(db: sa.Connection) -> None:
-    cases = review.queue(db, share=0.0, limit=100)
+    cases = review_queue.cases(db, share=0.0, limit=100)
     flagged = [f"user-{n:06}" for n in range(USERS - 1, -1, -1) if n * 3 // USERS >= 1]
     # user-000009 stands for its cluster, the other flagged ones stand for themselves
     assert [case.account_id for case in cases] == flagged
     money = [case.expected_abusers for case in cases]
     assert money == sorted(money, reverse=True)
     assert {case.why for case in cases} == {"review", "block"}
-    only = review.queue(db, share=0.0, why="review", limit=100)
+    only = review_queue.cases(db, share=0.0, why="review", limit=100)
     assert [case.account_id for case in only] == [c.account_id for c in cases if c.why == "review"]
 
 
@@ -116,11 +116,11 @@ def test_pages_of_the_queue_hold_every_case_once(db: sa.Connection, limit: int) 
     for n in range(4):
         score(db, f"tie-{n}", probability=0.5)
     whole, after, found = waits(db, limit=1000), None, []
-    while page := review.queue(db, share=0.0, after=after, limit=limit):
+    while page := review_queue.cases(db, share=0.0, after=after, limit=limit):
         found += [case.account_id for case in page]
         after = (page[-1].expected_abusers, page[-1].account_id)
     assert found == whole
-    assert review.queue_length(db, share=0.0)["all"] == len(whole)
+    assert review_queue.length(db, share=0.0)["all"] == len(whole)
 
 
 def test_accounts_of_one_cluster_are_one_case(db: sa.Connection) -> None:
@@ -130,7 +130,7 @@ def test_accounts_of_one_cluster_are_one_case(db: sa.Connection) -> None:
             "WHERE user_id BETWEEN 'user-000005' AND 'user-000008'"
         )
     )
-    first = review.queue(db, share=0.0)[0]
+    first = review_queue.cases(db, share=0.0)[0]
     # user-000009 is of the cluster too, flagged by itself and the likeliest of the five
     assert (first.account_id, first.waiting, first.expected_abusers) == ("user-000009", 5, 3)
 
@@ -155,7 +155,7 @@ def test_a_share_of_allowed_accounts_waits_too_the_same_each_time(db: sa.Connect
     assert set(drawn) < set(waits(db, share=0.5, why="sample", limit=1000))
     assert 20 <= len(drawn) <= 60
     assert not any(name.startswith("old-") for name in drawn)
-    every = review.queue_length(db, share=1.0)
+    every = review_queue.length(db, share=1.0)
     assert every["sample"] == 400 + 2  # users 0 to 4 and 5 to 8 are two clusters
     assert waits(db, share=0.0, why="sample") == []
 
@@ -197,7 +197,7 @@ def test_a_decided_case_reopens_on_new_evidence_only(
     score(db, "new-1", size=2, at=NOW - timedelta(hours=1))
     decide(db, "new-1", category=category)
     score(db, "new-1", **{"size": 2} | then)
-    found = [c for c in review.queue(db, share=0.0, limit=100) if c.account_id == "new-1"]
+    found = [c for c in review_queue.cases(db, share=0.0, limit=100) if c.account_id == "new-1"]
     assert [case.why for case in found] == (["reopened"] if reopens else [])
     if reopens:  # and deciding it again closes it
         decide(
@@ -369,9 +369,9 @@ def test_one_value_is_on_one_list_once_until_it_is_removed_or_over(db: sa.Connec
 
 # what if -----------------------------------------------------------------------------------------
 def test_what_another_threshold_would_make_of_the_newest_days(db: sa.Connection) -> None:
-    days = review.what_if(db, 0.4, 0.8, 10)
+    days = hindsight.by_day(db, 0.4, 0.8, 10)
     assert len(days) == 10 and days[-1].date == NOON.date()
-    whole = review.what_if(db, 0.4, 0.8, 100)
+    whole = hindsight.by_day(db, 0.4, 0.8, 100)
     p = [n / USERS for n in range(USERS)]
     assert sum(day.accounts for day in whole) == USERS
     assert sum(day.reviewed for day in whole) == sum(0.4 <= x < 0.8 for x in p)
@@ -380,7 +380,7 @@ def test_what_another_threshold_would_make_of_the_newest_days(db: sa.Connection)
     assert sum(day.honest_blocked for day in whole) == pytest.approx(
         sum(1 - x for x in p if x >= 0.8)
     )
-    crossed = review.what_if(db, 0.9, 0.8, 100)
+    crossed = hindsight.by_day(db, 0.9, 0.8, 100)
     assert sum(day.reviewed for day in crossed) == 0
 
 
@@ -391,7 +391,7 @@ def test_misses_are_counted_among_drawn_accounts_only(db: sa.Connection) -> None
     decide(db, "n-1", "n-2", category="loyal_customer", share=1.0)
     decide(db, "user-000024", share=1.0)
     review.undo(db, decide(db, "n-3", share=1.0), by=ANN, now=NOW)
-    assert review.misses(db) == (3, 1)
+    assert hindsight.misses(db) == (3, 1)
 
 
 # the pages ---------------------------------------------------------------------------------------

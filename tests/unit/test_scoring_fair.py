@@ -24,7 +24,7 @@ from dmp_assets.api.refs import owner_of
 from dmp_assets.api.spool import Spool
 from dmp_assets.home import Home
 from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.store import access, review
+from dmp_assets.store import access, opinions
 from dmp_assets.store.roles import ROLES
 from dmp_assets.store.schema import abuse_prediction, audit_event
 from tests.support.postgres import fresh_database, stoppable_server
@@ -222,7 +222,7 @@ def test_another_clients_word_does_not_hide_an_account_from_the_review(api: Api)
         assert flagged["decision"] == "block"
         score(second, {"account_ref": flagged["account_ref"]})
         with api.store.connect() as store:
-            said = review.opinions(store, [flagged["account_ref"]], share=0.0)
+            said = opinions.of(store, [flagged["account_ref"]], share=0.0)
         assert said[flagged["account_ref"]].decision == "block"
         score(first, {"account_ref": flagged["account_ref"]})
         with api.store.connect() as store:
@@ -232,7 +232,7 @@ def test_another_clients_word_does_not_hide_an_account_from_the_review(api: Api)
                 )
             ).all()
             assert len(rows) == 3
-            assert list(review.opinions(store, [flagged["account_ref"]], share=0.0)) == [
+            assert list(opinions.of(store, [flagged["account_ref"]], share=0.0)) == [
                 flagged["account_ref"]
             ]
 

@@ -17,7 +17,7 @@ from dmp_assets.api import problems
 from dmp_assets.api.access import needs, principal_of
 from dmp_assets.api.problems import Problem
 from dmp_assets.api.state import Service, service_of
-from dmp_assets.store import database, review
+from dmp_assets.store import database, review_queue
 from dmp_assets.store.access import Principal
 from dmp_assets.store.errors import SchemaError, StoreError
 from dmp_assets.store.schema import publication
@@ -147,7 +147,7 @@ def _count_queue(service: Service) -> None:
     share = service.settings.review_sample_share
     try:
         lengths = service.counted.get(
-            lambda: service.in_store(lambda store: review.queue_length(store, share=share))
+            lambda: service.in_store(lambda store: review_queue.length(store, share=share))
         )
     except (DBAPIError, PoolTimeout) as error:
         service.log.warning("the queue cannot be counted", error=type(error).__name__)

@@ -26,7 +26,7 @@ from dmp_assets.reporting.privacy import (
     mask_ip,
     mask_phone,
 )
-from dmp_assets.store import claims, review
+from dmp_assets.store import claims, opinions, review, review_queue, watching
 from dmp_assets.store.access import Principal
 from dmp_assets.store.review import CATEGORIES, ChangedError, Decision, Evidence
 
@@ -67,7 +67,7 @@ ATTRIBUTES: tuple[tuple[str, tuple[str, ...], Callable[[str], str] | None, bool]
 def queue(
     request: Request,
     who: Reviewer,
-    why: Annotated[review.Why | None, Query()] = None,
+    why: Annotated[review_queue.Why | None, Query()] = None,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
     decided: Annotated[uuid.UUID | None, Query()] = None,
 ) -> HTMLResponse:
@@ -80,14 +80,14 @@ def queue(
         after = (risk, last)
 
     def read(store: sa.Connection) -> dict[str, Any]:
-        cases = review.queue(store, share=share, why=why, after=after, limit=PAGE + 1)
+        cases = review_queue.cases(store, share=share, why=why, after=after, limit=PAGE + 1)
         shown = [case.account_id for case in cases[:PAGE]]
         group = review.decisions_in_group(store, decided) if decided else []
         return {
             "cases": cases,
-            "lengths": review.queue_length(store, share=share),
+            "lengths": review_queue.length(store, share=share),
             "watchers": _by_account(
-                review.watchers(store, shown, now=service.now(), but=_person(who))
+                watching.watchers(store, shown, now=service.now(), but=_person(who))
             ),
             "claimed": claims.claims(store, shown),
             "group": group,
@@ -149,7 +149,7 @@ def _described(service: Service, store: sa.Connection, names: Collection[str]) -
     """What is said and decided of accounts, for a list of them."""
     verdicts = review.verdicts(store, names)
     return {
-        "opinions": review.opinions(store, names, share=service.settings.review_sample_share),
+        "opinions": opinions.of(store, names, share=service.settings.review_sample_share),
         "verdicts": verdicts,
     }
 
@@ -157,7 +157,7 @@ def _described(service: Service, store: sa.Connection, names: Collection[str]) -
 def _is_known(service: Service, store: sa.Connection, account_id: str) -> bool:
     share = service.settings.review_sample_share
     return bool(
-        review.opinions(store, [account_id], share=share)
+        opinions.of(store, [account_id], share=share)
         or review.decisions_of(store, [account_id])
         or (service.live is not None and service.live.attributes(account_id))
     )
@@ -190,7 +190,7 @@ def _account(
         if not _is_known(service, store, account_id):
             raise Problem(404, "not-found", "no account of this id was ever scored or decided")
         cluster = _cluster(service, store, account_id, drawing.MOST_NODES)
-        scored = review.predictions(store, account_id)
+        scored = opinions.predictions(store, account_id)
         decisions = review.decisions_of(store, [account_id])
         given = live.attributes(account_id) if live is not None else None
         if given is None:
@@ -199,7 +199,7 @@ def _account(
         together = review.decisions_in_group(store, verdict.group_id) if verdict else []
         used = live.codes(account_id) if live is not None else []
         decided_at = decisions[0].decided_at if decisions else None
-        actors = review.names(store, {row.decided_by for row in (*decisions, *conflict)})
+        actors = watching.names(store, {row.decided_by for row in (*decisions, *conflict)})
         return {
             "attributes": _attributes(account_id, given, live, who.may("personal:read")),
             "cluster": cluster,
@@ -207,7 +207,7 @@ def _account(
             "verdict": verdict,
             "together": len(together),
             "actors": actors,
-            "watchers": review.watchers(store, [account_id], now=now, but=person),
+            "watchers": watching.watchers(store, [account_id], now=now, but=person),
             "seen": review.newest_decision(store),
             "claim": claims.claims(store, [account_id]).get(account_id),
             "redeemed": case.redemptions(store, account_id, used),
@@ -218,7 +218,7 @@ def _account(
 
     found = service.in_store(read)
     if person is not None:
-        service.change(lambda store: review.watch(store, account_id, person, now=now))
+        service.change(lambda store: watching.watch(store, account_id, person, now=now))
     judgement = live.judge(account_id) if live is not None else None
     return review_page(
         request, who, "review_account.html", status, here="account", account_id=account_id,
@@ -232,7 +232,7 @@ def _cluster(service: Service, store: sa.Connection, account_id: str, most: int)
     """The account's cluster by the live index, else as far as the store knows it."""
     if service.live is not None:
         return service.live.cluster(account_id, most)
-    members = review.linked(store, account_id, MOST_AT_ONCE + 1)
+    members = opinions.linked(store, account_id, MOST_AT_ONCE + 1)
     return Cluster(tuple(members[:most]), (), len(members))
 
 
@@ -299,14 +299,14 @@ def watchers(
     service, person = service_of(request), _person(who)
     now, id = service.now(), names_for(request, who).meant(id)
     if person is not None:
-        service.change(lambda store: review.watch(store, id, person, now=now))
+        service.change(lambda store: watching.watch(store, id, person, now=now))
 
     def read(store: sa.Connection) -> dict[str, Any]:
         news = [row for row in review.decisions_of(store, [id]) if row.decision_id > seen]
         return {
-            "watchers": review.watchers(store, [id], now=now, but=person),
+            "watchers": watching.watchers(store, [id], now=now, but=person),
             "news": news,
-            "actors": review.names(store, {row.decided_by for row in news}),
+            "actors": watching.names(store, {row.decided_by for row in news}),
         }
 
     return review_page(
@@ -386,7 +386,7 @@ def _shown_live(service: Service, members: Collection[str]) -> dict[str, Evidenc
 def _conflict(service: Service, error: ChangedError) -> Problem:
     """Who decided what meanwhile, for a program."""
     actors = {found.decided_by for found in error.decisions}
-    names = service.in_store(lambda store: review.names(store, actors))
+    names = service.in_store(lambda store: watching.names(store, actors))
     last = error.decisions[0]
     said = f"{names[last.decided_by]} decided `{last.verdict}`"
     if last.category is not None:
@@ -452,7 +452,7 @@ def _person(who: Principal) -> uuid.UUID | None:
     return uuid.UUID(name) if kind == "person" else None
 
 
-def _by_account(found: Collection[review.Watcher]) -> dict[str, list[str]]:
+def _by_account(found: Collection[watching.Watcher]) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for watcher in found:
         names.setdefault(watcher.account_id, []).append(watcher.name)
@@ -485,5 +485,5 @@ def review_page(
         token=seen_as.token, when=_when, ago=ago, figure=figure,
         money=lambda amount: f"{amount:,.0f} {settings.currency}",
         at_risk=lambda abusers: f"{abusers * settings.cost_lost_discount:,.0f}",
-        currency=settings.currency, categories=CATEGORIES, whys=review.WHYS, **values,
+        currency=settings.currency, categories=CATEGORIES, whys=review_queue.WHYS, **values,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from dmp_assets.api.routes.pages import PageRoute
 from dmp_assets.api.routes.review import Reviewer, names_for
 from dmp_assets.api.routes.review_lists import last_day, masked_value
 from dmp_assets.api.state import service_of
-from dmp_assets.store import claims, lists, review
+from dmp_assets.store import claims, lists, review_queue, watching
 
 router = APIRouter(prefix="/review", include_in_schema=False, route_class=PageRoute)
 MOST = 10_000
@@ -48,14 +48,14 @@ class Listed(BaseModel):
 
 @router.get("/queue.csv")
 def queue(
-    request: Request, who: Reviewer, why: Annotated[review.Why | None, Query()] = None
+    request: Request, who: Reviewer, why: Annotated[review_queue.Why | None, Query()] = None
 ) -> Response:
     """The cases that wait, those with most money at risk first; at most MOST."""
     service, names = service_of(request), names_for(request, who)
     settings = service.settings
 
     def read(store: sa.Connection) -> list[Waiting]:
-        cases = review.queue(store, share=settings.review_sample_share, why=why, limit=MOST)
+        cases = review_queue.cases(store, share=settings.review_sample_share, why=why, limit=MOST)
         taken = claims.claims(store, [case.account_id for case in cases])
         return [
             Waiting(
@@ -80,7 +80,7 @@ def lists_(request: Request, who: Reviewer) -> Response:
 
     def read(store: sa.Connection) -> list[Listed]:
         entries = lists.entries(store, now=service.now())
-        owners = review.names(store, {entry.owner for entry in entries})
+        owners = watching.names(store, {entry.owner for entry in entries})
         return [
             Listed(
                 list=entry.effect, kind=entry.kind, value=masked(entry),

@@ -13,7 +13,7 @@ from dmp_assets.api.routes.pages import NO_NUL, PageRoute, wants_page
 from dmp_assets.api.routes.review import Comment, Reviewer, review_page
 from dmp_assets.api.state import service_of
 from dmp_assets.reporting.privacy import mask_device, mask_id, mask_ip
-from dmp_assets.store import lists, review
+from dmp_assets.store import lists, watching
 from dmp_assets.store.access import Principal
 from dmp_assets.store.lists import ListError
 
@@ -39,7 +39,7 @@ def _lists(
         entries = lists.entries(store, now=service.now())
         return {
             "entries": entries,
-            "owners": review.names(store, {entry.owner for entry in entries}),
+            "owners": watching.names(store, {entry.owner for entry in entries}),
         }
 
     return review_page(

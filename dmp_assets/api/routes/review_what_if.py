@@ -14,7 +14,7 @@ from dmp_assets.api.problems import FieldError, Problem
 from dmp_assets.api.routes.pages import PageRoute
 from dmp_assets.api.routes.review import Reviewer, review_page
 from dmp_assets.api.state import service_of
-from dmp_assets.store import review
+from dmp_assets.store import hindsight
 
 router = APIRouter(prefix="/review", include_in_schema=False, route_class=PageRoute)
 CHART = (720.0, 140.0)
@@ -52,9 +52,9 @@ def what_if(
 
     def read(store: sa.Connection) -> dict[str, Any]:
         return {
-            "now": review.what_if(store, today.review_from, today.block_from, days),
-            "then": review.what_if(store, tried.review_from, tried.block_from, days),
-            "misses": review.misses(store),
+            "now": hindsight.by_day(store, today.review_from, today.block_from, days),
+            "then": hindsight.by_day(store, tried.review_from, tried.block_from, days),
+            "misses": hindsight.misses(store),
         }
 
     found = service.in_store(read)
@@ -77,7 +77,7 @@ def what_if(
     )  # fmt: skip
 
 
-def _total(days: Collection[review.Day], costs: money.Costs) -> dict[str, float]:
+def _total(days: Collection[hindsight.Day], costs: money.Costs) -> dict[str, float]:
     """Sums over the days, and the mean number flagged per day."""
     names = ("accounts", "reviewed", "blocked", "abusers_allowed", "honest_blocked")
     total: dict[str, float] = {name: sum(getattr(day, name) for day in days) for name in names}
