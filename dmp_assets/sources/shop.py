@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import pairwise
 from typing import Any, Literal
 
 import psycopg
@@ -18,6 +17,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from dmp_assets.sources.names import targets
+from dmp_assets.sources.parts import between, hash_parts, ranges
 from dmp_assets.sources.postgres import listed, relations
 from dmp_assets.sources.postgres_text import BASE_TYPE, TEXTS, TIMES, as_text
 from dmp_assets.sources.shop_connection import ShopError, connect, shop_name
@@ -412,7 +412,7 @@ def read_plan(
     if landing:
         selected += [sql.Identifier(ROW_ID), sql.Identifier(RECEIVED_AT)]
         empty = high <= low
-        conditions.append(_between(low, high))
+        conditions.append(between(ROW_ID, low, high))
     times = [name for name, target in received.items() if target == spec.time]
     if window is not None and times:
         conditions.append(_in_window(times[0], known.kind(times[0]), *window))
@@ -424,7 +424,7 @@ def read_plan(
     if conditions:
         query = sql.SQL("{} WHERE {}").format(query, sql.SQL(" AND ").join(conditions))
     split = (
-        _row_id_ranges(low, high, partitions) if landing else _hash_parts(spec.required, partitions)
+        ranges(ROW_ID, low, high, partitions) if landing else hash_parts(spec.required, partitions)
     )
     return ReadPlan(
         table=table,
@@ -434,30 +434,6 @@ def read_plan(
         predicates=tuple(part.as_string(None) for part in split),
         empty=empty,
     )
-
-
-def _between(low: int, high: int) -> sql.Composable:
-    """Row ids above `low` and up to `high`."""
-    column = sql.Identifier(ROW_ID)
-    return sql.SQL("{0} > {1} AND {0} <= {2}").format(column, sql.Literal(low), sql.Literal(high))
-
-
-def _row_id_ranges(low: int, high: int, partitions: int) -> list[sql.Composable]:
-    count = max(1, min(partitions, high - low))
-    edges = [low + (high - low) * part // count for part in range(count + 1)]
-    return [_between(start, end) for start, end in pairwise(edges)]
-
-
-def _hash_parts(columns: Sequence[str], partitions: int) -> list[sql.Composable]:
-    key = sql.SQL(" || ").join(
-        sql.SQL("coalesce({}, '')").format(sql.Identifier(name)) for name in columns
-    )
-    return [
-        sql.SQL("(hashtext({}) & 2147483647) % {} = {}").format(
-            key, sql.Literal(partitions), sql.Literal(part)
-        )
-        for part in range(max(1, partitions))
-    ]
 
 
 def _in_window(column: str, kind: str, start: date, end: date) -> sql.Composable:
