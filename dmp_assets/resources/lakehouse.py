@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 from deltalake import CommitProperties, write_deltalake
+from deltalake.exceptions import DeltaError
 from pydantic import PrivateAttr
 
+from dmp_assets import writes
 from dmp_assets.home import Home
 from dmp_assets.settings import Settings
-from dmp_assets.tables import STAMP, Tables
+from dmp_assets.tables import STAMP, TableError, Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -54,7 +56,18 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         home = self.home.prepare()
         self._run_id = context.run_id or "unknown"
         with home.exclusive(self._run_id):
-            yield self
+            try:
+                yield self
+            finally:
+                self._publish(context)
+
+    def _publish(self, context: dg.InitResourceContext) -> None:
+        """Note what was written last; a run does not fail for a note that can be made anew."""
+        try:
+            writes.publish(self.home, self.tables)
+        except (TableError, DeltaError, OSError) as error:
+            if context.log is not None:
+                context.log.warning(f"the last writes are not noted ({type(error).__name__})")
 
     @property
     def run_id(self) -> str:

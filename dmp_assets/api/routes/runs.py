@@ -1,6 +1,6 @@
 """What was materialized when: version, rows and freshness of every table."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -15,7 +15,8 @@ from dmp_assets.api.problems import STORE_RETRY_SECONDS, Problem, responses
 from dmp_assets.api.state import service_of
 from dmp_assets.store.access import Principal
 from dmp_assets.store.schema import publication
-from dmp_assets.tables import TableError, Tables
+from dmp_assets.tables import TableError
+from dmp_assets.writes import Write, newest
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
@@ -45,7 +46,7 @@ def runs(
     service = service_of(request)
     oldest = service.now() - timedelta(hours=service.settings.freshness_hours)
     try:
-        written = service.written.get(lambda: _written(service.tables))
+        written = service.written.get(lambda: newest(service.home, service.tables))
     except (TableError, DeltaError, OSError) as error:  # a table is being cleared away
         service.log.warning("the lakehouse cannot be read", error=type(error).__name__)
         raise Problem(
@@ -63,26 +64,3 @@ def runs(
         Materialization(**asdict(write), is_fresh=write.written_at >= oldest) for write in found
     ]
     return rows_answer(request, response, Materialization, rows)
-
-
-@dataclass(frozen=True)
-class Write:
-    """The last write of a table, whenever it is looked at."""
-
-    key: str
-    written_at: datetime
-    version: str
-    rows: int
-    run_id: str | None
-
-
-def _written(tables: Tables) -> list[Write]:
-    """The last writes of the lakehouse; reads every table's log, some milliseconds each."""
-    found = []
-    for key in tables.written():
-        table = tables.delta(key)
-        run_id = tables.stamp(key).get("run_id")
-        found.append(
-            Write(key, tables.written_at(key), str(table.version()), int(table.count()), run_id)
-        )
-    return found
