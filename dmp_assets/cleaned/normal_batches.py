@@ -6,8 +6,12 @@ Imports nothing heavy: each worker process imports this module.
 from collections.abc import Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dmp_assets.cleaned import normalise
+from dmp_assets.values.readers import USUAL, Format, read_day
+
+EARLIEST_BIRTH = 1900
 
 # Columns that `user_batches` adds, as Spark SQL types.
 DERIVED = (
@@ -15,18 +19,26 @@ DERIVED = (
     "is_email_verified boolean, phone string, phone_country string, is_phone_valid boolean, "
     "is_phone_verified boolean, ip string, ip_prefix string, is_ip_valid boolean, "
     "browser_family string, browser_version int, os_family string, device_family string, "
-    "timezone string, is_timezone_valid boolean, is_abuser boolean"
+    "timezone string, is_timezone_valid boolean, is_abuser boolean, date_of_birth date, "
+    "is_date_of_birth_valid boolean"
 )
 
 
-def user_batches(batches: Iterator[pa.RecordBatch], phone_region: str) -> Iterator[pa.RecordBatch]:
+def user_batches(
+    batches: Iterator[pa.RecordBatch], phone_region: str, birthday: Format
+) -> Iterator[pa.RecordBatch]:
     """Add the columns of `DERIVED` to each batch of received users."""
     for batch in batches:
-        yield derived(batch, phone_region)
+        yield derived(batch, phone_region, birthday)
 
 
-def derived(batch: pa.RecordBatch, phone_region: str) -> pa.RecordBatch:
-    """The batch with the columns of `DERIVED` added; one pass of Python per attribute."""
+def derived(
+    batch: pa.RecordBatch, phone_region: str, birthday: Format = USUAL["time"]
+) -> pa.RecordBatch:
+    """The batch with the columns of `DERIVED` added; one pass of Python per attribute.
+
+    `birthday`: how the column of birth dates writes days.
+    """
 
     def text(name: str) -> list[str | None]:
         return batch.column(batch.schema.get_field_index(name)).to_pylist()
@@ -36,6 +48,10 @@ def derived(batch: pa.RecordBatch, phone_region: str) -> pa.RecordBatch:
     ips = [normalise.ip(value) for value in text("ip_received")]
     agents = [normalise.user_agent(value) for value in text("user_agent_received")]
     zones = [normalise.timezone(value) for value in text("timezone_received")]
+    typed = batch.column(batch.schema.get_field_index("date_of_birth_received"))
+    born = _born(
+        typed.to_pylist(), batch.column(batch.schema.get_field_index("created_at")), birthday
+    )
     columns: dict[str, pa.Array] = {
         "email": pa.array([e.canonical for e in emails], pa.string()),
         "email_domain": pa.array([e.domain for e in emails], pa.string()),
@@ -56,6 +72,8 @@ def derived(batch: pa.RecordBatch, phone_region: str) -> pa.RecordBatch:
         "timezone": pa.array([z[0] for z in zones], pa.string()),
         "is_timezone_valid": pa.array([z[1] for z in zones], pa.bool_()),
         "is_abuser": _flags(text("label_received")),
+        "date_of_birth": born,
+        "is_date_of_birth_valid": pc.if_else(pc.is_valid(typed), pc.is_valid(born), None),
     }
     return pa.RecordBatch.from_arrays(
         [*batch.columns, *columns.values()], names=[*batch.schema.names, *columns]
@@ -64,3 +82,13 @@ def derived(batch: pa.RecordBatch, phone_region: str) -> pa.RecordBatch:
 
 def _flags(values: list[str | None]) -> pa.Array:
     return pa.array([normalise.flag(value) for value in values], pa.bool_())
+
+
+def _born(texts: list[str | None], registered: pa.Array, form: Format) -> pa.Array:
+    """Days of birth, null for those before 1900 or after the registration."""
+    days = pa.array([None if text is None else read_day(text, form) for text in texts], pa.date32())
+    plausible = pc.and_(
+        pc.less_equal(days, registered.cast(pa.date32())),
+        pc.greater_equal(pc.year(days), EARLIEST_BIRTH),
+    )
+    return pc.if_else(plausible, days, None)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, rules
+from dmp_assets.cleaned import formats, reading, rules
+from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import TableRun, table_asset
@@ -44,38 +45,51 @@ READERS: dict[str, Reader] = {
     "discount_value": "amount", "min_purchase_amount": "amount", "max_uses_per_user": "amount",
     "valid_from": "time", "valid_until": "time",
 }  # fmt: skip
+DISCOUNT_TYPES = frozenset({"percentage", "fixed_amount"})
+TERMS = (
+    "discount_type", "discount_value", "min_purchase_amount", "valid_from", "valid_until",
+    "max_uses_per_user",
+)  # fmt: skip
 
 
 def clean(
     raw: DataFrame, no_value: Words = STANDARD, forms: Mapping[str, Format] | None = None
 ) -> Split:
     """Type and deduplicate codes; a code defined twice stays once, disputed attributes null."""
-    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
+    received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value))
     judged = rules.split_by_rules(received, RULES)
     single = rules.one_row_per_key(judged.kept.select(*RECEIVED, *rules.LINEAGE), ["promo_code"])
-    kind = "lower(discount_type)"
     of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms or {})
     read = {
-        "discount_type": f"CASE WHEN {kind} IN ('percentage', 'fixed_amount') THEN {kind} END",
-        "discount_value": readers.amount("discount_value", MONEY, of["discount_value"]),
-        "min_purchase_amount": readers.amount(
-            "min_purchase_amount", MONEY, of["min_purchase_amount"]
+        "discount_type": Reading(("discount_type",), _discount_type),
+        "discount_value": reading.amount("discount_value", of["discount_value"], MONEY),
+        "min_purchase_amount": reading.amount(
+            "min_purchase_amount", of["min_purchase_amount"], MONEY
         ),
-        "valid_from": readers.time("valid_from", of["valid_from"]),
-        "valid_until": readers.time("valid_until", of["valid_until"]),
-        "max_uses_per_user": readers.whole("max_uses_per_user", of["max_uses_per_user"]),
+        "valid_from": reading.time("valid_from", of["valid_from"]),
+        "valid_until": reading.time("valid_until", of["valid_until"]),
+        "max_uses_per_user": reading.whole("max_uses_per_user", of["max_uses_per_user"]),
     }
-    unread = " OR ".join(f"({name} IS NOT NULL AND ({sql}) IS NULL)" for name, sql in read.items())
-    typed = single.kept.withColumns(
-        {
-            "terms_received": F.to_json(F.struct(*read)),
-            "is_terms_valid": F.expr(f"NOT ({unread})"),
-            **{name: F.expr(sql) for name, sql in read.items()},
-        }
-    ).withColumnsRenamed({"_received_at": "received_at"})
-    return Split(
-        typed.select(*COLUMNS), rules.quarantine(RECEIVED, judged.quarantined, single.quarantined)
+    typed = reading.read(single.kept, {f"{name}_read": read[name] for name in TERMS})
+    unread = " OR ".join(f"({name} IS NOT NULL AND {name}_read IS NULL)" for name in TERMS)
+    kept = (
+        typed.withColumns(
+            {
+                "terms_received": F.to_json(F.struct(*TERMS)),
+                "is_terms_valid": F.expr(f"NOT ({unread})"),
+            }
+        )
+        .drop(*TERMS)
+        .withColumnsRenamed({f"{name}_read": name for name in TERMS})
+        .withColumnsRenamed({"_received_at": "received_at"})
     )
+    return Split(
+        kept.select(*COLUMNS), rules.quarantine(RECEIVED, judged.quarantined, single.quarantined)
+    )
+
+
+def _discount_type(text: str) -> str | None:
+    return text.lower() if text.lower() in DISCOUNT_TYPES else None
 
 
 @table_asset(
@@ -86,7 +100,7 @@ def clean(
         "quarantine/promo_codes": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, readers, rules, words],
+    uses=[formats, readers, reading, rules, words],
     checks=(*rules.standard_checks("promo_codes", ["promo_code"]), formats.CHECK),
 )
 def promo_codes(run: TableRun) -> None:

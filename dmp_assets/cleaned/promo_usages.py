@@ -6,7 +6,7 @@ Grain: one redemption. Key: user_id, promo_code, used_at. Source: raw/promo_usag
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, normalise, rules
+from dmp_assets.cleaned import formats, normalise, reading, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import Check, TableRun, table_asset
@@ -63,9 +63,9 @@ def clean(
     used_at: Format = USUAL["time"],
 ) -> Split:
     """Type, key and deduplicate redemptions; those of unknown users or codes go to quarantine."""
-    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
-    timed = received.withColumnsRenamed({"used_at": "used_at_received"}).withColumn(
-        "used_at", F.expr(readers.time("used_at_received", used_at))
+    readings = reading.given(KINDS, no_value) | {"used_at_read": reading.time("used_at", used_at)}
+    timed = rules.received(raw, RECEIVED, readings).withColumnsRenamed(
+        {"used_at": "used_at_received", "used_at_read": "used_at"}
     )
     known = timed.join(
         users.select("user_id", F.col("created_at").alias("registered_at")), "user_id", "left"
@@ -104,7 +104,7 @@ def clean(
         "quarantine/promo_usages": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, normalise, readers, rules, words],
+    uses=[formats, normalise, readers, reading, rules, words],
     checks=(
         *rules.standard_checks("promo_usages", KEY),
         formats.CHECK,

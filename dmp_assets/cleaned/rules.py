@@ -4,7 +4,7 @@ Every received row ends in exactly one of three places: kept, counted as a dupli
 row (`received_rows`), or in quarantine with the rules that it failed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -12,9 +12,9 @@ import dagster as dg
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from dmp_assets.cleaned import reading
+from dmp_assets.cleaned.reading import Readings
 from dmp_assets.table_asset import Check, TableRun
-from dmp_assets.values.readers import SPARK, let
-from dmp_assets.values.words import FLOAT, LONGEST, NUMBERED, SPACES, STANDARD, Kind, Words
 
 # What raw adds to the received columns.
 LINEAGE = ("_row_id", "_received_at", "_source", "_loaded_at")
@@ -50,39 +50,16 @@ def received_columns(frame: DataFrame) -> list[str]:
     return [name for name in frame.columns if name not in LINEAGE]
 
 
-def with_columns(frame: DataFrame, known: Sequence[str]) -> DataFrame:
-    """Add the known columns that the source does not have, as null text: unknown, not bad."""
-    missing = [name for name in known if name not in frame.columns]
-    return frame.withColumns({name: F.lit(None).cast("string") for name in missing})
-
-
-def given(frame: DataFrame, kinds: Mapping[str, Kind], words: Words = STANDARD) -> DataFrame:
-    """Trim text; what is then empty, or a word that means nothing for its kind, is unknown.
-
-    `kinds`: column → kind of its values. The same as `Words.given`, in Spark.
+def received(frame: DataFrame, known: Sequence[str], readings: Readings) -> DataFrame:
+    """The known columns as text (null where the source does not have them: unknown, not bad), with
+    what is read of them, and the columns that raw added. Kept until the table is written, because
+    two tables are made of it.
     """
-    return frame.withColumns({name: given_column(name, kinds[name], words) for name in kinds})
-
-
-def given_column(name: str, kind: Kind, words: Words = STANDARD) -> Column:
-    """One column as `given` has it."""
-    return F.expr(_given_sql(name, kind, words))
-
-
-def _given_sql(name: str, kind: Kind, words: Words) -> str:
-    """As one text: a call for each of the words would take Spark longer than the rows."""
-    trimmed = f"btrim(`{name}`, {SPARK.text(SPACES)})"
-    if kind == "as received":
-        return f"nullif({trimmed}, '')"
-    listed = ", ".join(SPARK.text(word) for word in sorted(words.exact[kind]))
-    pattern = SPARK.matches("lower(said)", f"^(?:{words.patterns[kind]})$")
-    value = f"regexp_replace(said, {SPARK.text(FLOAT)}, '$1')" if kind in NUMBERED else "said"
-    return let(
-        trimmed,
-        "said",
-        f"CASE WHEN said <> '' AND NOT (length(said) <= {LONGEST} "
-        f"AND (lower(said) IN ({listed}) OR {pattern})) THEN {value} END",
-    )
+    texts = [
+        (F.col(name) if name in frame.columns else F.lit(None)).cast("string").alias(name)
+        for name in known
+    ]
+    return reading.read(frame.select(*texts, *LINEAGE), readings).persist()
 
 
 def split_by_rules(frame: DataFrame, rules: Sequence[Rule]) -> Split:

@@ -8,10 +8,9 @@ from functools import partial
 from typing import cast
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from dmp_assets.cleaned import formats, normal_batches, normalise, rules
+from dmp_assets.cleaned import formats, normal_batches, normalise, reading, rules
 from dmp_assets.cleaned.normal_batches import user_batches
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.identity import evidence
@@ -118,9 +117,11 @@ def clean(
 ) -> Split:
     """Type, deduplicate and normalise users; only rows without id or time go to quarantine."""
     of = partial(_form, forms or {})
-    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
-    timed = received.withColumnsRenamed({"created_at": "created_at_received"}).withColumn(
-        "created_at", F.expr(readers.time("created_at_received", of("created_at")))
+    readings = reading.given(KINDS, no_value) | {
+        "created_at_read": reading.time("created_at", of("created_at"))
+    }
+    timed = rules.received(raw, RECEIVED, readings).withColumnsRenamed(
+        {"created_at": "created_at_received", "created_at_read": "created_at"}
     )
     judged = rules.split_by_rules(timed, RULES)
     unusable = judged.quarantined.drop("created_at").withColumnsRenamed(
@@ -160,20 +161,8 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
             *cast(StructType, StructType.fromDDL(normal_batches.DERIVED)).fields,
         ]
     )
-
-    plausible = "CASE WHEN born <= CAST(created_at AS DATE) AND year(born) >= 1900 THEN born END"
-    birth = readers.let(readers.day("date_of_birth_received", birthday), "born", plausible)
-    dated = renamed.mapInArrow(
-        partial(user_batches, phone_region=phone_region), schema
-    ).withColumns(
-        {
-            "date_of_birth": F.expr(birth),
-            "is_date_of_birth_valid": F.expr(
-                f"CASE WHEN date_of_birth_received IS NOT NULL THEN ({birth}) IS NOT NULL END"
-            ),
-        }
-    )
-    return dated.select(*COLUMNS)
+    made = partial(user_batches, phone_region=phone_region, birthday=birthday)
+    return renamed.mapInArrow(made, schema).select(*COLUMNS)
 
 
 @table_asset(
@@ -183,7 +172,7 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
     also={"quarantine/users": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}},
     personal=PERSONAL,
     settings=["phone_region", "max_bad_share", "no_values", "column_formats"],
-    uses=[evidence, normal_batches, normalise, readers, rules, words, formats],
+    uses=[evidence, normal_batches, normalise, readers, reading, rules, words, formats],
     checks=(
         *rules.standard_checks("users", ["user_id"]),
         formats.CHECK,

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, rules, web_values
+from dmp_assets.cleaned import formats, reading, rules, web_values
+from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
@@ -71,31 +71,30 @@ def clean(
         web_values.not_in_future("converted_at", now),
         "the conversion is said to be later than now",
     )
-    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
-    judged = rules.split_by_rules(_typed(received, forms or {}), (*RULES, future))
+    typed = _typed(forms or {})
+    received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | typed)
+    judged = rules.split_by_rules(received, (*RULES, future))
     usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
     single = rules.one_row_per_key(
         usable, ["conv_id"], never_null=["user_id", "conv_date", "conv_time"]
     )
+    users = {"user_id": reading.given_as("user_id", "visitor", no_value)}
     kept = (
-        _typed(single.kept, forms or {})
+        reading.read(single.kept, typed | users)
         .drop("revenue")
         .withColumnsRenamed({"amount": "revenue"})
-        .withColumn("user_id", rules.given_column("user_id", "visitor", no_value))
     )
     return Split(
         kept.select(*COLUMNS), rules.quarantine(RECEIVED, judged.quarantined, single.quarantined)
     )
 
 
-def _typed(received: DataFrame, forms: Mapping[str, Format]) -> DataFrame:
+def _typed(forms: Mapping[str, Format]) -> dict[str, Reading]:
     of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms)
-    return received.withColumns(
-        {
-            "converted_at": F.expr(web_values.moment("conv_date", "conv_time", of["conv_date"])),
-            "amount": F.expr(readers.amount("revenue", MONEY, of["revenue"])),
-        }
-    )
+    return {
+        "converted_at": web_values.moment("conv_date", "conv_time", of["conv_date"]),
+        "amount": reading.amount("revenue", of["revenue"], MONEY),
+    }
 
 
 @table_asset(
@@ -110,7 +109,7 @@ def _typed(received: DataFrame, forms: Mapping[str, Format]) -> DataFrame:
         }
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, readers, rules, web_values, words],
+    uses=[formats, readers, reading, rules, web_values, words],
     checks=(*rules.standard_checks("web_conversions", ["conv_id"]), formats.CHECK),
 )  # fmt: skip
 def web_conversions(run: TableRun) -> None:

@@ -7,13 +7,13 @@ cleaned/web_sessions. Received cost = kept + duplicates + quarantined.
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, rules, web_values
+from dmp_assets.cleaned import formats, reading, rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 from dmp_assets.values import readers, words
-from dmp_assets.values.readers import DUCKDB, USUAL, Format
+from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = tuple(TABLES["session_costs"])
@@ -57,14 +57,13 @@ def clean(
     form: Format = USUAL["amount"],
 ) -> Split:
     """Type and deduplicate costs; of a session with several different costs none is used."""
-    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
+    readings = reading.given(KINDS, no_value) | {"amount": reading.amount("cost", form, MONEY)}
+    received = rules.received(raw, RECEIVED, readings)
     usable = F.when(F.col("amount") >= 0, F.col("amount"))
     amounts = F.size(F.collect_set(usable).over(Window.partitionBy("session_id")))
-    typed = (
-        received.join(sessions.select("session_id", "event_at"), "session_id", "left")
-        .withColumn("amount", F.expr(readers.amount("cost", MONEY, form)))
-        .withColumn("amounts", amounts)
-    )
+    typed = received.join(
+        sessions.select("session_id", "event_at"), "session_id", "left"
+    ).withColumn("amounts", amounts)
     judged = rules.split_by_rules(typed, RULES)
     kept = judged.kept.groupBy("session_id").agg(
         F.first("amount").alias("cost"), F.count(F.lit(1)).alias("received_rows")
@@ -75,7 +74,7 @@ def clean(
 def _sums(layer: str, cost: str) -> str:
     """DuckDB: the layer's cost, read in each way in which a column can write it."""
     return ", ".join(
-        f"(SELECT coalesce(sum({readers.amount(cost, MONEY, Format(side), DUCKDB)}), 0) "
+        f"(SELECT coalesce(sum({readers.amount(cost, MONEY, Format(side))}), 0) "
         f"FROM {layer}.web_session_costs)"
         for side in _SIDES
     )
@@ -93,7 +92,7 @@ def _sums(layer: str, cost: str) -> str:
         }
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, readers, rules, web_values, words],
+    uses=[formats, readers, reading, rules, web_values, words],
     checks=(
         *rules.standard_checks("web_session_costs", ["session_id"]),
         formats.CHECK,

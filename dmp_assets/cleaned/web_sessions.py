@@ -5,11 +5,13 @@ Grain: one session. Key: session_id. Source: raw/web_sessions.
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, normalise, rules, web_values
+from dmp_assets.cleaned import formats, normalise, reading, rules, web_values
+from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
@@ -67,36 +69,34 @@ def clean(
         web_values.not_in_future("event_at", now),
         "the session is said to be later than now",
     )
-    event_at = F.expr(web_values.moment("event_date", "event_time", day))
-    received = rules.given(rules.with_columns(raw, RECEIVED), KINDS, no_value)
-    judged = rules.split_by_rules(received.withColumn("event_at", event_at), (*RULES, future))
+    event_at = {"event_at": web_values.moment("event_date", "event_time", day)}
+    received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | event_at)
+    judged = rules.split_by_rules(received, (*RULES, future))
     usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
     single = rules.one_row_per_key(usable, ["session_id"], never_null=NEVER_NULL)
+    named = {"channel_name": mapped("channel_received", mapping, no_value)}
     kept = (
-        single.kept.withColumnsRenamed({"channel_name": "channel_received"})
-        .withColumns(
-            {
-                "event_at": event_at,
-                "channel_name": mapped("channel_received", mapping, no_value),
-                **{name: _flag(name) for name in FLAGS},
-            }
+        reading.read(
+            single.kept.withColumnsRenamed({"channel_name": "channel_received"}), event_at | named
         )
+        .withColumns({name: _flag(name) for name in FLAGS})
         .select(*COLUMNS)
     )
     return Split(kept, rules.quarantine(RECEIVED, judged.quarantined, single.quarantined))
 
 
-def mapped(column: str, mapping: Mapping[str, str], no_value: Words = STANDARD) -> Column:
+def mapped(column: str, mapping: Mapping[str, str], no_value: Words = STANDARD) -> Reading:
     """The channel's name after the mapping; channels that it does not name keep theirs.
 
     Words that mean nothing are one channel, `unknown`, unless the mapping names them.
     """
-    given = F.coalesce(rules.given_column(column, "channel", no_value), F.lit(NO_CHANNEL))
-    named = F.when(F.col(column).isNotNull(), given)
-    if not mapping:
-        return named
-    names = F.create_map(*[F.lit(part) for pair in sorted(mapping.items()) for part in pair])
-    return F.coalesce(names[F.col(column)], named)
+    return Reading((column,), partial(_mapped, mapping=dict(mapping), no_value=no_value))
+
+
+def _mapped(channel: str, mapping: Mapping[str, str], no_value: Words) -> str:
+    if channel in mapping:
+        return mapping[channel]
+    return no_value.given("channel", channel) or NO_CHANNEL
 
 
 def _flag(name: str) -> Column:
@@ -117,7 +117,7 @@ def _flag(name: str) -> Column:
         "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "channel_mapping", "no_values", "column_formats"],
-    uses=[formats, normalise, readers, rules, web_values, words],
+    uses=[formats, normalise, readers, reading, rules, web_values, words],
     checks=(
         *rules.standard_checks("web_sessions", ["session_id"]),
         formats.CHECK,

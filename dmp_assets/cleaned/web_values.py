@@ -1,9 +1,10 @@
 """What the cleaned tables of the web have in common: money, times, and clocks that differ."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from dmp_assets.values import readers
-from dmp_assets.values.readers import USUAL, Format
+from dmp_assets.cleaned.reading import Reading
+from dmp_assets.values.readers import USUAL, Format, read_day, read_time
 
 MONEY = "DECIMAL(18, 8)"
 """EUR. A view of an ad costs far less than a cent, and thousands of them must still add up."""
@@ -12,12 +13,15 @@ AHEAD = timedelta(hours=1)
 """How far ahead of ours another clock may be before what it says is a mistake."""
 
 
-def moment(day: str, time: str, form: Format = USUAL["time"]) -> str:
-    """SQL of the UTC time, to the second, that two columns of text name; NULL without either."""
-    read = readers.time(f"concat_ws(' ', CAST({readers.day(day, form)} AS STRING), {time})", form)
-    return (
-        f"CASE WHEN {day} IS NOT NULL AND {time} IS NOT NULL THEN date_trunc('SECOND', {read}) END"
-    )
+def moment(day: str, time: str, form: Format = USUAL["time"]) -> Reading:
+    """The UTC time, to the second, that two columns of text name; NULL without either."""
+    return Reading((day, time), partial(_moment, form=form), "timestamp")
+
+
+def _moment(day: str, time: str, form: Format) -> datetime | None:
+    on = read_day(day, form)
+    found = read_time(f"{on} {time}", form) if on else None
+    return found.replace(microsecond=0) if found else None
 
 
 def not_in_future(column: str, now: datetime) -> str:

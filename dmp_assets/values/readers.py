@@ -1,4 +1,4 @@
-"""One reader per kind of value: amounts and times, in SQL (Spark and DuckDB) and in Python.
+"""One reader per kind of value: amounts and times; of amounts in DuckDB's SQL as well.
 
 A column writes its values in one way. Where the values alone tell which (31/12 can only be day
 first), `evidence` counts it and `decide` says it; where nothing tells, what could mean two things
@@ -89,199 +89,58 @@ EARLIEST, LATEST = 1990, 2100
 """Years of times; days of birth begin earlier."""
 
 
-# SQL --------------------------------------------------------------------------------------------
+# DuckDB's SQL -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How an engine says what the readers need."""
-
-    name: Literal["spark", "duckdb"]
-
-    def text(self, literal: str) -> str:
-        """A literal; in Spark's a backslash would have to be doubled."""
-        quoted = literal.replace("'", "''")
-        if self.name == "spark":
-            quoted = literal.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{quoted}'"
-
-    def matches(self, value: str, pattern: str) -> str:
-        regex = self.text(pattern)
-        return (
-            f"({value} RLIKE {regex})"
-            if self.name == "spark"
-            else f"regexp_matches({value}, {regex})"
-        )
-
-    def without(self, value: str, pattern: str) -> str:
-        flags = ", 'g'" if self.name == "duckdb" else ""
-        return f"regexp_replace({value}, {self.text(pattern)}, ''{flags})"
+def _text(literal: str) -> str:
+    quoted = literal.replace("'", "''")
+    return f"'{quoted}'"
 
 
-SPARK, DUCKDB = Dialect("spark"), Dialect("duckdb")
+def _matches(value: str, pattern: str) -> str:
+    return f"regexp_matches({value}, {_text(pattern)})"
 
 
-def let(value: str, name: str, body: str) -> str:
-    """Spark SQL: `body`, in which `name` stands for the value, which is found once.
-
-    Written out at each of its places a value makes expressions that take Spark minutes to plan.
-    """
-    return f"transform(array({value}), {name} -> {body})[0]"
+def _without(value: str, pattern: str) -> str:
+    return f"regexp_replace({value}, {_text(pattern)}, '', 'g')"
 
 
-def _bare(dialect: Dialect, column: str) -> str:
+def _bare(column: str) -> str:
     """The number without currency and gaps between thousands."""
-    bare = f"trim({dialect.without(column, _SIGNS)})"
-    grouped = dialect.matches(bare, _GROUPED)
-    return f"CASE WHEN {grouped} THEN {dialect.without(bare, _GAPS)} ELSE {bare} END"
+    bare = f"trim({_without(column, _SIGNS)})"
+    return f"CASE WHEN {_matches(bare, _GROUPED)} THEN {_without(bare, _GAPS)} ELSE {bare} END"
 
 
-def amount(column: str, kind: str, form: Format, dialect: Dialect = SPARK) -> str:
-    """SQL that reads a text as a number of the SQL type `kind`; NULL when it cannot."""
-    if dialect is SPARK:
-        return let(_bare(SPARK, column), "bare", _amount("bare", kind, form, SPARK))
-    return _amount(f"({_bare(dialect, column)})", kind, form, dialect)
-
-
-def _amount(bare: str, kind: str, form: Format, dialect: Dialect) -> str:
+def amount(column: str, kind: str, form: Format) -> str:
+    """DuckDB's SQL that reads a text as a number of the SQL type `kind`; NULL when it cannot."""
+    bare = f"({_bare(column)})"
     as_comma = f"replace(replace({bare}, '.', ''), ',', '.')"
     as_point = f"replace({bare}, ',', '')"
     either = {"point": as_point, "comma": as_comma}.get(form.side or "", "NULL")
     return (
-        f"try_cast(CASE WHEN {dialect.matches(bare, _WHOLE)} OR "
-        f"{dialect.matches(bare, _SCIENTIFIC)} THEN {bare} "
-        f"WHEN {dialect.matches(bare, _EITHER)} THEN {either} "
-        f"WHEN {dialect.matches(bare, _POINT)} THEN {as_point} "
-        f"WHEN {dialect.matches(bare, _COMMA)} THEN {as_comma} END AS {kind})"
-    )
-
-
-def whole(column: str, form: Format) -> str:
-    """Spark SQL that reads a whole number, `3.0` too; NULL for what is none or too large."""
-    read = amount(column, "DECIMAL(38, 9)", form)
-    return let(read, "read", "CASE WHEN read = floor(read) THEN try_cast(read AS INT) END")
-
-
-def _day(column: str, form: Format) -> str:
-    """Spark SQL: the day of a text that begins with one, as yyyy-M-d; NULL without."""
-
-    def part(pattern: str, number: int) -> str:
-        return f"regexp_extract({column}, {SPARK.text(pattern)}, {number})"
-
-    last = [part(_YEAR_LAST, number) for number in (1, 2, 3)]
-    day_first = f"concat_ws('-', {last[2]}, {last[1]}, {last[0]})"
-    month_first = f"concat_ws('-', {last[2]}, {last[0]}, {last[1]})"
-    if form.side is None:
-        ordered = (
-            f"CASE WHEN {SPARK.matches(column, _FIRST_OVER)} THEN {day_first} "
-            f"WHEN {SPARK.matches(column, _SECOND_OVER)} THEN {month_first} END"
-        )
-    else:
-        ordered = day_first if form.side == "day" else month_first
-    first = ", ".join(part(_YEAR_FIRST, number) for number in (1, 2, 3))
-    return (
-        f"CASE WHEN {SPARK.matches(column, _YEAR_FIRST)} THEN concat_ws('-', {first}) "
-        f"WHEN {SPARK.matches(column, _YEAR_LAST)} THEN {ordered} END"
-    )
-
-
-def _number(column: str) -> str:
-    return f"try_cast({column} AS DECIMAL(38, 9))"
-
-
-def _from_number(column: str) -> str:
-    """Spark SQL: microseconds since 1970 of epoch numbers and Excel's serial days; else NULL."""
-    number = _number(column)
-    days = f"try_cast(round(({number} - 25569) * 86400) AS DECIMAL(20, 0)) * 1000000"
-    return (
-        f"try_cast(CASE WHEN {SPARK.matches(column, _SECONDS)} THEN {number} * 1000000 "
-        f"WHEN {SPARK.matches(column, _MILLIS)} THEN {number} * 1000 "
-        f"WHEN {SPARK.matches(column, _MICROS)} THEN {number} "
-        f"WHEN {SPARK.matches(column, _NANOS)} THEN {number} / 1000 "
-        f"WHEN {SPARK.matches(column, _SERIAL)} THEN {days} END AS BIGINT)"
-    )
-
-
-def time(column: str, form: Format) -> str:
-    """Spark SQL that reads a text as a UTC time; NULL when it cannot, or outside 1990–2100.
-
-    Accepted: a day (see `day`), then a time of day, with AM or PM or a zone; seconds, milli-,
-    micro- and nanoseconds since 1970; Excel's serial days; `20240301`.
-    """
-    found = let(column, "said", _time("said", form))
-    years = f"BETWEEN {EARLIEST} AND {LATEST}"
-    return let(found, "at", f"CASE WHEN year(at) {years} THEN at END")
-
-
-def _time(column: str, form: Format) -> str:
-    any_day = f"({_YEAR_FIRST[1:]}|{_YEAR_LAST[1:]})"
-    groups = 6 + 1  # of `any_day`
-    with_clock = f"^{any_day}{_CLOCK}"
-
-    def part(number: int) -> str:
-        return f"regexp_extract({column}, {SPARK.text(with_clock)}, {groups + number})"
-
-    seconds = f"if({part(3)} = '', ':00', {part(3)})"
-    clock = f"concat({part(1)}, ':', {part(2)}, {seconds})"
-    hour = f"try_cast({part(1)} AS INT)"
-    afternoon = f"if(lower(regexp_extract({column}, {SPARK.text(_HALF)}, 1)) = 'p', 12, 0)"
-    half = f"concat({hour} % 12 + {afternoon}, ':', {part(2)}, {seconds})"
-    zone = (
-        f"regexp_replace(regexp_extract({column}, {SPARK.text(_ZONE)}, 1), "
-        f"{SPARK.text('^([+-][0-9]{2})([0-9]{2})$')}, '$1:$2')"
-    )
-    iso = SPARK.matches(column, "^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}")
-    usual = f"CASE WHEN {iso} THEN try_cast({column} AS TIMESTAMP) END"
-    parsed = (
-        f"CASE WHEN {SPARK.matches(column, f'^{any_day}{_END}')} "
-        f"THEN try_cast(on_day AS TIMESTAMP) "
-        f"WHEN {SPARK.matches(column, with_clock + _END)} "
-        f"THEN try_cast(concat(on_day, ' ', {clock}) AS TIMESTAMP) "
-        f"WHEN {SPARK.matches(column, with_clock + _ZONE)} "
-        f"THEN try_cast(concat(on_day, ' ', {clock}, {zone}) AS TIMESTAMP) "
-        f"WHEN {SPARK.matches(column, with_clock + _HALF)} AND {hour} BETWEEN 1 AND 12 "
-        f"THEN try_cast(concat(on_day, ' ', {half}) AS TIMESTAMP) "
-        f"WHEN {SPARK.matches(column, _COMPACT)} THEN try_to_timestamp({column}, 'yyyyMMdd') "
-        f"ELSE timestamp_micros({_from_number(column)}) END"
-    )
-    return f"coalesce({usual}, {let(_day(column, form), 'on_day', parsed)})"
-
-
-def day(column: str, form: Format) -> str:
-    """Spark SQL that reads a text as a day, as written: no zone moves it. NULL when it cannot.
-
-    Accepted: year first, or day and month (which is first, the column says) before the year, with
-    `-`, `/` or `.`, whatever time follows; `19900203`; Excel's serial days; seconds or more since
-    1970.
-    """
-    return let(column, "said", _any_day("said", form))
-
-
-def _any_day(column: str, form: Format) -> str:
-    number = _from_number(column)
-    return (
-        f"CASE WHEN {SPARK.matches(column, f'({_YEAR_FIRST}|{_YEAR_LAST})([ T].*)?$')} "
-        f"THEN try_cast({_day(column, form)} AS DATE) "
-        f"WHEN {SPARK.matches(column, _COMPACT)} "
-        f"THEN CAST(try_to_timestamp({column}, 'yyyyMMdd') AS DATE) "
-        f"ELSE CAST(timestamp_micros({number}) AS DATE) END"
+        f"try_cast(CASE WHEN {_matches(bare, _WHOLE)} OR "
+        f"{_matches(bare, _SCIENTIFIC)} THEN {bare} "
+        f"WHEN {_matches(bare, _EITHER)} THEN {either} "
+        f"WHEN {_matches(bare, _POINT)} THEN {as_point} "
+        f"WHEN {_matches(bare, _COMMA)} THEN {as_comma} END AS {kind})"
     )
 
 
 # evidence ---------------------------------------------------------------------------------------
 
 
-def evidence(column: str, kind: Kind, dialect: Dialect = DUCKDB) -> str:
-    """SQL of four counts over a column: sure of one side, of the other, of neither, dotted days."""
+def evidence(column: str, kind: Kind) -> str:
+    """DuckDB's SQL of four counts over a column: sure of one side, of the other, of neither, and
+    dotted days."""
 
     def count(pattern: str, of: str) -> str:
-        return f"count(*) FILTER ({dialect.matches(of, pattern)})"
+        return f"count(*) FILTER ({_matches(of, pattern)})"
 
     if kind == "amount":
-        bare = _bare(dialect, f"trim({column})")
-        either = dialect.matches(bare, _EITHER)
+        bare = _bare(f"trim({column})")
+        either = _matches(bare, _EITHER)
         sure = [
-            f"count(*) FILTER ({dialect.matches(bare, pattern)} AND NOT {either})"
+            f"count(*) FILTER ({_matches(bare, pattern)} AND NOT {either})"
             for pattern in (_POINT, _COMMA)
         ]
         return ", ".join((*sure, count(_EITHER, bare), "0"))
@@ -303,11 +162,11 @@ def decide(kind: Kind, one: int, other: int, either: int, dotted: int) -> Format
     return Format(None, either)
 
 
-# Python -----------------------------------------------------------------------------------------
+# reading ----------------------------------------------------------------------------------------
 
 
 def read_amount(text: str, form: Format) -> Decimal | None:
-    """The same as `amount`, before it is cut to a type's digits."""
+    """The number that a text writes, None when it writes none."""
     bare = re.sub(_SIGNS, "", text).strip(" ")
     if re.search(_GROUPED, bare):
         bare = re.sub(_GAPS, "", bare)
@@ -374,7 +233,12 @@ def _read_compact(text: str) -> date | None:
 
 
 def read_day(text: str, form: Format) -> date | None:
-    """The same as `day`."""
+    """The day that a text names, as written: no zone moves it. None when it names none.
+
+    Accepted: year first, or day and month (which is first, the column says) before the year, with
+    `-`, `/` or `.`, whatever time follows; `19900203`; Excel's serial days; seconds or more since
+    1970.
+    """
     if re.match(f"({_YEAR_FIRST}|{_YEAR_LAST})([ T].*)?$", text):
         return _read_day(text, form)
     if re.match(_COMPACT, text):
@@ -384,7 +248,11 @@ def read_day(text: str, form: Format) -> date | None:
 
 
 def read_time(text: str, form: Format) -> datetime | None:
-    """The same as `time`."""
+    """The UTC time that a text names; None when it names none, or one outside 1990–2100.
+
+    Accepted: a day (see `read_day`), then a time of day, with AM or PM or a zone; seconds, milli-,
+    micro- and nanoseconds since 1970; Excel's serial days; `20240301`.
+    """
     found = _read_time(text, form)
     return found if found and EARLIEST <= found.year <= LATEST else None
 

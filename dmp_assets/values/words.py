@@ -2,8 +2,8 @@
 
 `NULL`, `(not set)`, `N/A`, an id of zeros: taken for values they make one person of all who lack
 one. There is one list per kind of value, in any case and without what stands around it; the
-setting `DMP_NO_VALUES` extends it. The lakehouse (`cleaned/rules.py`, in Spark) and the service
-(`abuse/received.py`) ask the same list; a test compares the two.
+setting `DMP_NO_VALUES` extends it. The lakehouse (`cleaned/reading.py`) and the service
+(`abuse/received.py`) ask the same list.
 """
 
 import re
@@ -150,7 +150,7 @@ class Words:
 
     @cached_property
     def patterns(self) -> dict[Kind, str]:
-        """Small letters: a regular expression of whole texts, for Python and Java alike."""
+        """Small letters: a regular expression of whole texts."""
         return {kind: "|".join(filter(None, (_TEMPLATE, _PATTERNS.get(kind)))) for kind in KINDS}
 
     @cached_property

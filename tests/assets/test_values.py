@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from dmp_assets.cleaned import rules
+from dmp_assets.cleaned import reading
+from dmp_assets.cleaned.reading import Reading
 from dmp_assets.values import readers, words
-from dmp_assets.values.readers import DUCKDB, Format, Kind
+from dmp_assets.values.readers import Format, Kind
 from tests.unit import test_values as cases
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def test_words_that_mean_nothing_are_the_same_in_spark_and_in_python(
     frame = spark.createDataFrame(
         pa.table({kind: pa.array(TEXTS, pa.string()) for kind in words.KINDS})
     )
-    found = rules.given(frame, {kind: kind for kind in words.KINDS}, OWN).toArrow()
+    found = reading.read(frame, reading.given({kind: kind for kind in words.KINDS}, OWN)).toArrow()
     for kind in words.KINDS:
         wanted = [OWN.given(kind, text) for text in TEXTS]
         differ = [
@@ -93,24 +94,21 @@ def test_amounts_and_times_are_the_same_in_spark_in_duckdb_and_in_python(
     texts = sorted({text for text in texts if text})
     table = pa.table({"v": texts})
     wanted: dict[str, list[Any]] = {}
-    sql: dict[str, str] = {}
+    made: dict[str, Reading] = {}
     for n, form in enumerate(FORMS["amount"]):
         read = [readers.read_amount(text, form) for text in texts]
         fits = [None if x is None or abs(x) >= 10**10 else round(float(x), 6) for x in read]
-        wanted[f"amount{n}"], sql[f"amount{n}"] = fits, readers.amount("v", "DECIMAL(18, 8)", form)
+        wanted[f"amount{n}"] = fits
+        made[f"amount{n}"] = reading.amount("v", form, "DECIMAL(18, 8)")
     for n, form in enumerate(FORMS["time"]):
         wanted[f"time{n}"] = [readers.read_time(text, form) for text in texts]
         wanted[f"day{n}"] = [readers.read_day(text, form) for text in texts]
-        sql |= {f"time{n}": readers.time("v", form), f"day{n}": readers.day("v", form)}
-    found = (
-        spark.createDataFrame(table)
-        .selectExpr(*(f"{text} AS {name}" for name, text in sql.items()))
-        .toArrow()
-    )
+        made |= {f"time{n}": reading.time("v", form), f"day{n}": reading.day("v", form)}
+    found = reading.read(spark.createDataFrame(table), made).toArrow()
     with duckdb.connect() as c:
         c.register("texts", table)
         columns = ", ".join(
-            f"{readers.amount('v', 'DECIMAL(18, 8)', form, DUCKDB)} AS amount{n}"
+            f"{readers.amount('v', 'DECIMAL(18, 8)', form)} AS amount{n}"
             for n, form in enumerate(FORMS["amount"])
         )
         in_duckdb = c.sql(f"SELECT {columns} FROM texts").to_arrow_table()
