@@ -8,18 +8,15 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
-from pathlib import Path
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import yaml
 
@@ -27,6 +24,7 @@ from dmp_assets.date_range import RangeError, parse_range
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources.postgres import EmbeddedPostgres
 from dmp_assets.run_ends import PID_TAG, bury_dead_runs, report_canceled
+from dmp_assets.run_process import RunProcess, request
 from dmp_assets.store import where
 from dmp_assets.tables import LAYERS, Tables
 
@@ -149,76 +147,60 @@ def run(
     wait: bool = False,
     shop: bool = True,
     report: Callable[[Progress], None] | None = None,
+    process: RunProcess | None = None,
 ) -> RunSummary:
     """Materialize the selected assets in a run of the home's Dagster instance.
 
     `select` is Dagster's asset selection syntax, e.g. `group:cleaned` or `key:"modeled/*"`.
-    `shop`: whether it reads the shop, for which Spark then starts early.
+    `shop`: whether it reads the shop, for which Spark then starts early. `process`: one that was
+    `prepared` before and has not run anything.
     Raises RangeError for a bad range, HomeError when the home is busy and not `wait`.
     """
-    from dmp_assets import history
-
     parse_range(start, end)
-    prepare_instance(home)
-    run_id = str(uuid4())
-    with home.exclusive(run_id, wait=wait):
-        pass  # a busy home is refused before anything starts; the child takes the lock itself
-    with history.opened(home.dagster) as instance:
+    with ExitStack() as stack:
+        process = process or stack.enter_context(prepared(home))
+        with home.exclusive(process.run_id, wait=wait):
+            pass  # a busy home is refused before anything starts; the child takes the lock itself
+        from dmp_assets import history
+
+        instance = stack.enter_context(history.opened(home.dagster))
         bury_dead_runs(instance)
-        request = {"run_id": run_id, "start": start, "end": end, "select": select, "wait": wait}
-        request["shop"] = shop
-        log_dir = home.dagster / "logs"
-        log_dir.mkdir(exist_ok=True)
-        log = log_dir / f"{run_id}.log"
         began = time.monotonic()
-        with log.open("wb") as out:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "dmp_assets.execution", json.dumps(request)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=os.environ | ENVIRONMENT,
-                start_new_session=True,  # its group: the run and its JVM
-            )
-            try:
-                if report is None:
-                    child.wait()
-                else:
-                    _follow(instance, run_id, child, report)
-            except KeyboardInterrupt:
-                _end_group(child)
-                report_canceled(instance, run_id)
-                raise
-            finally:
-                _end_group(child)
-                bury_dead_runs(instance)
-        seconds = time.monotonic() - began
-        summary = _summary(instance, run_id, seconds, child.returncode, log)
+        process.begin({"start": start, "end": end, "select": select, "wait": wait, "shop": shop})
+        try:
+            if report is None:
+                process.wait()
+            else:
+                _follow(instance, process, report)
+        except KeyboardInterrupt:
+            process.end()
+            report_canceled(instance, process.run_id)
+            raise
+        finally:
+            process.end()
+            bury_dead_runs(instance)
+        summary = _summary(instance, process, time.monotonic() - began)
         return replace(summary, skipped=tuple(missing_parts(home)))
 
 
-def _end_group(child: "subprocess.Popen[bytes]") -> None:
-    """End the child, if it still runs, and what it left behind (a killed run leaves its JVM)."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=10)
+@contextmanager
+def prepared(home: Home) -> Iterator[RunProcess]:
+    """A process for the next run, which imports what runs need while its caller does other work."""
+    prepare_instance(home)
+    with RunProcess(home, ENVIRONMENT) as process:
+        yield process
 
 
 def _follow(
-    instance: "dg.DagsterInstance",
-    run_id: str,
-    child: "subprocess.Popen[bytes]",
-    report: Callable[[Progress], None],
+    instance: "dg.DagsterInstance", process: RunProcess, report: Callable[[Progress], None]
 ) -> None:
     """Tell of the steps until the child ends; reads only the events that are new."""
     import dagster as dg
 
     kinds = {dg.DagsterEventType(f"STEP_{name}") for name in ("START", *_ENDED)}
-    progress, cursor, running = Progress(), None, True
+    progress, cursor, running, run_id = Progress(), None, True, process.run_id
     while running:
-        running = child.poll() is None
+        running = process.wait(0.5) is None
         if not progress.total:
             record = instance.get_run_by_id(run_id)
             if record is not None and record.execution_plan_snapshot_id:
@@ -235,15 +217,12 @@ def _follow(
                 else:
                     progress.done += 1
         report(progress)
-        if running:
-            time.sleep(0.5)
 
 
-def _summary(
-    instance: "dg.DagsterInstance", run_id: str, seconds: float, code: int, log: Path
-) -> RunSummary:
+def _summary(instance: "dg.DagsterInstance", process: RunProcess, seconds: float) -> RunSummary:
     import dagster as dg
 
+    run_id, code, log = process.run_id, process.wait(), process.log
     record = instance.get_run_by_id(run_id)
     entries = instance.all_logs(run_id)
     tables: dict[str, TableResult] = {}  # one each: a daily table tells of every partition
@@ -379,16 +358,15 @@ def clear(home: Home, *, everything: bool = False) -> None:
 
 def _execute(request: dict[str, Any]) -> int:
     """The child: run the assets in this process. Exit code 0 only when all went well."""
-    home = Home.current()
-    if request["shop"]:
-        threading.Thread(target=_warm_up, args=(home,), daemon=True).start()
-
     import dagster as dg
 
     from dmp_assets import history
     from dmp_assets.definitions import defs
     from dmp_assets.table_asset import ATTRIBUTION
 
+    home = Home.current()
+    if request["shop"]:
+        threading.Thread(target=_warm_up, args=(home,), daemon=True).start()
     repository = defs.get_repository_def()
     job = repository.get_implicit_global_asset_job_def()
     graph = repository.asset_graph
@@ -489,9 +467,11 @@ def _warm_up(home: Home) -> None:
         spark.warm_up(spark.session(settings, home.root / "spark", rows=rows), home.root / "spark")
 
 
-def _main(arguments: Sequence[str]) -> int:
-    return _execute(json.loads(arguments[0]))
+def _main() -> int:
+    import_module("dmp_assets.definitions")  # what takes long, before it is wanted
+    wanted = request()
+    return _execute(wanted) if wanted else 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1:]))
+    sys.exit(_main())

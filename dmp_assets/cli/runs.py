@@ -49,20 +49,24 @@ def demo(
     is configured.
     """
     with explained():
-        from dmp_assets.demo.sandbox_slack import SlackSandbox
-        from dmp_assets.demo.shop import generate
-        from dmp_assets.demo.web import generate_web
-
         home = Home.current().prepare("sandbox")
         settings = home.settings()
         seed, last = settings.demo_seed, settings.demo_end
         count = users or settings.demo_users
         folder = home.sandbox / f"shop-{count}-{seed}-{last}"
-        with home.alone("demo"), execution.outside_systems(home):
+        with (
+            home.alone("demo"),
+            execution.prepared(home) as process,
+            execution.outside_systems(home),
+        ):
             if not folder.exists():
+                from dmp_assets.demo.shop import generate
+
                 _say(json_output, f"simulating a shop of {count:,} users …")
                 _simulate(generate, folder, users=count, seed=seed, end=last)
             if web and not (folder / "web").exists():
+                from dmp_assets.demo.web import generate_web
+
                 _say(json_output, "simulating their visits on the web …")
                 _simulate(generate_web, folder / "web", folder / "export", seed=seed, end=last)
             database = home.sandbox / "web.sqlite"  # results are written back into it
@@ -73,8 +77,10 @@ def demo(
             loaded = load_shop(loading_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
             service.migrate_home(home)
-            summary = _run_with_bar(home, quiet=json_output)
+            summary = _run_with_bar(home, quiet=json_output, process=process)
             expected = _as_expected(home, summary, folder)
+            from dmp_assets.demo.sandbox_slack import SlackSandbox
+
             SlackSandbox(home.sandbox).write_page()
         print_summary(home, summary, json_output, expected)
         raise typer.Exit(0 if summary.success else 1)
@@ -118,11 +124,12 @@ def run(
         home = Home.current().prepare()
         if replace:
             execution.clear(home)
-        with execution.outside_systems(home):
+        with execution.prepared(home) as process, execution.outside_systems(home):
             _bring_up_store(home)
             summary = _run_with_bar(
-                home, start=start, end=end, select=select, wait=wait, quiet=json_output
-            )
+                home, start=start, end=end, select=select, wait=wait, quiet=json_output,
+                process=process,
+            )  # fmt: skip
         print_summary(home, summary, json_output)
         raise typer.Exit(0 if summary.success else 1)
 
@@ -153,11 +160,11 @@ def attribution(
         home = Home.current().prepare()
         if home.settings().web_database is None:
             raise WebError(NO_WEB_DATABASE)
-        with execution.outside_systems(home, shop=False):
+        with execution.prepared(home) as process, execution.outside_systems(home, shop=False):
             _bring_up_store(home)
             summary = _run_with_bar(
                 home, start=start, end=end, select=ATTRIBUTION_ASSETS, wait=wait, shop=False,
-                quiet=json_output,
+                quiet=json_output, process=process,
             )  # fmt: skip
         print_summary(home, summary, json_output)
         raise typer.Exit(0 if summary.success else 1)

@@ -1,0 +1,83 @@
+"""The process of a run, started before its run is wanted: its first seconds are imports.
+
+What it imports meanwhile, the command that started it uses to bring up what the run needs.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from dmp_assets.home import Home
+
+
+class RunProcess:
+    """A child process that runs assets once it is told which; its output is in `log`.
+
+    A context manager, at whose end nothing of it is left, also not the JVM of a killed run.
+    """
+
+    def __init__(self, home: Home, environment: Mapping[str, str]):
+        self.run_id = str(uuid4())
+        self.log: Path = home.dagster / "logs" / f"{self.run_id}.log"
+        self.log.parent.mkdir(exist_ok=True)
+        self._told = False
+        with self.log.open("wb") as out:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "dmp_assets.execution", self.run_id],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=os.environ | environment,
+                start_new_session=True,  # its group: the run and its JVM
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+        if not self._told:
+            self.log.unlink(missing_ok=True)
+
+    def begin(self, request: Mapping[str, Any]) -> None:
+        """Tell it what to run; a process that has died since is found by `wait`."""
+        self._told = True
+        if self._child.stdin is None:
+            return
+        with suppress(BrokenPipeError), self._child.stdin as told:
+            told.write(json.dumps({"run_id": self.run_id, **request}).encode() + b"\n")
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Its exit code; None when it is still at work after so long."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._child.wait(seconds)
+        return None
+
+    def end(self) -> None:
+        """End it, if it still runs, and what it left behind."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self._child.pid, number)
+            self.wait(10)
+        if self._child.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._child.stdin.close()
+
+
+def request() -> dict[str, Any] | None:
+    """In the child: what it is to run, once that is known; None when it is called off."""
+    line = sys.stdin.readline()
+    return json.loads(line) if line.strip() else None

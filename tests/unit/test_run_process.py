@@ -1,0 +1,50 @@
+"""A run's process is there before its run, and gone after it whatever happens."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dmp_assets.execution import prepared
+from dmp_assets.home import Home
+
+
+def alive(run_id: str) -> list[int]:
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        if process.info["status"] != psutil.STATUS_ZOMBIE and process.info["cmdline"]:
+            found += [process.pid] if run_id in process.info["cmdline"] else []
+    return found
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    for name in ("DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE", "TZ", "DO_NOT_TRACK"):
+        monkeypatch.setenv(name, "")  # what a run sets is put back
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "")
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    return Home(tmp_path / "home").prepare("sandbox")
+
+
+def test_a_process_that_is_not_wanted_ends_and_leaves_no_log(home: Home) -> None:
+    with ExitStack() as stack:
+        process = stack.enter_context(prepared(home))
+        assert alive(process.run_id)
+    assert not alive(process.run_id)
+    assert list((home.dagster / "logs").iterdir()) == []
+
+
+def test_a_process_whose_command_was_killed_ends_by_itself(home: Home) -> None:
+    with prepared(home) as process:
+        process._child.stdin.close()  # type: ignore[union-attr] # as the system does
+        assert process.wait() == 0
+
+
+def test_a_process_that_died_before_its_run_is_found(home: Home) -> None:
+    with prepared(home) as process:
+        psutil.Process(process._child.pid).kill()
+        process._child.wait()
+        process.begin({"select": "*"})
+        assert process.wait() == -9
+        assert process.log.exists()
