@@ -13,7 +13,7 @@ from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import TableRun, table_asset
-from dmp_assets.values import readers, words
+from dmp_assets.values import numerals, readers, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -100,7 +100,7 @@ def _discount_type(text: str) -> str | None:
         "quarantine/promo_codes": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, readers, reading, rules, words],
+    uses=[formats, numerals, readers, reading, rules, words],
     checks=(*rules.standard_checks("promo_codes", ["promo_code"]), formats.CHECK),
 )
 def promo_codes(run: TableRun) -> None:

@@ -10,7 +10,7 @@ from dmp_assets.cleaned import formats, normalise, reading, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import Check, TableRun, table_asset
-from dmp_assets.values import readers, words
+from dmp_assets.values import numerals, readers, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
@@ -104,7 +104,7 @@ def clean(
         "quarantine/promo_usages": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, normalise, readers, reading, rules, words],
+    uses=[formats, normalise, numerals, readers, reading, rules, words],
     checks=(
         *rules.standard_checks("promo_usages", KEY),
         formats.CHECK,

@@ -19,7 +19,7 @@ from dmp_assets.identity.evidence import KINDS as KINDS_OF_EVIDENCE
 from dmp_assets.raw import shop as raw_shop
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import Check, TableRun, table_asset
-from dmp_assets.values import readers, words
+from dmp_assets.values import numerals, readers, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -172,7 +172,7 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
     also={"quarantine/users": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}},
     personal=PERSONAL,
     settings=["phone_region", "max_bad_share", "no_values", "column_formats"],
-    uses=[evidence, normal_batches, normalise, readers, reading, rules, words, formats],
+    uses=[evidence, normal_batches, normalise, numerals, readers, reading, rules, words, formats],
     checks=(
         *rules.standard_checks("users", ["user_id"]),
         formats.CHECK,

@@ -15,7 +15,7 @@ from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
-from dmp_assets.values import readers, words
+from dmp_assets.values import numerals, readers, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import NO_CHANNEL, STANDARD, Kind, Words
 
@@ -117,7 +117,7 @@ def _flag(name: str) -> Column:
         "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "channel_mapping", "no_values", "column_formats"],
-    uses=[formats, normalise, readers, reading, rules, web_values, words],
+    uses=[formats, normalise, numerals, readers, reading, rules, web_values, words],
     checks=(
         *rules.standard_checks("web_sessions", ["session_id"]),
         formats.CHECK,

@@ -13,6 +13,8 @@ from datetime import time as clock_time
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
+from dmp_assets.values.numerals import ASCII, OTHERS, dated, figures
+
 Kind = Literal["amount", "time"]
 Side = Literal["point", "comma", "day", "month"]
 SETTINGS: Mapping[str, Side] = {
@@ -70,9 +72,9 @@ _POINT, _COMMA = _sure(".", ","), _sure(",", ".")
 
 _YEAR_FIRST = r"^([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})"
 _YEAR_LAST = r"^([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})"
-_CLOCK = r"[ T,]+([0-9]{1,2}):([0-9]{2})(:[0-9]{2}([.][0-9]{1,6})?[0-9]*)?"
+_CLOCK = r"[ T,]+([0-9]{1,2}):([0-9]{2})(:[0-9]{2}([.,][0-9]{1,6})?[0-9]*)?"
 _HALF = r"[ ]*([AaPp])[.]?[Mm][.]?$"
-_ZONE = r"[ ]*(Z|UTC|GMT|[+-][0-9]{2}(:?[0-9]{2})?)$"
+_ZONE = r"[ ]*(Z|UTC|GMT|(?:UTC|GMT)?[+-][0-9]{2}(:?[0-9]{2})?)(?:[ ]*[(\[][^)\]]*[)\]])?$"
 _END = r"[ ]*$"
 _COMPACT = r"^(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])$"
 _SERIAL = r"^[1-9][0-9]{4}([.][0-9]+)?$"
@@ -107,7 +109,8 @@ def _without(value: str, pattern: str) -> str:
 
 def _bare(column: str) -> str:
     """The number without currency and gaps between thousands."""
-    bare = f"trim({_without(column, _SIGNS)})"
+    ascii_only = f"translate({column}, {_text(OTHERS)}, {_text(ASCII)})"
+    bare = f"trim({_without(ascii_only, _SIGNS)})"
     return f"CASE WHEN {_matches(bare, _GROUPED)} THEN {_without(bare, _GAPS)} ELSE {bare} END"
 
 
@@ -167,7 +170,7 @@ def decide(kind: Kind, one: int, other: int, either: int, dotted: int) -> Format
 
 def read_amount(text: str, form: Format) -> Decimal | None:
     """The number that a text writes, None when it writes none."""
-    bare = re.sub(_SIGNS, "", text).strip(" ")
+    bare = re.sub(_SIGNS, "", figures(text)).strip(" ")
     if re.search(_GROUPED, bare):
         bare = re.sub(_GAPS, "", bare)
     as_comma = bare.replace(".", "").replace(",", ".")
@@ -236,10 +239,11 @@ def read_day(text: str, form: Format) -> date | None:
     """The day that a text names, as written: no zone moves it. None when it names none.
 
     Accepted: year first, or day and month (which is first, the column says) before the year, with
-    `-`, `/` or `.`, whatever time follows; `19900203`; Excel's serial days; seconds or more since
-    1970.
+    `-`, `/` or `.`, whatever time follows; `19900203`; months by name (see `numerals`); Excel's
+    serial days; seconds or more since 1970.
     """
-    if re.match(f"({_YEAR_FIRST}|{_YEAR_LAST})([ T].*)?$", text):
+    text = dated(text)
+    if re.match(f"({_YEAR_FIRST}|{_YEAR_LAST})([ T,].*)?$", text):
         return _read_day(text, form)
     if re.match(_COMPACT, text):
         return _read_compact(text)
@@ -251,9 +255,10 @@ def read_time(text: str, form: Format) -> datetime | None:
     """The UTC time that a text names; None when it names none, or one outside 1990–2100.
 
     Accepted: a day (see `read_day`), then a time of day, with AM or PM or a zone; seconds, milli-,
-    micro- and nanoseconds since 1970; Excel's serial days; `20240301`.
+    micro- and nanoseconds since 1970; Excel's serial days; `20240301`; months by name and figures
+    of other scripts (see `numerals`).
     """
-    found = _read_time(text, form)
+    found = _read_time(dated(text), form)
     return found if found and EARLIEST <= found.year <= LATEST else None
 
 
@@ -273,14 +278,18 @@ def _read_time(text: str, form: Format) -> datetime | None:
     if clock is None:
         return None
     hour, minute, seconds = clock.groups()[6:9]
-    hours, minutes, second = int(hour), int(minute), Decimal((seconds or ":0")[1:])
+    hours, minutes, second = (
+        int(hour),
+        int(minute),
+        Decimal((seconds or ":0")[1:].replace(",", ".")),
+    )
     away, rest = timedelta(0), clock.group("rest")
     if half := re.fullmatch(_HALF[:-1], rest):
         if not 1 <= hours <= 12:
             return None
         hours = hours % 12 + (12 if half.group(1).lower() == "p" else 0)
     elif zone := re.fullmatch(_ZONE[:-1], rest):
-        named = zone.group(1)
+        named = zone.group(1).removeprefix("UTC").removeprefix("GMT") or "Z"
         if named[0] in "+-":
             digits = named[1:].replace(":", "").ljust(4, "0")
             if int(digits[:2]) > 18 or int(digits[2:]) > 59:

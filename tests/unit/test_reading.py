@@ -4,11 +4,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from dmp_assets.cleaned import reading, web_values
 from dmp_assets.cleaned.reading import Reading
+from dmp_assets.values import readers
 from dmp_assets.values.readers import USUAL, Format
 
 POINT, COMMA, DAY = USUAL["amount"], Format("comma"), USUAL["time"]
@@ -62,3 +64,45 @@ def test_a_reading_sees_what_the_one_before_it_has_read() -> None:
     assert made.to_pydict() == {
         "n": [1, 2], "day": ["2024-03-01", None], "on": [date(2024, 3, 1), None]
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1 Mar 2024", "01-Mar-2024", "Mar 1, 2024", "March 1st, 2024", "1. März 2024", "1er mars 2024",
+     "1 de marzo de 2024", "2024-Mar-01", "2024年3月1日", "2024년 3월 1일", "٠١/٠٣/٢٠٢٤",
+     "1 марта 2024", "２０２４-０３-０１", "Fri, 01 Mar 2024 00:00:00 GMT",
+     "2024-03-01 00:00:00,000", "Fri Mar 01 2024 01:00:00 GMT+0100 (CET)",
+     "2024-03-01T01:00:00+01:00[Europe/Berlin]"],
+)  # fmt: skip
+def test_days_that_people_and_programs_write_are_read(text: str) -> None:
+    assert readers.read_time(text, DAY) == datetime(2024, 3, 1, tzinfo=UTC)
+    assert readers.read_day(text, DAY) == date(2024, 3, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2567-03-01", "๑ มีนาคม ๒๕๖๗", "1403/05/12", "32 Mar 2024", "1 Foo 2024", "Mar 2024",
+     "jui 1 2024", "1 jui 2024", "March", "1 Mar 24", "02-30-2024"],
+)  # fmt: skip
+def test_what_names_no_day_of_these_years_is_not_guessed(text: str) -> None:
+    assert readers.read_time(text, DAY) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("١٢٫٥٠", "12.50"),
+        ("١٬٢٣٤٫٥", "1234.5"),
+        ("１２．５", "12.5"),
+        ("๑๒.๕๐", "12.50"),
+        ("−3", "-3"),
+    ],
+)
+def test_amounts_in_figures_of_other_scripts_are_read_alike_in_duckdb(
+    text: str, wanted: str
+) -> None:
+    assert readers.read_amount(text, POINT) == Decimal(wanted)
+    with duckdb.connect() as c:
+        sql = readers.amount("v", "DECIMAL(12, 2)", POINT)
+        found = c.execute(f"SELECT {sql} FROM (SELECT $1 AS v)", [text])
+        assert found.fetchone() == (Decimal(wanted),)
