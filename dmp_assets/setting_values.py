@@ -11,14 +11,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Any
-from zoneinfo import available_timezones
 
 from dmp_assets import connection_urls
 from dmp_assets.currencies import COMMON, CURRENCIES, SYMBOLS
 from dmp_assets.spelling import meant, nearest
-from dmp_assets.values import readers, words
+from dmp_assets.values import readers, words, zones
 
 MODELS = (
     "ihc", "first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay",
@@ -99,26 +97,20 @@ def _region_called(name: str) -> str | None:
     return called[close[0]] if close else None
 
 
-@lru_cache(maxsize=1)
-def _zones() -> dict[str, str]:
-    return {name.casefold(): name for name in available_timezones()}
-
-
 def zone(given: str) -> str:
-    """An IANA time zone in its usual spelling."""
+    """An IANA time zone by its one name (see `zones`)."""
     if given == "UTC":  # the default, without loading the list
         return given
-    known = _zones().get(given.strip().casefold())
-    if known in (None, "localtime", "Factory"):
+    known = zones.canonical(given.strip())
+    if known is None:
         word = given.strip().casefold().replace(" ", "_")
-        by_city = {name.rpartition("/")[2]: _zones()[name] for name in sorted(_zones())}
-        close = get_close_matches(word, [*_zones(), *by_city], n=1, cutoff=0.75)
-        likely = (_zones() | by_city)[close[0]] if close else None
+        by_city = {name.rpartition("/")[2]: name for name in zones.names()}
+        close = get_close_matches(word, [*zones.names(), *by_city], n=1, cutoff=0.75)
+        likely = zones.canonical(by_city.get(close[0], close[0])) if close else None
         raise ValueError(
             f"{given!r} is not an IANA time zone (e.g. Europe/Berlin)"
             + (f"; did you mean {likely}?" if likely else "")
         )
-    assert known is not None
     return known
 
 

@@ -55,6 +55,11 @@ def canonical(text: str) -> str | None:
     return _canonical().get(text.lower())
 
 
+def names() -> tuple[str, ...]:
+    """All names, aliases too, in small letters and in order."""
+    return tuple(sorted(_canonical()))
+
+
 @cache
 def _zone(name: str) -> ZoneInfo | None:
     known = _canonical().get(name.lower())
