@@ -240,7 +240,6 @@ def main() -> None:
         store.dispose()
         home = Home(Path(folder) / "home").prepare("live")
         tables = serving.simulated(Path(folder) / "shop", users=USERS)
-        serving.link(tables)
         serving.write_tables(home, tables)
         with redirect_stderr(StringIO()):
             serving.train(home)

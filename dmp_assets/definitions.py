@@ -16,7 +16,13 @@ from dmp_assets.cleaned import (
 from dmp_assets.foreign_text import guard_logs
 from dmp_assets.home import Home
 from dmp_assets.marts import warehouse
-from dmp_assets.ml import abuse_drift, abuse_features, abuse_scores, model_registry
+from dmp_assets.ml import (
+    abuse_drift,
+    abuse_features,
+    abuse_scores,
+    cost_to_incriminate,
+    model_registry,
+)
 from dmp_assets.modeled import (
     abuse_labels,
     account_clusters,
@@ -61,6 +67,7 @@ ASSETS = [
     model_registry.model_registry,
     abuse_scores.abuse_scores,
     abuse_drift.abuse_drift,
+    cost_to_incriminate.cost_to_incriminate,
     raw_web.web_sessions,
     raw_web.web_conversions,
     raw_web.web_session_costs,

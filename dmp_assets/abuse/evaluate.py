@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from dmp_assets.abuse import models, rules
 from dmp_assets.abuse.features import COLUMN, FEATURES, Floats
+from dmp_assets.abuse.shares import interval
 
 Labels = npt.NDArray[np.bool_]
 Groups = npt.NDArray[Any]
@@ -264,6 +265,22 @@ def calibration(predicted: Floats, labels: Labels, bins: int = 10) -> list[dict[
     return rows
 
 
+def block_end(predicted: Floats, labels: Labels, pays_from: float) -> float | None:
+    """From which held-out probability on blocking is right as often as it must be; None: at once.
+
+    Blocking from p on pays where a share p of the blocked abuses. Where labels contradict that for
+    accounts above `pays_from` (Wilson's 95 % interval lies below it), the limit rises until they
+    do not; 1.0 when they always do.
+    """
+    for limit in (pays_from, *np.unique(predicted[predicted > pays_from])):
+        above = predicted >= limit
+        if not above.any() or interval(float(labels[above].sum()), float(above.sum()))[1] >= (
+            pays_from
+        ):
+            return None if limit == pays_from else float(limit)
+    return 1.0
+
+
 def precision_recall(flagged: Labels, labels: Labels) -> dict[str, float | None]:
     """Of the flagged, the share that abuses; of the abusers, the share flagged."""
     hits = float((flagged & labels).sum())
@@ -272,16 +289,6 @@ def precision_recall(flagged: Labels, labels: Labels) -> dict[str, float | None]
         "recall": hits / float(labels.sum()) if labels.any() else None,
         "flagged_share": float(flagged.mean()),
     }
-
-
-def interval(hits: float, of: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (1927); (0, 1) when nothing was counted."""
-    if of <= 0:
-        return 0.0, 1.0
-    z, share = 1.959964, hits / of
-    middle = (share + z**2 / (2 * of)) / (1 + z**2 / of)
-    half = z * np.sqrt(share * (1 - share) / of + z**2 / (4 * of**2)) / (1 + z**2 / of)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def without_kind(features: Floats, kind: str) -> Floats:

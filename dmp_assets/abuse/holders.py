@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from dmp_assets.abuse import keys
+from dmp_assets.abuse.counts import verified_by
 from dmp_assets.abuse.features import zone_countries
 from dmp_assets.abuse.keys import KIND_KEYS, NO_KEY, POSITION
-from dmp_assets.abuse.snapshot import EMPTY, Snapshot
-from dmp_assets.identity.evidence import CAPS, KINDS, LEAST_CROWD, most_holders
+from dmp_assets.abuse.snapshot import EMPTY, Rows, Snapshot
+from dmp_assets.identity.evidence import CAPS, KINDS, LEAST_CROWD, MIN_WEIGHT, most_holders
+from dmp_assets.identity.witness import COUNTS, verified
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LINK_PLACES = tuple(POSITION[KIND_KEYS[kind.name]] for kind in KINDS)
@@ -32,6 +34,8 @@ IDENTITY_KEYS = {
     "identity_key": "name_and_birth",
 }  # fmt: skip
 """Keys of values that name one machine or person → kind of evidence."""
+_COUNTS = tuple(COUNTS[verified_by(name)] for name in keys.NAMES)
+"""Per key: whether a later account counts, by what of it is verified."""
 
 
 def _held_often(snapshot: Snapshot) -> frozenset[int]:
@@ -51,7 +55,8 @@ def microseconds(at: datetime) -> int:
 class LiveAccount:
     """An account that was scored but is not in the snapshot.
 
-    `account`: normal forms (`received.normal_form`); `promo_code`: the code it is about to redeem.
+    `account`: normal forms (`received.normal_form`); `promo_code`: the code it is about to redeem;
+    `verified`: see `identity.witness`.
     """
 
     account: Mapping[str, Any]
@@ -59,6 +64,7 @@ class LiveAccount:
     created: int
     promo_code: str | None
     scored_at: datetime
+    verified: int
 
     @classmethod
     def of(
@@ -70,11 +76,26 @@ class LiveAccount:
         """Scored now, if nothing else is said."""
         created = microseconds(account["created_at"])
         now = scored_at or datetime.now(UTC)
-        return cls(account, keys.keys_of(account), created, promo_code, now)
+        known = verified(account.get("is_email_verified"), account.get("is_phone_verified"))
+        return cls(account, keys.keys_of(account), created, promo_code, now, known)
 
     @property
     def account_id(self) -> str:
         return str(self.account["user_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A link of an account with another: its weight, and what of it counts against the account."""
+
+    other: int
+    weight: float
+    against: float
+    shared: tuple[str, ...]
+
+    @property
+    def counts(self) -> bool:
+        return self.against >= MIN_WEIGHT
 
 
 def _held(live: LiveAccount) -> Iterator[tuple[int, Any]]:
@@ -102,7 +123,7 @@ class Holders:
         self._holders: list[dict[Any, int | list[int]]] = [{} for _ in (*keys.NAMES, *_PAIRS)]
         self._created: list[int] = []
         self._totals = dict.fromkeys(snapshot.totals, 0)
-        self._edges: dict[int, tuple[tuple[int, float, tuple[str, ...]], ...]] = {}
+        self._edges: dict[int, tuple[Edge, ...]] = {}
         self._busy_devices = _held_often(snapshot)
 
     # accounts ------------------------------------------------------------------------------------
@@ -225,12 +246,6 @@ class Holders:
         held = self._holders[place].get(key, ())
         return (held,) if isinstance(held, int) else held
 
-    def _live_near(self, place: int, key: Any, created: int, width: int) -> int:
-        """How many of them registered within `width` of a time."""
-        held = self._live_with(place, key)
-        first = bisect_left(held, (created - width, -1), key=self._when)
-        return bisect_left(held, (created + width + 1, -1), key=self._when) - first
-
     def _sharing(self, place: int, key: int, at_most: int | None = None) -> list[int]:
         """Accounts with this key, the snapshot's first; none when there are more than `at_most`."""
         rows = self.snapshot.rows_of(place, key)
@@ -248,18 +263,51 @@ class Holders:
             times.searchsorted(created + width, "right")
         )
 
-    def _near(self, place: int, key: int, created: int, width: int) -> int:
-        """Accounts with this key that registered within `width` of a time."""
-        first, last = self._window(created, width)
-        rows = self.snapshot.rows_of(place, key)
-        known = int(rows.searchsorted(last)) - int(rows.searchsorted(first))
-        return known + self._live_near(place, key, created, width)
+    # holders that count against an account (see identity.witness) --------------------------------
+    def _verified(self, number: int) -> int:
+        live = self._live.get(number)
+        return int(self.snapshot.verified[number]) if live is None else live.verified
 
-    def _distinct(self, place: int, key: int, of: int) -> int:
-        """Different keys at `of` among the accounts with this key at `place`."""
-        rows = self.snapshot.rows_of(place, key)
+    def _rows_against(self, place: int, key: int, created: int, width: int | None = None) -> Rows:
+        """Known accounts with this key that count against one that registered at a time.
+
+        `width`: only those that registered so near to it.
+        """
+        times, rows = self.snapshot.created, self.snapshot.rows_of(place, key)
+        if width is not None:
+            first, last = self._window(created, width)
+            rows = rows[rows.searchsorted(first) : rows.searchsorted(last)]
+        earlier = int(rows.searchsorted(times.searchsorted(created, "right")))
+        later = rows[earlier:]
+        if not len(later):
+            return rows
+        counting = later[_COUNTS[place][self.snapshot.verified[later]]]
+        return np.concatenate([rows[:earlier], counting])
+
+    def _live_against(
+        self, place: int, key: Any, created: int, width: int | None = None, by: int | None = None
+    ) -> Sequence[int]:
+        """The same of live accounts. `by`: place of the key that says what is to be verified."""
+        held = self._live_with(place, key)
+        if width is not None:
+            first = bisect_left(held, (created - width, -1), key=self._when)
+            held = held[first : bisect_left(held, (created + width + 1, -1), key=self._when)]
+        earlier = bisect_left(held, (created + 1, -1), key=self._when)
+        if earlier == len(held):
+            return held
+        counts = _COUNTS[place if by is None else by]
+        return [*held[:earlier], *(n for n in held[earlier:] if counts[self._live[n].verified])]
+
+    def _against(self, place: int, key: int, created: int, width: int | None = None) -> int:
+        """How many accounts with this key count against one that registered at a time."""
+        known = self._rows_against(place, key, created, width)
+        return len(known) + len(self._live_against(place, key, created, width))
+
+    def _distinct(self, place: int, key: int, of: int, created: int) -> int:
+        """Different keys at `of` among these accounts."""
+        rows = self._rows_against(place, key, created)
         found = set(np.unique(self.snapshot.keys[of][rows]).tolist()) if len(rows) else set()
-        found.update(self._live[n].keys[of] for n in self._live_with(place, key))
+        found.update(self._live[n].keys[of] for n in self._live_against(place, key, created))
         found.discard(NO_KEY)
         return len(found)
 

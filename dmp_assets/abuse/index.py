@@ -21,6 +21,7 @@ from dmp_assets.abuse.holders import (
     CITY_ZONE,
     IDENTITY_KEYS,
     LINK_PLACES,
+    Edge,
     Holders,
     LiveAccount,
 )
@@ -28,6 +29,7 @@ from dmp_assets.abuse.keys import NO_KEY, POSITION
 from dmp_assets.abuse.view import VIEW
 from dmp_assets.cleaned import normalise
 from dmp_assets.identity.evidence import KINDS, MIN_WEIGHT, PREDECESSORS
+from dmp_assets.identity.witness import COUNTS, MOST_COUNTED
 
 __all__ = ["AccountIndex", "LiveAccount"]
 
@@ -43,6 +45,7 @@ _NEAR = tuple(
     math.inf if kind.within is None else kind.within / timedelta(microseconds=1) for kind in KINDS
 )
 _FAMILIES = tuple(kind.family for kind in KINDS)
+_COUNTS = tuple(COUNTS[kind.verified] for kind in KINDS)
 
 
 @cache
@@ -71,9 +74,10 @@ class AccountIndex(Holders):
         row |= self._counts(own, created, codes)
         row |= {name: self.snapshot.totals[name] + more for name, more in self._totals.items()}
         edges = self._linked(number)
+        counted = [edge.against for edge in edges if edge.counts]
         row["links"] = len(edges) or None
-        row["link_weight"] = sum(weight for _, weight, _ in edges) if edges else None
-        row["cluster_size"] = len(self.members(number)) if edges else None
+        row["link_weight"] = sum(counted) if counted else None
+        row["cluster_size"] = self._counted(number) if counted else None
         return row
 
     def _counts(self, own: tuple[int, ...], created: int, codes: list[str]) -> dict[str, Any]:
@@ -85,21 +89,22 @@ class AccountIndex(Holders):
         }
 
         def total(name: str) -> int | None:
-            if key(name) == NO_KEY:
-                return None
-            return 1 if name in crowds else self._total(POSITION[name], key(name))
+            """All that share it, whatever they are."""
+            return None if key(name) == NO_KEY else self._total(POSITION[name], key(name))
 
-        def near(name: str, width: int) -> int | None:
+        def against(name: str, width: int | None = None) -> int | None:
             if key(name) == NO_KEY:
                 return None
-            return 1 if name in crowds else self._near(POSITION[name], key(name), created, width)
+            if name in crowds:
+                return 1
+            return self._against(POSITION[name], key(name), created, width)
 
         def distinct(name: str, of: str) -> int | None:
             if key(name) == NO_KEY:
                 return None
             if name in crowds:
                 return int(key(of) != NO_KEY)
-            return self._distinct(POSITION[name], key(name), POSITION[of])
+            return self._distinct(POSITION[name], key(name), POSITION[of], created)
 
         phone = "phone_key" if key("phone_key") != NO_KEY else "typed_key"
         agents = total("agent_key")
@@ -108,25 +113,25 @@ class AccountIndex(Holders):
             self._created, created - _HOUR
         )
         return {
-            "device_accounts": (devices := total("device_key")),
+            "device_accounts": against("device_key"),
             "device_last_names": distinct("device_key", "family"),
             "device_networks": distinct("device_key", "network_key"),
-            "device_day": near("device_key", _DAY),
-            "device_code_accounts": self._same_code(key("device_key"), codes)
-            if devices and devices > 1
+            "device_day": against("device_key", _DAY),
+            "device_code_accounts": self._same_code(key("device_key"), codes, created)
+            if "device_key" not in crowds and (total("device_key") or 0) > 1
             else None,
-            "phone_accounts": total(phone),
+            "phone_accounts": against(phone),
             "phone_last_names": distinct(phone, "family"),
-            "email_accounts": total("email_key"),
-            "email_series": total("series_key"),
-            "email_series_day": near("series_key", _DAY),
-            "identity_accounts": total("identity_key"),
-            "ip_accounts": total("ip_key"),
-            "ip_devices": self._ip_devices(key("ip_key")),
+            "email_accounts": against("email_key"),
+            "email_series": against("series_key"),
+            "email_series_day": against("series_key", _DAY),
+            "identity_accounts": against("identity_key"),
+            "ip_accounts": against("ip_key"),
+            "ip_devices": self._ip_devices(key("ip_key"), created),
             "network_accounts": total("network_key"),
-            "network_hour": near("network_key", _HOUR),
+            "network_hour": against("network_key", _HOUR),
             "user_agent_accounts": agents,
-            "user_agent_hour": near("agent_key", _HOUR),
+            "user_agent_hour": against("agent_key", _HOUR),
             "city_user_agent_hour": self._city_agent(key("agent_key"), key("city_key"), created)
             if agents and agents > 1 and key("city_key") != NO_KEY
             else None,
@@ -138,41 +143,40 @@ class AccountIndex(Holders):
             "city_timezone_accounts": self._place(key("city_key"), key("zone_key")),
         }
 
-    def _ip_devices(self, ip: int) -> int | None:
+    def _ip_devices(self, ip: int, created: int) -> int | None:
         """Devices behind an address; accounts without a usable one count as one each."""
         if ip == NO_KEY:
             return None
         place, device = POSITION["ip_key"], POSITION["device_key"]
-        found = Counter(self.snapshot.keys[device][self.snapshot.rows_of(place, ip)].tolist())
-        found.update(self._live[n].keys[device] for n in self._live_with(place, ip))
+        rows = self._rows_against(place, ip, created)
+        found = Counter(self.snapshot.keys[device][rows].tolist())
+        found.update(self._live[n].keys[device] for n in self._live_against(place, ip, created))
         return sum(
             accounts if key == NO_KEY or self._is_no_device(key) else 1
             for key, accounts in found.items()
         )
 
-    def _same_code(self, device: int, codes: list[str]) -> int | None:
+    def _same_code(self, device: int, codes: list[str], created: int) -> int | None:
         """Most accounts of the device that redeemed one code of these; None without codes."""
         if not codes:
             return None
         place = POSITION["device_key"]
         used = [
             self.snapshot.value_of(row, "codes_used") or []
-            for row in self.snapshot.rows_of(place, device).tolist()
+            for row in self._rows_against(place, device, created).tolist()
         ]
         used += [
             [code]
-            for number in self._live_with(place, device)
+            for number in self._live_against(place, device, created)
             if (code := self._live[number].promo_code)
         ]
         return max(sum(code in redeemed for redeemed in used) for code in codes)
 
     def _city_agent(self, agent: int, city: int, created: int) -> int:
-        first, last = self._window(created, _HOUR)
         place, city_place = POSITION["agent_key"], POSITION["city_key"]
-        rows = self.snapshot.rows_of(place, agent)
-        rows = rows[rows.searchsorted(first) : rows.searchsorted(last)]
+        rows = self._rows_against(place, agent, created, _HOUR)
         known = int((self.snapshot.keys[city_place][rows] == np.uint64(city)).sum())
-        return known + self._live_near(CITY_AGENT, (city, agent), created, _HOUR)
+        return known + len(self._live_against(CITY_AGENT, (city, agent), created, _HOUR, by=place))
 
     def _place(self, city: int, zone: int) -> int | None:
         if NO_KEY in (city, zone):
@@ -183,14 +187,14 @@ class AccountIndex(Holders):
         return known + len(self._live_with(CITY_ZONE, (city, zone)))
 
     # links ---------------------------------------------------------------------------------------
-    def _linked(self, number: int) -> tuple[tuple[int, float, tuple[str, ...]], ...]:
-        """(account, weight, what is shared) of each link, as modeled/account_links has them."""
+    def _linked(self, number: int) -> tuple[Edge, ...]:
+        """The account's links, as modeled/account_links has them."""
         known = self._edges.get(number)
         if known is None:
             known = self._edges[number] = tuple(self._links_of(number))
         return known
 
-    def _links_of(self, number: int) -> Iterator[tuple[int, float, tuple[str, ...]]]:
+    def _links_of(self, number: int) -> Iterator[Edge]:
         created = self._time(number)
         shared: dict[int, tuple[int, int]] = {}  # kind → key, holders
         candidates: dict[int, None] = {}
@@ -209,18 +213,22 @@ class AccountIndex(Holders):
                 if other != number and abs(self._time(other) - created) <= _NEAR[kind]:
                     candidates[other] = None
         for other in candidates:
-            apart = abs(self._time(other) - created)
+            apart, is_later = abs(self._time(other) - created), self._time(other) > created
+            verified = self._verified(other)
             best: dict[str, float] = {}
+            against: dict[str, float] = {}
             agreed = []
             for kind, (key, holders_count) in shared.items():
                 if self._key(other, LINK_PLACES[kind]) == key and apart <= _NEAR[kind]:
                     weight = _weight(kind, holders_count)
                     family = _FAMILIES[kind]
                     best[family] = max(best.get(family, 0.0), weight)
+                    if not is_later or _COUNTS[kind][verified]:
+                        against[family] = max(against.get(family, 0.0), weight)
                     if weight > 0:
                         agreed.append(KINDS[kind].name)
             if (whole := sum(best.values())) >= MIN_WEIGHT:
-                yield other, whole, tuple(sorted(agreed))
+                yield Edge(other, whole, sum(against.values()), tuple(sorted(agreed)))
 
     def _order(self, number: int) -> tuple[int, str]:
         return self._time(number), self.id_of(number)
@@ -229,11 +237,24 @@ class AccountIndex(Holders):
         """Numbers of its cluster: the account itself, then the nearest, at most `MOST_MEMBERS`."""
         seen, waiting = {number: None}, deque([number])
         while waiting and len(seen) < MOST_MEMBERS:
-            for other, _, _ in self._linked(waiting.popleft()):
-                if other not in seen:
-                    seen[other] = None
-                    waiting.append(other)
+            for edge in self._linked(waiting.popleft()):
+                if edge.other not in seen:
+                    seen[edge.other] = None
+                    waiting.append(edge.other)
         return list(seen)
+
+    def _counted(self, number: int) -> int:
+        """How many accounts count against this one, directly or through others, with itself."""
+        now = self._time(number)
+        seen, waiting = {number}, [number]
+        while waiting and len(seen) < MOST_COUNTED:
+            for edge in self._linked(waiting.pop()):
+                if edge.other not in seen and edge.counts:
+                    if self._time(edge.other) > now and not self._verified(edge.other):
+                        continue
+                    seen.add(edge.other)
+                    waiting.append(edge.other)
+        return min(len(seen), MOST_COUNTED)
 
     def first_of(self, numbers: Sequence[int]) -> str:
         """Id of the earliest registered of these: by it a cluster is named."""
@@ -241,7 +262,7 @@ class AccountIndex(Holders):
 
     def neighbours(self, number: int) -> list[int]:
         """Numbers of the directly linked accounts, the strongest link first."""
-        return [n for n, _, _ in sorted(self._linked(number), key=lambda edge: -edge[1])]
+        return [e.other for e in sorted(self._linked(number), key=lambda edge: -edge.weight)]
 
     # for people ----------------------------------------------------------------------------------
     def attributes(self, account_id: str) -> dict[str, Any] | None:
@@ -281,10 +302,10 @@ class AccountIndex(Holders):
         whole = self.members(number)
         listed = dict.fromkeys(whole[:at_most])
         links = {
-            (min(a, b), max(a, b)): (weight, shared)
+            (min(a, e.other), max(a, e.other)): (e.weight, e.shared)
             for a in listed
-            for b, weight, shared in self._linked(a)
-            if b in listed
+            for e in self._linked(a)
+            if e.other in listed
         }
         return Cluster(
             members=tuple(map(self.id_of, listed)),

@@ -46,6 +46,17 @@ class Thresholds:
         return asdict(self)
 
 
+def raised(limits: Thresholds, to: float | None, where_pays_from: float | None) -> Thresholds:
+    """The limits with blocking as late as measured on labels.
+
+    `to`: see `evaluate.block_end`; `where_pays_from`: where blocking paid by the costs of that
+    time. Costs by which blocking pays sooner than it did then ask for less, so they stand alone.
+    """
+    if to is None or where_pays_from is None or limits.block_from < where_pays_from:
+        return limits
+    return Thresholds(limits.review_from, max(limits.block_from, to))
+
+
 def thresholds(costs: Costs) -> Thresholds:
     """The cheapest decision's limits."""
     even = costs.blocked_customer / (costs.blocked_customer + costs.lost_discount)

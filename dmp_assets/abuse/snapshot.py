@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dmp_assets.abuse import features, keys
 from dmp_assets.abuse.features import Floats
@@ -41,6 +42,7 @@ ACCOUNTS = pa.schema(
 Numbers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.uint32]
+Flags = npt.NDArray[np.uint8]
 
 SNAPSHOT_SQL = f"""
 SELECT v.*, epoch_us(u.created_at) AS created_us, u.codes_used, {", ".join(keys.NAMES)},
@@ -135,7 +137,7 @@ def current(folder: Path) -> str | None:
 
 @dataclass
 class Snapshot:
-    """An opened version. Arrays are views of the files."""
+    """An opened version. Arrays are views of the files; `verified`: see `identity.witness`."""
 
     version: str
     made_at: datetime
@@ -145,6 +147,7 @@ class Snapshot:
     keys: tuple[Keys, ...]
     ordered: tuple[tuple[Keys, Rows], ...]
     users: tuple[Keys, Rows]
+    verified: Flags
     batches: tuple[pa.RecordBatch, ...] = ()
     starts: Numbers = field(default_factory=lambda: np.empty(0, np.int64))
 
@@ -204,6 +207,14 @@ def _matrix_of(batch: pa.RecordBatch) -> Floats:
     return np.column_stack([features.numbers(batch.column(f"f_{name}")) for name in features.NAMES])
 
 
+def _verified(batch: pa.RecordBatch) -> Flags:
+    email, phone = (
+        np.asarray(pc.fill_null(batch.column(name), False).cast(pa.uint8()))
+        for name in ("is_email_verified", "is_phone_verified")
+    )
+    return np.asarray(email + 2 * phone, np.uint8)
+
+
 EMPTY = Snapshot(
     version="none",
     made_at=datetime(1970, 1, 1, tzinfo=UTC),
@@ -213,6 +224,7 @@ EMPTY = Snapshot(
     keys=tuple(np.empty(0, np.uint64) for _ in keys.NAMES),
     ordered=tuple((np.empty(0, np.uint64), np.empty(0, np.uint32)) for _ in keys.NAMES),
     users=(np.empty(0, np.uint64), np.empty(0, np.uint32)),
+    verified=np.empty(0, np.uint8),
 )
 """A shop without accounts: what is served before the first snapshot."""
 
@@ -257,6 +269,7 @@ def open_current(folder: Path) -> Snapshot:
         keys=tuple(array(name) for name in keys.NAMES),
         ordered=tuple((array(f"sorted_{name}"), array(f"order_{name}")) for name in keys.NAMES),
         users=(array("sorted_user_key"), array("order_user_key")),
+        verified=_joined([_verified(batch) for batch in batches], np.uint8),
         batches=batches,
         starts=np.cumsum([0, *(batch.num_rows for batch in batches)])[:-1].astype(np.int64),
     )

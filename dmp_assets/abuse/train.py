@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dmp_assets.abuse import evaluate, models, rules
+from dmp_assets.abuse import evaluate, models, rules, shares
 from dmp_assets.abuse.features import FEATURES, NAMES, Floats
-from dmp_assets.abuse.money import Costs, cost, cost_curve, thresholds
+from dmp_assets.abuse.money import Costs, Thresholds, cost, cost_curve, raised, thresholds
 
 EVALUATED_ROWS = 12_000
 """More labelled accounts than this do not sharpen the comparison, they only make it slow."""
@@ -42,7 +42,7 @@ class Trained:
     """The chosen candidate, fitted on all labelled accounts, and what is known of its quality.
 
     `figures`: (candidate, metric, setting, value, spread, folds) in the order of a reader;
-    `card`: the model card, JSON-ready.
+    `card`: the model card, JSON-ready; `block_raised_to`: see `evaluate.block_end`.
     """
 
     candidate: str
@@ -51,6 +51,7 @@ class Trained:
     typical: Floats
     figures: tuple[tuple[str, str, str, float | None, float | None, int], ...]
     card: dict[str, Any]
+    block_raised_to: float | None = None
 
 
 def train(data: Labelled, costs: Costs, seeds: Sequence[int] = SEEDS) -> Trained:
@@ -95,7 +96,10 @@ def train(data: Labelled, costs: Costs, seeds: Sequence[int] = SEEDS) -> Trained
     figures += _stress(measured, names)
     figures += _ablations(measured, choice.candidate, folds[: evaluate.FOLDS])
     held_out = compared.held_out[choice.candidate]
-    at_limits, flagged = _at_thresholds(held_out, measured.labels, costs)
+    pays = thresholds(costs)
+    raised_to = evaluate.block_end(held_out, measured.labels, pays.block_from)
+    limits = raised(pays, raised_to, pays.block_from)
+    at_limits, flagged = _at_thresholds(held_out, measured.labels, costs, limits)
     figures += [(choice.candidate, name, "held_out_folds", value, None, len(folds))
                 for name, value in at_limits.items()]  # fmt: skip
     pipeline = models.fit(choice.candidate, data.features, data.labels, data.groups, data.everyone)
@@ -105,6 +109,8 @@ def train(data: Labelled, costs: Costs, seeds: Sequence[int] = SEEDS) -> Trained
                    for name in (*names, evaluate.SHARES_A_DEVICE)},
         "folds": f"{evaluate.FOLDS} folds × {len(seeds)} seeds, clusters kept together",
         "evaluated_rows": len(measured.labels),
+        "thresholds": limits.as_dict(),
+        "block_pays_from": pays.block_from,
         "at_thresholds": at_limits,
         "calibration": evaluate.calibration(held_out, measured.labels),
         "cost_curve": cost_curve(held_out, measured.labels, costs),
@@ -115,7 +121,9 @@ def train(data: Labelled, costs: Costs, seeds: Sequence[int] = SEEDS) -> Trained
             .sum() / measured.labels.sum()),
         "signals": _signals(pipeline, data),
     }  # fmt: skip
-    return Trained(choice.candidate, choice.reason, pipeline, typical, tuple(figures), card)
+    return Trained(
+        choice.candidate, choice.reason, pipeline, typical, tuple(figures), card, raised_to
+    )
 
 
 def _medians(features: Floats) -> Floats:
@@ -166,9 +174,8 @@ def _ablations(data: Labelled, name: str, folds: Sequence[evaluate.Fold]) -> lis
 
 
 def _at_thresholds(
-    probability: Floats, labels: npt.NDArray[np.bool_], costs: Costs
+    probability: Floats, labels: npt.NDArray[np.bool_], costs: Costs, limits: Thresholds
 ) -> tuple[dict[str, float | None], npt.NDArray[np.bool_]]:
-    limits = thresholds(costs)
     flagged = probability >= limits.review_from
     decided = limits.decide(probability)
     nothing = np.full(len(labels), "allow")
@@ -177,7 +184,7 @@ def _at_thresholds(
     hits = float((blocked & labels).sum())
     found["blocked_accounts"] = float(blocked.sum())
     found["block_precision"] = hits / float(blocked.sum()) if blocked.any() else None
-    found["block_precision_low"], found["block_precision_high"] = evaluate.interval(
+    found["block_precision_low"], found["block_precision_high"] = shares.interval(
         hits, float(blocked.sum())
     )
     found["cost_per_account"] = cost(decided, labels, costs) / len(labels)

@@ -2,12 +2,14 @@
 
 `ACCOUNT_VIEW` builds it for all accounts by DuckDB from the lakehouse. A service that scores one
 new account fills the same columns (`VIEW`) from counts that it holds in memory. Counts include
-the account itself and everything known up to the moment of scoring; null means unknown. Behind an
-IP address each account without a device, or with one that is no identity, counts as a device.
+the account itself and everything known up to the moment of scoring; null means unknown. How many
+share something: those that count against the account (`identity.witness`). Behind an IP address
+each account without a device, or with one that is no identity, counts as a device.
 """
 
 import pyarrow as pa
 
+from dmp_assets.abuse.counts import COUNTS
 from dmp_assets.identity.evidence import CAPS, IDENTITIES, most_holders_sql
 
 TABLES = (
@@ -48,7 +50,7 @@ VIEW = pa.schema(
         ("date_of_birth", pa.date32()),
         ("is_date_of_birth_valid", _FLAG),
         ("timezone", _TEXT),
-        # accounts that share an attribute (the account itself counted)
+        # accounts that share an attribute and count against it (itself included)
         ("device_accounts", _WHOLE),
         ("device_last_names", _WHOLE),
         ("device_networks", _WHOLE),
@@ -86,8 +88,8 @@ VIEW = pa.schema(
         ("accounts_with_date_of_birth", _WHOLE),
         ("accounts_with_home_phone", _WHOLE),  # phone of the country of their time zone
         # links
-        ("cluster_size", _WHOLE),
-        ("links", _WHOLE),
+        ("links", _WHOLE),  # whether they count or not
+        ("cluster_size", _WHOLE),  # accounts that count, reached by links that count
         ("link_weight", _REAL),
         # redemptions (null: none yet)
         ("usages", _WHOLE),
@@ -118,47 +120,55 @@ WITH u AS NOT MATERIALIZED (
     FROM cleaned.users
 ),
 most AS (SELECT {most} FROM cleaned.users),
-device AS (
-    SELECT device_key, count(*) AS device_accounts, count(DISTINCT family) AS device_last_names,
-        count(DISTINCT network_key) AS device_networks
-    FROM u WHERE device_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT device FROM most)
+device_held AS (
+    SELECT device_key, count(*) > (SELECT device FROM most) AS is_crowd
+    FROM u WHERE device_key IS NOT NULL GROUP BY ALL HAVING count(*) > 1
 ),
-device_crowd AS (
-    SELECT device_key FROM u WHERE device_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) > (SELECT device FROM most)
+device AS (
+    SELECT user_key, {device_accounts} AS device_accounts, {device_last_names} AS device_last_names,
+        {device_networks} AS device_networks, {device_day} AS device_day
+    FROM (
+        SELECT *, {device_firsts} FROM u
+        SEMI JOIN (FROM device_held WHERE NOT is_crowd) USING (device_key)
+    )
 ),
 phone AS (
-    SELECT phone_key, count(*) AS phone_accounts, count(DISTINCT family) AS phone_last_names
-    FROM u WHERE phone_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT phone FROM most)
+    SELECT user_key, {phone_accounts} AS phone_accounts, {phone_last_names} AS phone_last_names
+    FROM (
+        SELECT *, {phone_firsts} FROM u WHERE phone_key IS NOT NULL
+        QUALIFY count(*) OVER (PARTITION BY phone_key) BETWEEN 2 AND (SELECT phone FROM most)
+    )
 ),
 phone_typed AS (
-    SELECT typed_key, count(*) AS phone_accounts, count(DISTINCT family) AS phone_last_names
-    FROM u WHERE typed_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT phone FROM most)
+    SELECT user_key, {typed_accounts} AS phone_accounts, {typed_last_names} AS phone_last_names
+    FROM (
+        SELECT *, {typed_firsts} FROM u WHERE typed_key IS NOT NULL
+        QUALIFY count(*) OVER (PARTITION BY typed_key) BETWEEN 2 AND (SELECT phone FROM most)
+    )
 ),
 mailbox AS (
-    SELECT email_key, count(*) AS email_accounts FROM u WHERE email_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT email FROM most)
+    SELECT user_key, {email_accounts} AS email_accounts FROM u WHERE email_key IS NOT NULL
+    QUALIFY count(*) OVER (PARTITION BY email_key) BETWEEN 2 AND (SELECT email FROM most)
 ),
 identity AS (
-    SELECT identity_key, count(*) AS identity_accounts FROM u WHERE identity_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) BETWEEN 2 AND (SELECT name_and_birth FROM most)
+    SELECT user_key, {identity_accounts} AS identity_accounts FROM u
+    WHERE identity_key IS NOT NULL
+    QUALIFY count(*) OVER (PARTITION BY identity_key)
+        BETWEEN 2 AND (SELECT name_and_birth FROM most)
 ),
 series AS (
-    SELECT series_key, count(*) AS email_series FROM u WHERE series_key IS NOT NULL
-    GROUP BY ALL HAVING count(*) > 1
+    SELECT user_key, {email_series} AS email_series, {email_series_day} AS email_series_day
+    FROM u WHERE series_key IS NOT NULL QUALIFY count(*) OVER (PARTITION BY series_key) > 1
 ),
 ip AS (
-    SELECT ip_key, count(*) AS ip_accounts,
-        (count(DISTINCT device_key) FILTER (NOT is_crowd)
-            + count(*) FILTER (is_crowd OR device_key IS NULL)) AS ip_devices
+    SELECT user_key, {ip_accounts} AS ip_accounts, {ip_devices} AS ip_devices
     FROM (
-        SELECT ip_key, device_key, device_key IN (FROM device_crowd) IS TRUE AS is_crowd
-        FROM u WHERE ip_key IS NOT NULL
+        SELECT *, {ip_firsts}
+        FROM (
+            SELECT u.*, CASE WHEN is_crowd IS NOT TRUE THEN device_key END AS machine
+            FROM u LEFT JOIN device_held USING (device_key)
+        ) u WHERE ip_key IS NOT NULL QUALIFY count(*) OVER (PARTITION BY ip_key) > 1
     )
-    GROUP BY ALL HAVING count(*) > 1
 ),
 network AS (
     SELECT network_key, count(*) AS network_accounts FROM u WHERE network_key IS NOT NULL
@@ -188,30 +198,16 @@ place AS (
     SELECT city_key, zone_key, count(*) AS city_timezone_accounts
     FROM u WHERE city_key IS NOT NULL AND zone_key IS NOT NULL GROUP BY ALL
 ),
-device_time AS (
-    SELECT user_key, count(*) OVER (PARTITION BY device_key ORDER BY created_at
-        RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND INTERVAL 1 DAY FOLLOWING) AS device_day
-    FROM u SEMI JOIN device USING (device_key)
-),
-series_time AS (
-    SELECT user_key, count(*) OVER (PARTITION BY series_key ORDER BY created_at
-        RANGE BETWEEN INTERVAL 1 DAY PRECEDING AND INTERVAL 1 DAY FOLLOWING) AS email_series_day
-    FROM u SEMI JOIN series USING (series_key)
-),
 network_time AS (
-    SELECT user_key, count(*) OVER (PARTITION BY network_key ORDER BY created_at
-        RANGE BETWEEN INTERVAL 1 HOUR PRECEDING AND INTERVAL 1 HOUR FOLLOWING) AS network_hour
+    SELECT user_key, {network_hour} AS network_hour
     FROM u SEMI JOIN network USING (network_key)
 ),
 agent_time AS (
-    SELECT user_key, count(*) OVER (PARTITION BY agent_key ORDER BY created_at
-        RANGE BETWEEN INTERVAL 1 HOUR PRECEDING AND INTERVAL 1 HOUR FOLLOWING) AS user_agent_hour
+    SELECT user_key, {user_agent_hour} AS user_agent_hour
     FROM u SEMI JOIN agent USING (agent_key)
 ),
 city_agent_time AS (
-    SELECT user_key, count(*) OVER (PARTITION BY city_key, agent_key ORDER BY created_at
-        RANGE BETWEEN INTERVAL 1 HOUR PRECEDING AND INTERVAL 1 HOUR FOLLOWING)
-        AS city_user_agent_hour
+    SELECT user_key, {city_user_agent_hour} AS city_user_agent_hour
     FROM u SEMI JOIN agent USING (agent_key)
     WHERE city_key IS NOT NULL
 ),
@@ -285,16 +281,12 @@ together AS (
     FROM woken JOIN woken_near USING (made, woke) JOIN made_near USING (made)
     JOIN woke_near USING (woke)
 ),
-device_code AS (
-    SELECT device_key, promo_code, count(*) AS device_code_accounts
-    FROM user_code JOIN u USING (user_key)
-    SEMI JOIN device USING (device_key)
-    GROUP BY ALL
-),
 shared_code AS (
     SELECT user_key, max(device_code_accounts) AS device_code_accounts
-    FROM user_code JOIN u USING (user_key) JOIN device_code USING (device_key, promo_code)
-    GROUP BY ALL
+    FROM (
+        SELECT user_key, {device_code_accounts} AS device_code_accounts
+        FROM user_code JOIN u USING (user_key) SEMI JOIN device USING (user_key)
+    ) GROUP BY ALL
 ),
 behaviour AS (
     SELECT user_key, max(within_day) AS busiest_day, max(uses) AS code_repeats,
@@ -310,18 +302,19 @@ usage AS (
     FROM modeled.promo_usage_by_user
 ),
 clusters AS (
-    SELECT hash(user_id) AS user_key, cluster_size, links, link_weight
+    SELECT hash(user_id) AS user_key, links, nullif(counted_size, 1) AS cluster_size,
+        CASE WHEN counted_size > 1 THEN counted_weight END AS link_weight
     FROM modeled.account_clusters
 )
 SELECT {columns}
 FROM u
-LEFT JOIN device USING (device_key)
-LEFT JOIN phone USING (phone_key)
-LEFT JOIN phone_typed USING (typed_key)
-LEFT JOIN mailbox USING (email_key)
-LEFT JOIN identity USING (identity_key)
-LEFT JOIN series USING (series_key)
-LEFT JOIN ip USING (ip_key)
+LEFT JOIN device USING (user_key)
+LEFT JOIN phone USING (user_key)
+LEFT JOIN phone_typed USING (user_key)
+LEFT JOIN mailbox USING (user_key)
+LEFT JOIN identity USING (user_key)
+LEFT JOIN series USING (user_key)
+LEFT JOIN ip USING (user_key)
 LEFT JOIN network USING (network_key)
 LEFT JOIN agent USING (agent_key)
 LEFT JOIN domain USING (domain_key)
@@ -329,8 +322,6 @@ LEFT JOIN form USING (form_key)
 LEFT JOIN name USING (name_key)
 LEFT JOIN city USING (city_key)
 LEFT JOIN place USING (city_key, zone_key)
-LEFT JOIN device_time USING (user_key)
-LEFT JOIN series_time USING (user_key)
 LEFT JOIN network_time USING (user_key)
 LEFT JOIN agent_time USING (user_key)
 LEFT JOIN city_agent_time USING (user_key)
@@ -440,7 +431,10 @@ def account_view_sql() -> str:
     )
     most = ", ".join(f"{most_holders_sql(CAPS[kind], 'count(*)')} AS {kind}" for kind in IDENTITIES)
     whole = ACCOUNT_VIEW.replace("{columns}", columns).replace("{keys}", keys)
-    return whole.replace("{most}", most)
+    whole = whole.replace("{most}", most)
+    for name, count in COUNTS.items():
+        whole = whole.replace("{" + name + "}", count)
+    return whole
 
 
 def as_view(rows: pa.Table | pa.RecordBatch) -> pa.Table:

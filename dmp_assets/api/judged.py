@@ -72,7 +72,7 @@ class Prepared:
         known = index.snapshot
         scored = [probability(model.pipeline, rows) for rows in known.feature_batches()]
         linked = [
-            batch.column("cluster_size").is_valid().to_numpy(zero_copy_only=False)
+            batch.column("links").is_valid().to_numpy(zero_copy_only=False)
             for batch in known.batches
         ]
         return cls(

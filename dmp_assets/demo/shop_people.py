@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dmp_assets.demo import shop_names
 from dmp_assets.demo import shop_world as world
 from dmp_assets.demo.shop_text import (
     DAY,
@@ -286,21 +287,22 @@ def render(rng: Rng, people: Accounts, user_id: pa.Array) -> dict[str, pa.Array]
     """The export's columns, clean; `created_at` and `is_abuser` are added by the caller."""
     country = np.array([world.COUNTRIES.index(city.country) for city in world.CITIES])[people.home]
     flags = ["FALSE", "TRUE"]
+    first, last = shop_names.written(people.first, people.last, country)
     return {
         "user_id": user_id,
         "email": _emails(rng, people),
         "is_email_verified": pool(flags, people.email_verified.astype(np.int64)),
         "phone": phones(rng, people.phone, country, people.phone_style),
         "is_phone_verified": pool(flags, people.phone_verified.astype(np.int64)),
-        "first_name": pool(world.FIRST_NAMES, people.first),
-        "last_name": pool(world.LAST_NAMES, people.last),
+        "first_name": first,
+        "last_name": last,
         "ip_address": _addresses(rng, people, country),
         "device_id": _devices(rng, people.device),
         "user_agent": _user_agents(people),
         "city": pool([city.name for city in world.CITIES], people.city),
         "gender": pool(["Female", "Male", "Other"], people.gender),
         "dob": date_text(people.born),
-        "timezone": pool([city.timezone for city in world.CITIES], people.zone),
+        "timezone": shop_names.zones(people.zone, people.created),
     }
 
 

@@ -47,6 +47,13 @@ CITIES = (
     City("Sydney", "AU", "Australia/Sydney", 3),
     City("Johannesburg", "ZA", "Africa/Johannesburg", 2),
     City("Manila", "PH", "Asia/Manila", 3),
+    City("Kyiv", "UA", "Europe/Kyiv", 2),
+    City("Athina", "GR", "Europe/Athens", 2),
+    City("Dubai", "AE", "Asia/Dubai", 2),
+    City("Tel Aviv", "IL", "Asia/Jerusalem", 1),
+    City("Bangkok", "TH", "Asia/Bangkok", 2),
+    City("Taipei", "TW", "Asia/Taipei", 2),
+    City("Seoul", "KR", "Asia/Seoul", 2),
 )
 
 # Country calling code, prefixes of mobile numbers, digits that follow (ITU numbering plans).
@@ -71,6 +78,13 @@ PHONE_PLANS: dict[str, tuple[str, tuple[str, ...], int]] = {
     "AU": ("61", ("41", "40", "43"), 7),
     "ZA": ("27", ("82", "83", "71"), 7),
     "PH": ("63", ("917", "918", "920"), 7),
+    "UA": ("380", ("50", "67", "97"), 7),
+    "GR": ("30", ("694", "697", "698"), 7),
+    "AE": ("971", ("50", "52", "55"), 7),
+    "IL": ("972", ("50", "52", "54"), 7),
+    "TH": ("66", ("81", "86", "89"), 7),
+    "TW": ("886", ("912", "932", "978"), 6),
+    "KR": ("82", ("102", "103", "104", "106"), 7),
 }
 COUNTRIES = tuple(PHONE_PLANS)
 
@@ -80,7 +94,8 @@ HOME_OCTETS: dict[str, tuple[int, ...]] = {
     "CH": (85, 178), "FR": (78, 88, 90), "ES": (83, 95), "IT": (79, 93, 151), "NL": (77, 94),
     "PL": (83, 89), "SE": (81, 90), "PT": (85, 188), "BR": (177, 179, 189), "MX": (187, 201),
     "IN": (103, 117, 122), "JP": (114, 118, 126), "SG": (116, 175), "AU": (101, 120),
-    "ZA": (102, 105), "PH": (112, 124),
+    "ZA": (102, 105), "PH": (112, 124), "UA": (46, 91), "GR": (79, 94), "AE": (94, 86),
+    "IL": (77, 84), "TH": (110, 171), "TW": (111, 114), "KR": (121, 211),
 }  # fmt: skip
 IPV6_HOMES = ("2a02:8109", "2600:1700", "2a01:e0a", "2001:8003", "2804:14d", "2405:201")
 
@@ -123,7 +138,8 @@ MAIL_DOMAINS = (
     ("gmail.com", 40), ("outlook.com", 9), ("hotmail.com", 7), ("yahoo.com", 9), ("icloud.com", 8),
     ("gmx.de", 4), ("web.de", 3), ("orange.fr", 3), ("libero.it", 2), ("proton.me", 2),
     ("btinternet.com", 2), ("wp.pl", 2), ("uol.com.br", 2), ("comcast.net", 2), ("aol.com", 1),
-    ("example.com", 2), ("example.org", 2),
+    ("example.com", 2), ("example.org", 2), ("häuser.example", 0.3), ("почта.example", 0.3),
+    ("邮箱.example", 0.2),
 )  # fmt: skip
 GMAIL = 0
 ICLOUD = 4
@@ -149,6 +165,10 @@ BROWSERS = (
      72, 1.0, 5),
     ("Mozilla/5.0 (Linux; Android 13; SAMSUNG SM-A536B) AppleWebKit/537.36 (KHTML, like Gecko) "
      "SamsungBrowser/", ".0 Chrome/111.0.0.0 Mobile Safari/537.36", 10, 0.27, 5),
+    ("Mozilla/5.0 (Linux; Android 12; CUBOT P80) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/",
+     ".0.0.0 Mobile Safari/537.36", 79, 0.86, 0.5),
+    ("ShopApp/", " (Android 13; okhttp/4.11.0)", 20, 0.9, 2),  # the shop's own app
+    ("ShopApp/", " CFNetwork/1410.0.3 Darwin/22.6.0", 20, 0.9, 2),
 )  # fmt: skip
 # Emulators, headless browsers and scripts; a few honest people look like this too.
 ODD_BROWSERS = (

@@ -22,3 +22,27 @@ def leaders(left: Codes, right: Codes, count: int) -> Codes:
     np.minimum.at(smallest, labels, np.arange(count))
     leader: Codes = smallest[labels]
     return leader
+
+
+def reached(
+    start: Codes, end: Codes, time: Codes, may_be_later: npt.NDArray[np.bool_], at_most: int
+) -> Codes:
+    """How many nodes can be reached from each, itself included; above `at_most` nobody counts on.
+
+    Edges lead from `start[i]` to `end[i]` and not back. A node whose `time` is later than that of
+    the node from which all began is stepped on only if it `may_be_later`.
+    """
+    found = np.ones(len(time), dtype=np.int64)
+    ahead: dict[int, list[int]] = {}
+    for here, there in zip(start.tolist(), end.tolist(), strict=True):
+        ahead.setdefault(here, []).append(there)
+    times, free = time.tolist(), may_be_later.tolist()
+    for first, nearest in ahead.items():
+        seen, waiting, now = {first}, list(nearest), times[first]
+        while waiting and len(seen) < at_most:
+            node = waiting.pop()
+            if node not in seen and (free[node] or times[node] <= now):
+                seen.add(node)
+                waiting.extend(ahead.get(node, ()))
+        found[first] = len(seen)
+    return found

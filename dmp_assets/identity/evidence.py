@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
+from dmp_assets.identity.witness import Verified
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -20,6 +22,8 @@ class Kind:
     strength: weight when only two accounts hold the value, from 0 to 1.
     cap: number of holders at which sharing says nothing; values held more often link nobody.
     within: only registrations this near to each other count; None: any two.
+    verified: what must be verified of the later account for the link to count against the earlier
+        (see `witness`).
     """
 
     name: str
@@ -28,6 +32,7 @@ class Kind:
     strength: float
     cap: int
     within: timedelta | None = None
+    verified: Verified = "either"
 
     def weight(self, holders: int) -> float:
         """Weight of sharing a value that `holders` accounts hold, themselves included.
@@ -82,16 +87,16 @@ KINDS = (
     # One device serves a household (2–6 people); hundreds on one id is a kiosk or a broken id.
     Kind("device", "device_id", "device", 1.0, 200),
     # One mailbox behind several accounts has one reader, aliases and dots included.
-    Kind("email", "email", "email", 1.0, 200),
+    Kind("email", "email", "email", 1.0, 200, verified="email"),
     # A number in series (offer01@, offer02@ …) within a day comes from a script.
     Kind(
         "email_series",
         f"CASE WHEN email SIMILAR TO '.*[0-9].*@.*' AND length({_STEM}) >= 5 "
         f"THEN {_STEM} || '@' || email_domain END",
-        "email", 0.6, 200, timedelta(days=1),
+        "email", 0.6, 200, timedelta(days=1), "email",
     ),
     # A number is one person's; networks give given-up numbers to others (FCC: after 45–90 days).
-    Kind("phone", "phone", "phone", 0.9, 100),
+    Kind("phone", "phone", "phone", 0.9, 100, verified="phone"),
     # Providers give home addresses to others within weeks, so only registrations near in time
     # count; more than a household's worth of accounts is an office, a campus or a carrier.
     Kind(

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dmp_assets.abuse import features, money, rules, view
+from dmp_assets.abuse import counts, features, money, rules, view
 from dmp_assets.abuse.features import NAMES
+from dmp_assets.identity import witness
 from dmp_assets.ml import registry
 from dmp_assets.ml.code import located
 from dmp_assets.resources.lakehouse import Lakehouse
@@ -24,6 +25,7 @@ from dmp_assets.resources.window import Window
 from dmp_assets.table_asset import Check, TableRun, table_asset
 
 CODE = located("models", "evaluate", "train", "store")
+_LEARNT_FROM = (features, view, counts, witness, rules, money, *CODE)
 UTC_TIME = pa.timestamp("us", tz="UTC")
 WINDOW_ROWS = 5_000
 """Size of the window of the latest accounts that drift compares then and now."""
@@ -40,6 +42,7 @@ REGISTRY = pa.schema(
         ("recall", pa.float64()),
         ("review_from", pa.float64()),
         ("block_from", pa.float64()),
+        ("block_raised_to", pa.float64()),
         ("labelled_abusers", pa.int64()),
         ("labelled_honest", pa.int64()),
         ("labels_known", pa.int64()),
@@ -75,7 +78,9 @@ _COLUMNS = {
     "precision": "Of held-out accounts from `review_from` on, the share that abuses.",
     "recall": "Of held-out abusers, the share from `review_from` on.",
     "review_from": "Probability from which a review is the cheapest decision.",
-    "block_from": "Probability from which blocking is.",
+    "block_from": "Probability from which blocking is, by the costs.",
+    "block_raised_to": "Probability from which it blocks instead, because too many of the "
+    "held-out accounts between the two were honest; null: the costs decide.",
     "labelled_abusers": "Accounts labelled abusers that it was trained on.",
     "labelled_honest": "Accounts labelled honest.",
     "labels_known": "Labels that there were, of which a sample may have trained it.",
@@ -149,7 +154,7 @@ def unreadable(lakehouse: Lakehouse, window: Window) -> list[str]:
         "ml/abuse_features", "modeled/abuse_labels", "cleaned/users", "modeled/account_clusters",
     ],
     also={"ml/abuse_evaluation": _EVALUATION_COLUMNS, "ml/model_card": _CARD_COLUMNS},
-    uses=(features, view, rules, money, registry, *CODE),
+    uses=(features, view, counts, witness, rules, money, registry, *CODE),
     settings=(
         "cost_blocked_customer", "cost_lost_discount", "review_cost", "train_sample_rows",
         "retrain_min_labels",
@@ -244,7 +249,13 @@ def _train(
     folder = run.lakehouse.home.models
     digest = store.save(
         folder,
-        store.Model(version, trained.candidate, trained.pipeline, limits, trained.typical),
+        store.Model(
+            version,
+            trained.candidate,
+            trained.pipeline,
+            money.raised(limits, trained.block_raised_to, limits.block_from),
+            trained.typical,
+        ),
     )
     latest = run.sql(LATEST)
     reference = latest.append_column(
@@ -267,6 +278,7 @@ def _train(
         "precision": held_out.get("precision", nothing)[0],
         "recall": held_out.get("recall", nothing)[0],
         **limits.as_dict(),
+        "block_raised_to": trained.block_raised_to,
         "labelled_abusers": trained.card["labelled"]["abusers"],
         "labelled_honest": trained.card["labelled"]["honest"],
         "data_versions": json.dumps(versions, sort_keys=True),
@@ -299,12 +311,14 @@ def _existing(run: TableRun, key: str, schema: pa.Schema) -> list[dict[str, Any]
     if not run.exists(key):
         return []
     layer, _, table = key.partition("/")
-    return list(run.sql(f"SELECT {', '.join(schema.names)} FROM {layer}.{table}").to_pylist())
+    there = run.lakehouse.tables.columns(key)  # an older version wrote fewer
+    wanted = [name if name in there else f"NULL AS {name}" for name in schema.names]
+    return list(run.sql(f"SELECT {', '.join(wanted)} FROM {layer}.{table}").to_pylist())
 
 
 def _code_version(run: TableRun) -> str:
     """Hash of the code and the costs that a model depends on, not of the data."""
-    parts = [inspect.getsource(module) for module in (features, view, rules, money, *CODE)]
+    parts = [inspect.getsource(module) for module in _LEARNT_FROM]
     parts.append(repr(registry.costs(run.settings)))
     return _hash(*parts)
 

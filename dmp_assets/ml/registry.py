@@ -3,7 +3,7 @@
 from typing import Any
 
 from dmp_assets.abuse import store
-from dmp_assets.abuse.money import Costs, Thresholds, thresholds
+from dmp_assets.abuse.money import Costs, Thresholds, raised, thresholds
 from dmp_assets.home import Home
 from dmp_assets.settings import Settings
 from dmp_assets.tables import Tables
@@ -66,8 +66,8 @@ def rule_list(version: str, thresholds: Thresholds) -> store.Model:
 def serving(tables: Tables, home: Home, settings: Settings) -> tuple[store.Model, list[str]]:
     """The model that serves, and what is wrong with better ones that cannot.
 
-    Thresholds are today's costs'. When the promoted model cannot be read, the last good one
-    serves; when none can, the rule list as it is.
+    Thresholds are today's costs', but nobody is blocked below what was measured. When the promoted
+    model cannot be read, the last good one serves; when none can, the rule list as it is.
     """
     today = limits(settings)
     problems: list[str] = []
@@ -79,8 +79,9 @@ def serving(tables: Tables, home: Home, settings: Settings) -> tuple[store.Model
         except store.ModelError as error:
             problems.append(str(error))
             continue
+        decides = raised(today, row.get("block_raised_to"), row.get("block_from"))
         return (
-            store.Model(model.version, model.candidate, model.pipeline, today, model.typical),
+            store.Model(model.version, model.candidate, model.pipeline, decides, model.typical),
             problems,
         )
     return rule_list(store.RULES_ONLY, today), problems

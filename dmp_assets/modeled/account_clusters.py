@@ -11,7 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dmp_assets.identity import components
+from dmp_assets.identity import components, witness
+from dmp_assets.identity.components import Codes
+from dmp_assets.identity.evidence import MIN_WEIGHT
+from dmp_assets.identity.witness import MOST_COUNTED
 from dmp_assets.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
@@ -20,6 +23,9 @@ COLUMNS = {
     "cluster_size": "Number of users in the cluster, this one included.",
     "links": "Number of links of this user.",
     "link_weight": "Sum of the weights of this user's links.",
+    "counted_size": "Number of users that count against this one, directly or through others, "
+    "itself included, at most 100: a later one counts only when its e-mail or phone is verified.",
+    "counted_weight": "Sum of the weights that count against this user.",
 }
 HISTORY_COLUMNS = {
     "cluster_id": "The cluster that ended: the younger one of a merge.",
@@ -35,6 +41,8 @@ SCHEMA = pa.schema(
         ("cluster_size", pa.int64()),
         ("links", pa.int64()),
         ("link_weight", pa.float64()),
+        ("counted_size", pa.int64()),
+        ("counted_weight", pa.float64()),
     ]
 )
 HISTORY_SCHEMA = pa.schema(
@@ -47,16 +55,18 @@ HISTORY_SCHEMA = pa.schema(
 )
 
 # Users that have a link, in order of registration, and the links as positions in that order.
-_MEMBER = """
-    SELECT u.user_id, row_number() OVER (ORDER BY u.created_at, u.user_id) - 1 AS code
+_MEMBER = f"""
+    SELECT u.user_id, epoch_us(u.created_at) AS created, {witness.SQL["either"]} AS is_verified,
+        row_number() OVER (ORDER BY u.created_at, u.user_id) - 1 AS code
     FROM cleaned.users u
     SEMI JOIN (SELECT unnest([user_a, user_b]) AS user_id FROM modeled.account_links) l
         ON l.user_id = u.user_id
 """
-MEMBERS = f"SELECT user_id FROM ({_MEMBER}) ORDER BY code"
+MEMBERS = f"SELECT user_id, created, is_verified FROM ({_MEMBER}) ORDER BY code"
 EDGES = f"""
     WITH member AS MATERIALIZED ({_MEMBER})
-    SELECT a.code AS left, b.code AS right, l.weight
+    SELECT a.code AS left, b.code AS right, l.weight,
+        l.against_a AS against_left, l.against_b AS against_right
     FROM modeled.account_links l
     JOIN member a ON a.user_id = l.user_a
     JOIN member b ON b.user_id = l.user_b
@@ -67,7 +77,8 @@ EDGES = f"""
 def clusters(members: pa.Table, edges: pa.Table) -> pa.Table:
     """Connected components of the links.
 
-    members: user_id in order of registration; edges: left, right (rows of members), weight.
+    members: user_id, created (μs), is_verified, in order of registration; edges: left, right (rows
+    of members), weight, and the parts of it that count against the left and the right one.
     The earliest member of a component gives it its id, so an older cluster's id survives merges.
     """
     count = members.num_rows
@@ -83,9 +94,23 @@ def clusters(members: pa.Table, edges: pa.Table) -> pa.Table:
             np.bincount(leader, minlength=count)[leader],
             np.bincount(ends, minlength=count),
             np.bincount(ends, weights=np.tile(weight, 2), minlength=count),
+            *_counted(left, right, members, edges),
         ],
         schema=SCHEMA,
     )
+
+
+def _counted(left: Codes, right: Codes, members: pa.Table, edges: pa.Table) -> list[pa.Array]:
+    """Per member how many accounts count against it, itself included, and the links' weight."""
+    against = np.concatenate([edges["against_left"].to_numpy(), edges["against_right"].to_numpy()])
+    counts = against >= MIN_WEIGHT
+    start, end = np.concatenate([left, right])[counts], np.concatenate([right, left])[counts]
+    size = components.reached(
+        start, end, members["created"].to_numpy(),
+        members["is_verified"].to_numpy().astype(bool), MOST_COUNTED,
+    )  # fmt: skip
+    weight = np.bincount(start, weights=against[counts], minlength=members.num_rows)
+    return [pa.array(size, pa.int64()), pa.array(weight, pa.float64())]
 
 
 def merges(before: pa.Table, after: pa.Table, at: datetime) -> pa.Table:
@@ -129,7 +154,7 @@ def with_merges(history: pa.Table, new: pa.Table) -> pa.Table:
     columns=COLUMNS,
     also={"modeled/account_cluster_history": HISTORY_COLUMNS},
     kinds=("scipy", "delta"),
-    uses=[components],
+    uses=[components, witness],
     checks=(
         Check(
             "key_unique",

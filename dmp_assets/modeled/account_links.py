@@ -6,7 +6,7 @@ The evidence and its reasons are in `dmp_assets.identity.evidence`.
 
 from collections.abc import Sequence
 
-from dmp_assets.identity import evidence
+from dmp_assets.identity import evidence, witness
 from dmp_assets.identity.evidence import (
     KINDS,
     MIN_WEIGHT,
@@ -20,6 +20,9 @@ COLUMNS = {
     "user_a": "One user of the pair: the smaller id, not the earlier registration.",
     "user_b": "The other user.",
     "weight": "Sum of the shared kinds' weights; 1 is one device that only these two use.",
+    "against_a": "The part of the weight that counts against user_a: what a later account shares "
+    "counts against an earlier one only when its own e-mail or phone is verified.",
+    "against_b": "The same against user_b.",
     "shared": "Kinds of attributes that the two share, sorted: device, email, ip and so on.",
 }
 
@@ -38,7 +41,8 @@ def links_sql(kinds: Sequence[Kind] = KINDS) -> str:
     4. Every candidate pair is weighed on *all* that it shares, wherever it was proposed.
     """
     held = " UNION ALL ".join(
-        f"SELECT {n}::UTINYINT AS kind, {kind.value} AS value, user_id, created_at "
+        f"SELECT {n}::UTINYINT AS kind, {kind.value} AS value, user_id, created_at, "
+        f"{witness.SQL[kind.verified]} AS is_witness "
         "FROM cleaned.users"
         for n, kind in enumerate(kinds)
     )
@@ -54,6 +58,11 @@ def links_sql(kinds: Sequence[Kind] = KINDS) -> str:
         return f"CASE {column} {whens} END"
 
     near = by_kind("a.kind", [_seconds(kind) for kind in kinds])
+
+    def against(one: str, other: str) -> str:
+        """Whether what two rows of `holding` share counts against the one."""
+        return f"({other}.created_at <= {one}.created_at OR {other}.is_witness)"
+
     predecessors = ", ".join(
         f"{{'id': lag(user_id, {back}) OVER w, 'at': lag(created_at, {back}) OVER w}}"
         for back in range(1, PREDECESSORS + 1)
@@ -61,7 +70,7 @@ def links_sql(kinds: Sequence[Kind] = KINDS) -> str:
     return f"""
 WITH common AS MATERIALIZED ({hashed}),
 holding AS MATERIALIZED (
-    SELECT h.kind, h.value, h.user_id, h.created_at, c.holders
+    SELECT h.*, c.holders
     FROM ({held}) h JOIN common c ON h.kind = c.kind AND hash(h.value) = c.value_hash
 ),
 candidate AS MATERIALIZED (
@@ -74,7 +83,8 @@ candidate AS MATERIALIZED (
 ),
 agreement AS (
     SELECT p.user_a, p.user_b, a.kind,
-        {by_kind("a.kind", [kind.weight_sql("a.holders") for kind in kinds])} AS weight
+        {by_kind("a.kind", [kind.weight_sql("a.holders") for kind in kinds])} AS weight,
+        {against("a", "b")} AS is_against_a, {against("b", "a")} AS is_against_b
     FROM candidate p
     JOIN holding a ON a.user_id = p.user_a
     JOIN holding b ON b.user_id = p.user_b AND b.kind = a.kind AND b.value = a.value
@@ -82,11 +92,15 @@ agreement AS (
 ),
 family AS (
     SELECT user_a, user_b, {by_kind("kind", [f"'{kind.family}'" for kind in kinds])} AS family,
-        max(weight) AS weight, list({by_kind("kind", [f"'{kind.name}'" for kind in kinds])})
+        max(weight) AS weight,
+        max(weight) FILTER (is_against_a) AS against_a,
+        max(weight) FILTER (is_against_b) AS against_b,
+        list({by_kind("kind", [f"'{kind.name}'" for kind in kinds])})
             FILTER (weight > 0) AS shared
     FROM agreement GROUP BY ALL
 )
-SELECT user_a, user_b, sum(weight) AS weight, list_sort(flatten(list(shared))) AS shared
+SELECT user_a, user_b, sum(weight) AS weight, coalesce(sum(against_a), 0) AS against_a,
+    coalesce(sum(against_b), 0) AS against_b, list_sort(flatten(list(shared))) AS shared
 FROM family GROUP BY ALL
 HAVING sum(weight) >= {MIN_WEIGHT}
 ORDER BY user_a, user_b
@@ -102,7 +116,7 @@ def _seconds(kind: Kind) -> str:
     deps=["cleaned/users"],
     columns=COLUMNS,
     kinds=("duckdb", "delta"),
-    uses=[evidence],
+    uses=[evidence, witness],
     checks=(
         Check(
             "key_unique",

@@ -6,14 +6,14 @@ What the files hold is in `dmp_assets.abuse.snapshot`.
 
 from datetime import UTC, datetime
 
-from dmp_assets.abuse import columns, features, keys, snapshot, view
-from dmp_assets.identity import evidence
+from dmp_assets.abuse import columns, counts, features, keys, snapshot, view
+from dmp_assets.identity import evidence, witness
 from dmp_assets.ml.abuse_features import with_zones
 from dmp_assets.published.assets import Published, fingerprint, published_asset
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.store import where
 
-CODE = (columns, evidence, features, keys, snapshot, view)
+CODE = (columns, counts, evidence, features, keys, snapshot, view, witness)
 """What makes a snapshot, beside the tables."""
 
 

@@ -18,6 +18,7 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from dmp_assets import readings
+from dmp_assets.abuse import fairness, shares
 from dmp_assets.attribution import maturity
 from dmp_assets.figures import catalogue, short_ids
 from dmp_assets.home import Home
@@ -80,6 +81,7 @@ READS: dict[str, tuple[str, ...]] = {
         "ml/model_registry",
         "ml/model_card",
         "ml/abuse_drift",
+        "ml/cost_to_incriminate",
     ),
     "data_quality": tuple(f"{layer}/{table}" for layer in LAYERS for table in SHOP_TABLES),
     "attribution": (
@@ -103,8 +105,8 @@ SHOWN_SETTINGS = (
     "reporting_model", "lookback_days", "markov_orders", "expected_weekly_events",
 )  # fmt: skip
 _CODE = (
-    sys.modules[__name__], attribution_figures, catalogue, dashboard, figures, freshness,
-    journey_figures, look, markdown, maturity, outputs, page, reader, renderer, short_ids,
+    sys.modules[__name__], attribution_figures, catalogue, dashboard, fairness, figures, freshness,
+    journey_figures, look, markdown, maturity, outputs, page, reader, renderer, shares, short_ids,
 )  # fmt: skip
 
 

@@ -102,15 +102,30 @@ def link(*users: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def clusters(order: Sequence[str], *pairs: tuple[str, str]) -> pa.Table:
-    """Clusters of users in order of registration, linked by pairs of weight 1."""
+    """Clusters of users in order of registration, linked by pairs of weight 1.
+
+    Nobody is verified, so an account sees those before it only.
+    """
     members = [name for name in order if any(name in pair for pair in pairs)]
     return account_clusters.clusters(
-        pa.table({"user_id": pa.array(members, pa.string())}),
+        pa.table(
+            {
+                "user_id": pa.array(members, pa.string()),
+                "created": pa.array(range(len(members)), pa.int64()),
+                "is_verified": pa.array([False] * len(members), pa.bool_()),
+            }
+        ),
         pa.table(
             {
                 "left": pa.array([members.index(a) for a, _ in pairs], pa.int64()),
                 "right": pa.array([members.index(b) for _, b in pairs], pa.int64()),
                 "weight": pa.array([1.0] * len(pairs), pa.float64()),
+                "against_left": pa.array(
+                    [float(members.index(b) < members.index(a)) for a, b in pairs], pa.float64()
+                ),
+                "against_right": pa.array(
+                    [float(members.index(a) < members.index(b)) for a, b in pairs], pa.float64()
+                ),
             }
         ),
     )
@@ -215,6 +230,8 @@ def test_a_cluster_bears_the_id_of_its_earliest_member() -> None:
         "cluster_size": [3, 3, 3, 2, 2],
         "links": [1, 2, 1, 1, 1],
         "link_weight": [1.0, 2.0, 1.0, 1.0, 1.0],
+        "counted_size": [1, 2, 3, 1, 2],
+        "counted_weight": [0.0, 1.0, 1.0, 0.0, 1.0],
     }
 
 

@@ -1,7 +1,7 @@
 """Cleaned tables in DuckDB made from received CSV rows by the product's own normal forms, no Spark.
 
 Enough for the model's tests: one row per user id, usages of known users and codes, usage figures
-per user and clusters of accounts that share a rare attribute.
+per user, links and clusters of accounts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,14 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from dmp_assets.abuse import features
 from dmp_assets.abuse.view import VIEW, account_view_sql
 from dmp_assets.cleaned import users
 from dmp_assets.cleaned.normal_batches import derived
+from dmp_assets.modeled import account_clusters
+from dmp_assets.modeled.account_links import links_sql
 from dmp_assets.values.words import STANDARD
-
-RARE = 8  # a value shared by more accounts than this links nobody
 
 _TIME = """coalesce(try_cast({0} AS TIMESTAMP), try_strptime({0}, [
     '%Y-%m-%d %H:%M:%S', '%Y-%m-%d %-H:%M:%S', '%d.%m.%Y %H:%M:%S', '%d.%m.%Y %H:%M',
@@ -101,8 +99,7 @@ def shop(tables: Mapping[str, pa.Table], region: str = "US") -> duckdb.DuckDBPyC
             count(*) FILTER (used_at < created_at + INTERVAL 7 DAY) AS usages_first_week
         FROM cleaned.promo_usages JOIN cleaned.users USING (user_id) GROUP BY user_id"""
     )
-    c.register("clusters", _clusters(c))
-    c.execute("CREATE TABLE modeled.account_clusters AS FROM clusters")
+    link(c)
     return c
 
 
@@ -152,35 +149,15 @@ def add(c: duckdb.DuckDBPyConnection, people: Sequence[Mapping[str, Any]]) -> No
     c.execute("INSERT INTO cleaned.users BY NAME FROM people")
 
 
-def _clusters(c: duckdb.DuckDBPyConnection) -> pa.Table:
-    pairs = c.sql(
-        f"""WITH v AS (
-            SELECT user_id,
-                unnest(['d' || device_id, 'p' || phone, 'e' || email, 'i' || ip]) AS value
-            FROM cleaned.users
-        ), rare AS (SELECT value FROM v WHERE value IS NOT NULL GROUP BY value
-            HAVING count(*) BETWEEN 2 AND {RARE})
-        SELECT DISTINCT a.user_id AS a, b.user_id AS b FROM v a JOIN v b USING (value)
-        SEMI JOIN rare USING (value) WHERE a.user_id < b.user_id"""
-    ).to_arrow_table()
-    left, right = pairs["a"].to_pylist(), pairs["b"].to_pylist()
-    names = sorted({*left, *right})
-    position = {name: i for i, name in enumerate(names)}
-    rows, columns = [position[n] for n in left], [position[n] for n in right]
-    graph = coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(names),) * 2)
-    _, component = connected_components(graph, directed=False)
-    degree = np.bincount(rows + columns, minlength=len(names))
-    return pa.table(
-        {
-            "user_id": pa.array(names, pa.string()),
-            "cluster_id": pa.array([f"c{i}" for i in component], pa.string()),
-            "cluster_size": np.bincount(component)[component]
-            if len(names)
-            else pa.array([], "int64"),
-            "links": degree,
-            "link_weight": degree.astype(float),
-        }
+def link(c: duckdb.DuckDBPyConnection) -> None:
+    """Make the links and clusters as the lakehouse's assets do."""
+    c.execute(f"CREATE OR REPLACE TABLE modeled.account_links AS {links_sql()}")
+    found = account_clusters.clusters(
+        c.sql(account_clusters.MEMBERS).to_arrow_table(),
+        c.sql(account_clusters.EDGES).to_arrow_table(),
     )
+    c.register("found_clusters", found)
+    c.execute("CREATE OR REPLACE TABLE modeled.account_clusters AS FROM found_clusters")
 
 
 def account_view(c: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -151,7 +151,7 @@ HOMES: dict[str, Callable[[Tables], Tables]] = {
     "no scores": lambda tables: _only("raw", "cleaned", "quarantine", "modeled")(tables),
     "scores without rows": _without_rows("ml/abuse_scores", "modeled/abuse_labels"),
     "model without figures": _without_rows(
-        "ml/abuse_evaluation", "ml/model_card", "ml/abuse_drift"
+        "ml/abuse_evaluation", "ml/model_card", "ml/abuse_drift", "ml/cost_to_incriminate"
     ),
 }
 

@@ -390,6 +390,14 @@ def _model() -> dict[str, pa.Table]:
             ("*", "dataset", "share_of_drifted_features", 0.5),
         )
     ]
+    attacks = [
+        ("e-mail", "unverified", 6, None, None, None, None, 0.02, 0.02),
+        ("device", "verified", 6, 5.0, 2.0, None, 14.0, 0.02, 0.77),
+    ]
+    attack_names = (
+        "shared", "newcomers", "holders", "to_review", "to_review_first", "to_block",
+        "to_block_first", "probability_before", "probability_after",
+    )  # fmt: skip
     drift_names = ("feature", "kind", "measure", "method", "value", "threshold", "is_drifted")
     version = {"model_version": "m-test"}
     registry = version | {
@@ -402,6 +410,7 @@ def _model() -> dict[str, pa.Table]:
         "recall": 0.81,
         "review_from": 0.15,
         "block_from": 0.95,
+        "block_raised_to": 0.97,
         "labelled_abusers": 20,
         "labelled_honest": 38,
         "promoted_at": at,
@@ -413,6 +422,9 @@ def _model() -> dict[str, pa.Table]:
             [version | dict(zip(names, row, strict=True)) for row in figures]
         ),
         "ml/model_card": pa.Table.from_pylist([version | {"card": json.dumps(card)}]),
+        "ml/cost_to_incriminate": pa.Table.from_pylist(
+            [version | dict(zip(attack_names, row, strict=True)) for row in attacks]
+        ),
         "ml/abuse_drift": pa.Table.from_pylist(
             [
                 version | {"evaluated_at": at} | dict(zip(drift_names, row, strict=True))

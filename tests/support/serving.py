@@ -16,8 +16,7 @@ from dmp_assets.abuse import snapshot, view
 from dmp_assets.demo import shop
 from dmp_assets.home import Home
 from dmp_assets.ml import abuse_features, abuse_scores, model_registry
-from dmp_assets.modeled import abuse_labels, account_clusters
-from dmp_assets.modeled.account_links import links_sql
+from dmp_assets.modeled import abuse_labels
 from dmp_assets.raw import abuse as raw_abuse
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.window import Window
@@ -29,17 +28,6 @@ def simulated(folder: Path, users: int = 2_000, seed: int = 3) -> duckdb.DuckDBP
     """Cleaned and modeled tables of a simulated shop, dirt included."""
     written = shop.generate(folder, users=users, seed=seed, end=date(2024, 3, 31), labelled=0.4)
     return accounts.shop(accounts.received(written.export))
-
-
-def link(c: duckdb.DuckDBPyConnection) -> None:
-    """Make the links and clusters as the lakehouse's assets do."""
-    c.execute(f"CREATE OR REPLACE TABLE modeled.account_links AS {links_sql()}")
-    found = account_clusters.clusters(
-        c.sql(account_clusters.MEMBERS).to_arrow_table(),
-        c.sql(account_clusters.EDGES).to_arrow_table(),
-    )
-    c.register("found_clusters", found)
-    c.execute("CREATE OR REPLACE TABLE modeled.account_clusters AS FROM found_clusters")
 
 
 def without(c: duckdb.DuckDBPyConnection, users: Sequence[str]) -> duckdb.DuckDBPyConnection:
@@ -57,7 +45,7 @@ def without(c: duckdb.DuckDBPyConnection, users: Sequence[str]) -> duckdb.DuckDB
         has_user = "user_id" in left.sql("FROM rows_").columns
         anti = "ANTI JOIN gone USING (user_id)" if has_user else ""
         left.execute(f"CREATE TABLE {table} AS SELECT * FROM rows_ {anti}")
-    link(left)
+    accounts.link(left)
     return left
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.abuse import evaluate, models, money, rules, store
+from dmp_assets.abuse import evaluate, models, money, rules, shares, store
 from dmp_assets.abuse.features import COLUMN, NAMES
 from dmp_assets.abuse.money import Costs, Thresholds, thresholds
 from dmp_assets.abuse.train import Labelled, train
@@ -137,9 +137,22 @@ def test_a_kind_of_abuse_that_no_label_shows_is_still_suspected() -> None:
 
 
 def test_a_share_of_few_accounts_has_a_wide_interval() -> None:
-    low, high = evaluate.interval(8, 8)
+    low, high = shares.interval(8, 8)
     assert low == pytest.approx(0.676, abs=0.001) and high == 1
-    assert evaluate.interval(0, 0) == (0, 1)
+    assert shares.interval(0, 0) == (0, 1)
+
+
+def test_blocking_begins_where_labels_do_not_contradict_it() -> None:
+    likely = np.concatenate([np.full(40, 0.96), np.full(40, 0.99)])
+    right, half = np.ones(80, bool), np.arange(80) % 2 == 0
+    assert evaluate.block_end(likely, right, 0.95) is None, "as the costs have it"
+    assert evaluate.block_end(likely, np.where(likely < 0.98, half, right), 0.95) == 0.99
+    assert evaluate.block_end(likely, half, 0.95) == 1.0, "nobody is blocked"
+    assert evaluate.block_end(likely[:0], right[:0], 0.95) is None
+    by_costs = Thresholds(0.15, 0.95)
+    assert money.raised(by_costs, 0.99, 0.95) == Thresholds(0.15, 0.99)
+    assert money.raised(by_costs, None, 0.95) == by_costs
+    assert money.raised(Thresholds(0.1, 0.7), 0.99, 0.95) == Thresholds(0.1, 0.7)
 
 
 def test_calibrated_probabilities_mean_what_they_say() -> None:

@@ -47,7 +47,7 @@ from dmp_assets.store.schema import (
     review_revision,
 )
 from dmp_assets.tables import Tables
-from tests.support import serving
+from tests.support import accounts, serving
 from tests.support.dmp import workplace
 from tests.support.postgres import fresh_database, stoppable_server
 from tests.support.service import Api, running_api, served, until
@@ -59,7 +59,7 @@ AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/120.0.0.0 Safari/537.3
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = serving.simulated(tmp_path_factory.mktemp("shop"))
-    serving.link(connection)
+    accounts.link(connection)
     yield connection
     connection.close()
 
@@ -165,7 +165,7 @@ def test_new_accounts_score_as_they_would_offline_once_the_shop_has_them(
     serving.write_snapshot(home, before, "v2")
     before.register("rows_", pa.Table.from_pylist(people, schema=rows.schema))
     before.execute("INSERT INTO cleaned.users BY NAME FROM rows_")
-    serving.link(before)
+    accounts.link(before)
     wanted_view = before.sql(view.account_view_sql()).to_arrow_table().cast(view.VIEW)
     model, _ = registry.serving(Tables(str(home.lakehouse)), home, home.settings())
     likely = models.probability(model.pipeline, features.matrix(wanted_view))
@@ -264,10 +264,35 @@ def test_a_new_account_changes_what_is_said_of_a_known_one(
         alone = score(client, {"user_id": user})[0]
         newcomer = new(device_id=device)
         assert score(client, newcomer)[0]["linked_accounts"] == [user]
+        unverified = score(client, {"user_id": user})[0]
+        for name in ("Lee", "Moor", "Nagy", "Ortiz", "Papp"):
+            score(client, new(device_id=device, last_name=name, email_verified=True))
         shared = score(client, {"user_id": user})[0]
+    assert newcomer["account_ref"] in unverified["linked_accounts"]
+    assert unverified["probability"] == pytest.approx(alone["probability"], abs=1e-3)
+    assert shared["probability"] > unverified["probability"]
     assert newcomer["account_ref"] not in alone["linked_accounts"]
     assert newcomer["account_ref"] in shared["linked_accounts"]
     assert shared["is_known"]
+
+
+def test_unverified_sign_ups_with_all_that_a_customer_has_do_not_make_a_suspect_of_it(
+    own: Api, shop: duckdb.DuckDBPyConnection
+) -> None:
+    user, *known = shop.sql(
+        "SELECT user_id, email_received, phone_received, device_id FROM cleaned.users "
+        "WHERE is_email_valid AND is_phone_valid AND device_id IS NOT NULL AND is_email_verified "
+        "QUALIFY count(*) OVER (PARTITION BY device_id) = 1 "
+        "AND count(*) OVER (PARTITION BY phone) = 1 ORDER BY md5(user_id) LIMIT 1"
+    ).fetchall()[0]
+    given = dict(zip(("email", "phone", "device_id"), known, strict=True))
+    with own.as_role("risk") as client:
+        before = score(client, {"user_id": user})[0]
+        last = [score(client, new(**given))[0] for _ in range(20)][-1]
+        after = score(client, {"user_id": user})[0]
+    assert before["decision"] == after["decision"] == "allow"
+    assert after["probability"] < before["probability"] + 0.01
+    assert last["decision"] == "block", "they themselves are found"
 
 
 def test_a_dry_run_leaves_nothing_behind(api: Api, risk: httpx.Client) -> None:

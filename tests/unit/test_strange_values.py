@@ -61,7 +61,7 @@ def test_a_batch_with_every_strange_value_of_every_attribute_has_features_of_all
         {"users": received}
         | {name: table for name, table in accounts.nothing().items() if name != "users"}
     )
-    serving.link(shop)
+    accounts.link(shop)
     made = shop.sql(view.account_view_sql()).to_arrow_table().cast(view.VIEW)
     assert set(made["user_id"].to_pylist()) == {row["user_id"] for row in rows}
     together = features.matrix(made)

@@ -37,7 +37,7 @@ def what_if(
     costs = money.Costs(
         settings.cost_blocked_customer, settings.cost_lost_discount, settings.review_cost
     )
-    today = money.thresholds(costs)
+    today = service.scoring.model.thresholds
     tried = money.Thresholds(
         today.review_from if review_from is None else review_from,
         today.block_from if block_from is None else block_from,
