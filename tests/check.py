@@ -7,91 +7,110 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
-STATIC = {
-    "ruff lint": ["ruff", "check", "."],
-    "ruff format": ["ruff", "format", "--check", "."],
-    "import contracts": ["lint-imports"],
-    "security": ["bandit", "--quiet", "-c", "pyproject.toml", "-r", "dmp_assets"],
-    "types": ["mypy"],
-    "compose file": [
-        "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml",
-    ],
-}  # fmt: skip
-_TWO = ("-n", "2", "--dist", "loadfile")
-_THREE = ("-n", "3", "--dist", "loadfile")  # they wait for servers and for each other's ends a lot
-# These start whole runs, each of which keeps a core and a quarter busy: two pytest processes beside
-# each other, because all tests of the first share one demo; both take about as long.
-_RUNS = ("pytest", "tests/integration", "tests/browser")
+
+@dataclass(frozen=True)
+class Part:
+    """One command: its name for people, its words, what its environment says beside the usual."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    gives_way: bool = False
+    """Whether it takes only what the parts beside it leave of the machine."""
+
+
+STATIC = (
+    Part("ruff lint", ["ruff", "check", "."]),
+    Part("ruff format", ["ruff", "format", "--check", "."]),
+    Part("import contracts", ["lint-imports"]),
+    Part("security", ["bandit", "--quiet", "-c", "pyproject.toml", "-r", "dmp_assets"]),
+    Part(
+        "compose file",
+        ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"],
+    ),
+)
+TYPES = Part("types", ["mypy"], gives_way=True)
 _OTHER_HOMES = [
     *(f"tests/integration/test_{name}.py" for name in ("attribution", "faults", "real_data")),
     *(f"tests/browser/test_{name}.py" for name in ("oidc", "reports", "review")),
 ]
-TESTS: dict[str, list[list[str]]] = {
-    "unit tests": [["pytest", "tests/unit", *_THREE]],
-    # The integration tests run under the machine's own zone; these show that the zone is nothing.
-    "asset tests in another time zone": [["pytest", "tests/assets", *_TWO]],
-    "integration and browser tests": [
-        [*_RUNS, *(f"--ignore={path}" for path in _OTHER_HOMES)],
-        ["pytest", *_OTHER_HOMES],
-    ],
-}
+_IGNORED = [f"--ignore={path}" for path in _OTHER_HOMES]
+_BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")  # conftest.py puts the longest first
+LANES = (
+    # Each of these starts whole runs, one after the other, which keep more than half a machine of
+    # two cores busy; all tests of the first share one demo. What they leave is for the others.
+    (Part("integration: the demo", ["pytest", "tests/integration", "tests/browser", *_IGNORED]),),
+    (Part("integration: other homes", ["pytest", *_OTHER_HOMES]),),
+    (
+        # The integration tests run under the machine's own zone; these show that it is nothing.
+        Part(
+            "asset tests in another time zone",
+            ["pytest", "tests/assets", "-n", "2", *_BY_FILE],
+            {"TZ": "America/New_York"},
+            gives_way=True,
+        ),
+        # They wait for servers and for each other's ends a lot: more of them than there are cores.
+        Part("unit tests", ["pytest", "tests/unit", "-n", "3", *_BY_FILE], gives_way=True),
+    ),
+    (TYPES,),
+)
+_printing = threading.Lock()
 
 
-def run(name: str, commands: list[list[str]], environment: dict[str, str]) -> tuple[int, float]:
-    """Run the commands of one part beside each other; its worst exit code and its seconds.
-
-    The first one's output is shown as it comes, that of the others when they have ended.
-    """
-    print(f"\n=== {name}", flush=True)
+def run(part: Part) -> tuple[Part, int, float]:
+    """Run a part to its end and print what it said as a whole; its exit code and its seconds."""
+    usual = {"DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}  # one core each
+    environment = os.environ | usual | dict(part.environment)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every test's processes would compile all
+    command = [str(BIN / part.command[0]), *part.command[1:]]
+    if part.gives_way:
+        command = ["nice", "-n", "5", *command]
     began = time.monotonic()
-    with ExitStack() as stack:
-        started = []
-        for number, command in enumerate(commands):
-            out = stack.enter_context(tempfile.TemporaryFile()) if number else None
-            child = subprocess.Popen(
-                [str(BIN / command[0]), *command[1:]],
-                cwd=ROOT,
-                env=environment,
-                stdout=out,
-                stderr=subprocess.STDOUT if out else None,
-            )
-            started.append((child, out))
-        codes = [child.wait() for child, _ in started]
-        for _, out in started:
-            if out:
-                out.seek(0)
-                sys.stdout.buffer.write(out.read())
-                sys.stdout.flush()
-    return next((code for code in codes if code), 0), time.monotonic() - began
+    with tempfile.TemporaryFile() as said:
+        code = subprocess.call(
+            command, cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT
+        )
+        seconds = time.monotonic() - began
+        with _printing:
+            print(f"\n=== {part.name}", flush=True)
+            said.seek(0)
+            sys.stdout.buffer.write(said.read())
+            print(_line(part, code, seconds), flush=True)
+    return part, code, seconds
+
+
+def _line(part: Part, code: int, seconds: float) -> str:
+    return f"{'ok    ' if code == 0 else 'FAILED'} {seconds:7.1f} s  {part.name}"
 
 
 def main() -> int:
     """Run the parts; static checks alone with `--static`."""
-    parts = {name: [command] for name, command in STATIC.items()}
-    if "--static" not in sys.argv:
-        parts |= TESTS
-    spent: dict[str, tuple[int, float]] = {}
-    for name, commands in parts.items():
-        environment = os.environ | {"DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}  # one core each
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every test's processes would compile all
-        if "another time zone" in name:
-            environment["TZ"] = "America/New_York"
-        if name == "integration and browser tests":
-            from tests.support.chromium import find_or_install
+    began = time.monotonic()
+    done = [run(part) for part in STATIC]
+    if "--static" in sys.argv:
+        done.append(run(TYPES))
+    else:
+        from tests.support.chromium import find_or_install
 
-            find_or_install()
-        spent[name] = run(name, commands, environment)
+        find_or_install()
+        with ThreadPoolExecutor(len(LANES)) as pool:
+            for lane in pool.map(lambda parts: [run(part) for part in parts], LANES):
+                done += lane
     print()
-    for name, (code, seconds) in spent.items():
-        print(f"{'ok    ' if code == 0 else 'FAILED'} {seconds:7.1f} s  {name}")
-    return next((code for code, _ in spent.values() if code), 0)
+    for part, code, seconds in done:
+        print(_line(part, code, seconds))
+    print(f"       {time.monotonic() - began:7.1f} s  in all")
+    return next((code for _, code, _ in done if code), 0)
 
 
 if __name__ == "__main__":

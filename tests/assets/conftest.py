@@ -9,21 +9,35 @@ import pytest
 from dmp_assets.home import Home
 from dmp_assets.resources import spark as spark_module
 from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.postgres import Endpoint
+from tests.support.postgres import postgres_server
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+ONE_TASK = {
+    "spark.master": "local[1]",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "1",
+}
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SparkSession]":
-    """The product's own Spark session, with one shuffle partition."""
+    """The product's own Spark session, with one task at a time: its tables are of a few rows."""
     home = Home(tmp_path_factory.mktemp("spark_home")).prepare("sandbox")
-    settings = home.settings().model_copy(
-        update={"spark_memory": "1g", "spark_conf": {"spark.sql.shuffle.partitions": "1"}}
-    )
+    settings = home.settings().model_copy(update={"spark_memory": "1g", "spark_conf": ONE_TASK})
     session = spark_module.session(settings, home.root / "spark")
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Endpoint]:
+    """One embedded PostgreSQL for all tests that need one."""
+    with postgres_server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

@@ -44,11 +44,12 @@ from dmp_assets.raw import web as raw_web
 from dmp_assets.reporting import channel_export
 from dmp_assets.resources import web
 from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.resources.window import Window
 from dmp_assets.sources.web import WebSource
 from dmp_assets.tables import Tables
 from tests.support.lakehouse import write
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.postgres import fresh_database
 from tests.support.web import (
     START,
     Row,
@@ -891,9 +892,9 @@ def test_a_locked_database_is_named_and_the_csv_is_there_all_the_same(
 
 
 def test_a_database_that_may_only_be_read_is_left_and_the_csv_says_the_same(
-    shop: Shop, whole_again: Seen
+    shop: Shop, whole_again: Seen, postgres: Endpoint
 ) -> None:
-    with postgres_server() as server, fresh_database(server) as url:
+    with fresh_database(postgres) as url:
         WebSource(url).init()
         read_only = f"{url.get_secret_value()}&options=-cdefault_transaction_read_only%3Don"
         endpoint = shop.home.sandbox / "endpoint.json"

@@ -19,16 +19,10 @@ from dmp_assets.resources.window import Window
 from dmp_assets.sources.shop_connection import shop_name
 from dmp_assets.sources.shop_load import load_shop
 from tests.support.pooler import pooler
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.postgres import fresh_database
 
 USERS = "user_id,created_at,email"
 Row = tuple[Any, ...]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Endpoint]:
-    with postgres_server() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
-"""One headless Chromium for all browser tests."""
+"""One headless Chromium, and one PostgreSQL, for all browser tests."""
 
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from dmp_assets.resources.postgres import Endpoint
 from tests.support import chromium
+from tests.support.postgres import postgres_server
 
 
 @pytest.fixture(scope="package")
@@ -16,3 +18,9 @@ def browser() -> Iterator[Browser]:
         )
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="package")
+def postgres() -> Iterator[Endpoint]:
+    with postgres_server() as endpoint:
+        yield endpoint

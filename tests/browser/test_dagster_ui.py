@@ -2,6 +2,7 @@
 headless Chromium.
 """
 
+import os
 import re
 import signal
 import subprocess
@@ -105,45 +106,46 @@ def page(logged_in: BrowserContext) -> Iterator[Page]:
     opened.close()
 
 
-def shot(page: Page, folder: Path, name: str) -> None:
-    """Keep what is seen beside the homes of this session, to be looked at."""
-    (folder / "shots").mkdir(exist_ok=True)
-    page.wait_for_timeout(1_500)
-    page.screenshot(path=folder / "shots" / f"{name}.png")
+SHOTS = os.environ.get("SCREENSHOTS")
+"""A folder for pictures of the pages, for people to look at."""
 
 
-def test_the_asset_graph_shows_every_group(up: Up, page: Page, folder: Path) -> None:
+def shot(page: Page, name: str) -> None:
+    if SHOTS:
+        page.wait_for_timeout(1_500)
+        page.screenshot(path=Path(SHOTS) / f"{name}.png")
+
+
+def test_the_asset_graph_shows_every_group(up: Up, page: Page) -> None:
     page.goto(f"{up.url}/asset-groups")
     for group in GROUPS:
         page.get_by_text(group, exact=True).first.wait_for()
-    shot(page, folder, "asset-graph")
+    shot(page, "asset-graph")
 
 
-def test_an_asset_shows_rows_columns_and_delta_version(up: Up, page: Page, folder: Path) -> None:
+def test_an_asset_shows_rows_columns_and_delta_version(up: Up, page: Page) -> None:
     page.goto(f"{up.url}/assets/cleaned/users?view=overview")
     for text in ("One row per registered user", "data-platform", "user_id"):
         page.get_by_text(text).first.wait_for()
     page.goto(f"{up.url}/assets/cleaned/users?view=events")
     for text in ("delta_version", "rows_quarantined", "bad_share"):
         page.get_by_text(text, exact=True).first.wait_for()
-    shot(page, folder, "asset-metadata")
+    shot(page, "asset-metadata")
 
 
-def test_a_failed_and_a_passed_check_are_told_apart(up: Up, page: Page, folder: Path) -> None:
+def test_a_failed_and_a_passed_check_are_told_apart(up: Up, page: Page) -> None:
     page.goto(f"{up.url}/assets/raw/users?view=checks")
     for text in ("required_columns_filled", "not_empty", "Failed", "Passed"):
         page.get_by_text(text, exact=True).first.wait_for()
-    shot(page, folder, "checks")
+    shot(page, "checks")
 
 
-def test_schedules_and_sensors_are_listed_and_can_be_switched(
-    up: Up, page: Page, folder: Path
-) -> None:
+def test_schedules_and_sensors_are_listed_and_can_be_switched(up: Up, page: Page) -> None:
     page.goto(f"{up.url}/automation")
     for name in (*SCHEDULES, *SENSORS):
         page.get_by_text(name, exact=True).first.wait_for()
     assert page.locator("input[type=checkbox]").count() >= len(SCHEDULES) + len(SENSORS)
-    shot(page, folder, "automation")
+    shot(page, "automation")
 
 
 def test_sensors_look_without_errors(up: Up, demo: Demo) -> None:
@@ -163,14 +165,14 @@ def test_sensors_look_without_errors(up: Up, demo: Demo) -> None:
 
 
 def test_runs_of_the_command_line_are_seen_with_their_events(
-    up: Up, page: Page, demo: Demo, folder: Path
+    up: Up, page: Page, demo: Demo
 ) -> None:
     run_id = demo.first.summary["run_id"]
     page.goto(f"{up.url}/runs/{run_id}")
     page.get_by_text("Success", exact=True).first.wait_for()
     page.get_by_text("raw__users").first.wait_for()
     page.get_by_text("STEP_START", exact=True).first.wait_for()  # events come by the WebSocket
-    shot(page, folder, "run")
+    shot(page, "run")
 
 
 _RUNS = "{ runsOrError { ... on Runs { results { id } } } }"

@@ -11,20 +11,17 @@ from pydantic import SecretStr
 from dmp_assets.api.access import COOKIE
 from dmp_assets.api.oidc import Issuer
 from dmp_assets.home import Home
+from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, openid_provider
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.postgres import fresh_database
 from tests.support.service import Api, now, running_api
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
+def api(postgres: Endpoint, tmp_path: Path) -> Iterator[Api]:
     home = Home(tmp_path / "home").prepare("sandbox")
-    with (
-        postgres_server() as postgres,
-        fresh_database(postgres) as url,
-        running_api(home, url) as api,
-    ):
+    with fresh_database(postgres) as url, running_api(home, url) as api:
         with api.store.begin() as store:
             access.add_person(store, "ann@shop.example", "risk", None, now=now())
         yield api

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from dmp_assets.home import Home
+from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, review
 from dmp_assets.store.schema import (
     abuse_case_view,
@@ -16,7 +17,7 @@ from dmp_assets.store.schema import (
     abuse_list_entry,
     login_session,
 )
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.postgres import fresh_database
 from tests.support.review import live
 from tests.support.service import PASSWORD, Api, email, now, running_api
 
@@ -38,13 +39,9 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
-def _api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def _api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     home = Home(tmp_path_factory.mktemp("review") / "home").prepare("sandbox")
-    with (
-        postgres_server() as endpoint,
-        fresh_database(endpoint) as url,
-        running_api(home, url) as api,
-    ):
+    with fresh_database(postgres) as url, running_api(home, url) as api:
         with api.store.begin() as store:
             access.add_person(store, "ben@shop.example", "risk", PASSWORD, now=now())
         yield api

@@ -1,6 +1,5 @@
 """What later rows, days read again and another shop do to a lakehouse that is already there."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -66,23 +65,6 @@ def consistent(dmp: Dmp, source: psycopg.Connection[tuple]) -> None:
         assert tables.scalar(f"SELECT count(*) FROM cleaned.{table}") == counted["kept"]
         quarantined = tables.scalar(f"SELECT count(*) FROM quarantine.{table}")
         assert quarantined == counted["quarantined"]
-
-
-def test_a_corrupt_model_file_is_made_again_and_all_accounts_stay_scored(changed: Dmp) -> None:
-    serving = "SELECT model_version, sha256 FROM ml.model_registry WHERE is_serving"
-    (before,) = changed.tables.sql(serving).to_pylist()
-    model = changed.home.models / f"{before['model_version']}.joblib"
-    model.write_bytes(model.read_bytes()[:1_000])
-    ran = changed("run", "--json", "--select", "group:ml")
-    assert ran.code == 0, ran.text
-    (now,) = changed.tables.sql(serving).to_pylist()
-    file = changed.home.models / f"{now['model_version']}.joblib"
-    assert hashlib.sha256(file.read_bytes()).hexdigest() == now["sha256"]
-    failed = ran.summary["failed_checks"]
-    assert not [check for check in failed if check.startswith("ml/abuse_scores")]
-    users = changed.tables.scalar("SELECT count(*) FROM cleaned.users")
-    assert changed.tables.scalar("SELECT count(*) FROM ml.abuse_scores") == users
-    assert "java" not in ran.watched.programs
 
 
 def test_usages_of_late_users_leave_quarantine_and_nothing_else_changes(

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -439,24 +438,6 @@ def test_slack_has_message_image_and_file_once_also_after_a_second_demo(
         assert sorted(names) == [f"{name}.html", f"{name}.png", *more]
         assert delivered(demo, f"{name}.png").startswith(b"\x89PNG")
     assert list(demo.dmp.home.outbox.glob("*.json"))
-
-
-def test_a_table_that_was_wiped_is_rebuilt_alone(
-    demo: Demo, again: tuple[Ran, dict[str, int], dict[str, int]]
-) -> None:
-    key = "modeled/promo_usage_daily"
-    tables = demo.dmp.tables
-    content = tables.sql("SELECT * FROM modeled.promo_usage_daily ORDER BY date")
-    before = demo.dmp.versions()
-    shutil.rmtree(Path(tables.path(key)))
-    ran = demo.dmp("demo", "--json")
-    assert ran.code == 0, ran.text
-    assert ran.made() == {key}
-    assert tables.sql("SELECT * FROM modeled.promo_usage_daily ORDER BY date") == content
-    after = demo.dmp.versions()
-    assert {k: v for k, v in after.items() if k != key} == {
-        k: v for k, v in before.items() if k != key
-    }
 
 
 def test_a_demo_in_a_live_home_is_refused(demo: Demo, folder: Path) -> None:

@@ -227,13 +227,12 @@ def _sockets_of(pid: int) -> set[str]:
 
 @contextmanager
 def workplace() -> Iterator[Path]:
-    """A folder that every account can enter, with a `project` as `DMP_PROJECT_DIR` inside.
+    """A folder with a `project` as `DMP_PROJECT_DIR` inside.
 
     The project is a copy, so that no `.env` or `config.yaml` of a developer is read and a test
     may break a report. Databases of homes below are stopped and removed afterwards.
     """
     folder = Path(tempfile.mkdtemp(prefix="dmp-integration-"))
-    folder.chmod(0o755)
     project = folder / "project"
     project.mkdir()
     shutil.copytree(ROOT / "reports", project / "reports")

@@ -18,14 +18,22 @@ from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint
 def stoppable_server() -> Iterator[EmbeddedPostgres]:
     """A running embedded PostgreSQL in a sandbox home of its own, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="dmp-postgres-") as folder:
-        Path(folder).chmod(0o755)  # the server's account must be able to enter
         home = Home(Path(folder) / "home").prepare("sandbox")
-        server = EmbeddedPostgres(home, state_dir=Path(folder) / "state")
+        server = EmbeddedPostgres(home)
         try:
-            server.start()
+            _hasty(server.start())
             yield server
         finally:
             server.destroy()
+
+
+def _hasty(endpoint: Endpoint) -> None:
+    """Let nobody wait for a disk: what such a server holds need not outlive the machine."""
+    admin = endpoint.url("postgres").get_secret_value()
+    with psycopg.connect(admin, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @contextmanager

@@ -47,19 +47,6 @@ from tests.support.service import (
 )
 
 
-@pytest.fixture(scope="module")
-def _api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    home = Home(tmp_path_factory.mktemp("api") / "home").prepare("sandbox")
-    with fresh_database(postgres) as url, running_api(home, url) as api:
-        yield api
-
-
-@pytest.fixture
-def api(_api: Api) -> Api:
-    _api.forget()
-    return _api
-
-
 def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"

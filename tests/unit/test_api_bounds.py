@@ -30,27 +30,13 @@ from dmp_assets.api.middleware import MAX_BODY
 from dmp_assets.api.problems import MOST_ERRORS
 from dmp_assets.api.routes.pages import here
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.settings import Settings
 from dmp_assets.store.schema import audit_event
-from tests.support.postgres import fresh_database, stoppable_server
+from tests.support.postgres import stoppable_server
 from tests.support.service import PASSWORD, Api, email, running_api, served
 
 SCORE = "/v1/abuse/score"
 HTML = {"Accept": "text/html"}
-
-
-@pytest.fixture(scope="module")
-def _api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    home = Home(tmp_path_factory.mktemp("bounds") / "home").prepare("sandbox")
-    with fresh_database(postgres) as url, running_api(home, url) as api:
-        yield api
-
-
-@pytest.fixture
-def api(_api: Api) -> Api:
-    _api.forget()
-    return _api
 
 
 def events(api: Api) -> list[sa.Row]:

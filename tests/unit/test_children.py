@@ -42,12 +42,13 @@ def test_what_they_say_is_kept_and_only_errors_are_shown(tmp_path: Path, verbose
 
 
 def test_one_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Path) -> None:
-    stays = Program("stays", [sys.executable, "-c", "import time; time.sleep(600)"])
+    mark = str(tmp_path)
+    stays = Program("stays", [sys.executable, "-c", "import time; time.sleep(600)", mark])
     ends = Program("ends", [sys.executable, "-c", "raise SystemExit('the port is taken')"])
     with (
         pytest.raises(HomeError, match=r"ends ended by itself \(exit code 1\).*the port is taken"),
         running([stays, ends], tmp_path, print, verbose=False) as children,
     ):
         children.watch()
-    left = [p for p in psutil.process_iter(["cmdline"]) if "sleep(600)" in str(p.info["cmdline"])]
+    left = [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or ())]
     assert left == []

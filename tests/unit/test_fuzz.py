@@ -5,7 +5,6 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -23,11 +22,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from dmp_assets.home import Home
-from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store.roles import ROLES
-from tests.support.postgres import fresh_database
-from tests.support.service import FIRST, Api, running_api
+from tests.support.service import FIRST, Api
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "2000"))
 CALLERS = (*ROLES, "nobody")
@@ -42,13 +38,11 @@ LEAST_SUCCESS = 0.3
 
 
 @pytest.fixture(scope="module")
-def api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    home = Home(tmp_path_factory.mktemp("fuzz") / "home").prepare("sandbox")
-    with fresh_database(postgres) as url, running_api(home, url) as api:
-        settings_ = api.app.state.service.settings
-        settings_.api_rate_limit = settings_.api_denied_rate_limit = "100000000/minute"
-        settings_.api_score_rate_limit = settings_.api_dry_run_rate_limit = "100000000/minute"
-        yield api
+def api(served_api: Api) -> Api:
+    settings_ = served_api.app.state.service.settings
+    settings_.api_rate_limit = settings_.api_denied_rate_limit = "100000000/minute"
+    settings_.api_score_rate_limit = settings_.api_dry_run_rate_limit = "100000000/minute"
+    return served_api
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -25,12 +25,10 @@ from dmp_assets.api.access import COOKIE
 from dmp_assets.gate.app import create_gate
 from dmp_assets.gate.gate import may_launch
 from dmp_assets.gate.origins import Origins
-from dmp_assets.home import Home
 from dmp_assets.store import access, login_links
 from dmp_assets.store.errors import AccessError
 from dmp_assets.store.schema import audit_event, login_link, person
-from tests.support.postgres import fresh_database, postgres_server
-from tests.support.service import Api, email, free_port, now, running_api, served
+from tests.support.service import Api, email, free_port, now, served
 
 QUERY = {"query": "{ version }"}
 LAUNCH = {"query": "query Q { version } mutation M { launchRun { id } }", "operationName": "M"}
@@ -88,21 +86,16 @@ class Gated:
 
 
 @pytest.fixture(scope="module")
-def gated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gated]:
-    home = Home(tmp_path_factory.mktemp("gate") / "home").prepare("sandbox")
-    with (
-        postgres_server() as postgres,
-        fresh_database(postgres) as url,
-        running_api(home, url) as api,
-    ):
-        urls = ("https://dagster.shop.example",)
-        port = free_port()
-        app = create_gate(
-            home, BEHIND, Origins.of("127.0.0.1", port, secure=False, urls=urls), secure=False,
-            store=api.store, recheck_seconds=0.2,
-        )  # fmt: skip
-        with served(app, port=port) as address:
-            yield Gated(address, api)
+def gated(served_api: Api) -> Iterator[Gated]:
+    urls = ("https://dagster.shop.example",)
+    port = free_port()
+    app = create_gate(
+        served_api.home, BEHIND,
+        Origins.of("127.0.0.1", port, secure=False, urls=urls), secure=False,
+        store=served_api.store, recheck_seconds=0.2,
+    )  # fmt: skip
+    with served(app, port=port) as address:
+        yield Gated(address, served_api)
 
 
 @pytest.mark.parametrize("role", ["admin", "risk", "analyst", "marketer"])

@@ -19,12 +19,10 @@ from dmp_assets.api.app import create_app
 from dmp_assets.api.oidc import BEGUN_SECONDS, Begun, Issuer
 from dmp_assets.api.routes.oidc import BEGUN_COOKIE
 from dmp_assets.home import Home, HomeError
-from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access
 from dmp_assets.store.schema import audit_event
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, FAULTS, Provider, openid_provider
-from tests.support.postgres import fresh_database
-from tests.support.service import PASSWORD, Api, email, now, running_api, served
+from tests.support.service import PASSWORD, Api, email, now, served
 
 ANN = "ann@shop.example"
 
@@ -36,14 +34,12 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="module")
-def _api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    home = Home(tmp_path_factory.mktemp("api") / "home").prepare("sandbox")
-    with fresh_database(postgres) as url, running_api(home, url) as api:
-        with api.store.begin() as store:
-            access.add_person(store, ANN, "risk", None, now=now())
-            access.add_person(store, "gone@shop.example", "risk", None, now=now())
-            access.disable_person(store, "gone@shop.example", now=now())
-        yield api
+def _api(served_api: Api) -> Api:
+    with served_api.store.begin() as store:
+        access.add_person(store, ANN, "risk", None, now=now())
+        access.add_person(store, "gone@shop.example", "risk", None, now=now())
+        access.disable_person(store, "gone@shop.example", now=now())
+    return served_api
 
 
 @pytest.fixture

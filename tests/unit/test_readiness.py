@@ -19,14 +19,14 @@ from tests.support.service import Api, now, running_api, served
 
 @pytest.fixture
 def api(
-    home: Home, endpoint: Endpoint, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+    home: Home, endpoint: Endpoint, store_url: SecretStr, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Api]:
     """A ready API of the home that the sensor works for, at the port that its settings name."""
     home.remember(**where.EMBEDDED)
     monkeypatch.setenv("DMP_HOME", str(home.root))
     for name in ("http_proxy", "HTTP_PROXY"):  # must not be asked
         monkeypatch.setenv(name, "http://192.0.2.1:1")
-    with running_api(home, shop_url) as api:
+    with running_api(home, store_url) as api:
         monkeypatch.setenv("DMP_API_PORT", api.url.rpartition(":")[2])
         yield api
 

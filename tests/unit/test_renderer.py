@@ -241,18 +241,6 @@ def test_a_large_shop_carries_the_most_active_users_and_the_size_of_every_tie(
     assert sum(part.sizes.values()) == whole.of
 
 
-def test_reports_of_an_empty_home_say_that_there_is_no_data(tmp_path: Path) -> None:
-    with Renderer(project_dir(), Home(tmp_path).prepare("sandbox")) as shared:
-        for name in REPORTS:
-            assert 'class="nothing"' in shared.render(name).path.read_text()
-
-
-def test_reports_of_tables_without_rows_render(tmp_path: Path) -> None:
-    with Renderer(project_dir(), lakehouse.build(tmp_path, empty=True)) as shared:
-        for name in REPORTS:
-            shared.render(name)
-
-
 # versions -----------------------------------------------------------------------
 def test_a_report_can_be_rendered_again_as_of_the_versions_in_its_footer(
     engine: Renderer, tmp_path: Path

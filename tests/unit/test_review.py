@@ -17,8 +17,6 @@ from pydantic import SecretStr
 
 from dmp_assets.abuse.clusters import Cluster, Link
 from dmp_assets.api import drawing
-from dmp_assets.home import Home
-from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, database, hindsight, lists, review, review_queue
 from dmp_assets.store.lists import ListError
 from dmp_assets.store.review import ChangedError
@@ -33,7 +31,6 @@ from dmp_assets.store.schema import (
     audit_event,
     review_revision,
 )
-from tests.support.postgres import fresh_database
 from tests.support.review import Live, live
 from tests.support.service import (
     NOON,
@@ -43,7 +40,6 @@ from tests.support.service import (
     fill,
     now,
     published,
-    running_api,
     usage_rows,
 )
 
@@ -399,12 +395,10 @@ HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 @pytest.fixture(scope="module")
-def _api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    home = Home(tmp_path_factory.mktemp("review") / "home").prepare("sandbox")
-    with fresh_database(postgres) as url, running_api(home, url) as api:
-        with api.store.begin() as store:
-            access.add_person(store, "ben@shop.example", "risk", PASSWORD, now=now())
-        yield api
+def _api(served_api: Api) -> Api:
+    with served_api.store.begin() as store:
+        access.add_person(store, "ben@shop.example", "risk", PASSWORD, now=now())
+    return served_api
 
 
 @pytest.fixture

@@ -89,9 +89,9 @@ def api(trained: Home, postgres: Endpoint) -> Iterator[Api]:
 
 
 @pytest.fixture
-def own(home: Home, shop_url: SecretStr) -> Iterator[Api]:
+def own(home: Home, store_url: SecretStr) -> Iterator[Api]:
     """A service of this test's own."""
-    with running_api(home, shop_url) as api:
+    with running_api(home, store_url) as api:
         yield api
 
 
@@ -130,7 +130,7 @@ def new(**attributes: Any) -> dict[str, Any]:
 
 # online as offline -------------------------------------------------------------------------------
 def test_a_thousand_known_accounts_score_online_as_they_do_offline(
-    home: Home, shop_url: SecretStr
+    home: Home, store_url: SecretStr
 ) -> None:
     offline = {
         row["user_id"]: row
@@ -139,7 +139,7 @@ def test_a_thousand_known_accounts_score_online_as_they_do_offline(
     for table in ("abuse_scores", "abuse_features"):
         shutil.rmtree(home.lakehouse / "ml" / table)
     chosen = sorted(offline)[:1000]
-    with running_api(home, shop_url) as api, api.as_role("risk") as client:
+    with running_api(home, store_url) as api, api.as_role("risk") as client:
         online = score(client, *({"user_id": user} for user in chosen))
     assert len(online) == 1000
     assert {row["decision"] for row in online} >= {"allow", "review"}
@@ -152,7 +152,7 @@ def test_a_thousand_known_accounts_score_online_as_they_do_offline(
 
 
 def test_new_accounts_score_as_they_would_offline_once_the_shop_has_them(
-    shop: duckdb.DuckDBPyConnection, trained: Home, home: Home, shop_url: SecretStr
+    shop: duckdb.DuckDBPyConnection, trained: Home, home: Home, store_url: SecretStr
 ) -> None:
     rows = shop.sql(
         "FROM cleaned.users WHERE timezone_received IS NULL OR timezone IS NOT NULL "
@@ -171,7 +171,7 @@ def test_new_accounts_score_as_they_would_offline_once_the_shop_has_them(
     likely = models.probability(model.pipeline, features.matrix(wanted_view))
     wanted = dict(zip(wanted_view["user_id"].to_pylist(), likely, strict=True))
     sent = [serving.received(row) for row in people]
-    with running_api(home, shop_url) as api, api.as_role("risk") as client:
+    with running_api(home, store_url) as api, api.as_role("risk") as client:
         score(client, *sent)
         again = score(client, *sent)  # by now each one counts for the others
     for found in again:
@@ -344,12 +344,12 @@ def test_two_processes_see_each_others_accounts(own: Api, home: Home) -> None:
 
 
 def test_the_latest_new_accounts_are_remembered_and_no_others(
-    home: Home, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+    home: Home, store_url: SecretStr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DMP_LIVE_ACCOUNTS", "3")
     accounts = [new(device_id="many") for _ in range(250)]
     latest = {account["account_ref"] for account in accounts[-3:]}
-    with running_api(home, shop_url) as api, api.as_role("risk") as risk:
+    with running_api(home, store_url) as api, api.as_role("risk") as risk:
         score(risk, *accounts)
         index = api.app.state.service.scoring.index
         until(lambda: len(index) == index.snapshot.size + 3)
@@ -711,7 +711,7 @@ def test_with_a_model_file_that_cannot_serve_the_last_good_one_serves_on(
 
 
 def test_a_damaged_snapshot_is_written_again(
-    home: Home, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+    home: Home, store_url: SecretStr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dmp_assets.published import snapshot
     from dmp_assets.resources.lakehouse import Lakehouse
@@ -862,9 +862,9 @@ def test_what_the_store_refuses_is_kept_beside_and_the_rest_is_logged(own: Api, 
 
 
 def test_after_kill_9_under_load_every_answered_score_is_in_the_log(
-    home: Home, shop_url: SecretStr
+    home: Home, store_url: SecretStr
 ) -> None:
-    store_ = database.engine(shop_url)
+    store_ = database.engine(store_url)
     database.migrate(store_)
     from dmp_assets.store import access
 
@@ -872,7 +872,7 @@ def test_after_kill_9_under_load_every_answered_score_is_in_the_log(
         key = access.add_client(connection, "load", ["abuse:score"], now=datetime.now(UTC))
     answered: list[str] = []
     for _ in range(3):
-        with _own_process(home, shop_url) as (pid, address):
+        with _own_process(home, store_url) as (pid, address):
             stop = threading.Event()
 
             def ask(address: str = address, stop: threading.Event = stop) -> None:

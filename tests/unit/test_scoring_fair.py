@@ -23,24 +23,21 @@ from dmp_assets.api.fair_queue import MOST_TOGETHER, MOST_WAITING, OWN_WAITING, 
 from dmp_assets.api.refs import owner_of
 from dmp_assets.api.spool import Spool
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, opinions
 from dmp_assets.store.roles import ROLES
 from dmp_assets.store.schema import abuse_prediction, audit_event
-from tests.support.postgres import fresh_database, stoppable_server
+from tests.support.postgres import stoppable_server
 from tests.support.service import Api, running_api, until
 
 SCORE = "/v1/abuse/score"
 
 
 @pytest.fixture(scope="module")
-def api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def api(served_api: Api) -> Api:
     """A home without tables or model: the rule list scores."""
-    home = Home(tmp_path_factory.mktemp("fair") / "home").prepare("sandbox")
-    with fresh_database(postgres) as url, running_api(home, url) as api:
-        settings = api.app.state.service.settings
-        settings.api_score_rate_limit = settings.api_dry_run_rate_limit = "1000000/minute"
-        yield api
+    settings = served_api.app.state.service.settings
+    settings.api_score_rate_limit = settings.api_dry_run_rate_limit = "1000000/minute"
+    return served_api
 
 
 def client_of(api: Api, name: str, scopes: Any = ROLES["risk"]) -> httpx.Client:
