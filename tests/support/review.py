@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmp_assets.abuse.clusters import Cluster, Link
+from dmp_assets.abuse.money import Thresholds
+from dmp_assets.abuse.store import Model
+from dmp_assets.ml import registry
 
 SHARED = ("device_id", "phone_received")
 
@@ -30,6 +33,9 @@ class Live:
     is_loaded: bool = True
     live: bool = True
     problems: tuple[str, ...] = ("a stand-in scores",)
+    model: Model = field(
+        default_factory=lambda: registry.rule_list("rules", Thresholds(0.15, 0.95))
+    )
 
     def attributes(self, account_id: str) -> dict[str, Any] | None:
         return self.accounts.get(account_id)
