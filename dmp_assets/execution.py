@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
@@ -184,10 +184,13 @@ def run(
 
 
 @contextmanager
-def prepared(home: Home) -> Iterator[RunProcess]:
-    """A process for the next run, which imports what runs need while its caller does other work."""
+def prepared(home: Home, *, rows: int | None = None) -> Iterator[RunProcess]:
+    """A process for the next run, which imports what runs need while its caller does other work.
+
+    `rows`: for a first run that will have so many to read; its Spark then starts at once too.
+    """
     prepare_instance(home)
-    with RunProcess(home, ENVIRONMENT) as process:
+    with RunProcess(home, ENVIRONMENT, rows) as process:
         yield process
 
 
@@ -356,16 +359,21 @@ def clear(home: Home, *, everything: bool = False) -> None:
         shutil.rmtree(home.root)
 
 
-def _execute(request: dict[str, Any]) -> int:
-    """The child: run the assets in this process. Exit code 0 only when all went well."""
+def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
+    """The child: run the assets in this process. Exit code 0 only when all went well.
+
+    `warm`: Spark has been started.
+    """
     import dagster as dg
 
     from dmp_assets import history
     from dmp_assets.definitions import defs
+    from dmp_assets.reporting import renderer, report_assets
+    from dmp_assets.settings import project_dir
     from dmp_assets.table_asset import ATTRIBUTION
 
     home = Home.current()
-    if request["shop"]:
+    if request["shop"] and not warm:
         threading.Thread(target=_warm_up, args=(home,), daemon=True).start()
     repository = defs.get_repository_def()
     job = repository.get_implicit_global_asset_job_def()
@@ -383,7 +391,10 @@ def _execute(request: dict[str, Any]) -> int:
     with (
         history.opened(home.dagster) as instance,
         home.exclusive(request["run_id"], wait=request["wait"]),
+        renderer.kept(project_dir(), home) as engine,
     ):
+        if keys & report_assets.reports.keys and not home.reports.exists():
+            engine.start()  # all reports will be rendered: their kernel imports beside other work
         result = job.execute_in_process(
             run_id=request["run_id"],
             instance=instance,
@@ -464,14 +475,21 @@ def _warm_up(home: Home) -> None:
     store = Tables(settings.lakehouse_root or str(home.lakehouse))
     if settings.spark_remote is None and shop.has_news(state, store):
         rows = max(known.row_count for known in state.tables.values())
-        spark.warm_up(spark.session(settings, home.root / "spark", rows=rows), home.root / "spark")
+        spark.start_ahead(settings, home.root / "spark", rows)
 
 
-def _main() -> int:
+def _main(arguments: Sequence[str]) -> int:
+    first = [int(rows) for rows in arguments[1:]]  # of a first run, whose Spark is surely wanted
+    if first:
+        from dmp_assets.resources import spark
+
+        home = Home.current()
+        told = home.settings(), home.root / "spark", first[0]
+        threading.Thread(target=spark.start_ahead, args=told, daemon=True).start()
     import_module("dmp_assets.definitions")  # what takes long, before it is wanted
     wanted = request()
-    return _execute(wanted) if wanted else 0
+    return _execute(wanted, warm=bool(first)) if wanted else 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main())
+    sys.exit(_main(sys.argv[1:]))

@@ -21,17 +21,20 @@ from dmp_assets.home import Home
 class RunProcess:
     """A child process that runs assets once it is told which; its output is in `log`.
 
+    `rows`: how many a first run will read at most; the child then starts Spark for so many.
+
     A context manager, at whose end nothing of it is left, also not the JVM of a killed run.
     """
 
-    def __init__(self, home: Home, environment: Mapping[str, str]):
+    def __init__(self, home: Home, environment: Mapping[str, str], rows: int | None = None):
         self.run_id = str(uuid4())
         self.log: Path = home.dagster / "logs" / f"{self.run_id}.log"
         self.log.parent.mkdir(exist_ok=True)
         self._told = False
+        command = [sys.executable, "-m", "dmp_assets.execution", self.run_id]
         with self.log.open("wb") as out:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "dmp_assets.execution", self.run_id],
+                command if rows is None else [*command, str(rows)],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +35,10 @@ QUARTO_MINIMUM = (1, 4)
 CELL_SECONDS = 300
 _ASIDE = re.compile(r"^\s+at |^(?:WARN|WARNING|\[WARNING\])\b|^-+$|^Stack trace:", re.IGNORECASE)
 """Lines of Quarto that do not name what went wrong."""
+_AHEAD = (
+    "import pandas, plotly.graph_objects, dmp_assets.reporting.attribution_figures, "
+    "dmp_assets.reporting.dashboard, dmp_assets.reporting.journey_figures"
+)
 _WARNING = re.compile(r"^(?:\[WARNING\]|WARN(?:ING)?:?)\s*", re.IGNORECASE)
 
 
@@ -95,6 +99,8 @@ class Renderer:
         }
         self._open = ExitStack()
         self._client: Any = None
+        self._started: Any = None
+        self._scratch = ""
 
     def __enter__(self) -> "Renderer":
         return self
@@ -105,6 +111,11 @@ class Renderer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._started is not None:
+            from nbclient.util import run_sync
+
+            run_sync(self._started.km.shutdown_kernel)(now=True)
+            self._started = None
         self._open.close()
 
     def render(
@@ -245,27 +256,72 @@ class Renderer:
             raise RenderError(f"report {source.path.stem}, cell {label}: {error}") from error
         return list(cell.outputs)
 
+    def start(self) -> None:
+        """Start the kernel and let it import what reports use, while the caller does other work.
+
+        Rendering waits for it. Does nothing where the Quarto CLI renders, which has its own.
+        """
+        if self._client is None and self._started is None and find_quarto() is None:
+            self._started = self._notebook(f"--IPKernelApp.exec_lines={_AHEAD}")
+            self._started.start_new_kernel(env=self._kernel_environment)
+
+    @property
+    def _kernel_environment(self) -> dict[str, str]:
+        return os.environ | self._environment | {"IPYTHONDIR": self._scratch}
+
+    def _notebook(self, *arguments: str) -> Any:
+        """A client with an empty notebook, and the manager of a kernel that does not run yet."""
+        import nbformat
+        from jupyter_client.manager import AsyncKernelManager
+        from nbclient import NotebookClient
+
+        self._scratch = self._open.enter_context(tempfile.TemporaryDirectory(prefix="dmp-kernel-"))
+        client = NotebookClient(
+            nbformat.NotebookNode(cells=[], metadata={}, nbformat=4, nbformat_minor=5),
+            kernel_name="python3",
+            timeout=CELL_SECONDS,
+            startup_timeout=CELL_SECONDS,
+            resources={"metadata": {"path": str(self.folder)}},
+            extra_arguments=["--HistoryManager.enabled=False", *arguments],
+        )
+        client.km = AsyncKernelManager(
+            kernel_name="python3",
+            transport="ipc",
+            connection_file=f"{self._scratch}/kernel.json",
+        )
+        return client
+
     def _kernel(self) -> Any:
         if self._client is None:
-            import nbformat
-            from jupyter_client.manager import AsyncKernelManager
-            from nbclient import NotebookClient
-
-            scratch = self._open.enter_context(tempfile.TemporaryDirectory(prefix="dmp-kernel-"))
-            environment = os.environ | self._environment | {"IPYTHONDIR": scratch}
-            client = NotebookClient(
-                nbformat.NotebookNode(cells=[], metadata={}, nbformat=4, nbformat_minor=5),
-                kernel_name="python3",
-                timeout=CELL_SECONDS,
-                resources={"metadata": {"path": str(self.folder)}},
-                extra_arguments=["--HistoryManager.enabled=False"],
-            )
-            client.km = AsyncKernelManager(
-                kernel_name="python3", transport="ipc", connection_file=f"{scratch}/kernel.json"
-            )
-            self._open.enter_context(client.setup_kernel(env=environment))
+            client, self._started = self._started or self._notebook(), None
+            self._open.enter_context(client.setup_kernel(env=self._kernel_environment))
             self._client = client
         return self._client
+
+
+_kept: list[Renderer] = []
+
+
+@contextmanager
+def kept(project_dir: Path, home: Home) -> Iterator[Renderer]:
+    """An engine whose kernel serves everything that `engine` is asked for meanwhile."""
+    with Renderer(project_dir, home) as own:
+        _kept.append(own)
+        try:
+            yield own
+        finally:
+            _kept.remove(own)
+
+
+@contextmanager
+def engine(project_dir: Path, home: Home) -> Iterator[Renderer]:
+    """The engine that is kept for this project and home, else one of its own."""
+    for one in _kept:
+        if (one.folder, one.home) == (project_dir / "reports", home):
+            yield one
+            return
+    with Renderer(project_dir, home) as own:
+        yield own
 
 
 def find_quarto() -> Path | None:

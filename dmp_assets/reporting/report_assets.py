@@ -43,7 +43,7 @@ from dmp_assets.reporting.corrections import correct
 from dmp_assets.reporting.delivery import Delivery, Message, already_sent, deliver, sent
 from dmp_assets.reporting.messages import ReportFigures, report_message, warning
 from dmp_assets.reporting.reader import Report
-from dmp_assets.reporting.renderer import Renderer, RenderError, find_quarto
+from dmp_assets.reporting.renderer import RenderError, find_quarto
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.window import Window
@@ -167,7 +167,7 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
         wanted = {key.path[-1] for key in context.selected_asset_keys}
         failed: list[str] = []
         rendered_now: list[str] = []
-        with Renderer(project_dir(), lakehouse.home) as engine:
+        with renderer.engine(project_dir(), lakehouse.home) as engine:
             for name in names:
                 if name not in wanted:
                     continue

@@ -71,10 +71,9 @@ def _rehearse(scratch: Path) -> None:
     from dmp_assets.home import Home
     from dmp_assets.resources import spark as sessions
 
-    session: SparkSession = sessions.session(
+    session: SparkSession = sessions.start_ahead(
         Home(scratch / "home").prepare("sandbox").settings(), scratch
     )
-    sessions.warm_up(session, scratch)
     table = str(scratch / "table")
     rows = pa.table({"id": ["1", "2", "2", None], "said": ["a ", "2024-01-31T10:00:00Z", "", "1"]})
     read = session.createDataFrame(rows).withColumns(

@@ -122,11 +122,16 @@ def _bind_by_number(server: socketserver.TCPServer) -> None:
     socketserver.TCPServer.server_bind(server)
 
 
-def warm_up(spark: SparkSession, scratch: Path) -> None:
-    """Load Delta's classes by a write and a read that nobody needs; done beside other work."""
+def start_ahead(settings: Settings, scratch: Path, rows: int = 0) -> SparkSession:
+    """Start the session beside other work, for a shop of about so many rows.
+
+    Delta's classes are loaded by a write and a read that nobody needs.
+    """
+    spark = session(settings, scratch, rows=rows)
     path = str(scratch / "warm-up")
     spark.range(1).write.format("delta").mode("overwrite").save(path)
     spark.read.format("delta").load(path).collect()
+    return spark
 
 
 def _utc(spark: SparkSession) -> SparkSession:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dmp_assets.home import Home
@@ -177,11 +178,22 @@ def test_reports_share_a_kernel_in_utc_but_no_variables(
     (folder / "two.qmd").write_text(
         cell % "import os, time; print('pid', os.getpid(), time.tzname[0], 'left' in globals())"
     )
-    with Renderer(project, home) as shared:
-        first = shared.render("one").path.read_text()
-        second = shared.render("two").path.read_text()
+    with renderer.kept(project, home) as ahead:
+        ahead.start()
+        with renderer.engine(project, home) as shared:
+            first = shared.render("one").path.read_text()
+        with renderer.engine(project, home) as shared:  # of another step of the same run
+            second = shared.render("two").path.read_text()
     pid = re.findall(r"pid \d+", first)[-1]
     assert f"{pid} UTC False" in second
+
+
+def test_a_kernel_that_was_started_ahead_and_not_needed_is_ended(project: Path, home: Home) -> None:
+    before = set(psutil.Process().children())
+    with renderer.kept(project, home) as ahead:
+        ahead.start()
+        (kernel,) = set(psutil.Process().children()) - before
+    assert not kernel.is_running()
 
 
 @pytest.mark.parametrize("name", REPORTS)
