@@ -151,7 +151,7 @@ class Boosting(_Scored):
         return self
 
     def log_odds(self, rows: Floats) -> Floats:
-        if self.trees_ is None:
+        if self.trees_ is None or not len(rows):
             return np.full(len(rows), self.odds_)
         return np.asarray(self.trees_.decision_function(rows[:, self.varies_]))
 

@@ -228,6 +228,15 @@ def test_any_candidate_is_fitted_on_any_labels_and_any_columns(
         assert ((found >= 0) & (found <= 1)).all(), name
 
 
+def test_few_clusters_leave_a_fold_empty_and_fail_nothing() -> None:
+    rng = np.random.default_rng(1)
+    features, labels = rng.normal(size=(40, len(NAMES))), np.arange(40) % 2 == 0
+    for clusters in (1, 2):
+        for name in models.CANDIDATES:
+            pipeline = models.fit(name, features, labels, np.arange(40) % clusters)
+            assert np.isfinite(models.probability(pipeline, features)).all()
+
+
 @settings(deadline=None, max_examples=6)
 @given(st.integers(20, 120), st.floats(0, 1), st.integers(0, 2**16))
 def test_random_labels_never_fail_a_training(rows: int, share: float, seed: int) -> None:
