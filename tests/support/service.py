@@ -127,7 +127,8 @@ class Api:
 
     def client(self, key: str | None = None, **options: object) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, **options)
+        patient = {"timeout": 60.0, **options}  # the machine may be busy
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, **patient)
 
     def as_role(self, role: str) -> httpx.Client:
         """A client whose key has a role's scopes."""

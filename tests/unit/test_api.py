@@ -342,7 +342,7 @@ def test_of_what_a_proxy_forwards_only_its_own_word_is_believed(api: Api) -> Non
         for proxies in (["127.0.0.1"], ["10.0.0.0/8"]):
             with (
                 served(api.app, proxy_headers=True, forwarded_allow_ips=proxies) as url,
-                httpx.Client(base_url=url, trust_env=False) as client,
+                httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
             ):
                 client.get("/login/oidc/callback", headers=forwarded)
     finally:
@@ -643,7 +643,7 @@ def test_a_session_is_a_cookie_that_scripts_and_other_sites_cannot_use(api: Api)
 
 def test_under_tls_the_cookie_is_secure_and_the_browser_told_to_stay(api: Api, home: Home) -> None:
     app = create_app(home, secure=True, store=api.store)
-    with served(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
+    with served(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         answer = client.post("/login", data={"email": email("risk"), "password": PASSWORD})
     assert "Secure" in answer.headers["set-cookie"]
     assert answer.headers["strict-transport-security"].startswith("max-age=")

@@ -220,6 +220,6 @@ def test_a_demo_expects_the_dirt_of_its_ledger_and_no_more(tmp_path: Path) -> No
 def test_the_sandbox_shows_a_digest_as_people_would_see_it(tell: Any, endpoint: Endpoint) -> None:
     tell(NOON, WARNING)
     tell(MORNING)
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         page = client.get(endpoint.url).text
     assert "<code>dmp show quarantine/users</code>" in page

@@ -106,7 +106,7 @@ def test_a_correction_whose_outcome_is_unknown_is_looked_up_in_its_thread(
     deliver(slack, home.outbox, REFUSED)
     deliver(slack, home.outbox, NUMBERS)
     faults: list[dict[str, Any]] = [{"method": "chat.postMessage", "kind": kind}]
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         client.post(f"{endpoint.url}/_sandbox/faults", json=faults)
     correct(slack, home.outbox, NUMBERS, REFUSED.version)
     flush(slack, home.outbox)

@@ -76,7 +76,7 @@ class Gated:
             token = access.begin_session(store, uuid.UUID(str(who)), now=now())
         said = {"Origin": self.url, "Sec-Fetch-Site": "same-origin"} | headers
         return httpx.Client(
-            base_url=self.url, cookies={COOKIE: token}, headers=said, trust_env=False
+            base_url=self.url, cookies={COOKIE: token}, headers=said, trust_env=False, timeout=60
         )
 
     def audited(self) -> list[Any]:
@@ -124,7 +124,7 @@ def test_what_is_launched_or_was_to_be_is_in_the_audit_log(gated: Gated) -> None
 
 
 def test_nobody_gets_further_than_the_login(gated: Gated) -> None:
-    with httpx.Client(base_url=gated.url, trust_env=False) as client:
+    with httpx.Client(base_url=gated.url, trust_env=False, timeout=60) as client:
         assert client.get("/runs").status_code == 401
         page = client.get("/runs", headers={"Accept": "text/html"})
         assert (page.status_code, page.headers["location"]) == (303, "/login")
@@ -221,7 +221,7 @@ def test_only_names_of_ours_are_answered(gated: Gated, host: str, status: int) -
 def test_programs_come_with_a_key_and_by_its_scopes(gated: Gated) -> None:
     for role, status in (("admin", 200), ("risk", 403), ("marketer", 403)):
         key = {"Authorization": f"Bearer {gated.api.keys[role]}"}
-        with httpx.Client(base_url=gated.url, trust_env=False, headers=key) as client:
+        with httpx.Client(base_url=gated.url, trust_env=False, timeout=60, headers=key) as client:
             assert client.post("/graphql", json=LAUNCH).status_code == status
 
 
@@ -258,7 +258,7 @@ def test_a_link_logs_in_once_and_only_for_a_while(gated: Gated) -> None:
         _, path = login_links.make(store, email("admin"), now=now())
         _, old = login_links.make(store, email("admin"), now=now() - timedelta(hours=1))
     own = {"Origin": gated.url}
-    with httpx.Client(base_url=gated.url, trust_env=False, headers=own) as client:
+    with httpx.Client(base_url=gated.url, trust_env=False, timeout=60, headers=own) as client:
         assert client.get(path).status_code == client.get(path).status_code == 200  # uses nothing
         token = path.partition("=")[2]
         for foreign in ({"Origin": "http://127.0.0.1:9"}, {"Sec-Fetch-Site": "cross-site"}):

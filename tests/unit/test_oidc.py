@@ -55,7 +55,7 @@ def go(client: httpx.Client) -> str:
     """Begin, log in at the provider; where it sends the browser back to."""
     begun = client.get("/login/oidc")
     assert begun.status_code == 303, begun.text
-    with httpx.Client(trust_env=False) as elsewhere:
+    with httpx.Client(trust_env=False, timeout=60) as elsewhere:
         at_provider = elsewhere.get(begun.headers["location"])
     assert at_provider.status_code == 302, at_provider.text
     return at_provider.headers["location"]
@@ -138,7 +138,7 @@ def test_what_begins_a_login_is_sealed_brief_and_not_for_scripts(api: Api, home:
     assert asked["redirect_uri"] == f"{api.url}/login/oidc/callback"
     app = create_app(home, secure=True, store=api.store)
     app.state.service.issuer = api.app.state.service.issuer
-    with served(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
+    with served(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         assert "Secure" in client.get("/login/oidc").headers["set-cookie"]
 
 

@@ -48,7 +48,7 @@ def look(api: Api) -> Callable[[], str]:
 
 def told(endpoint: Endpoint) -> list[str]:
     """What Slack received, line by line."""
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         messages = client.get(f"{endpoint.url}/_sandbox/messages").json()
     assert {message["channel"] for message in messages} <= {"C_ALERTS"}
     return [message["text"] for message in messages]

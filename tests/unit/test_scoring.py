@@ -334,7 +334,7 @@ def test_two_processes_see_each_others_accounts(own: Api, home: Home) -> None:
     other = create_app(home, store=own.store)
     with served(other) as address, own.as_role("risk") as here:
         key = {"Authorization": f"Bearer {own.keys['risk']}"}
-        with httpx.Client(base_url=address, headers=key, trust_env=False) as there:
+        with httpx.Client(base_url=address, headers=key, trust_env=False, timeout=60) as there:
             first = new(device_id="both")
             score(here, first)
             assert score(there, new(device_id="both"))[0]["linked_accounts"] == [
@@ -415,8 +415,8 @@ def test_a_key_is_answered_once_whichever_process_is_asked(own: Api, home: Home)
     login = {"Authorization": f"Bearer {own.keys['risk']}"}
     with (
         served(create_app(home, store=own.store)) as there,
-        httpx.Client(base_url=there, headers=login | key, trust_env=False) as second,
-        httpx.Client(base_url=own.url, headers=login | key, trust_env=False) as first,
+        httpx.Client(base_url=there, headers=login | key, trust_env=False, timeout=60) as second,
+        httpx.Client(base_url=own.url, headers=login | key, trust_env=False, timeout=60) as first,
         ThreadPoolExecutor(8) as pool,
     ):
         answers = list(pool.map(lambda n: (first, second)[n % 2].post(SCORE, json=body), range(8)))
@@ -877,7 +877,9 @@ def test_after_kill_9_under_load_every_answered_score_is_in_the_log(
 
             def ask(address: str = address, stop: threading.Event = stop) -> None:
                 headers = {"Authorization": f"Bearer {key}"}
-                with httpx.Client(base_url=address, headers=headers, trust_env=False) as client:
+                with httpx.Client(
+                    base_url=address, headers=headers, trust_env=False, timeout=60
+                ) as client:
                     while not stop.is_set():
                         try:
                             body = {"accounts": [new(device_id="killed"), new()]}
