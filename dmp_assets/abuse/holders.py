@@ -6,7 +6,7 @@ tables) are added one by one. `index.py` makes of it what is said of one account
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,7 +56,7 @@ class LiveAccount:
     """An account that was scored but is not in the snapshot.
 
     `account`: normal forms (`received.normal_form`); `promo_code`: the code it is about to redeem;
-    `verified`: see `identity.witness`.
+    `verified`: see `identity.witness`; `salt`: by which its keys are made.
     """
 
     account: Mapping[str, Any]
@@ -65,6 +65,7 @@ class LiveAccount:
     promo_code: str | None
     scored_at: datetime
     verified: int
+    salt: str = ""
 
     @classmethod
     def of(
@@ -72,16 +73,27 @@ class LiveAccount:
         account: Mapping[str, Any],
         promo_code: str | None = None,
         scored_at: datetime | None = None,
+        salt: str = "",
     ) -> "LiveAccount":
         """Scored now, if nothing else is said."""
         created = microseconds(account["created_at"])
         now = scored_at or datetime.now(UTC)
         known = verified(account.get("is_email_verified"), account.get("is_phone_verified"))
-        return cls(account, keys.keys_of(account), created, promo_code, now, known)
+        return cls(account, keys.keys_of(account, salt), created, promo_code, now, known, salt)
 
     @property
     def account_id(self) -> str:
         return str(self.account["user_id"])
+
+    def keyed(self, salt: str) -> "LiveAccount":
+        """The same with keys by this salt; what it is not counted by it is not afterwards."""
+        if salt == self.salt:
+            return self
+        made = tuple(
+            NO_KEY if old == NO_KEY else new
+            for old, new in zip(self.keys, keys.keys_of(self.account, salt), strict=True)
+        )
+        return replace(self, keys=made, salt=salt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +166,7 @@ class Holders:
 
     def put(self, live: LiveAccount) -> int:
         """Add a live account, or replace the one of the same id; its number."""
+        live = live.keyed(self.snapshot.salt)
         self.remove(live.account_id)
         number = self._next
         self._next += 1

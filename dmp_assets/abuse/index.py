@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from dmp_assets.abuse import keys
 from dmp_assets.abuse.clusters import Cluster, Link
 from dmp_assets.abuse.holders import (
     CITY_AGENT,
@@ -287,7 +286,7 @@ class AccountIndex(Holders):
             ("ip_key", normalise.ip(text).address),
         ):
             if value is not None:
-                sharing = self._sharing(POSITION[name], keys.key_of(value))
+                sharing = self._sharing(POSITION[name], self.snapshot.key_of(value))
                 found |= dict.fromkeys(map(self.id_of, reversed(sharing[-at_most:])))
         return list(found)[:at_most]
 

@@ -3,7 +3,8 @@
 The texts are those of the account view (`view.KEYS`) and of the evidence for links
 (`identity.evidence.KINDS`), written there in SQL for all accounts at once. Here they stand in
 Python for one account that nobody has stored yet; a test holds the two together. A key is the
-lower half of the text's MD5, which DuckDB and Python compute alike; 0: nothing to compare.
+lower half of the MD5 of the home's secret and the text, which DuckDB and Python compute alike: who
+does not know the secret cannot find two texts of one key. 0: nothing to compare.
 """
 
 import hashlib
@@ -26,14 +27,20 @@ _SPACES = " \u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x2
 """What DuckDB's `trim` takes away: Unicode's space separators."""
 
 
-def key_of(text: str) -> int:
+SQL_VARIABLE = "index_key"
+"""DuckDB's variable that holds the secret; unset, there is none."""
+
+
+def key_of(text: str, salt: str = "") -> int:
     """The key of a text, as DuckDB's `md5_number_lower` has it."""
-    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
+    digest = hashlib.md5((salt + text).encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest[8:], "little")
 
 
 def key_sql(text: str) -> str:
-    """`key_of` as a SQL expression; `NO_KEY` for null."""
-    return f"coalesce(md5_number_lower({text})::UBIGINT, {NO_KEY})"
+    """`key_of` as a SQL expression; `NO_KEY` for null. See `SQL_VARIABLE`."""
+    salt = f"coalesce(getvariable('{SQL_VARIABLE}'), '')"
+    return f"coalesce(md5_number_lower({salt} || ({text}))::UBIGINT, {NO_KEY})"
 
 
 def _lower(text: str) -> str:
@@ -176,8 +183,9 @@ POSITION: dict[str, int] = {name: place for place, name in enumerate(NAMES)}
 _IN_ORDER = tuple(_TEXTS[name] for name in NAMES)
 
 
-def keys_of(account: Account) -> tuple[int, ...]:
+def keys_of(account: Account, salt: str = "") -> tuple[int, ...]:
     """The account's keys in the order of `NAMES`."""
     return tuple(
-        NO_KEY if (text := compute(account)) is None else key_of(text) for compute in _IN_ORDER
+        NO_KEY if (text := compute(account)) is None else key_of(text, salt)
+        for compute in _IN_ORDER
     )

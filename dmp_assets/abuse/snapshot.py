@@ -5,14 +5,15 @@
     serving/<version>/index.arrow      keys (see `keys`), and accounts in the order of each key
 
 Rows are sorted by (created_at, user_id), so that a row's number is its place in time. The files
-are mapped into memory, not read: all workers of a machine share them, and opening takes
-milliseconds whatever their size.
+are read whole and compared with their hashes: one that is cut short or changed afterwards does
+nothing to who has read it, and one that was before is not taken.
 """
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from dmp_assets.abuse.view import VIEW, account_view_sql
 BATCH = 20_000
 VERSIONS_KEPT = 2
 """The one that is read, and the one before, which a slow reader may just have chosen."""
+FILES = ("accounts.arrow", "index.arrow")
 TOTALS = tuple(name for name in VIEW.names if name.split("_")[0] == "accounts")
 """Columns of the view that speak of the shop as a whole."""
 ACCOUNTS = pa.schema(
@@ -66,8 +68,17 @@ class SnapshotError(Exception):
     """A snapshot that cannot be read; the message says what to do."""
 
 
-def write(folder: Path, version: str, batches: Iterator[pa.RecordBatch], made_at: datetime) -> int:
-    """Write a version from the rows of `SNAPSHOT_SQL` and make it the current one; its rows."""
+def write(
+    folder: Path,
+    version: str,
+    batches: Iterator[pa.RecordBatch],
+    made_at: datetime,
+    salt: str = "",
+) -> int:
+    """Write a version from the rows of `SNAPSHOT_SQL` and make it the current one; its rows.
+
+    `salt`: by which the keys in the rows were made (`keys.SQL_VARIABLE`).
+    """
     target, part = folder / version, folder / f".{version}.part"
     shutil.rmtree(part, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +110,8 @@ def write(folder: Path, version: str, batches: Iterator[pa.RecordBatch], made_at
     noted = {
         "version": version, "made_at": made_at.isoformat(), "accounts": table.num_rows,
         "totals": totals, "features": features.NAMES, "keys": keys.NAMES,
+        "keyed_by": keys.key_of("", salt) if salt else None,
+        "sha256": {name: _hash((part / name).read_bytes()) for name in FILES},
     }  # fmt: skip
     (part / "snapshot.json").write_text(json.dumps(noted))
     for file in part.iterdir():  # a power cut leaves the old version or the whole new one
@@ -112,6 +125,10 @@ def write(folder: Path, version: str, batches: Iterator[pa.RecordBatch], made_at
     pointer.replace(folder / "current")
     _forget_old(folder, keep=version)
     return int(table.num_rows)
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _joined(parts: list[Any], kind: Any) -> Any:
@@ -137,7 +154,7 @@ def current(folder: Path) -> str | None:
 
 @dataclass
 class Snapshot:
-    """An opened version. Arrays are views of the files; `verified`: see `identity.witness`."""
+    """An opened version. `salt`: by which its keys are made; `verified`: see `identity.witness`."""
 
     version: str
     made_at: datetime
@@ -150,6 +167,11 @@ class Snapshot:
     verified: Flags
     batches: tuple[pa.RecordBatch, ...] = ()
     starts: Numbers = field(default_factory=lambda: np.empty(0, np.int64))
+    salt: str = ""
+
+    def key_of(self, text: str) -> int:
+        """The key of a text in this snapshot."""
+        return keys.key_of(text, self.salt)
 
     def key(self, name: str) -> Keys:
         """The key of every row."""
@@ -164,7 +186,7 @@ class Snapshot:
     def row_of(self, user_id: str) -> int | None:
         """The row of a user; None when there is none."""
         ordered, rows = self.users
-        wanted = np.uint64(keys.key_of(user_id))
+        wanted = np.uint64(self.key_of(user_id))
         place = int(ordered.searchsorted(wanted))
         while place < len(ordered) and ordered[place] == wanted:
             row = int(rows[place])
@@ -229,10 +251,11 @@ EMPTY = Snapshot(
 """A shop without accounts: what is served before the first snapshot."""
 
 
-def open_current(folder: Path) -> Snapshot:
+def open_current(folder: Path, salt: str = "") -> Snapshot:
     """The current version; `EMPTY` before the first.
 
-    Raises SnapshotError for files that are damaged or of another version of this program.
+    A version of before there were secrets is opened as it is. Raises SnapshotError for files that
+    are damaged, made with another secret, or of another version of this program.
     """
     version = current(folder)
     if version is None:
@@ -245,8 +268,14 @@ def open_current(folder: Path) -> Snapshot:
                 f"the snapshot {version} is of another version of this program: materialize "
                 "published/account_snapshot"
             )
-        index = pa.ipc.open_file(pa.memory_map(str(place / "index.arrow"))).read_all()
-        accounts = pa.ipc.open_file(pa.memory_map(str(place / "accounts.arrow")))
+        if (keyed_by := noted.get("keyed_by")) not in (None, keys.key_of("", salt)):
+            raise SnapshotError(
+                f"the snapshot {version} was made with the secret of another home: materialize "
+                "published/account_snapshot"
+            )
+        hashes = noted.get("sha256", {})
+        index = pa.ipc.open_file(_content(place / "index.arrow", hashes)).read_all()
+        accounts = pa.ipc.open_file(_content(place / "accounts.arrow", hashes))
         batches = tuple(accounts.get_batch(n) for n in range(accounts.num_record_batches))
     except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
         raise SnapshotError(
@@ -271,5 +300,25 @@ def open_current(folder: Path) -> Snapshot:
         users=(array("sorted_user_key"), array("order_user_key")),
         verified=_joined([_verified(batch) for batch in batches], np.uint8),
         batches=batches,
+        salt="" if keyed_by is None else salt,
         starts=np.cumsum([0, *(batch.num_rows for batch in batches)])[:-1].astype(np.int64),
     )
+
+
+def _content(file: Path, hashes: Mapping[str, str]) -> pa.Buffer:
+    """A file's content. Raises ValueError for one that is not as it was written."""
+    with pa.OSFile(str(file)) as opened:
+        content = opened.read_buffer()
+    if hashes and _hash(content) != hashes.get(file.name):
+        raise ValueError(f"{file.name} is damaged")
+    return content
+
+
+def is_keyed(folder: Path) -> bool:
+    """Whether the current version's keys are made with a salt."""
+    version = current(folder)
+    try:
+        noted = json.loads((folder / str(version) / "snapshot.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return noted.get("keyed_by") is not None

@@ -118,13 +118,14 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         metrics=metrics,
         tables=tables,
         issuer=Issuer.of(settings),
+        is_host_told=(hosts := Hosts.of(settings)).are_told,
     )
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("dmp_assets.api") / "static")))
     _describe(app)
-    app.add_middleware(Guard, metrics=service.metrics, secure=secure, hosts=Hosts.of(settings))
+    app.add_middleware(Guard, metrics=service.metrics, secure=secure, hosts=hosts)
     return app
 
 

@@ -33,9 +33,14 @@ class Hosts:
             told.add((urlsplit(settings.public_url).hostname or "").lower())
         return cls(frozenset(told - {""}), only_here or bool(told))
 
+    @property
+    def are_told(self) -> bool:
+        """Whether the `Host` of a request that is answered is one of ours."""
+        return bool(self.names or self.loopback)
+
     def serve(self, host: str) -> bool:
         """Whether a request with this `Host` is meant for us."""
-        if not host or not (self.names or self.loopback):  # browsers name one always
+        if not host or not self.are_told:  # browsers name one always
             return True
         try:
             name = (urlsplit(f"//{host}").hostname or "").lower()
@@ -43,6 +48,19 @@ class Hosts:
             return False
         name = name.removesuffix(".")
         return name in self.names or (self.loopback and is_loopback(name))
+
+
+def address_of(request: Request, path: str, settings: Settings, *, is_told: bool) -> str | None:
+    """The address of a path of ours as people reach it; None where nobody said under which name.
+
+    `is_told`: the request's `Host` was compared with our names. It is believed only then.
+    """
+    if is_told:
+        return str(request.url.replace(path=path, query="", fragment=""))
+    if settings.public_url:
+        public = urlsplit(settings.public_url)
+        return f"{public.scheme}://{public.netloc}{path}"
+    return None
 
 
 def is_from_us(request: Request, *, secure: bool) -> bool:

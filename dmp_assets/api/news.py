@@ -5,6 +5,7 @@ from datetime import datetime
 
 from deltalake.exceptions import DeltaError
 
+from dmp_assets import secret_files
 from dmp_assets.abuse import snapshot
 from dmp_assets.abuse.snapshot import Snapshot, SnapshotError
 from dmp_assets.abuse.store import Model
@@ -23,6 +24,7 @@ class News:
     def __init__(self, home: Home, settings: Settings, tables: Tables) -> None:
         self.home, self.settings, self.tables = home, settings, tables
         self.problems: list[str] = []
+        self._secret = secret_files.of(home, secret_files.INDEX_KEY)
         self._registry_version = -1
         self._model_problems: list[str] = []
         self._model_looked_at = float("-inf")
@@ -34,7 +36,7 @@ class News:
         problems: list[str] = []
         try:
             if snapshot.current(self.home.serving) not in (known.version, None):
-                known = snapshot.open_current(self.home.serving)
+                known = snapshot.open_current(self.home.serving, self._secret)
         except SnapshotError as error:
             problems.append(str(error))
         found = self._promoted(model, promoted_at, problems)

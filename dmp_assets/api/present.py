@@ -89,14 +89,15 @@ class Present:
 
     def _readable(self, asked: Asked, at: datetime | None) -> tuple[LiveAccount, tuple[str, ...]]:
         """The account without those of its attributes that nothing can be made of, and these."""
+        salt = self.index.snapshot.salt
         try:
-            return live_account(asked, self.settings, at), ()
+            return live_account(asked, self.settings, at, salt), ()
         except Exception as error:
             attributes, unreadable = dict(asked.attributes), []
             for name, value in asked.attributes.items():
                 alone = replace(asked, attributes={name: value})
                 try:
-                    live_account(alone, self.settings, at)
+                    live_account(alone, self.settings, at, salt)
                 except Exception as own:
                     log.warning(
                         "an attribute cannot be read", name=name, error=type(own).__name__,
@@ -107,7 +108,7 @@ class Present:
             if not unreadable or len(unreadable) == len(attributes):
                 raise error
             kept = replace(asked, attributes=attributes)
-            return live_account(kept, self.settings, at), tuple(unreadable)
+            return live_account(kept, self.settings, at, salt), tuple(unreadable)
 
     def _put(self, live: LiveAccount) -> int:
         if self.index.live_of(live.account_id) is not None:
@@ -220,15 +221,15 @@ def most_of_one(settings: Settings) -> int:
 
 
 def live_account(
-    asked: Asked, settings: Settings, scored_at: datetime | None = None
+    asked: Asked, settings: Settings, scored_at: datetime | None = None, salt: str = ""
 ) -> LiveAccount:
-    """The normal forms of a new account."""
+    """The normal forms of a new account; `salt`: see `abuse.keys`."""
     account = normal_form(
         asked.account_id, asked.attributes, asked.registered_at, settings.phone_region,
         settings.no_value_words,
     )  # fmt: skip
     promo_code = settings.no_value_words.given("code", asked.promo_code)
-    return LiveAccount.of(account, promo_code, scored_at)
+    return LiveAccount.of(account, promo_code, scored_at, salt)
 
 
 def prepare_for_new_accounts(settings: Settings) -> None:

@@ -19,7 +19,7 @@ import structlog
 
 from dmp_assets.abuse.rulings import Rulings
 from dmp_assets.api.spool import Spool
-from dmp_assets.store import predictions
+from dmp_assets.store import database, predictions
 from dmp_assets.store.predictions import Answer, NewAccount, Prediction
 
 log = structlog.get_logger("dmp.api")
@@ -194,7 +194,9 @@ class ScoreLog:
             url.render_as_string(hide_password=False), autocommit=True, connect_timeout=2,
             keepalives_idle=5, keepalives_interval=2, keepalives_count=3, tcp_user_timeout=10_000,
         )  # fmt: skip
-        connection.execute(
-            "SET timezone = 'UTC'; SET statement_timeout = 30000; SET lock_timeout = 5000"
-        )
+        connection.execute("SET timezone = 'UTC'")
+        if database.is_pooled(connection):  # what is set stays with whoever comes next
+            connection.prepare_threshold = None
+        else:
+            connection.execute("SET statement_timeout = 30000; SET lock_timeout = 5000")
         return connection

@@ -64,6 +64,8 @@ class Entrance:
     secure: bool
     issuer: "Issuer | None"
     metrics: Metrics
+    is_host_told: bool = True
+    """Whether a request that is answered names one of our own hosts."""
     denials: Denials = field(default_factory=Denials)
     ended: Ended = field(default_factory=Ended)
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))

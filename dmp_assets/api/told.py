@@ -1,7 +1,7 @@
 """What a caller is told of an account.
 
 Without `personal:read` that is nothing of others: whether a person or device is known must not be
-learnt by asking.
+learnt by asking, nor whether a name is a customer's.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def shown(
     return {
         ("account_ref" if asked.is_new else "user_id"): asked.account_id,
         "score_id": score_id,
-        "is_known": not seen.is_new,
+        "is_known": not seen.is_new if sees or not asked.is_new else None,
         "probability": probability,
         "decision": decision,
         "decided_by": decided_by,
@@ -47,7 +47,7 @@ def shown(
         else [reason for reason in judgement.reasons if reason["code"] in OWN_REASONS],
         "linked_accounts": judgement.linked if sees else [],
         "cluster_size": judgement.cluster_size if sees else None,
-        "missing": asked.missing() if asked.is_new and seen.is_new else [],
+        "missing": asked.missing() if asked.is_new and (seen.is_new or not sees) else [],
         "warnings": [f"{name} could not be read and counts as missing" for name in seen.unreadable],
     }
 
@@ -58,7 +58,7 @@ def not_scored(seen: Seen, score_id: str) -> dict[str, Any]:
     return {
         ("account_ref" if asked.is_new else "user_id"): asked.account_id,
         "score_id": score_id,
-        "is_known": not asked.is_new,
+        "is_known": None if asked.is_new else True,
         "probability": None,
         "decision": "allow",
         "decided_by": "nobody",

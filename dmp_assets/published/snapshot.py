@@ -6,6 +6,7 @@ What the files hold is in `dmp_assets.abuse.snapshot`.
 
 from datetime import UTC, datetime
 
+from dmp_assets import secret_files
 from dmp_assets.abuse import columns, counts, features, keys, snapshot, view
 from dmp_assets.identity import evidence, witness
 from dmp_assets.ml.abuse_features import with_zones
@@ -26,17 +27,19 @@ def publish(lakehouse: Lakehouse) -> Published | None:
         return None
     folder = lakehouse.home.serving
     wanted = fingerprint(lakehouse.tables, view.TABLES, CODE)
-    if snapshot.current(folder) == wanted:
+    secret = secret_files.of(lakehouse.home, secret_files.INDEX_KEY)
+    if snapshot.current(folder) == wanted and snapshot.is_keyed(folder):
         try:
-            rows = snapshot.open_current(folder).size
+            rows = snapshot.open_current(folder, secret).size
         except snapshot.SnapshotError:
             pass  # it is damaged, and written again
         else:
             return Published(rows, wanted, unchanged=True)
     with lakehouse.tables.connect(*view.TABLES) as connection:
         with_zones(connection)
+        connection.execute(f"SET VARIABLE {keys.SQL_VARIABLE} = ?", [secret])
         views = connection.sql(snapshot.SNAPSHOT_SQL).to_arrow_reader(snapshot.BATCH)
-        written = snapshot.write(folder, wanted, iter(views), datetime.now(UTC))
+        written = snapshot.write(folder, wanted, iter(views), datetime.now(UTC), secret)
     return Published(written, wanted, unchanged=False)
 
 

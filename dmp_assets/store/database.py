@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -30,10 +31,10 @@ def engine(url: SecretStr, *, pool_size: int = 5, patience: int | None = None) -
         known = connection_urls.postgres(url.get_secret_value())
     except connection_urls.UrlError as error:
         raise StoreError(f"DMP_STORE_URL: {error}") from None
-    session, silent = "SET timezone = 'UTC'", 60_000
+    silent = 60_000 if patience is None else 1000 * patience
+    settings = {"timezone": "'UTC'"}
     if patience is not None:
-        silent = 1000 * patience
-        session += f"; SET statement_timeout = {silent}; SET lock_timeout = {silent // 2}"
+        settings |= {"statement_timeout": str(silent), "lock_timeout": str(silent // 2)}
     store = sa.create_engine(
         _sqlalchemy_url(known),
         pool_size=pool_size,
@@ -45,11 +46,37 @@ def engine(url: SecretStr, *, pool_size: int = 5, patience: int | None = None) -
     )
 
     @sa.event.listens_for(store, "connect")
-    def _begin(connection: Any, record: object) -> None:  # a pooler between may refuse `options`
-        connection.execute(session)
+    def _prepare(connection: Any, record: Any) -> None:  # a pooler between may refuse `options`
+        record.info[_POOLED] = is_pooled(connection)
+        if record.info[_POOLED]:
+            connection.prepare_threshold = None
+        else:
+            connection.execute(_said("SET", settings))
         connection.commit()
 
+    @sa.event.listens_for(store, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        if connection.info.get(_POOLED):
+            connection.exec_driver_sql(_said("SET LOCAL", settings))
+
     return store
+
+
+_POOLED = "dmp_is_pooled"
+
+
+def _said(how: str, settings: Mapping[str, str]) -> str:
+    return "; ".join(f"{how} {name} = {value}" for name, value in settings.items())
+
+
+def is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a pooler stands between, so that the next transaction may be another session's.
+
+    What one session prepares or sets is then no longer there, or is somebody else's. A pooler
+    gives its callers a process number of its own.
+    """
+    (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+    return bool(pid != connection.info.backend_pid)
 
 
 def _sqlalchemy_url(known: Mapping[str, Any]) -> sa.URL:

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # What PgBouncer tracks or ignores without `ignore_startup_parameters`.
@@ -12,6 +12,7 @@ KNOWN = frozenset(
     ("user", "database", "client_encoding", "datestyle", "timezone",
      "standard_conforming_strings", "application_name", "intervalstyle")
 )  # fmt: skip
+_KEY_DATA, _OWN_NUMBER = b"K\0\0\0\x0c", 1_234_567_890
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 
 
@@ -46,7 +47,7 @@ def _serve(client: socket.socket, real: tuple[str, int], refused: list[str]) -> 
                 return
         with socket.create_connection(real) as upstream:
             upstream.sendall(head + body)
-            back = threading.Thread(target=_pump, args=(upstream, client), daemon=True)
+            back = threading.Thread(target=_pump, args=(upstream, client, _renamed), daemon=True)
             back.start()
             _pump(client, upstream)
             back.join()
@@ -72,8 +73,16 @@ def _error(message: str) -> bytes:
     return b"E" + struct.pack("!i", len(fields) + 4) + fields
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _renamed(data: bytes) -> bytes:
+    """With a process number of the pooler's own, as its callers get."""
+    head, found, rest = data.partition(_KEY_DATA)
+    return head + found + struct.pack("!i", _OWN_NUMBER) + rest[4:] if found else data
+
+
+def _pump(
+    source: socket.socket, sink: socket.socket, change: Callable[[bytes], bytes] = bytes
+) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65_536):
-            sink.sendall(data)
+            sink.sendall(change(data))
         sink.shutdown(socket.SHUT_WR)

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, write_deltalake
 
-from dmp_assets.abuse import snapshot, view
+from dmp_assets import secret_files
+from dmp_assets.abuse import keys, snapshot, view
 from dmp_assets.demo import shop
 from dmp_assets.home import Home
 from dmp_assets.ml import abuse_features, abuse_scores, model_registry
@@ -65,8 +66,16 @@ def write_tables(home: Home, c: duckdb.DuckDBPyConnection, version: str = "1") -
 
 def write_snapshot(home: Home, c: duckdb.DuckDBPyConnection, version: str = "v1") -> None:
     """Write the snapshot of these tables."""
+    secret = secret_files.of(home, secret_files.INDEX_KEY)
+    c.execute(f"SET VARIABLE {keys.SQL_VARIABLE} = ?", [secret])
     rows = c.sql(snapshot.SNAPSHOT_SQL).to_arrow_reader(snapshot.BATCH)
-    snapshot.write(home.serving, version, iter(rows), datetime.now(UTC))
+    snapshot.write(home.serving, version, iter(rows), datetime.now(UTC), secret)
+
+
+def opened(home: Home) -> snapshot.Snapshot:
+    """The home's current snapshot."""
+    secret = secret_files.of(home, secret_files.INDEX_KEY)
+    return snapshot.open_current(home.serving, secret)
 
 
 def train(home: Home) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import ipaddress
 import json
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from dmp_assets.addresses import source_of
 from dmp_assets.api import connections, tending
 from dmp_assets.api.access import COOKIE
+from dmp_assets.api.app import api_routes
 from dmp_assets.api.denials import MOST_KINDS, WINDOW, Denial, Denials
 from dmp_assets.api.hosts import Hosts
 from dmp_assets.api.logins import BROWSER_COOKIE
@@ -207,6 +209,26 @@ def test_the_loop_is_one_that_bounds_handshakes() -> None:
         assert loop.run_until_complete(asyncio.sleep(0, "runs")) == "runs"
     finally:
         loop.close()
+
+
+# headers of every route --------------------------------------------------------------------------
+@pytest.mark.parametrize("role", [None, "admin"])
+def test_every_route_forbids_foreign_scripts_and_frames(api: Api, role: str | None) -> None:
+    with ExitStack() as stack:
+        client = stack.enter_context(api.logged_in(role) if role else api.client())
+        for route in api_routes():
+            for method in sorted((route.methods or set()) - {"HEAD"}):
+                path = re.sub(r"\{[^}]+\}", "x", route.path_format)
+                answer = client.request(method, path, headers=HTML)
+                policy = answer.headers["content-security-policy"]
+                where = f"{method} {path}: {answer.status_code} {policy}"
+                assert answer.status_code < 500, where
+                assert "default-src 'none'" in policy or policy.startswith("sandbox"), where
+                assert "'unsafe-eval'" not in policy, where
+                assert answer.headers["x-content-type-options"] == "nosniff", where
+                assert "frame-ancestors 'none'" in policy or (
+                    answer.headers["x-frame-options"] == "DENY"
+                ), where
 
 
 # hosts and origins -------------------------------------------------------------------------------

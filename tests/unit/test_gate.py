@@ -235,6 +235,20 @@ def test_pages_cannot_be_framed_and_keep_their_own_policy(gated: Gated) -> None:
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
+@pytest.mark.parametrize("role", ["admin", "marketer"])
+def test_every_page_of_the_gates_own_forbids_foreign_scripts_and_frames(
+    gated: Gated, role: str
+) -> None:
+    with gated.as_role(role) as client, httpx.Client(base_url=gated.url, trust_env=False) as nobody:
+        for path in ("/", "/login", "/account", "/health/live", "/login/link/x", "/login/oidc",
+                     "/login/oidc/callback", "/static/dmp.css", "/nothing"):  # fmt: skip
+            for browser in (client, nobody):
+                answer = browser.get(path, headers={"Accept": "text/html"})
+                policy = answer.headers["content-security-policy"]
+                assert "frame-ancestors 'none'" in policy, (path, policy)
+                assert answer.headers["x-content-type-options"] == "nosniff", path
+
+
 def test_a_websocket_needs_the_login_and_ends_with_it(gated: Gated) -> None:
     address, origin = gated.url.replace("http", "ws") + "/graphql", gated.url
     with pytest.raises(InvalidStatus):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -67,6 +68,26 @@ def last_event(api: Api) -> dict[str, Any]:
     with api.store.connect() as store:
         query = sa.select(audit_event).order_by(audit_event.c.event_id.desc()).limit(1)
         return dict(store.execute(query).mappings().one())
+
+
+@pytest.mark.parametrize(
+    ("public_url", "leads_to"),
+    [("https://api.shop.example/", "https://api.shop.example/login/oidc/callback"), (None, None)],
+)
+def test_where_no_names_are_set_a_host_does_not_say_where_the_answer_goes(
+    api: Api, monkeypatch: pytest.MonkeyPatch, public_url: str | None, leads_to: str | None
+) -> None:
+    service = api.app.state.service
+    monkeypatch.setattr(service, "is_host_told", False)  # as beyond loopback
+    monkeypatch.setattr(service.settings, "public_url", public_url)
+    with api.client() as client:
+        begun = client.get("/login/oidc")
+    if leads_to is None:
+        assert begun.status_code == 503 and "DMP_API_HOSTS" in begun.text
+        assert "location" not in begun.headers and "set-cookie" not in begun.headers
+    else:
+        asked = parse_qs(urlsplit(begun.headers["location"]).query)
+        assert asked["redirect_uri"] == [leads_to]
 
 
 # letting in --------------------------------------------------------------------------------------

@@ -475,8 +475,14 @@ def test_without_ids_nothing_is_learnt_of_others(api: Api) -> None:
     for result in (*results, dry):
         assert result["linked_accounts"] == [] and result["cluster_size"] is None
         assert {reason["code"] for reason in result["reasons"]} <= OWN_REASONS
+        assert result["is_known"] is None
     assert dry["probability"] == round(dry["probability"], 1)
     assert results[-1]["decision"] == "block"  # what holds is told
+    customer = api.app.state.service.scoring.index.snapshot.id_of(11)
+    with api.client(key) as client:
+        known, unknown = score(client, {"account_ref": customer}, new(email=None))
+    assert known["is_known"] is None is unknown["is_known"]
+    assert len(known["missing"]) == 12, "as of one that is given by its name alone"
 
 
 def test_reasons_of_one_account_alone_are_codes_that_there_are() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dmp_assets.abuse import features, snapshot, view
+from dmp_assets.abuse import features, view
 from dmp_assets.abuse.index import AccountIndex
 from dmp_assets.abuse.received import normal_form
 from dmp_assets.home import Home
@@ -73,7 +73,7 @@ def test_a_batch_with_every_strange_value_of_every_attribute_has_features_of_all
         )
     home = Home(tmp_path / "home").prepare("sandbox")
     serving.write_snapshot(home, shop)
-    index = AccountIndex(snapshot.open_current(home.serving))
+    index = AccountIndex(serving.opened(home))
     assert len(index) == len(made)
     assert index.view_of(len(index) - 1)["accounts"] == len(made)
 

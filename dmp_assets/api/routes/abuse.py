@@ -152,7 +152,10 @@ class Score(BaseModel):
     user_id: str | None = Field(None, description="As asked.")
     account_ref: str | None = Field(None, description="As asked.")
     score_id: str = Field(description="Names this score in the log.")
-    is_known: bool = Field(description="Whether the shop's tables have the account.")
+    is_known: bool | None = Field(
+        description="Whether the shop's tables have the account; of an account_ref null without "
+        "personal:read."
+    )
     probability: float | None = Field(
         ge=0,
         le=1,

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.api import logins
 from dmp_assets.api.access import caller_address, limit
+from dmp_assets.api.hosts import address_of
 from dmp_assets.api.oidc import BEGUN_SECONDS, Begun, Issuer, IssuerDownError, RefusedError
 from dmp_assets.api.problems import STORE_RETRY_SECONDS, Problem
 from dmp_assets.api.routes.pages import (
@@ -39,9 +40,13 @@ async def begin(request: Request, response: Response) -> Response:
     service, issuer = service_of(request), _issuer(request)
     rate = service.settings.api_denied_rate_limit
     await limit(request, response, caller_address(request), rate, "login-begin")
-    callback = request.url.replace(path=CALLBACK, query="", fragment="")
+    callback = address_of(request, CALLBACK, service.settings, is_told=service.is_host_told)
+    if callback is None:  # where an answer is sent is not for the caller to say
+        service.log.warning("no login by OpenID Connect without DMP_API_HOSTS or DMP_PUBLIC_URL")
+        said = f"Logging in with {issuer.name} needs to know under which name people come here: "
+        return login_page(service, 503, f"{said}DMP_API_HOSTS says it.")
     try:
-        url, begun = await issuer.begin(str(callback))
+        url, begun = await issuer.begin(callback)
     except IssuerDownError as error:
         return _down(service, issuer, error)
     answer = RedirectResponse(url, 303, headers=NO_STORE)
