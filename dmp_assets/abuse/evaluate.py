@@ -200,7 +200,9 @@ def choose(
     best = max(fit_to_serve, key=lambda name: means[name])
     for name in fit_to_serve:
         if name == best:
-            reason = f"{name} has the best PR-AUC ({means[name]:.3f}) on the same folds"
+            beaten = any(means[other] > means[name] for other in refused)
+            among = " of the candidates that may serve" if beaten else ""
+            reason = f"{name} has the best PR-AUC{among} ({means[name]:.3f}) on the same folds"
             return Choice(name, reason + _but_not(refused, means, means[name]))
         gain, noise = difference(comparison.pr_auc(best), comparison.pr_auc(name))
         if gain <= noise:

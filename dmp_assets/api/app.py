@@ -121,6 +121,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         is_host_told=(hosts := Hosts.of(settings)).are_told,
     )
     problems.install(app)
+    pages.install(app)
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("dmp_assets.api") / "static")))

@@ -110,6 +110,11 @@ _KINDS = {
 }  # fmt: skip
 
 
+def kind_of(status: int) -> str:
+    """The kind of a problem of which only the status is known."""
+    return _KINDS.get(status, HTTPStatus(status).phrase.lower().replace(" ", "-"))
+
+
 def title(kind: str, status: int) -> str:
     """A kind of problem in words."""
     return _TITLES.get(kind, HTTPStatus(status).phrase)
@@ -138,7 +143,7 @@ def answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """A problem detail as a response. `more`: errors beyond these."""
-    kind = kind or _KINDS.get(status, HTTPStatus(status).phrase.lower().replace(" ", "-"))
+    kind = kind or kind_of(status)
     body = ProblemDetail(
         type=f"urn:dmp:problem:{kind}",
         title=title(kind, status),

@@ -33,11 +33,16 @@ def _status(name: str) -> dg.DefaultSensorStatus:
     return dg.DefaultSensorStatus.RUNNING if runs(name) else dg.DefaultSensorStatus.STOPPED
 
 
+def ui_url(home: Home, path: str) -> str:
+    """Address in Dagster's UI: where people reach it, else the reports', else this machine's."""
+    settings = home.settings()
+    here = f"http://{settings.webserver_host}:{settings.webserver_port}"
+    return f"{(settings.webserver_url or settings.public_url or here).rstrip('/')}/{path}"
+
+
 def run_url(home: Home, run_id: str) -> str:
     """Address of a run in Dagster's UI."""
-    settings = home.settings()
-    base = settings.public_url or f"http://{settings.webserver_host}:{settings.webserver_port}"
-    return f"{base.rstrip('/')}/runs/{run_id}"
+    return ui_url(home, f"runs/{run_id}")
 
 
 def _alert(home: Home, slack: SlackResource, alert: Alert) -> None:
@@ -104,7 +109,6 @@ def persistent_drift(
         return dg.SkipReason("no persistent drift")
     labels = registry.new_labels(store)
     enough = labels >= settings.retrain_min_labels
-    host = f"http://{settings.webserver_host}:{settings.webserver_port}"
     _alert(
         home,
         slack,
@@ -115,8 +119,7 @@ def persistent_drift(
             f"evaluations in a row; {labels} new labels since training "
             f"({'retraining now' if enough else f'{settings.retrain_min_labels} are needed'})",
             owner="team:risk",
-            run_url=f"{(settings.public_url or host).rstrip('/')}"
-            "/locations/dmp_assets/jobs/retrain/playground",
+            run_url=ui_url(home, "locations/dmp_assets/jobs/retrain/playground"),
         ),
     )
     if not enough:

@@ -131,6 +131,7 @@ def _attribution(home: Home) -> list[str]:
     """How the last attribution adds up, and what it found."""
     if not tables(home).exists("modeled/attribution_runs"):
         return []
+    from dmp_assets.figures.catalogue import figure
     from dmp_assets.reporting import attribution_figures as figures
 
     report = figures.opened(home)
@@ -139,7 +140,12 @@ def _attribution(home: Home) -> list[str]:
         return []
     settings = home.settings()
     found = figures.totals(report, settings.reporting_model, days)
-    cpo = "—" if found.cpo is None else f"{found.cpo:.2f} {settings.currency}"
-    roas = "—" if found.roas is None else f"{found.roas:.2f}"
+    shown = ", ".join(
+        f"{figure(name).titled(settings.currency)} {'—' if value is None else f'{value:,.2f}'}"
+        for name, value in (
+            ("paid_roas", found.paid_roas), ("roas", found.roas),
+            ("paid_cost_per_order", found.paid_cpo), ("cost_per_order", found.cpo),
+        )
+    )  # fmt: skip
     conversions, _ = figures.added_up(report, days).lines(settings.currency)
-    return [f"attribution {days}: CPO {cpo}, ROAS {roas}; {conversions}"]
+    return [f"Attribution {days}: {shown}", f"  {conversions}"]

@@ -26,7 +26,9 @@ border:1px solid #ddd;border-radius:6px;padding:.5rem;overflow-x:auto}.message{m
 .fields{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.6rem}
 .thread{border-left:3px solid #ddd;margin:.6rem 0 0 .4rem;padding-left:.8rem}
 .file{border:1px solid #ddd;border-radius:8px;padding:.4rem .7rem;display:inline-block;
-margin:.2rem 0}h3{margin:.4rem 0}p{margin:.35rem 0}
+margin:.2rem 0}@media(prefers-color-scheme:dark){body{color:#e6ebf0;background:#161c22}
+a{color:#79b0ee}pre{background:#1e262e}.time,.context,.note{color:#a3b0bd}
+h2,img,pre,.thread,.file{border-color:#4a5866}}h3{margin:.4rem 0}p{margin:.35rem 0}
 """
 
 
@@ -35,6 +37,7 @@ def document(body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'
         f"<title>Slack of the sandbox</title><style>{STYLE}</style></head>"
         f"<body>{body}</body></html>"
     )

@@ -193,6 +193,16 @@ CATALOGUE = _catalogue(
         "money", "period",
     ),
     CataloguedFigure(
+        "channel_cost_per_order", "Cost per order of a channel",
+        "Cost of the channel / conversions credited to it; unknown without cost or conversions.",
+        "money", "period",
+    ),
+    CataloguedFigure(
+        "channel_roas", "ROAS of a channel",
+        "Revenue credited to the channel / its cost; unknown without cost.",
+        "ratio", "period",
+    ),
+    CataloguedFigure(
         "roas", "ROAS, all channels",
         "Revenue credited to all channels, also to those without cost / cost.",
         "ratio", "period",

@@ -66,10 +66,11 @@ def is_personal(one: str) -> bool:
 def case_link(public_url: str | None, account_id: str) -> str | None:
     """Where a person reads and decides the account's case; None without an address of ours.
 
+    An id that is personal itself is in no address: those end up in logs.
     `public_url` is the setting of that name: the service's address, or that of its `/reports`.
     """
     parts = urlsplit(public_url or "")
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if parts.scheme not in ("http", "https") or not parts.netloc or is_personal(account_id):
         return None
     base = parts.path.rstrip("/").removesuffix("/reports")
     return f"{parts.scheme}://{parts.netloc}{base}/review/account?{urlencode({'id': account_id})}"

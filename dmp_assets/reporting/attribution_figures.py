@@ -253,7 +253,7 @@ def message(
         title="Attribution",
         period_start=chosen.first,
         period_end=chosen.last,
-        data_through=reached.through,
+        data_through=max(reached.through, until) if reached.through else None,
         problem=problem or incomplete(reached, chosen.last, "UTC"),
         before="days before at the same age" if days else "week before at the same age",
         **figures,
@@ -281,7 +281,7 @@ def _figures(report: Report, days: Period, until: datetime) -> dict[str, Any]:
     ]
     paid = by_channel(report, model, days).query("cost > 0")
     rows = [
-        (name, "—" if pd.isna(cpo) else float(cpo), float(roas))
+        (name, "—" if pd.isna(cpo) else _two(cpo), _two(roas))
         for name, cpo, roas in zip(paid["channel_name"], paid["cpo"], paid["roas"], strict=True)
     ]
     return {
@@ -290,6 +290,11 @@ def _figures(report: Report, days: Period, until: datetime) -> dict[str, Any]:
         "table_rows": rows,
         "notes": _notes(report, model, days),
     }
+
+
+def _two(value: float) -> str:
+    """A ratio of a message's table: always two places, so that a column can be read down."""
+    return f"{value:,.2f}"
 
 
 def matured(report: Report, model: str, days: Period, until: datetime) -> Totals:
@@ -364,6 +369,17 @@ def open_after(report: Report) -> int:
     return maturity.open_days(measured, report.settings.lookback_days)
 
 
+def left_edge(report: Report, days: Period) -> date | None:
+    """First day of the web's data where it lies so near that journeys of these days are cut off."""
+    if not report.has("cleaned/web_sessions"):
+        return None
+    first: date | None = report.row(
+        "SELECT quantile_disc(event_at, 0.001)::DATE AS day FROM cleaned.web_sessions"
+    )["day"]  # not the least: clocks are wrong
+    near = first is not None and (days.first - first).days < open_after(report)
+    return first if near else None
+
+
 def _reaches(report: Report, days: Period) -> bool:
     """Whether the web's data begins before these days, so that all of them is known."""
     if not report.has("cleaned/web_sessions"):
@@ -376,8 +392,9 @@ def _notes(report: Report, model: str, days: Period) -> Sequence[str]:
     added = added_up(report, days)
     notes = [
         f"By the model {titles(report.settings).get(model, model)}. Credit counts on the day of "
-        "the session that earned it; ROAS of all channels has the revenue of free ones too.",
-        f"By the day of the conversion: {added.lines(report.settings.currency)[0]}.",
+        "the session that earned it, whenever the conversion came.",
+        "Conversions that happened on these days, most of them earned by earlier sessions: "
+        f"{added.lines(report.settings.currency)[0]}.",
     ]
     open_days = report.row(
         """SELECT count(DISTINCT date) AS n FROM modeled.channel_reporting

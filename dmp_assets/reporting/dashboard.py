@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from dmp_assets.figures.short_ids import short_ids
+from dmp_assets.reporting.look import labels
 from dmp_assets.reporting.reader import Report
 
 MOST_ROWS = 40_000
@@ -140,9 +141,9 @@ def carried(report: Report, key: str, first: date, most: int = MOST_ROWS) -> Car
         f"""SELECT n, count(*) AS many FROM (
             SELECT count(*) AS n FROM cleaned.promo_usages GROUP BY {key}) GROUP BY n ORDER BY n"""
     )
-    names = short_ids(map(str, index)) if key == "user_id" else {}
+    names = short_ids(map(str, index)) if key == "user_id" else labels(map(str, index))
     return Carried(
-        tuple(names.get(str(who), str(who)) for who in index),
+        tuple(names[str(who)] for who in index),
         tuple((int(d), index[w], int(n)) for d, w, n in rows.itertuples(index=False)),
         int(ranked["of"].iloc[0]),
         {int(n): int(many) for n, many in sizes.itertuples(index=False)},

@@ -1,10 +1,16 @@
-"""How charts look: one light theme and colours that people with colour blindness tell apart.
+"""How charts look: colours that people with colour blindness tell apart, light and dark.
 
 Colours: Okabe & Ito (2008), darkened where a light background asks for more contrast.
 """
 
+import html
+import json
+import textwrap
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
+
+from dmp_assets.foreign_text import cut, visible
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#1f5fbf",
@@ -17,11 +23,52 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED)
 INK, MUTED, LINE = "#1b2430", "#5b6778", "#e4e8ee"
 FONT = "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
+DARK = {
+    INK: "#e6ebf0", LINE: "#33404c", MUTED: "#9aa7b4", BLUE: "#5b93e6", ORANGE: "#e8913a",
+    GREEN: "#2fb08a", RED: "#ee7b52", PURPLE: "#bb86f0", "#9db4d3": "#3f5b80", "#0a7a5c": "#2fb08a",
+}  # fmt: skip
+"""Colour of a chart → what stands for it where the reader's screen is dark."""
 PLOTLY_CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 """Without the toolbar, which lies on the data: a click on a legend, a drag and a double click do
 the same."""
 FEW = 10
 """Values on an axis of days up to which each is named."""
+
+
+def labels(names: Iterable[object], width: int = 28) -> dict[Any, str]:
+    """Name → what stands for it in a chart: text, not mark-up, and cut so that no two look alike.
+
+    Plotly takes `<b>` and `%{x}` in names for its own; long names would leave no room for bars.
+    """
+    shown: dict[Any, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        if name in shown:
+            continue
+        text = visible(name)
+        short, number = cut(text, width), 2
+        while short in taken:
+            end = f" ({number})"
+            short, number = cut(text, width - len(end)) + end, number + 1
+        taken.add(short)
+        shown[name] = html.escape(short, quote=False).replace("%{", "%&#123;")
+    return shown
+
+
+def wrapped(text: object, width: int = 26, lines: int = 3) -> str:
+    """Words of a chart on a few lines, each of about `width` characters."""
+    parts = textwrap.wrap(visible(text), width, max_lines=lines, placeholder=" …")
+    return "<br>".join(html.escape(part, quote=False) for part in parts)
+
+
+def colours_script() -> str:
+    """JavaScript: `dmpColours(text)` is JSON or a colour as the reader's screen wants it."""
+    swaps = json.dumps({**DARK, '"bgcolor":"white"': '"bgcolor":"#1e262e"'})
+    return (
+        "function dmpColours(text){if(!matchMedia('screen and (prefers-color-scheme: dark)')"
+        f".matches)return text;for(const [light,dark] of Object.entries({swaps}))"
+        "text=text.replaceAll(light,dark);return text}"
+    )
 
 
 def themed(figure: Any, *, height: int = 320) -> Any:

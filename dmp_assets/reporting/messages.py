@@ -163,8 +163,9 @@ def report_message(
 
 
 def number(value: float | int, unit: str = "") -> str:
-    """`12,345`, `3.2 %`, `1,250.5 EUR`, `4.27`: below 10 with cents, but not percentages."""
-    places = 0 if float(value).is_integer() else 2 if abs(value) < 10 and unit != "%" else 1
+    """`12,345`, `3.2 %`, `1,250 EUR`, `46.30 EUR`, `111`, `4.27`: what is large is whole."""
+    whole = float(value).is_integer() or abs(value) >= (1_000 if unit else 100)
+    places = 0 if whole else 1 if unit == "%" else 2
     text = f"{value:,.{places}f}"
     return f"{text} {unit}".rstrip()
 
@@ -178,11 +179,11 @@ def change(figure: Figure, before: str = "week before") -> str:
         return f"same as the {before}"
     arrow = "▲" if delta > 0 else "▼"
     if figure.unit == "%":
-        return f"{arrow} {delta:+.1f} points"
+        return f"{arrow} {abs(delta):.1f} points"
     if figure.previous == 0:
         return f"{arrow} from 0"
-    share = f"{100 * delta / abs(figure.previous):+,.0f}"
-    return f"{arrow} {share} %" if share not in ("+0", "-0") else f"{arrow} under 1 %"
+    share = f"{100 * abs(delta) / abs(figure.previous):,.0f}"
+    return f"{arrow} {share} %" if share != "0" else f"{arrow} under 1 %"
 
 
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> str:

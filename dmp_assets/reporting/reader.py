@@ -30,7 +30,7 @@ from deltalake import DeltaTable
 from dmp_assets.figures.catalogue import figure as catalogued
 from dmp_assets.foreign_text import visible
 from dmp_assets.home import Home
-from dmp_assets.reporting import outputs
+from dmp_assets.reporting import outputs, tabular
 from dmp_assets.reporting.freshness import Known, known
 from dmp_assets.settings import Settings
 from dmp_assets.tables import TableError, Tables, named_tables
@@ -46,13 +46,9 @@ WEB_EVENTS: Mapping[str, str] = MappingProxyType(
 """Tables of what happened, and the column that says when."""
 STALE = timedelta(days=3)
 """Data that ends so long before now is said to."""
-_NUMBER = re.compile(r"—|[-+±]? ?[\d.,]+( ?%)?")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 UNKNOWN = "—"
 """What stands for a value that nobody knows; never 0."""
-_SHORT = 16
-"""Characters of a value up to which a column keeps its values on one line."""
-_NARROW = 3
-"""Columns of a table that a phone can show."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,7 @@ class Tile:
         return (
             f'<div class="tile"{known}><div class="tile-label">{html.escape(self.label)}</div>'
             f'<div class="tile-value"{name}>{html.escape(shown(self.value))}</div>'
-            f'<div class="tile-note">{html.escape(self.note)}</div></div>'
+            f'<div class="tile-note">{_unbroken(self.note)}</div></div>'
         )
 
 
@@ -112,6 +108,7 @@ class Report:
     versions: dict[str, int] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
     _charts: int = 0
+    _tables: int = 0
     _known: dict[str, Known] = field(default_factory=dict)
     _has_library: bool = False
 
@@ -215,21 +212,27 @@ class Report:
         text = (project_dir() / "reports" / name).read_text()
         return Html(f"{self._library()}<script>\n{text}\n</script>")
 
-    def chart(self, figure: Any, *, height: int = 320) -> Html:
-        """A plotly figure, drawn in the page by the library that is inlined once."""
+    def chart(self, figure: Any, *, height: int = 320, wide: int = 0) -> Html:
+        """A plotly figure, drawn in the page by the library that is inlined once.
+
+        `wide`: pixels that it needs; where there are less, it scrolls.
+        """
         from dmp_assets.reporting.look import PLOTLY_CONFIG, themed
 
         self._charts += 1
         name = f"chart-{self._charts}"
         spec = outputs.safe_json(themed(figure, height=height).to_json())
         config = json.dumps(PLOTLY_CONFIG)
-        return Html(
-            f'{self._library()}<div class="chart" id="{name}" style="height:{height}px"></div>'
+        least = f";min-width:{wide}px" if wide else ""
+        box = (
+            f'{self._library()}<div class="chart" id="{name}" style="height:{height}px{least}">'
+            "</div>"
             f'<script type="application/json" id="{name}-spec">{spec}</script>'
-            f"<script>(function(){{const s=JSON.parse(document.getElementById('{name}-spec')"
-            ".textContent);if(matchMedia('(hover: none)').matches)s.layout.dragmode=false;"
-            f"Plotly.newPlot('{name}',s.data,s.layout,{config});}})()</script>"
+            f"<script>(function(){{const s=JSON.parse(dmpColours(document.getElementById("
+            f"'{name}-spec').textContent));if(matchMedia('(hover: none)').matches)"
+            f"s.layout.dragmode=false;Plotly.newPlot('{name}',s.data,s.layout,{config});}})()</script>"
         )
+        return Html(f'<div class="table-scroll" tabindex="0">{box}</div>' if wide else box)
 
     def _library(self) -> str:
         """The chart library, the first time that a page needs it."""
@@ -237,48 +240,22 @@ class Report:
             return ""
         from plotly.offline import get_plotlyjs
 
-        self._has_library = True
-        return f"<script>{get_plotlyjs()}</script>"
+        from dmp_assets.reporting.look import colours_script
 
-    def table(self, frame: pd.DataFrame, *, empty: str = "No rows.") -> Html:
+        self._has_library = True
+        return f"<script>{get_plotlyjs()}</script><script>{colours_script()}</script>"
+
+    def table(self, frame: pd.DataFrame, *, empty: str = "No rows.", name: str = "") -> Html:
         """A frame as a table, numbers set to the right; `empty` stands for a frame without rows.
 
         A value that is `Html` (a link) stands as it is, any other is escaped.
-        On a phone the rows of a table that is wide or wordy become cards; any other scrolls.
+        See `tabular`: cards or scrolling on a phone, and the table as CSV; `name` is the file's.
         """
         if frame.empty:
             return self.nothing(empty)
-        names = [html.escape(str(name)) for name in frame.columns]
-        cells = [list(row) for row in frame.itertuples(index=False, name=None)]
-        rows = [[_plain(value) for value in row] for row in cells]
-        kinds = [
-            "number"
-            if pd.api.types.is_numeric_dtype(frame.iloc[:, at])
-            or all(_NUMBER.fullmatch(row[at]) for row in rows)
-            else "short"
-            if all(len(row[at]) <= _SHORT for row in rows)
-            else "words"
-            for at in range(len(names))
-        ]
-        as_cards = len(names) > _NARROW or (len(names) == _NARROW and "words" in kinds)
-        head = "".join(
-            f'<th scope="col" class="{kind}">{name}</th>'
-            for kind, name in zip(kinds, names, strict=True)
-        )
-        body = "".join(
-            "<tr>"
-            + "".join(
-                f'<td class="{kind}" data-label="{name}">{_marked(value)}</td>'
-                for kind, name, value in zip(kinds, names, row, strict=True)
-            )
-            + "</tr>"
-            for row in cells
-        )
-        return Html(
-            f'<div class="table-scroll{" as-cards" if as_cards else ""}" tabindex="0" role="region"'
-            f' aria-label="Table: {", ".join(names)}"><table class="data">'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
+        self._tables += 1
+        file = name or f"table-{self._tables}"
+        return Html(tabular.drawn(frame, _plain, _marked, file=file))
 
     def tiles(self, *tiles: "Tile") -> Html:
         """Headline figures side by side, and below them what they mean."""
@@ -292,7 +269,8 @@ class Report:
             f"<dl>{meant}</dl></details>"
         )
         shown_tiles = "".join(tile.html() for tile in tiles)
-        return Html(f'<div class="tiles">{shown_tiles}</div>{below if meant else ""}')
+        few = ' data-of="4"' if len(tiles) in (4, 8) else ""
+        return Html(f'<div class="tiles"{few}>{shown_tiles}</div>{below if meant else ""}')
 
     def warned(self, text: str) -> Html:
         """What has to be known before the figures below it are read."""
@@ -360,6 +338,11 @@ def _complete(table: DeltaTable) -> bool:
     return all("://" in p or os.path.exists(p) for p in paths)
 
 
+def _unbroken(text: str) -> str:
+    """Text as HTML whose dates stay on one line."""
+    return _DAY.sub(lambda day: f'<span class="day">{day[0]}</span>', html.escape(text))
+
+
 def _marked(value: Any) -> str:
     """A value of a table as HTML."""
     return value.text if isinstance(value, Html) else html.escape(shown(value))
@@ -367,7 +350,9 @@ def _marked(value: Any) -> str:
 
 def _plain(value: Any) -> str:
     """What a reader sees of a value of a table."""
-    return re.sub(r"<[^>]*>", "", value.text) if isinstance(value, Html) else shown(value)
+    if not isinstance(value, Html):
+        return shown(value)
+    return html.unescape(re.sub(r"<[^>]*>", "", value.text))
 
 
 def missing(value: Any) -> bool:

@@ -26,6 +26,7 @@ from dmp_assets.reporting import (
     attribution_figures,
     corrections,
     dashboard,
+    day_filter,
     figures,
     freshness,
     journey_figures,
@@ -36,6 +37,7 @@ from dmp_assets.reporting import (
     page,
     reader,
     renderer,
+    tabular,
 )
 from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.charts import REGISTRATIONS, USAGES, Panel, daily_chart, usage_chart
@@ -83,7 +85,9 @@ READS: dict[str, tuple[str, ...]] = {
         "ml/abuse_drift",
         "ml/cost_to_incriminate",
     ),
-    "data_quality": tuple(f"{layer}/{table}" for layer in LAYERS for table in SHOP_TABLES),
+    "data_quality": tuple(
+        f"{layer}/{table}" for layer in LAYERS for table in (*SHOP_TABLES, *WEB_TABLES)
+    ),
     "attribution": (
         *(f"{layer}/{table}" for layer in LAYERS for table in WEB_TABLES),
         "modeled/customer_journeys",
@@ -96,17 +100,24 @@ READS: dict[str, tuple[str, ...]] = {
     "index": (*CLEANED, *RECEIVED, "ml/abuse_scores", "ml/model_registry"),
 }
 """Report → the tables that it reads; `index`, which links to the others, comes last."""
+UNAWAITED = {
+    "data_quality": frozenset(f"{layer}/{table}" for layer in LAYERS for table in WEB_TABLES)
+}
+"""Report → what it reads as it is: a failure of the web does not keep the shop's quality back."""
+AFTERWARDS = ("data_quality", "index")
+"""Reports that show what the attribution report's run made: looked at again after it."""
 
-SHARED = ("_quarto.yml", "theme.css", "callouts.lua", "dashboard.js")
+SHARED = ("_quarto.yml", "theme.css", "callouts.lua", "dashboard.js", "filter.js", "attribution.js")
 RANGED = frozenset({"promo_abuse", "attribution"})
 TAGS = {"attribution": ATTRIBUTION}
 SHOWN_SETTINGS = (
     "cost_blocked_customer", "cost_lost_discount", "review_cost", "currency", "timezone",
-    "reporting_model", "lookback_days", "markov_orders", "expected_weekly_events",
+    "reporting_model", "lookback_days", "markov_orders", "expected_weekly_events", "public_url",
 )  # fmt: skip
 _CODE = (
-    sys.modules[__name__], attribution_figures, catalogue, dashboard, fairness, figures, freshness,
-    journey_figures, look, markdown, maturity, outputs, page, reader, renderer, shares, short_ids,
+    sys.modules[__name__], attribution_figures, catalogue, dashboard, day_filter, fairness, figures,
+    freshness, journey_figures, look, markdown, maturity, outputs, page, reader, renderer, shares,
+    short_ids, tabular,
 )  # fmt: skip
 
 
@@ -145,7 +156,11 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 ["reports", name],
                 deps=[
-                    *(dg.AssetKey(key.split("/")) for key in keys),
+                    *(
+                        dg.AssetKey(key.split("/"))
+                        for key in keys
+                        if key not in UNAWAITED.get(name, ())
+                    ),
                     *(dg.AssetKey(["reports", r]) for r in names if name == "index" and r != name),
                 ],
                 description=f"The report {name}.qmd as one HTML file that needs no network.",
@@ -202,17 +217,29 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
                     },
                     data_version=dg.DataVersion(mark),
                 )
-            index = lakehouse.home.reports / "index.html"
-            if rendered_now and "index" not in names and index.exists():  # it links to them
-                mark = str(renderer.state(index).get("fingerprint", ""))
-                try:
-                    engine.render("index", fingerprint=mark)
-                except RenderError as error:
-                    failed.append(str(error))
+            if rendered_now and "index" not in names:
+                failed += _looked_at_again(engine, lakehouse)
         if failed:
             raise dg.Failure("; ".join(failed))
 
     return rendered
+
+
+def _looked_at_again(engine: Renderer, lakehouse: Lakehouse) -> list[str]:
+    """Render what shows what another step has made since; what could not be rendered."""
+    failed: list[str] = []
+    for name in AFTERWARDS:
+        target = lakehouse.home.reports / f"{name}.html"
+        mark = fingerprint(name, lakehouse.tables, lakehouse.settings, {})
+        if not target.exists():
+            continue
+        if name != "index" and renderer.state(target).get("fingerprint") == mark:
+            continue
+        try:
+            engine.render(name, fingerprint=mark)
+        except RenderError as error:
+            failed.append(str(error))
+    return failed
 
 
 reports = _rendering("reports", [name for name in READS if name != "attribution"])
@@ -267,14 +294,14 @@ def _attribution(home: Home, problem: str | None, days: Period | None) -> Outlin
     every, revenue, cost = attribution_figures.by_day(report, shown)
     currency = report.settings.currency
     panels = (
-        Panel(f"Attributed revenue per day, {currency}", revenue, USAGES),
+        Panel(f"Credited revenue per day, {currency}", revenue, USAGES),
         Panel(f"Cost per day, {currency}", cost, REGISTRATIONS),
     )
     return Outline(
         now,
         "UTC",
         daily_chart(every, panels, home.reports / "attribution.png"),
-        "Attributed revenue and cost per day",
+        "Credited revenue and cost per day",
         (
             (home.reports / "attribution.html", "Attribution report"),
             (home.exports / "channel_reporting.csv", "Channels by day, of all days in range"),

@@ -1,6 +1,8 @@
 """The reports as people see them: headless Chromium, offline, on a desk and on a phone."""
 
+import csv
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from dmp_assets.home import Home
+from dmp_assets.reporting import attribution_figures
 from dmp_assets.reporting.renderer import Renderer
 from dmp_assets.settings import project_dir
 from dmp_assets.tables import Tables
@@ -62,6 +65,12 @@ def open_page(browser: Browser, path: Path, size: tuple[int, int]) -> Opened:
 
 def chart(page: Page, name: str) -> dict[str, Any]:
     return dict(page.evaluate(CHART_DATA, name))
+
+
+def tile_values(page: Page) -> dict[str, str]:
+    """Name of the figure → value, of the tiles of a page."""
+    tiles = page.locator(".tile[data-name]").all()
+    return {str(t.get_attribute("data-name")): t.inner_text().split("\n")[1] for t in tiles}
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
@@ -338,3 +347,69 @@ def test_a_range_given_to_the_report_presets_the_filter(
     page = open_page(browser, path, DESK).page
     assert page.input_value("#filter-start") == "2024-01-01"
     assert page.input_value("#filter-end") == "2024-01-31"
+
+
+def test_the_days_of_attribution_are_chosen_without_a_server(
+    browser: Browser, rendered: dict[str, Path], home: Home
+) -> None:
+    opened = open_page(browser, rendered["attribution"], DESK)
+    page = opened.page
+    whole = tile_values(page)
+    first, last = dates(page)
+    type_date(page, "start", "03112024")
+    assert page.inner_text("#filter-range").startswith(f"Shown: 2024-03-11 to {last}")
+    type_date(page, "end", "03172024")
+    assert dates(page) == ("2024-03-11", "2024-03-17")
+    found = attribution_figures.totals(
+        attribution_figures.opened(home, {}), "ihc",
+        attribution_figures.Period(date(2024, 3, 11), date(2024, 3, 17)),
+    )  # fmt: skip
+    assert tile_values(page) == {
+        "paid_roas": f"{found.paid_roas:,.2f}",
+        "roas": f"{found.roas:,.2f}",
+        "paid_cost_per_order": f"{found.paid_cpo:,.2f}",
+        "cost_per_order": f"{found.cpo:,.2f}",
+        "cost": f"{found.cost:,.0f}",
+        "attributed_revenue": f"{found.revenue:,.0f}",
+        "attributed_conversions": f"{found.conversions:,.0f}",
+    }
+    shown = page.locator("#channels-data tbody tr").all()
+    revenues = [float(row.locator("td").nth(3).inner_text().replace(",", "")) for row in shown]
+    assert sum(revenues) == pytest.approx(found.revenue, abs=0.01 * len(shown))
+    cost, revenue = page.evaluate("document.querySelector('#fig-channels .js-plotly-plot').data")
+    assert sum(revenue["x"]) == pytest.approx(found.revenue)
+    assert sum(cost["x"]) == pytest.approx(found.cost)
+    page.reload()
+    assert dates(page) == ("2024-03-11", "2024-03-17")
+    page.click("button >> text=All")
+    assert dates(page) == (first, last)
+    assert tile_values(page) == whole
+    assert opened.errors == []
+
+
+def test_a_table_is_a_file_by_a_click(browser: Browser, rendered: dict[str, Path]) -> None:
+    page = open_page(browser, rendered["attribution"], DESK).page
+    for days in ("All", "7 days"):
+        page.click(f".filter button >> text={days}")
+        with page.expect_download() as waited:
+            page.click('a[download="channels.csv"]')
+        lines = waited.value.path().read_text(encoding="utf-8-sig").splitlines()
+        rows = list(csv.DictReader(lines))
+        shown = page.locator("#channels-data tbody tr").all_inner_texts()
+        assert [row["Channel"] for row in rows] == [text.split("\t")[0] for text in shown]
+        assert sum(float(row["Revenue, EUR"]) for row in rows) > 0
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_is_dark_where_the_screen_is(
+    browser: Browser, rendered: dict[str, Path], name: str
+) -> None:
+    context = browser.new_context(offline=True, color_scheme="dark")
+    page = context.new_page()
+    page.goto(rendered[name].as_uri())
+    light = """selector => [...document.querySelectorAll(selector)].map((e) => {
+        const style = getComputedStyle(e), ink = e.closest("svg") ? style.fill : style.color;
+        return Math.max(...ink.match(/[\\d.]+/g).slice(0, 3).map(Number))})"""
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(19, 24, 30)"
+    assert min(page.evaluate(light, ".tile-value, td, p, li, .xtick text, .ytick text")) > 150
+    context.close()

@@ -134,6 +134,47 @@ def _only(*layers: str) -> Callable[[Tables], Tables]:
     return lambda tables: {k: t for k, t in tables.items() if k.partition("/")[0] in layers}
 
 
+STRANGE = (
+    "<b>bold</b>", "a|b|c", "**stars** _and_ `ticks`", "عربي مع <i>", "ภาษาไทย", "🛒🎉", "[x](https://x.example)",
+    "%{x} ${y} {{< video >}}", "=1+1", "'quote' \"double\"", "very long " * 12,
+    "very long " * 11 + "other", "123", "one name", "one name",
+)  # fmt: skip
+"""Names that strangers give; the last two are of two channels."""
+
+
+def _strange_names(tables: Tables) -> Tables:
+    """Channels and codes are called as nobody expects; there are 200 more channels."""
+    by_day = tables["modeled/channel_reporting"]
+    known = sorted(set(by_day["channel_name"].to_pylist()))
+    names = dict(zip(known, STRANGE[-len(known) :], strict=False))
+
+    def renamed(name: str, values: pa.ChunkedArray) -> Any:
+        if name == "channel_name":
+            return pa.array([names.get(v, v) for v in values.to_pylist()], values.type)
+        if name == "promo_code":
+            at = {code: i for i, code in enumerate(sorted(set(values.to_pylist()), key=str))}
+            told = [f"{STRANGE[at[v] % len(STRANGE)]} {at[v]}" for v in values.to_pylist()]
+            return pa.array(told, values.type)
+        return values
+
+    made = _each(tables, renamed)
+    few = by_day.slice(0, 200)
+    place = few.schema.get_field_index("channel_name")
+    numbered = pa.array([f"{STRANGE[i % 12]} #{i}" for i in range(len(few))], pa.string())
+    more = few.set_column(place, few.schema.field(place), numbered.cast(few.schema.types[place]))
+    made["modeled/channel_reporting"] = pa.concat_tables([more, made["modeled/channel_reporting"]])
+    return made
+
+
+def _huge(name: str, values: pa.ChunkedArray) -> Any:
+    kind = values.type
+    money = ("cost", "revenue", "conversions", "discount_value", "min_purchase_amount")
+    if name not in money or not (pa.types.is_decimal(kind) or pa.types.is_floating(kind)):
+        return values
+    factor = Decimal(10**7) if pa.types.is_decimal(kind) else 1e7
+    return pa.array([None if v is None else v * factor for v in values.to_pylist()], kind)
+
+
 HOMES: dict[str, Callable[[Tables], Tables]] = {
     "no tables": lambda tables: {},
     "no rows": lambda tables: {key: table.slice(0, 0) for key, table in tables.items()},
@@ -151,6 +192,8 @@ HOMES: dict[str, Callable[[Tables], Tables]] = {
     "cleaned alone": _only("raw", "cleaned", "quarantine"),
     "no scores": lambda tables: _only("raw", "cleaned", "quarantine", "modeled")(tables),
     "scores without rows": _without_rows("ml/abuse_scores", "modeled/abuse_labels"),
+    "strange names": _strange_names,
+    "huge sums": lambda tables: _each(tables, _huge),
     "model without figures": _without_rows(
         "ml/abuse_evaluation", "ml/model_card", "ml/abuse_drift", "ml/cost_to_incriminate"
     ),

@@ -147,6 +147,9 @@ def _tables(soup: BeautifulSoup) -> list[str]:
             if [cell.get("data-label") for cell in row.select("td")] != heads:
                 found.append("cells that do not say their column")
                 break
+        links = table.parent.find_next_siblings("p", class_="csv") if table.parent else []
+        if len(table.select("tbody tr")) > 3 and not (links and links[0].select("a[download]")):
+            found.append("a table without its CSV")
     return found
 
 

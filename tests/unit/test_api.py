@@ -89,6 +89,16 @@ def test_a_request_id_is_taken_over_unless_it_could_do_harm(api: Api) -> None:
     assert len(evil.headers["x-request-id"]) == 32
 
 
+def test_an_unknown_address_is_a_page_for_a_browser(api: Api) -> None:
+    with api.client() as client:
+        for path in ("/nothing", "/review/nothing/at-all", "/reports"):
+            shown = client.get(path, headers={"Accept": "text/html"})
+            assert shown.headers["content-type"].startswith("text/html"), path
+            assert "There is no such thing" in shown.text and 'href="/"' in shown.text
+            problem(client.get(path), 404, "not-found")
+        problem(client.get("/v1/nothing", headers={"Accept": "text/html"}), 404, "not-found")
+
+
 def test_an_unknown_address_or_method_is_a_problem_detail(api: Api) -> None:
     with api.client() as client:
         problem(client.get("/v1/nothing"), 404, "not-found")

@@ -1,8 +1,10 @@
 """The review: the queue, decisions, lists and what-if on a real PostgreSQL, its pages by HTTP."""
 
 import csv
+import html
 import io
 import math
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from pydantic import SecretStr
 
 from dmp_assets.abuse.clusters import Cluster, Link
 from dmp_assets.api import drawing
+from dmp_assets.figures.catalogue import figure
 from dmp_assets.store import access, database, hindsight, lists, review, review_queue
 from dmp_assets.store.lists import ListError
 from dmp_assets.store.review import ChangedError
@@ -469,6 +472,36 @@ def test_the_first_page_leads_to_the_review_those_who_may(api: Api) -> None:
     for role in ROLES:
         with api.logged_in(role) as client:
             assert ('href="/review"' in client.get("/").text) == ("abuse:review" in ROLES[role])
+
+
+def test_what_pages_call_a_figure_is_what_the_catalogue_calls_it(
+    api: Api, ann: httpx.Client
+) -> None:
+    text = ann.get("/review").text
+    tabs = dict(re.findall(r'data-name="(\w+)"[^>]*>([^<]+) <span>', text))
+    assert tabs == {
+        name: figure(name).label
+        for name in (
+            "cases_waiting", "cases_to_block", "cases_to_review", "cases_sampled", "cases_reopened",
+        )
+    }  # fmt: skip
+    for why, name in (("sample", "cases_sampled"), ("block", "cases_to_block")):
+        assert figure(name).definition in ann.get("/review", params={"why": why}).text
+    assert html.escape(figure("expected_loss").definition) in text
+    with api.logged_in("admin") as client:
+        first = client.get("/").text
+        described = client.get("/v1/openapi.json").json()["components"]["schemas"]
+    shown = re.findall(r'data-name="(\w+)"><dt>([^<]+)</dt>', first)
+    assert {"registered_users", "promo_uses", "flagged_accounts"} <= {name for name, _ in shown}
+    for name, label in shown:
+        assert html.unescape(label).startswith(figure(name).label)
+        assert html.escape(figure(name).definition) in first
+    for schema, field, name in (
+        ("CodeUsage", "flagged_usages", "flagged_uses"), ("CodeUsage", "usages", "promo_uses"),
+        ("Channel", "cost", "cost"), ("Channel", "cpo", "channel_cost_per_order"),
+        ("Channel", "roas", "channel_roas"), ("Channel", "revenue", "attributed_revenue"),
+    ):  # fmt: skip
+        assert described[schema]["properties"][field]["description"] == figure(name).definition
 
 
 def test_a_decision_is_at_the_shop_at_once_and_can_be_undone(api: Api, ann: httpx.Client) -> None:

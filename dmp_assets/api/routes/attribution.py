@@ -12,6 +12,7 @@ from dmp_assets.api.output import Page, csv_or_json, rows_answer
 from dmp_assets.api.problems import responses
 from dmp_assets.api.ranges import Range, date_range
 from dmp_assets.api.state import service_of
+from dmp_assets.figures.catalogue import figure
 from dmp_assets.store.access import Principal
 from dmp_assets.store.schema import channel_reporting as reported
 
@@ -21,13 +22,13 @@ _DENIED = responses(401, 403, 406, 429)
 
 
 class Figures(BaseModel):
-    """What channels cost and earned. Money in EUR."""
+    """What channels cost and earned. Money in the currency of the settings."""
 
-    cost: float = Field(description="Cost of the sessions.")
-    conversions: float = Field(description="Conversions credited.")
-    revenue: float = Field(description="Revenue credited.")
-    cpo: float | None = Field(description="Cost per order; null without conversions.")
-    roas: float | None = Field(description="Return on ad spend; null without cost.")
+    cost: float = Field(description=figure("cost").definition)
+    conversions: float = Field(description=figure("attributed_conversions").definition)
+    revenue: float = Field(description=figure("attributed_revenue").definition)
+    cpo: float | None = Field(description=figure("channel_cost_per_order").definition)
+    roas: float | None = Field(description=figure("channel_roas").definition)
     revenue_without_abuse: float = Field(
         description="Revenue credited, without that of accounts scored as promo abuse."
     )
@@ -69,7 +70,7 @@ def figures(by: list[sa.Column]) -> sa.Select:
             conversions.label("conversions"),
             total["revenue"].label("revenue"),
             total["revenue_without_abuse"].label("revenue_without_abuse"),
-            (cost / sa.func.nullif(conversions, 0)).label("cpo"),
+            (sa.func.nullif(cost, 0) / sa.func.nullif(conversions, 0)).label("cpo"),
             (total["revenue"] / sa.func.nullif(cost, 0)).label("roas"),
             sa.func.bool_or(reported.c.is_open).label("is_open"),
         )

@@ -1,20 +1,24 @@
 """Pages for people: what is here with its headline numbers, logging in and out."""
 
+import html
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import date, timedelta
+from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from dmp_assets.api import logins
 from dmp_assets.api.access import (
@@ -25,7 +29,15 @@ from dmp_assets.api.access import (
     principal_of,
 )
 from dmp_assets.api.logins import begin_session as begin_session
-from dmp_assets.api.problems import Problem, field_errors, more_errors, title, wrong_fields
+from dmp_assets.api.problems import (
+    Problem,
+    answer,
+    field_errors,
+    kind_of,
+    more_errors,
+    title,
+    wrong_fields,
+)
 from dmp_assets.api.state import Service, service_of
 from dmp_assets.figures.catalogue import figure
 from dmp_assets.store import access
@@ -61,6 +73,25 @@ class PageRoute(APIRoute):
                 return _problem_page(request, error)
 
         return handle_for_people
+
+
+FOR_PROGRAMS = ("/v1/", "/health", "/metrics", "/static/")
+
+
+def install(app: FastAPI) -> None:
+    """Show a browser a page also where no route is; programs, and what is theirs, get a detail."""
+
+    @app.exception_handler(StarletteHTTPException)
+    async def _nowhere(request: Request, error: StarletteHTTPException) -> Response:
+        said = str(error.detail or "")
+        plain = said if said != HTTPStatus(error.status_code).phrase else None
+        if wants_page(request) and not request.url.path.startswith(FOR_PROGRAMS):
+            kind = kind_of(error.status_code)
+            problem = Problem(error.status_code, kind, plain, headers=error.headers)
+            return _problem_page(request, problem)
+        return answer(
+            request.state.request_id, error.status_code, detail=plain, headers=error.headers
+        )
 
 
 def _status(error: Problem | RequestValidationError) -> int:
@@ -106,12 +137,11 @@ async def home(request: Request) -> Response:
     headlines: list[Headline] = []
     if who is not None:
         headlines = await run_in_threadpool(service.in_store, lambda s: _headlines(s, service, who))
-    reports = sorted(
-        path.name for path in service.home.reports.glob("*.html") if path.name != "index.html"
-    )
+    reports: list[RenderedReport] = []
+    if who is not None and who.may("reports:read"):
+        reports = await run_in_threadpool(_rendered, service.home.reports)
     return page(
-        service, "home.html", who=who, headlines=headlines,
-        reports=reports if who is not None and who.may("reports:read") else [],
+        service, "home.html", who=who, headlines=headlines, reports=reports,
         may=frozenset() if who is None else who.scopes,
     )  # fmt: skip
 
@@ -122,7 +152,31 @@ class Headline:
 
     value: str
     label: str
-    name: str = ""
+    name: str
+
+    @property
+    def definition(self) -> str:
+        """What the number means, by the catalogue."""
+        return figure(self.name).definition
+
+
+@dataclass(frozen=True)
+class RenderedReport:
+    """A report that can be opened: its file, and its title as the page has it."""
+
+    file: str
+    title: str
+
+
+def _rendered(folder: Path) -> list[RenderedReport]:
+    """The reports of a home, the index first."""
+    found = []
+    for path in sorted(folder.glob("*.html"), key=lambda path: (path.stem != "index", path.stem)):
+        with path.open(encoding="utf-8", errors="replace") as page_of_report:
+            named = re.search(r"<title>([^<]*)</title>", page_of_report.read(5_000))
+        title = html.unescape(named[1]).strip() if named else path.stem.replace("_", " ")
+        found.append(RenderedReport(path.name, "All reports" if path.stem == "index" else title))
+    return found
 
 
 def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[Headline]:
@@ -137,8 +191,8 @@ def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[H
             ).where(daily_activity.c.date >= since)
         ).one()
         said = f"in the 30 days to {newest}"
-        found.append(Headline(f"{row.registrations:,}", f"registrations {said}"))
-        found.append(Headline(f"{row.usages:,}", f"promo codes redeemed {said}"))
+        for name, value in (("registered_users", row.registrations), ("promo_uses", row.usages)):
+            found.append(Headline(f"{value:,}", f"{figure(name).label}, {said}", name))
         for name in ("flagged_accounts", "accounts_to_block"):
             counted = known.accounts(store)[name]
             found.append(

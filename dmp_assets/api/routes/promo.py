@@ -13,6 +13,7 @@ from dmp_assets.api.output import Listing, Page, csv_or_json, rows_answer
 from dmp_assets.api.problems import responses
 from dmp_assets.api.ranges import Range, date_range
 from dmp_assets.api.state import service_of
+from dmp_assets.figures.catalogue import figure
 from dmp_assets.reporting.privacy import mask_id
 from dmp_assets.store.access import Principal
 from dmp_assets.store.schema import code_usage, daily_activity, user_usage
@@ -37,8 +38,8 @@ class UserUsage(BaseModel):
     user_id: str = Field(
         description="Id in the shop; masked without the scope personal:read.", examples=["u-000017"]
     )
-    usages: int = Field(description="Redemptions.", examples=[14])
-    codes: int = Field(description="Different codes.", examples=[3])
+    usages: int = Field(description=figure("promo_uses").definition, examples=[14])
+    codes: int = Field(description=figure("codes_used").definition, examples=[3])
     first_used_at: datetime
     last_used_at: datetime
     decision: Literal["allow", "review", "block"] | None = Field(
@@ -52,9 +53,9 @@ class CodeUsage(BaseModel):
 
     rank: int = Field(description="Place by usages; ties share it.", examples=[1])
     promo_code: str = Field(examples=["SPRING10"])
-    usages: int = Field(description="Redemptions.")
-    users: int = Field(description="Different users.")
-    flagged_usages: int = Field(description="By accounts that are to be reviewed or blocked.")
+    usages: int = Field(description=figure("promo_uses").definition)
+    users: int = Field(description=figure("users_of_codes").definition)
+    flagged_usages: int = Field(description=figure("flagged_uses").definition)
     discount_type: str | None = Field(description="percentage or fixed_amount.")
     discount_value: Decimal | None = Field(description="Per cent, or money.")
     first_used_at: datetime | None
@@ -65,8 +66,8 @@ class Usage(BaseModel):
     """Redemptions of one day."""
 
     date: date
-    usages: int = Field(description="Redemptions.")
-    users: int = Field(description="Different users.")
+    usages: int = Field(description=figure("promo_uses").definition)
+    users: int = Field(description=figure("users_of_codes").definition)
     first_usages: int = Field(description="Of these a user's first.")
 
 
@@ -74,7 +75,7 @@ class Registrations(BaseModel):
     """Registrations of one day."""
 
     date: date
-    registrations: int
+    registrations: int = Field(description=figure("registered_users").definition)
     verified_email: int = Field(description="Of these with a verified e-mail address.")
     verified_phone: int = Field(description="Of these with a verified phone number.")
 
