@@ -173,13 +173,16 @@ class Tables:
             config={"memory_limit": self.memory, "temp_directory": self._spill}
         ) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            for layer in {key.partition("/")[0] for key in keys}:
-                connection.execute(f"CREATE SCHEMA {layer}")
             for key in keys:
-                layer, _, table = key.partition("/")
-                connection.register(f"_{layer}_{table}", self.dataset(key))
-                connection.execute(f"CREATE VIEW {layer}.{table} AS FROM _{layer}_{table}")
+                self.show(connection, key)
             yield connection
+
+    def show(self, connection: "duckdb.DuckDBPyConnection", key: str) -> None:
+        """Make a table the view `layer.table` of a connection."""
+        layer, _, table = key.partition("/")
+        connection.register(f"_{layer}_{table}", self.dataset(key))
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {layer}")
+        connection.execute(f"CREATE VIEW {layer}.{table} AS FROM _{layer}_{table}")
 
     def sql(self, query: str, parameters: Any = None) -> pa.Table:
         """Run SQL over `layer.table` names and return an Arrow table.

@@ -15,7 +15,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -107,6 +107,9 @@ class Report:
     home: Home
     versions: dict[str, int] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
+    _opened: ExitStack = field(default_factory=ExitStack)
+    _connection: Any = None
+    _shown: set[str] = field(default_factory=set)
     _charts: int = 0
     _tables: int = 0
     _known: dict[str, Known] = field(default_factory=dict)
@@ -165,8 +168,14 @@ class Report:
     def _arrow(self, query: str, parameters: Any) -> pa.Table:
         keys = named_tables(query)
         self._fix(keys)
-        with self._explained(keys), self.tables.connect(*keys) as connection:
-            return connection.sql(query, params=parameters).to_arrow_table()
+        with self._explained(keys):
+            if self._connection is None:  # one for all queries: versions are fixed
+                self._connection = self._opened.enter_context(self.tables.connect())
+            for key in keys:
+                if key not in self._shown:
+                    self.tables.show(self._connection, key)
+                    self._shown.add(key)
+            return self._connection.sql(query, params=parameters).to_arrow_table()
 
     def _fix(self, keys: tuple[str, ...]) -> None:
         unpinned = replace(self.tables, versions={})

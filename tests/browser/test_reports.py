@@ -400,7 +400,7 @@ def test_a_table_is_a_file_by_a_click(browser: Browser, rendered: dict[str, Path
         assert sum(float(row["Revenue, EUR"]) for row in rows) > 0
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", ["data_quality", "index"])
 def test_a_report_is_dark_where_the_screen_is(
     browser: Browser, rendered: dict[str, Path], name: str
 ) -> None:
