@@ -24,7 +24,7 @@ def report(
     """Render a report from the tables as they are, and print its path."""
     with explained():
         from dmp_assets.reporting.renderer import Renderer, RenderError
-        from dmp_assets.reporting.report_assets import READS
+        from dmp_assets.reporting.reads import READS
 
         home = Home.current()
         versions = json.loads(as_of.read_text()) if as_of else None

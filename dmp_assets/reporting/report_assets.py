@@ -45,7 +45,8 @@ from dmp_assets.reporting.corrections import correct
 from dmp_assets.reporting.delivery import Delivery, Message, already_sent, deliver, sent
 from dmp_assets.reporting.messages import ReportFigures, report_message, warning
 from dmp_assets.reporting.reader import Report
-from dmp_assets.reporting.renderer import RenderError, find_quarto
+from dmp_assets.reporting.reads import AFTERWARDS, READS, UNAWAITED
+from dmp_assets.reporting.renderer import Renderer, RenderError, find_quarto
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.window import Window
@@ -53,59 +54,6 @@ from dmp_assets.settings import Settings, project_dir
 from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables
 from dmp_assets.worked_out import WorkedOut
-
-SHOP_TABLES = ("users", "promo_codes", "promo_usages")
-WEB_TABLES = ("web_sessions", "web_conversions", "web_session_costs")
-CLEANED = tuple(f"cleaned/{table}" for table in SHOP_TABLES)
-RECEIVED = ("raw/users", "raw/promo_usages")
-"""What tells when the shop was last read."""
-LAYERS = ("raw", "cleaned", "quarantine")
-READS: dict[str, tuple[str, ...]] = {
-    "promo_abuse": (
-        *CLEANED,
-        *RECEIVED,
-        "ml/model_registry",
-        "modeled/registrations_daily",
-        "modeled/promo_usage_daily",
-        "modeled/promo_usage_by_user",
-        "modeled/account_clusters",
-        "modeled/abuse_labels",
-        "ml/abuse_scores",
-    ),
-    "model_monitoring": (
-        *RECEIVED,
-        "cleaned/promo_codes",
-        "cleaned/users",
-        "modeled/abuse_labels",
-        "cleaned/promo_usages",
-        "ml/abuse_scores",
-        "ml/abuse_evaluation",
-        "ml/model_registry",
-        "ml/model_card",
-        "ml/abuse_drift",
-        "ml/cost_to_incriminate",
-    ),
-    "data_quality": tuple(
-        f"{layer}/{table}" for layer in LAYERS for table in (*SHOP_TABLES, *WEB_TABLES)
-    ),
-    "attribution": (
-        *(f"{layer}/{table}" for layer in LAYERS for table in WEB_TABLES),
-        "modeled/customer_journeys",
-        "modeled/customer_paths",
-        "modeled/attribution",
-        "modeled/attributed_conversions",
-        "modeled/channel_reporting",
-        "modeled/attribution_runs",
-    ),
-    "index": (*CLEANED, *RECEIVED, "ml/abuse_scores", "ml/model_registry"),
-}
-"""Report → the tables that it reads; `index`, which links to the others, comes last."""
-UNAWAITED = {
-    "data_quality": frozenset(f"{layer}/{table}" for layer in LAYERS for table in WEB_TABLES)
-}
-"""Report → what it reads as it is: a failure of the web does not keep the shop's quality back."""
-AFTERWARDS = ("data_quality", "index")
-"""Reports that show what the attribution report's run made: looked at again after it."""
 
 SHARED = ("_quarto.yml", "theme.css", "callouts.lua", "dashboard.js", "filter.js", "attribution.js")
 RANGED = frozenset({"promo_abuse", "attribution"})

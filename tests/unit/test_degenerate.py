@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.reporting import document, report_assets
+from dmp_assets.reporting import document, reads, report_assets
 from dmp_assets.reporting.messages import report_message
 from dmp_assets.reporting.renderer import Renderer
 from dmp_assets.settings import project_dir
@@ -95,7 +95,7 @@ def test_a_message_is_made_whatever_is_missing(
 
 
 def test_the_homes_are_made_of_every_table_that_reports_read(whole: dict[str, pa.Table]) -> None:
-    assert {key for keys in report_assets.READS.values() for key in keys} <= set(whole)
+    assert {key for keys in reads.READS.values() for key in keys} <= set(whole)
 
 
 @pytest.mark.parametrize("name", sorted(set(degenerate.HOMES) - {"all null", "only names"}))

@@ -12,7 +12,7 @@ import pytest
 from dmp_assets.demo.sandbox import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.marts.warehouse import marts
-from dmp_assets.reporting import freshness, renderer, report_assets
+from dmp_assets.reporting import freshness, reads, renderer, report_assets
 from dmp_assets.reporting.delivery import flush
 from dmp_assets.reporting.privacy import find_personal_data
 from dmp_assets.reporting.reader import SHOP_EVENTS, Report
@@ -76,7 +76,7 @@ def test_without_slack_all_is_made_and_the_message_is_kept_with_a_warning(
 ) -> None:
     assert first.success
     made = metadata(first)
-    assert {f"reports/{name}" for name in report_assets.READS} < set(made)
+    assert {f"reports/{name}" for name in reads.READS} < set(made)
     assert made["delivery/promo_abuse"]["state"] == "kept"
     assert made["delivery/attribution"]["state"] == "kept"
     checks = first.get_asset_check_evaluations()
@@ -88,7 +88,7 @@ def test_without_slack_all_is_made_and_the_message_is_kept_with_a_warning(
 def test_each_report_reads_only_tables_that_its_asset_declares(
     first: dg.ExecuteInProcessResult, home: Home
 ) -> None:
-    for name, keys in report_assets.READS.items():
+    for name, keys in reads.READS.items():
         noted = renderer.state(home.reports / f"{name}.html")
         assert set(noted["table_versions"]) <= set(keys), name
         assert noted["table_versions"]
@@ -117,7 +117,7 @@ def test_the_index_links_to_what_has_been_rendered(
     first: dg.ExecuteInProcessResult, home: Home
 ) -> None:
     page = (home.reports / "index.html").read_text()
-    for name in report_assets.READS:
+    for name in reads.READS:
         assert name == "index" or f'href="{name}.html"' in page
 
 
