@@ -23,8 +23,8 @@ def report(
 ) -> None:
     """Render a report from the tables as they are, and print its path."""
     with explained():
-        from dmp_assets.reporting.renderer import Renderer, RenderError
         from dmp_assets.reporting.reads import READS
+        from dmp_assets.reporting.renderer import Renderer, RenderError
 
         home = Home.current()
         versions = json.loads(as_of.read_text()) if as_of else None
