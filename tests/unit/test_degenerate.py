@@ -18,6 +18,8 @@ from tests.support.page_faults import faults
 
 REPORTS = sorted(path.stem for path in (project_dir() / "reports").glob("*.qmd"))
 NOT_A_NUMBER = re.compile(r"\b(?:nan|NaN|NaT|None|inf|Infinity|<NA>)\b")
+UNKEYED = {"all null", "only names", "strange names"}
+"""Homes whose keys are nulled, or whose channels share a name."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def drawn() -> Pages:
 
 def page_of(report: str, home: Home, engine: Renderer, drawn: Pages) -> str:
     tables = Tables(str(home.lakehouse))
-    held = (tables.stamp(key).get("data_version") for key in report_assets.READS[report])
+    held = (tables.stamp(key).get("data_version") for key in reads.READS[report])
     made_from = (report, *held)
     if made_from not in drawn:
         engine.home = home
@@ -98,7 +100,7 @@ def test_the_homes_are_made_of_every_table_that_reports_read(whole: dict[str, pa
     assert {key for keys in reads.READS.values() for key in keys} <= set(whole)
 
 
-@pytest.mark.parametrize("name", sorted(set(degenerate.HOMES) - {"all null", "only names"}))
+@pytest.mark.parametrize("name", sorted(set(degenerate.HOMES) - UNKEYED))
 def test_the_homes_are_ones_that_a_run_can_write(whole: dict[str, pa.Table], name: str) -> None:
     for table, rows in degenerate.HOMES[name](whole).items():
         if key := degenerate.key_of(table):
