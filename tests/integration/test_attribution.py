@@ -19,7 +19,7 @@ import pytest
 
 from dmp_assets.demo.sandbox import Endpoint, Sandbox
 from dmp_assets.home import Home
-from tests.support.dmp import Dmp
+from tests.support.dmp import Dmp, Ran
 from tests.support.web import add_rows, conversion, customers, session, write_csv
 
 CUSTOMERS = 20
@@ -133,47 +133,49 @@ def killed(dmp: Dmp, service: Endpoint, key: dict[str, str]) -> list[dict[str, A
     return calls(service)
 
 
-def test_the_run_after_a_killed_one_asks_only_for_what_is_missing(
-    dmp: Dmp, service: Endpoint, key: dict[str, str], killed: list[dict[str, Any]]
-) -> None:
-    assert 4 <= len(killed) < CUSTOMERS / 2
-    assert sources(dmp) == {"own": 5}  # nothing half-written
-    ran = dmp("attribution", "--json", env=key)
-    assert ran.code == 0, ran.text
-    paid, again = asked(killed), asked(calls(service)[len(killed) :])
-    assert set(paid) | set(again) == {f"c{n}" for n in range(CUSTOMERS)}
-    assert set(paid) & set(again) <= set(paid[-2:])  # the batch under way when it died
-    assert len(again) == len(set(again))
-    assert sources(dmp) == {"api": CUSTOMERS}
-    given = "SELECT sum(credit) FROM modeled.attribution WHERE model = 'ihc'"
-    assert dmp.tables.scalar(given) == pytest.approx(CUSTOMERS)
-    assert sum(float(line.split(",")[3]) for line in csv_lines(dmp)[1:]) == pytest.approx(CUSTOMERS)
-    assert not [name for name in ran.summary["failed_checks"] if "ERROR" in name]
-
-
-def test_a_refused_key_ends_the_run_in_words_and_the_next_run_asks_again(
-    dmp: Dmp, service: Endpoint, key: dict[str, str]
-) -> None:
+@pytest.fixture(scope="module")
+def refused(dmp: Dmp, service: Endpoint, key: dict[str, str], killed: list[dict[str, Any]]) -> Ran:
+    """A run over the day of one new conversion whose key the service refuses."""
+    assert sources(dmp) == {"own": 5}, "the killed run left something half-written"
     database = Path(dmp.environment["DMP_WEB_DATABASE"])
     with closing(sqlite3.connect(database)) as connection, connection:
         day = "2024-03-25"
         add_rows(connection, "session_sources", [session("new", user_id="n", event_date=day)])
         add_rows(connection, "conversions", [conversion("new", user_id="n", conv_date=day)])
     behave(service, kind="401")
-    days = ("--start", "2024-03-25", "--end", "2024-03-25")
-    before, csv = len(calls(service)), csv_lines(dmp)
-    ran = dmp("attribution", "--json", *days, env=key)
-    assert ran.code == 1
-    (failure,) = ran.summary["failures"]
+    ran = dmp("attribution", "--json", "--start", "2024-03-25", "--end", "2024-03-25", env=key)
+    behave(service)
+    return ran
+
+
+def test_a_refused_key_ends_the_run_in_words_and_leaves_the_csv(
+    dmp: Dmp, service: Endpoint, key: dict[str, str], killed: list[dict[str, Any]], refused: Ran
+) -> None:
+    assert refused.code == 1
+    (failure,) = refused.summary["failures"]
     assert "modeled/attribution: the IHC service answered for none of 1 conversions" in failure
     assert "the service refuses the key (401); set the right one" in failure
-    assert key["DMP_IHC_API_KEY"] not in ran.text
-    assert sources(dmp) == {"api": CUSTOMERS, "failed": 1}
+    assert key["DMP_IHC_API_KEY"] not in refused.text
+    assert sources(dmp) == {"own": 5, "failed": 1}
     assert dmp.tables.sql(f"SELECT conv_id {FAILED}")["conv_id"].to_pylist() == ["new"]
-    assert csv_lines(dmp) == csv
-    behave(service)
-    mended = dmp("attribution", "--json", *days, env=key)
-    assert mended.code == 0, mended.text
-    assert asked(calls(service)[before:]) == ["new", "new"]
+    assert asked(calls(service)[len(killed) :]) == ["new"]
+    assert sum(float(line.split(",")[3]) for line in csv_lines(dmp)[1:]) == pytest.approx(5)
+
+
+def test_the_run_after_a_killed_and_a_refused_one_asks_only_for_what_is_missing(
+    dmp: Dmp, service: Endpoint, key: dict[str, str], killed: list[dict[str, Any]], refused: Ran
+) -> None:
+    assert 4 <= len(killed) < CUSTOMERS / 2
+    before = len(calls(service))
+    ran = dmp("attribution", "--json", env=key)
+    assert ran.code == 0, ran.text
+    paid, again = asked(killed), asked(calls(service)[before:])
+    assert set(paid) | set(again) == {*(f"c{n}" for n in range(CUSTOMERS)), "new"}
+    assert set(paid) & set(again) <= set(paid[-2:])  # the batch under way when it died
+    assert len(again) == len(set(again))
     assert sources(dmp) == {"api": CUSTOMERS + 1}
-    assert len(csv_lines(dmp)) == 2
+    given = "SELECT sum(credit) FROM modeled.attribution WHERE model = 'ihc'"
+    assert dmp.tables.scalar(given) == pytest.approx(CUSTOMERS + 1)
+    credited = sum(float(line.split(",")[3]) for line in csv_lines(dmp)[1:])
+    assert credited == pytest.approx(CUSTOMERS + 1)
+    assert not [name for name in ran.summary["failed_checks"] if "ERROR" in name]
