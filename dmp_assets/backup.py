@@ -26,7 +26,7 @@ from dmp_assets.store import database, rights, where
 
 DUMPS = "databases"
 _DATABASE = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_NOT_FROM_STRANGERS = ("models", "lakehouse/ml/model_registry", "secrets")
+_NOT_FROM_STRANGERS = ("models", "lakehouse/ml/model_registry", "secrets", "worked_out.json")
 _SQLITE = (".db", ".db-wal", ".db-shm", ".db-journal")
 _LEFT_OUT = frozenset({"postgres", "spark", "tmp", "run.lock", "run.json"})
 
@@ -149,9 +149,13 @@ def _leave_out(home: Home) -> tuple[str, ...]:
     left_out = []
     for path in _NOT_FROM_STRANGERS:
         found = home.root / path
+        if not found.exists():
+            continue
         if found.is_dir():
             shutil.rmtree(found)
-            left_out.append(path)
+        else:
+            found.unlink()
+        left_out.append(path)
     return tuple(left_out)
 
 

@@ -222,3 +222,12 @@ def attachment(name: object) -> str:
     plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in base)
     encoded = quote(base, safe="")
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+
+
+# terminals ---------------------------------------------------------------------------------------
+_TERMINAL_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+
+
+def without_colours(text: str) -> str:
+    """The text without terminal codes; a carriage return counts as the end of a line."""
+    return _TERMINAL_CODES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dmp_assets.foreign_text import without_colours
 from dmp_assets.home import HomeError
 
 _LOUD = re.compile(
@@ -20,7 +21,6 @@ _LOUD = re.compile(
 )
 """Lines that a person at the terminal must see also where the rest is kept quiet."""
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LOG_BYTES = 5_000_000
 """A log that is larger than this at a start gives way to a new one and is kept as `.1`."""
 
@@ -83,7 +83,7 @@ class Children:
         assert child.stdout is not None
         with open(log, "ab", opener=_private) as file:
             for line in child.stdout:
-                text = _COLOURS.sub("", line.decode(errors="replace")).rstrip()
+                text = without_colours(line.decode(errors="replace")).rstrip()
                 file.write(f"{text}\n".encode())
                 file.flush()
                 if self._stopping.is_set():

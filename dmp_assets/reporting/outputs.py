@@ -14,21 +14,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from dmp_assets.foreign_text import without_colours
+
 UNDER_QUARTO = "QUARTO_FIG_WIDTH"
 """Set by Quarto for every kernel, whatever the format."""
 MARKDOWN, HTML, PLAIN = "text/markdown", "text/html", "text/plain"
 _IMAGES = ("image/svg+xml", "image/png", "image/jpeg")
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
 def under_quarto() -> bool:
     """Whether the Quarto CLI runs the cells of this process."""
     return UNDER_QUARTO in os.environ
-
-
-def without_colours(text: str) -> str:
-    """The text without terminal codes; a carriage return counts as the end of a line."""
-    return _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def raw_block(text: str) -> str:

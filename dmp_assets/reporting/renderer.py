@@ -24,10 +24,10 @@ from typing import Any
 
 import yaml
 
+from dmp_assets.foreign_text import without_colours
 from dmp_assets.home import Home
 from dmp_assets.reporting import document
 from dmp_assets.reporting.document import Document, DocumentError
-from dmp_assets.reporting.outputs import without_colours
 from dmp_assets.reporting.page import page
 from dmp_assets.reporting.reader import RECORD, VERSIONS
 

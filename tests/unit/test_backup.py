@@ -45,6 +45,7 @@ def home(place: Path) -> Iterator[Home]:
     (home.secrets / "api_secret").chmod(0o600)
     home.models.mkdir()
     (home.models / "m-1.joblib").write_bytes(b"a model")
+    (home.root / "worked_out.json").write_text("{}")
     home.root.chmod(0o751)
     home.dagster.mkdir()
     writing = sqlite3.connect(home.dagster / "runs.db")  # as Dagster's daemon has it open
@@ -249,6 +250,7 @@ def test_a_backup_of_another_installation_comes_without_models_and_secrets_unles
         assert done.is_ours is False
         assert found.models.exists() is trust
         assert (found.secrets / "api_secret").exists() is trust
+        assert (found.root / "worked_out.json").exists() is trust
         assert rows(found, "shop") == [("Grüße",), ("shop",)]
     assert (found.secrets / "api_secret").read_text() == known
 
@@ -277,7 +279,7 @@ def test_a_backup_of_the_version_before_is_restored_as_a_strangers(
                 entry.mode = 0o755
                 new.addfile(entry, content)
     found = Home(place / "from-before")
-    assert restore(before, found) == Restored(False, ("models", "secrets"))
+    assert restore(before, found) == Restored(False, ("models", "secrets", "worked_out.json"))
     assert rows(found, "store") == [("Grüße",), ("store",)]
 
 
