@@ -76,6 +76,7 @@ def run(part: Part) -> tuple[Part, int, float]:
     if part.gives_way:
         command = ["nice", "-n", "5", *command]
     began = time.monotonic()
+    print(f"begins: {part.name}", flush=True)
     with tempfile.TemporaryFile() as said:
         code = subprocess.call(
             command, cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT
