@@ -86,6 +86,7 @@ def log_in(api: Api, browser: Browser) -> Iterator[Open]:
         page.keyboard.press("Enter")
         page.get_by_role("link", name="Accounts that wait for a decision").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Waiting for a decision")
+        page.wait_for_load_state()  # keys work when the page's script has run
         return page
 
     yield opened

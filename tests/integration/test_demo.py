@@ -349,7 +349,8 @@ def test_the_message_equals_a_recount_of_the_last_full_week(
     ):
         share = round(100 * (now - before) / before)
         assert fields[label].startswith(f"*{now:,}*"), label
-        assert now == before or f"{share:+,} %" in fields[label] or abs(share) < 1, label
+        change = f"{'▲' if share > 0 else '▼'} {abs(share):,} %"
+        assert now == before or change in fields[label] or abs(share) < 1, label
     (table,) = [
         b["text"]["text"] for b in post["blocks"] if "```" in b.get("text", {}).get("text", "")
     ]
