@@ -555,7 +555,7 @@ def test_channels_are_reported_by_the_reporting_model_per_day_or_over_the_range(
     assert search["cpo"] == pytest.approx(5.25)
     assert search["roas"] == pytest.approx(1000 / 105)
     assert (display["cpo"], display["roas"]) == (None, 0.0)
-    assert (direct["cpo"], direct["roas"]) == (0.0, None)
+    assert (direct["cpo"], direct["roas"]) == (None, None)
     assert not search["is_open"]
 
 
