@@ -9,7 +9,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from dmp_assets.cleaned import formats, reading, rules
-from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import TableRun, table_asset
@@ -61,7 +60,7 @@ def clean(
     single = rules.one_row_per_key(judged.kept.select(*RECEIVED, *rules.LINEAGE), ["promo_code"])
     of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms or {})
     read = {
-        "discount_type": Reading(("discount_type",), _discount_type),
+        "discount_type": reading.one_of("discount_type", DISCOUNT_TYPES),
         "discount_value": reading.amount("discount_value", of["discount_value"], MONEY),
         "min_purchase_amount": reading.amount(
             "min_purchase_amount", of["min_purchase_amount"], MONEY
@@ -86,10 +85,6 @@ def clean(
     return Split(
         kept.select(*COLUMNS), rules.quarantine(RECEIVED, judged.quarantined, single.quarantined)
     )
-
-
-def _discount_type(text: str) -> str | None:
-    return text.lower() if text.lower() in DISCOUNT_TYPES else None
 
 
 @table_asset(

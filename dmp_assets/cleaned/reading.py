@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Reading:
     """One column that is read: from which columns of text, by what, into which SQL type.
 
-    The function gets the texts, none of them None (None in, None out), and raises nothing.
+    The function gets the texts, none of them None (None in, None out), and raises nothing. It
+    belongs into a module that imports nothing heavy, since each worker process imports that.
     """
 
     of: tuple[str, ...]
@@ -112,6 +113,15 @@ def amount(column: str, form: Format, kind: str) -> Reading:
 def whole(column: str, form: Format) -> Reading:
     """A whole number of 32 bits, `3.0` too; None for what is none or too large."""
     return Reading((column,), partial(_whole, form=form), "int")
+
+
+def one_of(column: str, words: frozenset[str]) -> Reading:
+    """One of these words, in small letters; None for any other."""
+    return Reading((column,), partial(_one_of, words=words))
+
+
+def _one_of(text: str, words: frozenset[str]) -> str | None:
+    return text.lower() if text.lower() in words else None
 
 
 def _amount(text: str, form: Format, digits: int, decimals: int) -> Decimal | None:

@@ -5,19 +5,17 @@ Grain: one session. Key: session_id. Source: raw/web_sessions.
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from dmp_assets.cleaned import formats, normalise, reading, rules, web_values
-from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 from dmp_assets.values import numerals, readers, words
 from dmp_assets.values.readers import USUAL, Format
-from dmp_assets.values.words import NO_CHANNEL, STANDARD, Kind, Words
+from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = tuple(TABLES["session_sources"])
 KINDS: dict[str, Kind] = {
@@ -74,7 +72,7 @@ def clean(
     judged = rules.split_by_rules(received, (*RULES, future))
     usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
     single = rules.one_row_per_key(usable, ["session_id"], never_null=NEVER_NULL)
-    named = {"channel_name": mapped("channel_received", mapping, no_value)}
+    named = {"channel_name": web_values.mapped("channel_received", mapping, no_value)}
     kept = (
         reading.read(
             single.kept.withColumnsRenamed({"channel_name": "channel_received"}), event_at | named
@@ -83,20 +81,6 @@ def clean(
         .select(*COLUMNS)
     )
     return Split(kept, rules.quarantine(RECEIVED, judged.quarantined, single.quarantined))
-
-
-def mapped(column: str, mapping: Mapping[str, str], no_value: Words = STANDARD) -> Reading:
-    """The channel's name after the mapping; channels that it does not name keep theirs.
-
-    Words that mean nothing are one channel, `unknown`, unless the mapping names them.
-    """
-    return Reading((column,), partial(_mapped, mapping=dict(mapping), no_value=no_value))
-
-
-def _mapped(channel: str, mapping: Mapping[str, str], no_value: Words) -> str:
-    if channel in mapping:
-        return mapping[channel]
-    return no_value.given("channel", channel) or NO_CHANNEL
 
 
 def _flag(name: str) -> Column:

@@ -1,14 +1,16 @@
 """Received text becomes typed columns, batch by batch, as Spark's Python workers do it."""
 
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pyarrow as pa
 import pytest
 
-from dmp_assets.cleaned import reading, web_values
+from dmp_assets.cleaned import normal_batches, reading, web_values
 from dmp_assets.cleaned.reading import Reading
 from dmp_assets.values import readers
 from dmp_assets.values.readers import USUAL, Format
@@ -106,3 +108,18 @@ def test_amounts_in_figures_of_other_scripts_are_read_alike_in_duckdb(
         sql = readers.amount("v", "DECIMAL(12, 2)", POINT)
         found = c.execute(f"SELECT {sql} FROM (SELECT $1 AS v)", [text])
         assert found.fetchone() == (Decimal(wanted),)
+
+
+def test_what_worker_processes_import_brings_no_engine() -> None:
+    """Two seconds of imports in each process of Spark's would be longer than all the reading."""
+    words = frozenset({"x"})
+    made = (
+        web_values.moment("d", "t"), web_values.mapped("c", {}), reading.one_of("x", words),
+        reading.amount("v", POINT, "DECIMAL(12, 2)"), reading.whole("v", POINT),
+        reading.time("v", DAY), reading.day("v", DAY), *reading.given({"v": "id"}).values(),
+    )  # fmt: skip
+    functions = [*(cast(Any, reading_.read).func for reading_ in made), normal_batches.user_batches]
+    modules = ", ".join(sorted({function.__module__ for function in functions}))
+    code = f"import sys, {modules}; print(*{{'dagster', 'pyspark', 'duckdb'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "", modules
