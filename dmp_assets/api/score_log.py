@@ -191,8 +191,9 @@ class ScoreLog:
     def _open(self) -> psycopg.Connection[Any]:
         url = self._engine.url.set(drivername="postgresql")
         connection = psycopg.connect(
-            url.render_as_string(hide_password=False), autocommit=True, connect_timeout=2,
-            keepalives_idle=5, keepalives_interval=2, keepalives_count=3, tcp_user_timeout=10_000,
+            url.render_as_string(hide_password=False), autocommit=True, client_encoding="UTF8",
+            connect_timeout=2, keepalives_idle=5, keepalives_interval=2, keepalives_count=3,
+            tcp_user_timeout=10_000,
         )  # fmt: skip
         connection.execute("SET timezone = 'UTC'")
         if database.is_pooled(connection):  # what is set stays with whoever comes next

@@ -42,8 +42,8 @@ def engine(url: SecretStr, *, pool_size: int = 5, patience: int | None = None) -
         pool_timeout=5,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"connect_timeout": 5, "tcp_user_timeout": silent},
-    )
+        connect_args={"connect_timeout": 5, "tcp_user_timeout": silent, "client_encoding": "UTF8"},
+    )  # a database of the encoding SQL_ASCII would give bytes for text
 
     @sa.event.listens_for(store, "connect")
     def _prepare(connection: Any, record: Any) -> None:  # a pooler between may refuse `options`

@@ -44,14 +44,21 @@ def postgres_server() -> Iterator[Endpoint]:
 
 
 @contextmanager
-def fresh_database(endpoint: Endpoint, template: str = "template1") -> Iterator[SecretStr]:
-    """URL of a new database, dropped afterwards: empty, or a copy of one that nobody uses."""
+def fresh_database(
+    endpoint: Endpoint, template: str = "template1", encoding: str | None = None
+) -> Iterator[SecretStr]:
+    """URL of a new database, dropped afterwards: empty, or a copy of one that nobody uses.
+
+    With an `encoding` of its own the template must be `template0`.
+    """
     name = f"test_{uuid.uuid4().hex}"
     admin = endpoint.url("postgres").get_secret_value()
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(template)
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} {}").format(
+                sql.Identifier(name),
+                sql.Identifier(template),
+                sql.SQL("ENCODING {} LOCALE 'C'").format(encoding) if encoding else sql.SQL(""),
             )
         )
     try:

@@ -12,10 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
 
+from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, audit, database, publish
 from dmp_assets.store.access import NotLetInError
 from dmp_assets.store.errors import AccessError, StoreError
 from dmp_assets.store.schema import METADATA, PUBLISHED_TABLES, login_session, person, publication
+from tests.support.postgres import fresh_database
 from tests.support.service import PASSWORD, published, usage_rows
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -32,6 +34,17 @@ def empty(shop_url: SecretStr) -> Iterator[sa.Engine]:
 def store(empty: sa.Engine) -> sa.Engine:
     database.migrate(empty)
     return empty
+
+
+def test_a_store_whose_encoding_is_none_gives_text_all_the_same(postgres: Endpoint) -> None:
+    with fresh_database(postgres, "template0", "SQL_ASCII") as url:
+        engine = database.engine(url)
+        database.migrate(engine)
+        with engine.begin() as connection:
+            access.add_person(connection, "jürgen@example.com", "admin", PASSWORD, now=NOW)
+        with engine.connect() as connection:
+            assert connection.scalars(sa.select(person.c.email)).all() == ["jürgen@example.com"]
+        engine.dispose()
 
 
 # the schema --------------------------------------------------------------------------------------
