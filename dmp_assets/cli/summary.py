@@ -140,7 +140,7 @@ def _attribution(home: Home) -> list[str]:
         return []
     settings = home.settings()
     found = figures.totals(report, settings.reporting_model, days)
-    shown = ", ".join(
+    shown = " · ".join(
         f"{figure(name).titled(settings.currency)} {'—' if value is None else f'{value:,.2f}'}"
         for name, value in (
             ("paid_roas", found.paid_roas), ("roas", found.roas),
