@@ -171,9 +171,10 @@ def compose() -> None:
             environment += ["-e", f"{key}={_filled(str(value), given)}"]
         volumes = [w for v in service["volumes"] for w in ("-v", f"dmp-check-{v}")]
         ports = [w for p in service.get("ports", ()) for w in ("-p", p)]
-        run("-d", "--name", f"dmp-check-{name}", "--network-alias", name, *environment, *volumes,
-            *ports, service["image"].replace("dmp_assets", IMAGE), *service.get("command", ()),
-            network=NETWORK)  # fmt: skip
+        again = ("--restart", service["restart"])  # of those that start before what they wait for
+        run("-d", "--name", f"dmp-check-{name}", "--network-alias", name, *again, *environment,
+            *volumes, *ports, service["image"].replace("dmp_assets", IMAGE),
+            *service.get("command", ()), network=NETWORK)  # fmt: skip
         check = service.get("healthcheck", {}).get("test", ["CMD-SHELL", "true"])[1]
         command = ["podman", "exec", f"dmp-check-{name}", "sh", "-c", check]
         wait_for(f"{name} is up", partial(_succeeds, command))
