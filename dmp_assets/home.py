@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 import filelock
 
 from dmp_assets import settings as settings_module
+from dmp_assets import whole_file
 from dmp_assets.settings import Settings
 
 Profile = Literal["sandbox", "live"]
@@ -119,10 +120,7 @@ class Home:
         self._write_state({key: value for key, value in self.state().items() if key != name})
 
     def _write_state(self, state: dict[str, Any]) -> None:
-        part = self._state_file.with_suffix(f".part-{os.getpid()}")  # two first commands at once
-        part.touch(0o600)
-        part.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n")
-        part.replace(self._state_file)
+        whole_file.write(self._state_file, json.dumps(state, indent=2, sort_keys=True) + "\n")
 
     @property
     def profile(self) -> Profile:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from dmp_assets import whole_file
 from dmp_assets.home import Home
 
 
@@ -24,10 +25,8 @@ class Reading:
 def note(home: Home, key: str, at: datetime, version: int) -> None:
     """Note that the source of the table was read to its end. Written whole; runs hold the lock."""
     file = _file(home)
-    part = file.with_suffix(".part")
     known = _read(file) | {key: {"at": at.isoformat(), "version": version}}
-    part.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
-    part.replace(file)
+    whole_file.write(file, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 def last(home: Home, key: str) -> Reading | None:

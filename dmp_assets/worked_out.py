@@ -12,6 +12,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from dmp_assets import whole_file
 from dmp_assets.home import Home
 
 
@@ -53,10 +54,7 @@ class WorkedOut:
         """Write the file whole where something is new."""
         if not self._new:
             return
-        part = self._file.with_suffix(".part")
-        part.touch(0o600)
-        part.write_text(json.dumps(self._known, sort_keys=True) + "\n")
-        part.replace(self._file)
+        whole_file.write(self._file, json.dumps(self._known, sort_keys=True) + "\n")
         self._new = False
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from dmp_assets import whole_file
 from dmp_assets.home import Home
 from dmp_assets.tables import Tables
 
@@ -37,10 +38,7 @@ def publish(home: Home, tables: Tables) -> None:
     }
     file = _file(home)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.touch(0o600)
-    part.write_text(json.dumps(found))
-    part.replace(file)
+    whole_file.write(file, json.dumps(found))
 
 
 def newest(home: Home, tables: Tables) -> list[Write]:
@@ -68,11 +66,10 @@ def _known(noted: Any, tables: Tables) -> Write | None:
 
 def _read(tables: Tables, key: str) -> Write:
     """The same from the table's own log, some milliseconds each."""
-    table = tables.delta(key)
+    stands = tables.standing(key)
     return Write(
-        key, tables.written_at(key), str(table.version()), int(table.count()),
-        tables.stamp(key).get("run_id"),
-    )  # fmt: skip
+        key, tables.written_at(key), str(stands.version), stands.rows, stands.stamp.get("run_id")
+    )
 
 
 def _mark(tables: Tables, write: Write) -> list[int] | None:

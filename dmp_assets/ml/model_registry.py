@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dmp_assets import whole_file
 from dmp_assets.abuse import counts, features, money, rules, view
 from dmp_assets.abuse.features import NAMES
 from dmp_assets.identity import witness
@@ -154,7 +155,7 @@ def unreadable(lakehouse: Lakehouse, window: Window) -> list[str]:
         "ml/abuse_features", "modeled/abuse_labels", "cleaned/users", "modeled/account_clusters",
     ],
     also={"ml/abuse_evaluation": _EVALUATION_COLUMNS, "ml/model_card": _CARD_COLUMNS},
-    uses=(features, view, counts, witness, rules, money, registry, *CODE),
+    uses=(*_LEARNT_FROM, registry),
     settings=(
         "cost_blocked_customer", "cost_lost_discount", "review_cost", "train_sample_rows",
         "retrain_min_labels",
@@ -301,9 +302,7 @@ def _train(
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    part.replace(file)
+    whole_file.write(file, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def _existing(run: TableRun, key: str, schema: pa.Schema) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import filelock
 from pydantic import BaseModel, ValidationError
 from slack_sdk import WebClient
 
+from dmp_assets import whole_file
 from dmp_assets.foreign_text import cut, slack_code, slack_link, slack_text, visible
 from dmp_assets.reporting.blocks import context, section
 from dmp_assets.reporting.delivery import Delivery, Message, deliver
@@ -135,6 +136,4 @@ def _counted(path: Path) -> _Count | None:
 
 
 def _save(path: Path, count: _Count) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(count.model_dump_json())
-    part.replace(path)
+    whole_file.write(path, count.model_dump_json())

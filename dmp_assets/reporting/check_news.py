@@ -17,6 +17,7 @@ import filelock
 from pydantic import BaseModel, Field, ValidationError
 from slack_sdk import WebClient
 
+from dmp_assets import whole_file
 from dmp_assets.foreign_text import slack_link, slack_text
 from dmp_assets.reporting.alerts import channel_of
 from dmp_assets.reporting.blocks import SECTION_LIMIT, context, section
@@ -202,9 +203,7 @@ class CheckNews:
         ]
 
     def _save(self, book: Book) -> None:
-        part = self._file.with_suffix(".part")
-        part.write_text(book.model_dump_json(indent=1))
-        part.replace(self._file)
+        whole_file.write(self._file, book.model_dump_json(indent=1))
 
 
 def message(told: Sequence[Standing], channel: str, *, digest: bool) -> Message:

@@ -32,6 +32,7 @@ from pydantic import BaseModel, Field, ValidationError
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
+from dmp_assets import whole_file
 from dmp_assets.foreign_text import slack_link, visible
 from dmp_assets.reporting.slack_answers import (
     FAILURES,
@@ -266,9 +267,7 @@ def _save(outbox: Path, record: Record, **changes: Any) -> Record:
     """Write the record whole, so that a kill leaves the one before."""
     record = record.model_copy(update=changes)
     path = outbox / f"{record.delivery_id}.json"
-    part = path.with_suffix(".part")
-    part.write_text(record.model_dump_json(indent=2) + "\n")
-    part.replace(path)
+    whole_file.write(path, record.model_dump_json(indent=2) + "\n")
     return record
 
 

@@ -178,9 +178,9 @@ def _looked_at_again(engine: Renderer, lakehouse: Lakehouse) -> list[str]:
     failed: list[str] = []
     for name in AFTERWARDS:
         target = lakehouse.home.reports / f"{name}.html"
-        mark = fingerprint(name, lakehouse.tables, lakehouse.settings, {})
         if not target.exists():
             continue
+        mark = fingerprint(name, lakehouse.tables, lakehouse.settings, {})
         if name != "index" and renderer.state(target).get("fingerprint") == mark:
             continue
         try:

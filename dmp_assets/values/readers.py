@@ -166,6 +166,11 @@ def decide(kind: Kind, one: int, other: int, either: int, dotted: int) -> Format
 
 
 # reading ----------------------------------------------------------------------------------------
+_DAY_TEXT = f"(?:{_YEAR_FIRST[1:]}|{_YEAR_LAST[1:]})"
+_ANY_DAY = re.compile(_DAY_TEXT)
+_DAY_ALONE = re.compile(f"^{_DAY_TEXT}{_END}")
+_DAY_AND_REST = re.compile(f"({_YEAR_FIRST}|{_YEAR_LAST})([ T,].*)?$")
+_DAY_AND_CLOCK = re.compile(f"^{_DAY_TEXT}{_CLOCK}(?P<rest>.*)$")
 
 
 def read_amount(text: str, form: Format) -> Decimal | None:
@@ -243,7 +248,7 @@ def read_day(text: str, form: Format) -> date | None:
     serial days; seconds or more since 1970.
     """
     text = dated(text)
-    if re.match(f"({_YEAR_FIRST}|{_YEAR_LAST})([ T,].*)?$", text):
+    if _DAY_AND_REST.match(text):
         return _read_day(text, form)
     if re.match(_COMPACT, text):
         return _read_compact(text)
@@ -263,18 +268,17 @@ def read_time(text: str, form: Format) -> datetime | None:
 
 
 def _read_time(text: str, form: Format) -> datetime | None:
-    any_day = f"(?:{_YEAR_FIRST[1:]}|{_YEAR_LAST[1:]})"
     on = _read_day(text, form)
     if on is None:
-        if re.match(any_day, text):
+        if _ANY_DAY.match(text):
             return None
         compact = _read_compact(text)
         if re.match(_COMPACT, text):
             return datetime.combine(compact, MIDNIGHT, UTC) if compact else None
         return _read_number(text)
-    if re.match(f"^{any_day}{_END}", text):
+    if _DAY_ALONE.match(text):
         return datetime.combine(on, MIDNIGHT, UTC)
-    clock = re.match(f"^{any_day}{_CLOCK}(?P<rest>.*)$", text)
+    clock = _DAY_AND_CLOCK.match(text)
     if clock is None:
         return None
     hour, minute, seconds = clock.groups()[6:9]

@@ -31,8 +31,7 @@ SPACES = (
 
 NUMBERED = frozenset({"id", "visitor", "device"})
 """Kinds whose values may be whole numbers: `1003.0`, a float on its way, is `1003`."""
-FLOAT = "^([0-9]+)[.]0+$"
-_WHOLE = re.compile(FLOAT.replace("$", r"\Z"))
+_WHOLE = re.compile(r"([0-9]+)[.]0+\Z")
 
 LONGEST = 64
 """A longer text means something."""
@@ -123,6 +122,12 @@ _PATTERNS: Mapping[Kind, str] = {
     "ip": r"(?:::ffff:)?(?:0+\.0+\.0+\.0+|127\.[0-9]+\.[0-9]+\.[0-9]+)|[0:]+|[0:]*:0*1",
 }
 
+_COMPILED: Mapping[Kind, re.Pattern[str]] = {
+    kind: re.compile("|".join(filter(None, (_TEMPLATE, _PATTERNS.get(kind)))), re.ASCII)
+    for kind in KINDS
+}
+"""Small letters: what whole texts look like."""
+
 NO_CHANNEL = "unknown"
 """The channel of sessions whose channel means nothing: they count, under one name."""
 
@@ -148,21 +153,12 @@ class Words:
             )
         return listed
 
-    @cached_property
-    def patterns(self) -> dict[Kind, str]:
-        """Small letters: a regular expression of whole texts."""
-        return {kind: "|".join(filter(None, (_TEMPLATE, _PATTERNS.get(kind)))) for kind in KINDS}
-
-    @cached_property
-    def _compiled(self) -> dict[Kind, re.Pattern[str]]:
-        return {kind: re.compile(text, re.ASCII) for kind, text in self.patterns.items()}
-
     def mean_nothing(self, kind: Kind, text: str) -> bool:
         """Whether a text without spaces around it says that there is no value."""
         if len(text) > LONGEST or kind == "as received":
             return False
         word = text.lower()
-        return word in self.exact[kind] or self._compiled[kind].fullmatch(word) is not None
+        return word in self.exact[kind] or _COMPILED[kind].fullmatch(word) is not None
 
     def given(self, kind: Kind, text: str | None) -> str | None:
         """The text without spaces around it, an id's number whole; None when it means nothing."""
