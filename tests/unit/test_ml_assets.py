@@ -22,7 +22,15 @@ from dmp_assets.abuse.features import COLUMN, FEATURES
 from dmp_assets.automation import jobs
 from dmp_assets.demo import shop
 from dmp_assets.home import Home
-from dmp_assets.ml import abuse_drift, abuse_features, abuse_scores, drift, model_registry, registry
+from dmp_assets.ml import (
+    abuse_drift,
+    abuse_features,
+    abuse_scores,
+    cost_to_incriminate,
+    drift,
+    model_registry,
+    registry,
+)
 from dmp_assets.modeled import abuse_labels
 from dmp_assets.raw import abuse
 from dmp_assets.resources.lakehouse import Lakehouse
@@ -139,6 +147,23 @@ def test_a_second_run_with_nothing_new_changes_nothing(place: Place) -> None:
     before = {key: place.tables.version(key) for key in keys}
     place.run()
     assert {key: place.tables.version(key) for key in keys} == before
+
+
+@pytest.mark.usefixtures("two_candidates")
+def test_what_it_costs_to_incriminate_is_asked_once_of_a_model(place: Place) -> None:
+    place.run(*ASSETS, cost_to_incriminate.cost_to_incriminate)
+    key = "ml/cost_to_incriminate"
+    rows, files = (
+        place.tables.sql(f"FROM {key.replace('/', '.')}"),
+        place.tables.delta(key).file_uris(),
+    )
+    said = place.tables.stamp(key)["data_version"]
+    users = place.tables.sql("SELECT * FROM cleaned.users")
+    place.write("cleaned/users", users, "read again")
+    place.run(*ASSETS, cost_to_incriminate.cost_to_incriminate)
+    assert place.tables.sql(f"FROM {key.replace('/', '.')}") == rows
+    assert set(files) <= set(place.tables.delta(key).file_uris())
+    assert place.tables.stamp(key)["data_version"] == said
 
 
 @pytest.mark.usefixtures("two_candidates")
