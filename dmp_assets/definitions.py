@@ -13,6 +13,7 @@ from dmp_assets.cleaned import (
     web_session_costs,
     web_sessions,
 )
+from dmp_assets.executor import threads_executor
 from dmp_assets.foreign_text import guard_logs
 from dmp_assets.home import Home
 from dmp_assets.marts import warehouse
@@ -112,5 +113,5 @@ defs = dg.Definitions(
         sensors.outbox,
     ],
     resources={"lakehouse": Lakehouse(), "slack": SlackResource(), "window": Window()},
-    executor=dg.in_process_executor,
+    executor=threads_executor,
 )

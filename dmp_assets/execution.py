@@ -368,6 +368,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
 
     from dmp_assets import history
     from dmp_assets.definitions import defs
+    from dmp_assets.executor import run_job
     from dmp_assets.reporting import renderer, report_assets
     from dmp_assets.settings import project_dir
     from dmp_assets.table_asset import ATTRIBUTION
@@ -395,11 +396,11 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     ):
         if keys & report_assets.reports.keys and not home.reports.exists():
             engine.start()  # all reports will be rendered: their kernel imports beside other work
-        result = job.execute_in_process(
+        result = run_job(
+            job,
             run_id=request["run_id"],
             instance=instance,
-            asset_selection=sorted(keys),
-            raise_on_error=False,
+            assets=keys,
             tags={
                 PID_TAG: str(os.getpid()),
                 "dmp/trigger": "cli",

@@ -6,6 +6,7 @@ homes, which reach loopback only; any other first command makes a live one.
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from dmp_assets.settings import Settings
 
 Profile = Literal["sandbox", "live"]
 _PROFILES = get_args(Profile)
+_remembering = threading.Lock()
 
 
 class HomeError(Exception):
@@ -113,11 +115,13 @@ class Home:
 
     def remember(self, **values: Any) -> None:
         """Add to what the home remembers; written whole, so a crash leaves the old file."""
-        self._write_state(self.state() | values)
+        with _remembering:
+            self._write_state(self.state() | values)
 
     def forget(self, name: str) -> None:
         """Drop one thing from what the home remembers."""
-        self._write_state({key: value for key, value in self.state().items() if key != name})
+        with _remembering:
+            self._write_state({key: value for key, value in self.state().items() if key != name})
 
     def _write_state(self, state: dict[str, Any]) -> None:
         whole_file.write(self._state_file, json.dumps(state, indent=2, sort_keys=True) + "\n")

@@ -6,12 +6,15 @@ Delta version of then.
 """
 
 import json
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dmp_assets import whole_file
 from dmp_assets.home import Home
+
+_noting = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Reading:
 def note(home: Home, key: str, at: datetime, version: int) -> None:
     """Note that the source of the table was read to its end. Written whole; runs hold the lock."""
     file = _file(home)
-    known = _read(file) | {key: {"at": at.isoformat(), "version": version}}
-    whole_file.write(file, json.dumps(known, indent=2, sort_keys=True) + "\n")
+    with _noting:
+        known = _read(file) | {key: {"at": at.isoformat(), "version": version}}
+        whole_file.write(file, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 def last(home: Home, key: str) -> Reading | None:

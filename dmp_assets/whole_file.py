@@ -1,6 +1,7 @@
 """Small text files that are there whole or not at all, for their owner alone."""
 
 import os
+import threading
 from pathlib import Path
 
 
@@ -9,7 +10,8 @@ def write(path: Path, text: str) -> None:
 
     Its folder must be there. Raises OSError; the old file stays then.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")  # two processes may write at once
+    writer = f"{os.getpid()}.{threading.get_ident()}"  # of whom several may write at once
+    part = path.with_name(f".{path.name}.{writer}.part")
     try:
         part.touch(0o600)
         part.write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ back; whatever else happens (another version, a damaged or missing file) means w
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from dmp_assets import whole_file
 from dmp_assets.home import Home
 
+_keeping = threading.Lock()
+
 
 class WorkedOut:
     """The home's results, read once; only the run that holds the home's lock keeps new ones."""
@@ -22,7 +25,7 @@ class WorkedOut:
     def __init__(self, home: Home):
         self._file = home.root / "worked_out.json"
         self._known = _read(self._file)
-        self._new = False
+        self._changed: dict[str, Any] = {}
 
     def get(self, name: str, made_of: Any, work_out: Callable[[], Any]) -> Any:
         """The result `name` of `made_of`: as kept, else worked out now. Both are JSON values."""
@@ -39,8 +42,7 @@ class WorkedOut:
     def note(self, name: str, made_of: Any, result: Any) -> Any:
         """Remember a result, and give it as it will come back."""
         result = json.loads(json.dumps(result))
-        self._known[name] = {"of": _mark(made_of), "is": result}
-        self._new = True
+        self._known[name] = self._changed[name] = {"of": _mark(made_of), "is": result}
         return deepcopy(result)
 
     def forget(self, prefix: str, but: Iterable[str]) -> None:
@@ -48,14 +50,17 @@ class WorkedOut:
         gone = [name for name in self._known if name.startswith(prefix) and name not in set(but)]
         for name in gone:
             del self._known[name]
-            self._new = True
+            self._changed[name] = None
 
     def keep(self) -> None:
-        """Write the file whole where something is new."""
-        if not self._new:
+        """Write the file whole where something is new, beside what others kept meanwhile."""
+        if not self._changed:
             return
-        whole_file.write(self._file, json.dumps(self._known, sort_keys=True) + "\n")
-        self._new = False
+        with _keeping:
+            known = _read(self._file) | self._changed
+            known = {name: entry for name, entry in known.items() if entry is not None}
+            whole_file.write(self._file, json.dumps(known, sort_keys=True) + "\n")
+        self._changed = {}
 
 
 def _mark(made_of: Any) -> str:

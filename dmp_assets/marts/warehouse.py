@@ -19,6 +19,7 @@ import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
+from dmp_assets.executor import ALONE_TAG
 from dmp_assets.marts.inputs import COLUMNS, empty
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.table_asset import ATTRIBUTION
@@ -285,20 +286,20 @@ INPUTS = tuple(sorted({key for mart in MARTS for key in named_tables(mart.sql)})
 
 @dataclass(frozen=True)
 class Built:
-    """The warehouse as it stands: rows per mart, and whether it was left as it was."""
+    """The warehouse as it stands: rows per mart, and whether an earlier run left it so."""
 
     rows: Mapping[str, int]
     unchanged: bool
 
 
-def build(tables: Tables, file: Path, *, fingerprint: str) -> Built:
+def build(tables: Tables, file: Path, *, fingerprint: str, run_id: str = "") -> Built:
     """Make the warehouse anew beside `file` and put it in its place; nothing if already built.
 
     A table that does not exist yet counts as empty, so every mart is always there. A failure
     leaves the old file. Raises TableError when an input lacks a column that a mart needs.
     """
-    if (known := rows_of(file, fingerprint)) is not None:
-        return Built(known, unchanged=True)
+    if (known := _known(file, fingerprint, run_id)) is not None:
+        return known
     part = file.with_suffix(".duckdb.part")
     part.unlink(missing_ok=True)
     config = {
@@ -314,8 +315,9 @@ def build(tables: Tables, file: Path, *, fingerprint: str) -> Built:
         for layer in {key.partition("/")[0] for key in INPUTS}:
             connection.execute(f"DROP SCHEMA {layer} CASCADE")
         connection.execute(
-            "CREATE TABLE about_this_file AS SELECT ? AS fingerprint, now() AS built_at",
-            [fingerprint],
+            "CREATE TABLE about_this_file AS "
+            "SELECT ? AS fingerprint, ? AS run_id, now() AS built_at",
+            [fingerprint, run_id],
         )
         connection.execute("CHECKPOINT")
     file.with_name(file.name + ".wal").unlink(missing_ok=True)
@@ -323,16 +325,17 @@ def build(tables: Tables, file: Path, *, fingerprint: str) -> Built:
     return Built(rows, unchanged=False)
 
 
-def rows_of(file: Path, fingerprint: str) -> dict[str, int] | None:
-    """Rows per mart if `file` was built from this fingerprint and can be read, else None."""
+def _known(file: Path, fingerprint: str, run_id: str) -> Built | None:
+    """The warehouse if `file` was built from this fingerprint and can be read, else None."""
     if not file.exists():
         return None
     try:
         with duckdb.connect(str(file), read_only=True) as connection:
-            noted = connection.sql("SELECT fingerprint FROM about_this_file").fetchall()
-            if noted != [(fingerprint,)]:
+            noted = connection.sql("SELECT fingerprint, run_id FROM about_this_file").fetchall()
+            if [found for found, _ in noted] != [fingerprint]:
                 return None
-            return {m.name: _count(connection, m.name) for m in MARTS}
+            rows = {mart.name: _count(connection, mart.name) for mart in MARTS}
+            return Built(rows, unchanged=noted[0][1] != run_id or not run_id)
     except duckdb.Error:  # held by a writer, or no file of ours: then it is simply built again
         return None
 
@@ -379,6 +382,7 @@ def _step(step: str, members: tuple[Mart, ...], tags: Mapping[str, str]) -> dg.A
 
     @dg.multi_asset(
         name=step,
+        op_tags={ALONE_TAG: "warehouse"},
         specs=[
             dg.AssetSpec(
                 ["marts", mart.name],
@@ -401,7 +405,7 @@ def _step(step: str, members: tuple[Mart, ...], tags: Mapping[str, str]) -> dg.A
         """All marts at once: they are one file."""
         tables, file = lakehouse.tables, lakehouse.home.warehouse
         state = fingerprint(tables)
-        built = build(tables, file, fingerprint=state)
+        built = build(tables, file, fingerprint=state, run_id=lakehouse.run_id)
         with duckdb.connect(str(file), read_only=True) as connection:
             for mart in members:
                 described = connection.sql(f"DESCRIBE {mart.name}").fetchall()

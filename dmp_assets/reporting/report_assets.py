@@ -20,6 +20,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dmp_assets import readings
 from dmp_assets.abuse import fairness, shares
 from dmp_assets.attribution import maturity
+from dmp_assets.executor import ALONE_TAG
 from dmp_assets.figures import catalogue, short_ids
 from dmp_assets.home import Home
 from dmp_assets.reporting import (
@@ -100,6 +101,7 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name=step,
+        op_tags={ALONE_TAG: "renderer"},
         specs=[
             dg.AssetSpec(
                 ["reports", name],
@@ -394,6 +396,7 @@ def _delivery(name: str, after: Sequence[str], description: str) -> dg.AssetsDef
 
     @dg.asset(
         key=["delivery", name],
+        op_tags={ALONE_TAG: "outbox"},
         deps=[dg.AssetKey(key.split("/")) for key in after],
         group_name="reports",
         owners=["team:data-platform"],

@@ -5,6 +5,7 @@ Write semantics are business logic, so each way of writing is a method that the 
 """
 
 import json
+import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from dmp_assets.tables import STAMP, TableError, Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+_merging = threading.Lock()  # a view and a setting of the session belong to one merge at a time
 
 Frame = "DataFrame | pa.Table | pa.RecordBatchReader"
 
@@ -169,7 +172,6 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         """
         if not self.tables.exists(key):
             return self.overwrite(key, frame, stamp=stamp)
-        frame.createOrReplaceTempView("merge_source")
         match = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in keys)
         others = [name for name in frame.columns if name not in keys]
         there = self.tables.columns(key)
@@ -179,14 +181,16 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         )
         path, before = self.tables.path(key), self.tables.version(key)
         new = f"SELECT s.* FROM merge_source s LEFT ANTI JOIN delta.`{path}` t ON {same}"
-        self._noting(stamp)
-        try:
-            self.spark.sql(
-                f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s ON {match} "
-                "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-            ).collect()
-        finally:
-            self._noting(None)
+        with _merging:
+            frame.createOrReplaceTempView("merge_source")
+            self._noting(stamp)
+            try:
+                self.spark.sql(
+                    f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s "
+                    f"ON {match} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+                ).collect()
+            finally:
+                self._noting(None)
         return self._stamped(key, before, stamp)
 
     def note(self, key: str, *, stamp: Mapping[str, Any]) -> Written:

@@ -1,0 +1,250 @@
+"""Running the assets of a run in one process, several at once where they do not need each other.
+
+Dagster's in-process executor makes one asset after the other, so a machine waits while an asset's
+Python works or Spark plans; its other executors give each asset a process, and with it a JVM, of
+its own. Here all assets share the process, and so one Spark session, and each has a thread.
+
+An asset that must not run beside some other says so by the op tag `ALONE_TAG`: of those with the
+same value only one runs at a time.
+"""
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import EngineEventData
+from dagster._core.execution.api import ExecuteRunWithPlanIterable
+from dagster._core.execution.context.system import (
+    PlanExecutionContext,
+    PlanOrchestrationContext,
+    StepExecutionContext,
+)
+from dagster._core.execution.context_creation_job import PlanExecutionContextManager
+from dagster._core.execution.execute_in_process import core_execute_in_process
+from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.execution.plan.execute_plan import (
+    _trigger_hook,
+    dagster_event_sequence_for_step,
+)
+from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.base import Executor
+
+ALONE_TAG = "dmp/alone"
+"""Op tag of assets of which one runs at a time: those with the same value."""
+
+LEAVE_SECONDS = 20
+"""How long a canceled run waits for the assets that it is making."""
+
+_MOMENT = 0.2  # seconds after which a waiting run looks whether it was canceled
+
+_Told = dg.DagsterEvent | BaseException | list[dg.DagsterEvent]
+"""What a step's thread tells: each event, at its end all of them, or an error not the step's."""
+
+
+def steps_at_once() -> int:
+    """As many as there are processors, four at most: each takes memory of its own."""
+    return min(os.cpu_count() or 1, 4)
+
+
+@dg.executor(
+    name="threads",
+    config_schema={
+        "max_concurrent": dg.Field(
+            dg.Noneable(int),
+            default_value=None,
+            description="Assets that run at once; as many as there are processors, but no more "
+            "than 4, when it is not said.",
+        )
+    },
+)
+def threads_executor(init_context: dg.InitExecutorContext) -> Executor:
+    """All assets of a run in one process, those that do not need each other at once."""
+    config: Any = init_context.executor_config
+    return ThreadsExecutor(config["max_concurrent"])
+
+
+class ThreadsExecutor(Executor):
+    """Gives each step a thread of this process; the steps' events come out as they happen."""
+
+    def __init__(self, max_concurrent: int | None = None) -> None:
+        self._max_concurrent = max_concurrent or steps_at_once()
+
+    @property
+    def retries(self) -> RetryMode:
+        return RetryMode.ENABLED
+
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        yield dg.DagsterEvent.engine_event(
+            plan_context,
+            f"Executing up to {self._max_concurrent} steps at once in process {os.getpid()}",
+            event_specific_data=EngineEventData.in_process(
+                os.getpid(), execution_plan.step_keys_to_execute
+            ),
+        )
+        yield from ExecuteRunWithPlanIterable(
+            execution_plan=execution_plan,
+            iterator=partial(_steps, max_concurrent=self._max_concurrent),
+            execution_context_manager=PlanExecutionContextManager(
+                job=plan_context.job,
+                retry_mode=plan_context.retry_mode,
+                execution_plan=execution_plan,
+                run_config=plan_context.run_config,
+                dagster_run=plan_context.dagster_run,
+                instance=plan_context.instance,
+                raise_on_error=plan_context.raise_on_error,
+                output_capture=plan_context.output_capture,
+            ),
+        )
+
+
+def run_job(
+    job: dg.JobDefinition,
+    *,
+    assets: Collection[dg.AssetKey],
+    instance: dg.DagsterInstance,
+    run_id: str,
+    tags: Mapping[str, str],
+    run_config: Mapping[str, Any],
+) -> dg.ExecuteInProcessResult:
+    """Run some assets of a job here, by the job's own executor.
+
+    `JobDefinition.execute_in_process` would put Dagster's serial executor in its place.
+    """
+    return core_execute_in_process(
+        run_config=run_config,
+        job=InMemoryJob(job.get_subset(asset_selection=frozenset(assets))),
+        instance=instance,
+        output_capturing_enabled=False,
+        raise_on_error=False,
+        run_tags=tags,
+        run_id=run_id,
+        asset_selection=frozenset(assets),
+    )
+
+
+def _steps(
+    job_context: PlanExecutionContext, execution_plan: ExecutionPlan, *, max_concurrent: int
+) -> Iterator[dg.DagsterEvent]:
+    """The events of all steps. Raises DagsterExecutionInterruptedError when the run is canceled."""
+    logs = job_context.instance.compute_log_manager
+    log_key = logs.build_log_key_for_run(job_context.run_id, "steps")
+    depths = _depths(execution_plan.get_executable_step_deps())
+    told: queue.Queue[tuple[StepExecutionContext, _Told]] = queue.Queue()
+    running: dict[str, threading.Thread] = {}
+    with (
+        logs.capture_logs(log_key) as log_context,
+        InstanceConcurrencyContext(job_context.instance, job_context.dagster_run) as pools,
+        ActiveExecution(
+            execution_plan,
+            retry_mode=job_context.retry_mode,
+            sort_key_fn=lambda step: -depths[step.key],
+            max_concurrent=max_concurrent,
+            tag_concurrency_limits=[
+                {"key": ALONE_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+            ],
+            instance_concurrency_context=pools,
+        ) as active,
+    ):
+        yield dg.DagsterEvent.capture_logs(job_context, [*depths], log_key, log_context)
+        try:
+            while running or not active.is_complete:
+                for step in active.get_steps_to_execute():
+                    context = job_context.for_step(step, active.get_known_state())
+                    running[step.key] = threading.Thread(
+                        target=_run_step, args=(context, told), name=step.key, daemon=True
+                    )
+                    running[step.key].start()
+                yield from active.concurrency_event_iterator(job_context)
+                if active.check_for_interrupts():
+                    active.mark_interrupted()
+                    raise DagsterExecutionInterruptedError("the run was canceled")
+                yield from _next_events(job_context, active, running, told)
+        except BaseException:
+            yield from _left(running, told)
+            raise
+
+
+def _next_events(
+    job_context: PlanExecutionContext,
+    active: ActiveExecution,
+    running: dict[str, threading.Thread],
+    told: "queue.Queue[tuple[StepExecutionContext, _Told]]",
+) -> Iterator[dg.DagsterEvent]:
+    """What comes next of the steps' threads, and what follows from it; nothing for a moment."""
+    try:
+        context, event = told.get(timeout=_MOMENT)
+    except queue.Empty:
+        return
+    key = context.step.key
+    if isinstance(event, BaseException):
+        raise event
+    if isinstance(event, dg.DagsterEvent):
+        yield event
+        active.handle_event(event)
+        return
+    running.pop(key).join()
+    active.verify_complete(job_context, key)
+    yield from active.plan_events_iterator(job_context)
+    yield from _trigger_hook(context, event)
+
+
+def _run_step(
+    context: StepExecutionContext, told: "queue.Queue[tuple[StepExecutionContext, _Told]]"
+) -> None:
+    """Make one step, in its thread, and tell its events; at its end, all of them once more."""
+    events = []
+    try:
+        for event in dagster_event_sequence_for_step(context):
+            events.append(event)
+            told.put((context, event))
+    except BaseException as error:  # noqa: BLE001  (raised again by the thread that runs the job)
+        told.put((context, error))
+    else:
+        told.put((context, events))
+
+
+def _left(
+    running: Mapping[str, threading.Thread],
+    told: "queue.Queue[tuple[StepExecutionContext, _Told]]",
+) -> Iterator[dg.DagsterEvent]:
+    """End what a canceled run is doing as far as that goes, and give the events of it.
+
+    A thread that does not end in time ends with the process, which is what a killed run is like.
+    """
+    if spark := sys.modules.get("pyspark"):
+        context: Any = spark.SparkContext._active_spark_context
+        if context is not None:
+            context.cancelAllJobs()
+    for thread in running.values():
+        thread.join(LEAVE_SECONDS / len(running))
+    while not told.empty():
+        _, event = told.get()
+        if isinstance(event, dg.DagsterEvent):
+            yield event
+
+
+def _depths(needs: Mapping[str, set[str]]) -> dict[str, int]:
+    """Of each step, how many others follow one after the other until the run's end.
+
+    Those with the most are begun first: the longest chain decides when a run ends.
+    """
+    depths = dict.fromkeys(needs, 0)
+    for _ in needs:
+        before = dict(depths)
+        for key, needed in needs.items():
+            for other in needed & depths.keys():
+                depths[other] = max(depths[other], depths[key] + 1)
+        if depths == before:
+            break
+    return depths

@@ -1,0 +1,195 @@
+"""Assets of a run share a process, and those that do not need each other run at once."""
+
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from dmp_assets.executor import ALONE_TAG, run_job, threads_executor
+
+SECONDS = 20  # for what surely happens
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def run(
+    instance: dg.DagsterInstance, assets: Sequence[Any], *, at_once: int = 3, only: str = "*"
+) -> tuple[bool, list[tuple[str, str]]]:
+    """Whether the run succeeded, and (kind, step) of what it told in its order."""
+    job = dg.Definitions(assets, executor=threads_executor).get_implicit_global_asset_job_def()
+    result = run_job(
+        job,
+        assets=dg.AssetSelection.from_string(only).resolve(job.asset_layer.asset_graph),
+        instance=instance,
+        run_id=str(uuid.uuid4()),
+        tags={},
+        run_config={"execution": {"config": {"max_concurrent": at_once}}},
+    )
+    stored = instance.all_logs(result.run_id)
+    told = [entry.dagster_event for entry in stored if entry.dagster_event is not None]
+    return result.success, [(e.event_type_value, e.step_key or "") for e in told]
+
+
+def test_assets_that_do_not_need_each_other_run_at_once(instance: dg.DagsterInstance) -> None:
+    both = threading.Barrier(2, timeout=SECONDS)
+    order: list[str] = []
+
+    @dg.asset
+    def one() -> None:
+        both.wait()
+
+    @dg.asset
+    def two() -> None:
+        both.wait()
+
+    @dg.asset(deps=[one, two])
+    def after() -> None:
+        order.append(f"after {both.n_waiting}")
+
+    success, told = run(instance, [one, two, after])
+    assert success
+    assert order == ["after 0"]
+    began = told.index(("STEP_START", "after"))
+    assert {("STEP_SUCCESS", "one"), ("STEP_SUCCESS", "two")} <= set(told[:began])
+
+
+def test_no_more_run_at_once_than_wanted_and_of_those_that_exclude_each_other_one(
+    instance: dg.DagsterInstance,
+) -> None:
+    now: dict[str, int] = {"all": 0, "file": 0}
+    most = dict(now)
+    guard = threading.Lock()
+
+    def made(name: str, tag: str | None) -> dg.AssetsDefinition:
+        counted = ["all", *([tag] if tag else [])]
+
+        @dg.asset(name=name, op_tags={ALONE_TAG: tag} if tag else {})
+        def asset() -> None:
+            for kind, by in [*((k, 1) for k in counted), *((k, -1) for k in counted)]:
+                with guard:
+                    now[kind] += by
+                    most[kind] = max(most[kind], now[kind])
+                time.sleep(0.02)
+
+        return asset
+
+    assets = [made(f"a{n}", "file" if n % 2 else None) for n in range(10)]
+    assert run(instance, assets, at_once=2)[0]
+    assert most == {"all": 2, "file": 1}
+
+
+def test_the_longest_chain_is_begun_first(instance: dg.DagsterInstance) -> None:
+    begun: list[str] = []
+
+    def made(name: str, *deps: str) -> dg.AssetsDefinition:
+        @dg.asset(name=name, deps=list(deps))
+        def asset() -> None:
+            begun.append(name)
+
+        return asset
+
+    assets = [made("a"), made("b"), made("long"), made("longer", "long"), made("end", "longer")]
+    assert run(instance, assets, at_once=1)[0]
+    assert begun == ["long", "longer", "a", "b", "end"] or begun.index("long") == 0
+    assert begun.index("longer") < begun.index("end")
+
+
+def test_a_failure_stops_what_needs_it_and_nothing_else(instance: dg.DagsterInstance) -> None:
+    made: list[str] = []
+
+    @dg.asset
+    def broken() -> None:
+        raise ValueError("no such thing")
+
+    @dg.asset(deps=[broken])
+    def needs_it() -> None:
+        made.append("needs_it")
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec("good", asset="checked", blocking=True)])
+    def checked() -> dg.MaterializeResult:
+        return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=False)])
+
+    @dg.asset(deps=[checked])
+    def blocked() -> None:
+        made.append("blocked")
+
+    @dg.asset
+    def other() -> None:
+        made.append("other")
+
+    @dg.asset(deps=[other])
+    def after_other() -> None:
+        made.append("after_other")
+
+    assets = [broken, needs_it, checked, blocked, other, after_other]
+    success, told = run(instance, assets)
+    assert not success
+    assert made == ["other", "after_other"]
+    assert ("STEP_FAILURE", "broken") in told
+    assert not {key for kind, key in told if kind == "STEP_START"} & {"needs_it", "blocked"}
+    assert told[-1][0] == "PIPELINE_FAILURE"
+
+
+def test_an_asset_is_tried_again_while_others_go_on(instance: dg.DagsterInstance) -> None:
+    tries: list[int] = []
+    other_made = threading.Event()
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=2, delay=0.01))
+    def at_third() -> None:
+        tries.append(len(tries))
+        assert other_made.wait(SECONDS)
+        if len(tries) < 3:
+            raise ValueError("not yet")
+
+    @dg.asset
+    def other() -> None:
+        other_made.set()
+
+    success, told = run(instance, [at_third, other])
+    assert success
+    assert len(tries) == 3
+    assert told.count(("STEP_RESTARTED", "at_third")) == 2
+
+
+def test_a_canceled_run_begins_nothing_more_and_tells_how_what_it_began_ended(
+    instance: dg.DagsterInstance,
+) -> None:
+    made: list[str] = []
+
+    @dg.asset
+    def cancels() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # the run is canceled meanwhile
+        made.append("cancels")
+
+    @dg.asset(deps=[cancels])
+    def after() -> None:
+        made.append("after")
+
+    success, told = run(instance, [cancels, after])
+    assert not success
+    assert made == ["cancels"]
+    assert ("STEP_SUCCESS", "cancels") in told
+    assert ("STEP_START", "after") not in told
+
+
+def test_hooks_run_as_with_dagsters_own_executors(instance: dg.DagsterInstance) -> None:
+    seen: list[str] = []
+
+    @dg.success_hook
+    def told(context: dg.HookContext) -> None:
+        seen.append(context.step_key)
+
+    one = dg.asset(name="one", hooks={told})(lambda: None)
+    assert run(instance, [one])[0]
+    assert seen == ["one"]
