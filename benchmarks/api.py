@@ -2,13 +2,16 @@
 
     .venv/bin/python -m benchmarks.api            # 5 s a route
     .venv/bin/python -m benchmarks.api 20         # 20 s a route
+    .venv/bin/python -m benchmarks.api --runs 5   # new accounts alone, five servers one after another
 
 Each server is one process on the first core; the load comes from the second. Throughput is with 16
 connections that each ask again at once; latency is at half of that rate, one connection asking at
-even intervals. The store is a real PostgreSQL, filled with few rows: what is measured is the way
-of a request, not the database.
+even intervals. The store is a real PostgreSQL that waits for its disk, filled with few rows: what is
+measured is the way of a request, not the database. With `--runs` the disk is measured, too: what
+one synced write takes there, beside which the answers are to be read.
 """
 
+import argparse
 import asyncio
 import json
 import os
@@ -27,12 +30,14 @@ from typing import Any
 
 import httpx
 import psutil
+from pydantic import SecretStr
 
 from dmp_assets.home import Home
+from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, database
 from dmp_assets.store.roles import SCOPES
 from tests.support import serving
-from tests.support.postgres import fresh_database, postgres_server
+from tests.support.postgres import fresh_database, stoppable_server
 from tests.support.service import fill, now, published
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -226,28 +231,70 @@ def memory(process: psutil.Process) -> float:
     return float(process.memory_info().rss / 2**20)
 
 
-def main() -> None:
-    """Print a table with a row per route; then how long 1,000 accounts take, and memory."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dmp-benchmark-"))
-        url = stack.enter_context(fresh_database(stack.enter_context(postgres_server())))
-        store = database.engine(url)
-        database.migrate(store)
-        fill(store, published())
-        with store.begin() as connection:
-            key = access.add_client(connection, "benchmark", list(SCOPES), now=now())
-        store.dispose()
-        home = Home(Path(folder) / "home").prepare("live")
-        tables = serving.simulated(Path(folder) / "shop", users=USERS)
-        serving.write_tables(home, tables)
-        with redirect_stderr(StringIO()):
-            serving.train(home)
-        serving.write_snapshot(home, tables)
-        shop = Shop(
-            [user for (user,) in tables.sql("SELECT user_id FROM cleaned.users").fetchall()]
+def disk(folder: Path, seconds: float) -> list[float]:
+    """Milliseconds of each synced write of a page, at even intervals as in a log."""
+    page, found = bytes(8192), []
+    file = os.open(folder / "page", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.write(file, page * 512)  # as PostgreSQL's log: a file that has its size
+        os.fsync(file)
+        until, place = time.perf_counter() + seconds, 0
+        while (began := time.perf_counter()) < until:
+            os.pwrite(file, page, place % 512 * len(page))
+            os.fdatasync(file)
+            found.append((time.perf_counter() - began) * 1000)
+            place += 1
+            time.sleep(0.005)
+    finally:
+        os.close(file)
+    return found
+
+
+def filled(url: SecretStr) -> str:
+    """Fill a new store; a client's key."""
+    store = database.engine(url)
+    database.migrate(store)
+    fill(store, published())
+    with store.begin() as connection:
+        key = access.add_client(connection, "benchmark", list(SCOPES), now=now())
+    store.dispose()
+    return key
+
+
+def environment(home: Home, url: SecretStr) -> dict[str, str]:
+    """Of the service: no limit that the load would meet."""
+    return {
+        "DMP_HOME": str(home.root), "DMP_STORE_URL": url.get_secret_value(),
+        "DMP_API_RATE_LIMIT": "100000000/minute",
+        "DMP_API_SCORE_RATE_LIMIT": "100000000/minute",
+    }  # fmt: skip
+
+
+def new_accounts(
+    home: Home, endpoint: Endpoint, users: list[str], runs: int, seconds: float
+) -> None:
+    """Score new accounts, each time by a new server with a new store; a line for each time."""
+    print("| run | requests/s | p50, ms | p95, ms | p99, ms | worst, ms | disk p50 | disk p99 |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for run in range(1, runs + 1):
+        with fresh_database(endpoint) as url:
+            request = post(filled(url), Shop(users, seed=run).new)
+            synced = statistics.quantiles(disk(home.root, 2.0), n=100)
+            with server("service", environment(home, url)) as (port, _):
+                asyncio.run(ready(port))
+                rate, latencies = asyncio.run(measured(port, request, seconds))
+        cuts = statistics.quantiles(latencies, n=100)
+        print(
+            f"| {run} | {rate:,.0f} | {cuts[49]:.1f} | {cuts[94]:.1f} | {cuts[98]:.1f} "
+            f"| {max(latencies):.1f} | {synced[49]:.1f} | {synced[98]:.1f} |",
+            flush=True,
         )
-        os.sched_setaffinity(0, {1 % (os.cpu_count() or 1)})
+
+
+def all_routes(home: Home, endpoint: Endpoint, users: list[str], seconds: float) -> None:
+    """Print a table with a row per route; then how long 1,000 accounts take, and memory."""
+    with fresh_database(endpoint) as url:
+        key, shop = filled(url), Shop(users)
         scored = {
             f"score a known account, one of {len(shop.users):,}": shop.known,
             "score a new account": shop.new,
@@ -255,11 +302,6 @@ def main() -> None:
         }
         print("| route | requests/s | ÷ echo | p50, ms | p95, ms | p99, ms |")
         print("|---|---:|---:|---:|---:|---:|")
-        environment = {
-            "DMP_HOME": str(home.root), "DMP_STORE_URL": url.get_secret_value(),
-            "DMP_API_RATE_LIMIT": "100000000/minute",
-            "DMP_API_SCORE_RATE_LIMIT": "100000000/minute",
-        }  # fmt: skip
         routes = {
             f"`{path.split('?')[0]}` ({about})": get(path, key) for path, about in ROUTES.items()
         }
@@ -268,7 +310,7 @@ def main() -> None:
             asyncio.run(ready(port))
             base, latencies = asyncio.run(measured(port, get("/echo?text=hello", key), seconds))
             print(row("bare FastAPI", base, latencies, None), flush=True)
-        with server("service", environment) as (port, process):
+        with server("service", environment(home, url)) as (port, process):
             asyncio.run(ready(port))
             loaded = memory(process)
             for about, request in routes.items():
@@ -285,6 +327,29 @@ def main() -> None:
                 f"memory: {loaded:.0f} MiB once loaded, {before:.0f} after {shop.count:,} new "
                 f"accounts, {memory(process):.0f} after {count:,} more requests"
             )
+
+
+def main() -> None:
+    """Measure all routes, or with `--runs` new accounts alone so many times."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("seconds", nargs="?", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--runs", type=int, help="measure new accounts alone, so many times")
+    given = parser.parse_args()
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dmp-benchmark-"))
+        endpoint = stack.enter_context(stoppable_server(durable=True)).endpoint()
+        home = Home(Path(folder) / "home").prepare("live")
+        tables = serving.simulated(Path(folder) / "shop", users=USERS)
+        serving.write_tables(home, tables)
+        with redirect_stderr(StringIO()):
+            serving.train(home)
+        serving.write_snapshot(home, tables)
+        users = [user for (user,) in tables.sql("SELECT user_id FROM cleaned.users").fetchall()]
+        os.sched_setaffinity(0, {1 % (os.cpu_count() or 1)})
+        if given.runs:
+            new_accounts(home, endpoint, users, given.runs, given.seconds)
+        else:
+            all_routes(home, endpoint, users, given.seconds)
 
 
 if __name__ == "__main__":

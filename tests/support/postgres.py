@@ -15,13 +15,18 @@ from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint
 
 
 @contextmanager
-def stoppable_server() -> Iterator[EmbeddedPostgres]:
-    """A running embedded PostgreSQL in a sandbox home of its own, gone afterwards."""
+def stoppable_server(*, durable: bool = False) -> Iterator[EmbeddedPostgres]:
+    """A running embedded PostgreSQL in a sandbox home of its own, gone afterwards.
+
+    `durable`: it waits for its disk, as that of an installation does.
+    """
     with tempfile.TemporaryDirectory(prefix="dmp-postgres-") as folder:
         home = Home(Path(folder) / "home").prepare("sandbox")
         server = EmbeddedPostgres(home)
         try:
-            _hasty(server.start())
+            endpoint = server.start()
+            if not durable:
+                _hasty(endpoint)
             yield server
         finally:
             server.destroy()
