@@ -2,12 +2,12 @@
 
     .venv/bin/python -m benchmarks.api            # 5 s a route
     .venv/bin/python -m benchmarks.api 20         # 20 s a route
-    .venv/bin/python -m benchmarks.api --runs 5   # new accounts alone, five servers one after another
+    .venv/bin/python -m benchmarks.api --runs 5   # new accounts alone, by five servers
 
 Each server is one process on the first core; the load comes from the second. Throughput is with 16
 connections that each ask again at once; latency is at half of that rate, one connection asking at
-even intervals. The store is a real PostgreSQL that waits for its disk, filled with few rows: what is
-measured is the way of a request, not the database. With `--runs` the disk is measured, too: what
+even intervals. The store is a real PostgreSQL that waits for its disk, filled with few rows: what
+is measured is the way of a request, not the database. With `--runs` the disk is measured, too: what
 one synced write takes there, beside which the answers are to be read.
 """
 

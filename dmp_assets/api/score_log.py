@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -33,10 +34,27 @@ LONG_PATIENCE = 30.0
 WATCH_EVERY = 0.25
 
 
+class Line:
+    """A connection to the store, which one thread at a time uses."""
+
+    def __init__(self) -> None:
+        self.held = threading.Lock()
+        self.connection: psycopg.Connection[Any] | None = None
+
+    def take(self, connection: psycopg.Connection[Any] | None) -> None:
+        """Use this connection from now on; the one before is closed."""
+        with self.held:
+            old, self.connection = self.connection, connection
+            if old is not None:
+                old.close()
+
+
 class ScoreLog:
     """Logs scores, and hears what other processes scored and people ruled.
 
-    `hear` and `append` belong to the scoring thread, `connect` and `drain` to another one.
+    `hear` and `answers_to` belong to the scoring thread, `append` to the one that answers,
+    `connect` and `drain` to a third. Reading and writing have a connection each, so that a batch
+    can be judged while the one before waits for the disk.
     """
 
     def __init__(
@@ -47,8 +65,10 @@ class ScoreLog:
         self.rulings = Rulings()
         self._engine, self._keep, self._most = store, keep, most
         self._most_of_one = most_of_one
-        self._connection: psycopg.Connection[Any] | None = None
+        self._reads, self._writes = Line(), Line()
+        self._heard: deque[NewAccount] = deque()
         self._last_id, self._revision = 0, -1
+        self._moving = threading.Lock()
         self._calls: dict[int, tuple[psycopg.Connection[Any], float]] = {}
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -66,9 +86,9 @@ class ScoreLog:
         if self._watcher is not None:
             self._watcher.join(timeout=5)
         self.spool.close()
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self.live = None, False
+        self.live = False
+        for line in (self._reads, self._writes):
+            line.take(None)
 
     def _watch_forever(self) -> None:
         while not self._stopping.wait(WATCH_EVERY):
@@ -91,26 +111,37 @@ class ScoreLog:
     # the scoring thread --------------------------------------------------------------------------
     def hear(self) -> list[NewAccount]:
         """New accounts that other processes scored since; `rulings` are up to date afterwards."""
-        heard = self._call(lambda store: predictions.news(store, self._last_id), None)
+        after, reads = self._last_id, self._reads
+        heard = self._call(reads, lambda store: predictions.news(store, after), None)
+        found = [self._heard.popleft() for _ in range(len(self._heard))]  # up to `after` and on
         if heard is None:
-            return []
-        self._last_id = heard.last_id
+            return found
+        self._seen(heard.last_id)
         if heard.revision != self._revision:
             read = self._call(
-                lambda store: (predictions.verdicts(store), predictions.list_entries(store)), None
+                reads,
+                lambda store: (predictions.verdicts(store), predictions.list_entries(store)),
+                None,
             )
             if read is not None:
                 self.rulings, self._revision = Rulings(*read), heard.revision
-        return heard.accounts
+        return [*found, *heard.accounts]
+
+    def _seen(self, last_id: int) -> None:
+        with self._moving:
+            self._last_id = max(self._last_id, last_id)
 
     def answers_to(self, keys: Sequence[Key]) -> dict[Key, Answer]:
         """What was answered to (caller, Idempotency-Key) in the last 24 hours."""
-        return self._call(lambda store: predictions.answers_to(store, keys, datetime.now(UTC)), {})
+        return self._call(
+            self._reads, lambda store: predictions.answers_to(store, keys, datetime.now(UTC)), {}
+        )
 
-    def append(
-        self, rows: list[Prediction], answers: list[Answer]
-    ) -> tuple[list[NewAccount], dict[Key, Answer]]:
-        """Make scores and answers durable; (what others scored meanwhile, keys answered before).
+    # the answering thread ------------------------------------------------------------------------
+    def append(self, rows: list[Prediction], answers: list[Answer]) -> dict[Key, Answer]:
+        """Make scores and answers durable; the keys that were answered before.
+
+        What others scored meanwhile is told by the next `hear`.
 
         When another process has answered one of the keys meanwhile, nothing is logged: the caller
         leaves out the rows of that request and tries again. Raises OSError when neither store nor
@@ -118,28 +149,32 @@ class ScoreLog:
         """
         try:
             others = self._call(
-                lambda store: predictions.append(store, rows, answers, after=self._last_id), None
+                self._writes,
+                lambda store: predictions.append(store, rows, answers, after=self._last_id),
+                None,
             )
         except predictions.AnsweredError as error:
-            return [], error.answers
+            return error.answers
         if others is None:
             self.spool.append(rows, answers)
-            return [], {}
-        self._last_id = others.last_id
-        return others.accounts, {}
+            return {}
+        self._heard.extend(others.accounts)  # before its id counts as seen
+        self._seen(others.last_id)
+        return {}
 
-    def _call(self, work: Callable[[psycopg.Connection[Any]], T], otherwise: T) -> T:
+    def _call(self, line: "Line", work: Callable[[psycopg.Connection[Any]], T], otherwise: T) -> T:
         """What `work` finds in the store; `otherwise` while the store is gone."""
-        connection = self._connection
-        if not self.live or connection is None:
-            return otherwise
-        try:
-            with self._patiently(connection, PATIENCE):
-                return work(connection)
-        except psycopg.Error as error:
-            self.live = False
-            log.warning("scoring goes on without the store", error=type(error).__name__)
-            return otherwise
+        with line.held:
+            connection = line.connection
+            if not self.live or connection is None:
+                return otherwise
+            try:
+                with self._patiently(connection, PATIENCE):
+                    return work(connection)
+            except psycopg.Error as error:
+                self.live = False
+                log.warning("scoring goes on without the store", error=type(error).__name__)
+                return otherwise
 
     # another thread ------------------------------------------------------------------------------
     def connect(self, take: Callable[[Sequence[NewAccount]], None]) -> None:
@@ -147,27 +182,26 @@ class ScoreLog:
 
         Leaves everything as it is while the store does not answer.
         """
+        opened: list[psycopg.Connection[Any]] = []
         try:
-            connection = self._open()
-        except psycopg.Error as error:
-            log.warning("the store does not answer", error=type(error).__name__)
-            return
-        try:
-            with self._patiently(connection, LONG_PATIENCE):
+            opened += [self._open()]
+            opened += [self._open()]
+            with self._patiently(opened[0], LONG_PATIENCE):
                 accounts, last_id = predictions.accounts_since(
-                    connection, datetime.now(UTC) - self._keep, self._most, self._most_of_one
+                    opened[0], datetime.now(UTC) - self._keep, self._most, self._most_of_one
                 )
         except psycopg.Error as error:
-            connection.close()
+            for connection in opened:
+                connection.close()
             log.warning("the store does not answer", error=type(error).__name__)
             return
         for start in range(0, len(accounts), 100):
             take(accounts[start : start + 100])
-        old, self._connection = self._connection, connection
-        self._last_id, self._revision = last_id, -1
+        for line, connection in zip((self._reads, self._writes), opened, strict=True):
+            line.take(connection)
+        with self._moving:
+            self._last_id, self._revision = last_id, -1
         self.live = True
-        if old is not None:
-            old.close()
         log.info("scoring with the store", accounts_scored_lately=len(accounts))
 
     def drain(self) -> None:

@@ -1,10 +1,10 @@
 """Scoring accounts while a caller waits: index, model, rulings, and the log before the answer.
 
-One thread scores. It takes all requests that wait, scores their accounts one after the other
-(each sees those before it), logs them in one durable transaction and then answers: whoever asks at
-the same time shares the cost. A second thread looks once a second for a new snapshot or model,
-prepares it and takes it over between two batches. Without the store, scores go to a synced local
-file and say `live_links: false`, until the store takes them.
+One thread scores. It takes all requests that wait and scores their accounts one after the other
+(each sees those before it); a second one logs them in one durable transaction and then answers
+(`answering.py`): whoever asks at the same time shares the cost. A third thread looks once a second
+for a new snapshot or model, prepares it and takes it over between two batches. Without the store,
+scores go to a synced local file and say `live_links: false`, until the store takes them.
 """
 
 import asyncio
@@ -24,15 +24,13 @@ from dmp_assets.abuse.index import AccountIndex, LiveAccount
 from dmp_assets.abuse.limits import DeviceLimit
 from dmp_assets.abuse.rulings import Ruling
 from dmp_assets.abuse.store import RULES_ONLY, Model
+from dmp_assets.api.answering import Answering, Batch
 from dmp_assets.api.asked import (
     Asked,
     BusyError,
-    RecentAnswers,
     Request,
     UnknownUserError,
-    repeat,
     sort_out,
-    tell,
 )
 from dmp_assets.api.fair_queue import FairQueue
 from dmp_assets.api.judged import Draft, Judged, Judgement, Prepared, Seen
@@ -47,7 +45,7 @@ from dmp_assets.api.told import answer_of
 from dmp_assets.home import Home
 from dmp_assets.ml import registry
 from dmp_assets.settings import Settings
-from dmp_assets.store.predictions import Answer, NewAccount, Prediction
+from dmp_assets.store.predictions import NewAccount
 from dmp_assets.tables import Tables
 
 log = structlog.get_logger("dmp.api")
@@ -80,7 +78,7 @@ class Scoring:
         self._lock = threading.Lock()  # of the index: held for a batch, or for a question
         self._stopping = threading.Event()
         self._loaded = threading.Event()
-        self._recent = RecentAnswers()
+        self._answering = Answering(self._log, metrics)
         self._news = News(home, settings, tables)
         self._present = Present(settings)
         limit = DeviceLimit(settings.device_day_review, settings.device_day_block)
@@ -100,6 +98,7 @@ class Scoring:
         self._stopping.clear()
         self._waiting.open()
         self._log.start()
+        self._answering.start()
         self._threads = [
             threading.Thread(target=work, name=work.__name__, daemon=True)
             for work in (self._score_forever, self._look_forever)
@@ -126,6 +125,7 @@ class Scoring:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=10)
+        self._answering.stop()
         self._log.stop()
         gc.unfreeze()
 
@@ -270,6 +270,7 @@ class Scoring:
         return []
 
     def _score(self, batch: list[Request]) -> None:
+        """Judge a batch, and have it logged and answered while the next one is judged."""
         with self._lock:
             self._present.take(self._log.hear())
             requests, repeats = self._not_yet_answered(batch)
@@ -278,52 +279,7 @@ class Scoring:
                 (request, *answer_of(request, judged, self._present.now, self.live, now))
                 for request, judged in self._all_judged(requests, now)
             ]
-            self._make_durable(done, now)
-        for request, first in repeats:
-            if first.error is not None:
-                request.fail(first.error)
-            elif first.body is not None:
-                request.answer(first.body)
-        tell([*requests, *(request for request, _ in repeats)])
-        for request, _, rows in done:
-            if not request.dry_run and request.error is None:
-                for row in rows:
-                    known = "no" if row.is_new else "yes"
-                    self.metrics.scores.labels(row.decision, known).inc()
-
-    def _make_durable(
-        self, done: list[tuple["Request", bytes, list[Prediction]]], now: datetime
-    ) -> None:
-        """Log what was scored; then it is the answer."""
-        self._spare_the_disk(done)
-        while True:
-            rows = [row for request, _, rows in done if not request.dry_run for row in rows]
-            answers = [
-                Answer(*request.idempotency[0], request.idempotency[1], body, now)
-                for request, body, _ in done
-                if request.idempotency is not None
-            ]
-            if not rows:
-                break
-            others, before = self._log.append(rows, answers)
-            self._present.take(others)
-            if not before:
-                break
-            for request, _, _ in done:  # another process was faster
-                if request.idempotency is not None and request.idempotency[0] in before:
-                    repeat(request, before[request.idempotency[0]])
-            done[:] = [entry for entry in done if not entry[0].is_over]
-        self._recent.add(answers)
-        for request, body, _ in done:
-            request.answer(body)
-
-    def _spare_the_disk(self, done: list[tuple["Request", bytes, list[Prediction]]]) -> None:
-        """While the store is gone, refuse those whose part of the disk is full."""
-        if not self._log.live:
-            for request, _, rows in done:
-                if rows and not self._log.spool.has_room(request.caller, len(rows)):
-                    request.fail(OSError("the spool has no room for more of this client"))
-        done[:] = [entry for entry in done if entry[0].error is None]
+        self._answering.give(Batch(done, repeats, now))
 
     def _take_locked(self, accounts: Sequence[NewAccount]) -> None:
         for start in range(0, len(accounts), AT_ONCE):
@@ -337,7 +293,7 @@ class Scoring:
     ) -> tuple[list[Request], list[tuple[Request, Request]]]:
         """(requests to be scored, those that repeat one of these, with that one)."""
         keyed = {request.idempotency[0] for request in batch if request.idempotency is not None}
-        known = self._recent.of(keyed)
+        known = self._answering.recent.of(keyed)
         if asked := [key for key in keyed if key not in known]:
             known |= self._log.answers_to(asked)
         return sort_out(batch, known)

@@ -387,7 +387,9 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
     account, key = new(email="once@gmail.com"), {"Idempotency-Key": uuid.uuid4().hex}
     body = {"accounts": [account]}
     first = risk.post(SCORE, json=body, headers=key)
-    api.app.state.service.scoring._recent = RecentAnswers()  # another process, or after a restart
+    api.app.state.service.scoring._answering.recent = (
+        RecentAnswers()
+    )  # another process, or after a restart
     second = risk.post(SCORE, json=body, headers=key)
     assert first.status_code == second.status_code == 200
     assert first.content == second.content
@@ -404,7 +406,7 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
         connection.execute(
             idempotent_answer.update().values(answered_at=datetime.now(UTC) - timedelta(hours=25))
         )
-    api.app.state.service.scoring._recent = RecentAnswers()
+    api.app.state.service.scoring._answering.recent = RecentAnswers()
     assert risk.post(SCORE, json=body, headers=key).content != first.content
     assert len(logged(api, abuse_prediction.c.account_id == account["account_ref"])) == 3
 
