@@ -23,7 +23,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.pipeline import Pipeline
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from dmp_assets.abuse import rules
+from dmp_assets.abuse import rules, trees
 from dmp_assets.abuse.features import NAMES, Floats
 
 Labels = npt.NDArray[np.bool_]
@@ -153,7 +153,7 @@ class Boosting(_Scored):
     def log_odds(self, rows: Floats) -> Floats:
         if self.trees_ is None or not len(rows):
             return np.full(len(rows), self.odds_)
-        return np.asarray(self.trees_.decision_function(rows[:, self.varies_]))
+        return trees.log_odds(self.trees_, rows[:, self.varies_])
 
 
 def varying(rows: Floats) -> Labels:

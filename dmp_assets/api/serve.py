@@ -33,6 +33,9 @@ HARDENED: dict[str, Any] = {
     "loop": "dmp_assets.api.connections:new_loop",
 }
 """How uvicorn serves us, wherever it listens."""
+TURN = 0.001
+"""Seconds after which a thread that computes lets another one that waits go on (Python's own: 5 ms):
+who has an answer to send, or a request to take, does not wait for a whole batch to be judged."""
 
 
 def check_address(home: Home, host: str | None = None, what: str = "the API") -> None:
@@ -140,6 +143,7 @@ def app_of_environment() -> FastAPI:
 def serve(home: Home, listening: socket.socket | None = None) -> None:
     """Serve until stopped. Raises HomeError for an address that must not be used."""
     check_address(home)
+    sys.setswitchinterval(TURN)
     settings = home.settings()
     config = uvicorn.Config(
         "dmp_assets.api.serve:app_of_environment",

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.abuse import evaluate, models, money, rules, shares, store
+from dmp_assets.abuse import evaluate, models, money, rules, shares, store, trees
+from dmp_assets.abuse.explain import explain
 from dmp_assets.abuse.features import COLUMN, NAMES
 from dmp_assets.abuse.money import Costs, Thresholds, thresholds
 from dmp_assets.abuse.train import Labelled, train
@@ -305,3 +306,38 @@ def test_a_model_that_other_code_fitted_is_refused_with_the_reason(tmp_path: Pat
 def test_a_version_cannot_name_a_file_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(store.ModelError, match="is not the name"):
         store.load(tmp_path, "../m-1", "0")
+
+
+def test_a_few_rows_get_the_log_odds_of_scikit_learn_to_the_last_bit() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.integers(0, 9, (600, 12)) / 4
+    rows[rng.random(rows.shape) < 0.3] = np.nan
+    labels = np.isnan(rows[:, 3]) | (np.nan_to_num(rows[:, 0]) > 1.6) & (rng.random(600) < 0.8)
+    fitted = models.Boosting().fit(rows, labels).trees_
+    splits = np.concatenate([tree.nodes for (tree,) in fitted._predictors])
+    assert np.isinf(splits["num_threshold"]).any()  # all but missing values go left
+    expected = fitted.decision_function(rows)
+    for few in (1, 7, 600):
+        parts = [trees.log_odds(fitted, rows[n : n + few]) for n in range(0, 600, few)]
+        assert (np.concatenate(parts) == expected).all()
+    assert trees.log_odds(fitted, np.vstack([rows, rows])).shape == (1200,)
+
+
+def test_reasons_of_a_boosting_are_those_of_one_replacement_after_the_other() -> None:
+    data = labelled()
+    fitted = models.fit("gradient_boosting", data.features, data.labels)
+    typical = np.zeros(len(NAMES))
+    model = store.Model("m", "gradient_boosting", fitted, thresholds(COSTS), typical)
+    found = explain(model, data.features[:450])
+    weights = found.weights[:, len(rules.CODES) :]
+    whole = odds(model, data.features[:450])
+    for name in ("device_strangers", "email_digits", "email_others"):
+        without = data.features[:450].copy()
+        without[:, COLUMN[name]] = model.typical[COLUMN[name]]
+        assert weights[:, COLUMN[name]] == pytest.approx(whole - odds(model, without), abs=1e-9)
+    assert np.abs(weights).max() > 1
+
+
+def odds(model: store.Model, rows: np.ndarray) -> np.ndarray:
+    likely = np.clip(models.probability(model.pipeline, rows), 1e-9, 1 - 1e-9)
+    return np.log(likely / (1 - likely))
