@@ -34,8 +34,8 @@ HARDENED: dict[str, Any] = {
 }
 """How uvicorn serves us, wherever it listens."""
 TURN = 0.001
-"""Seconds after which a thread that computes lets another one that waits go on (Python's own: 5 ms):
-who has an answer to send, or a request to take, does not wait for a whole batch to be judged."""
+"""Seconds until a thread that computes lets another one go on (Python's own: 5 ms): who has an
+answer to send, or a request to take, does not wait until a whole batch is judged."""
 
 
 def check_address(home: Home, host: str | None = None, what: str = "the API") -> None:
