@@ -1,6 +1,7 @@
 """Comparing, choosing, calibrating, costing and keeping models."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -313,7 +314,7 @@ def test_a_few_rows_get_the_log_odds_of_scikit_learn_to_the_last_bit() -> None:
     rows = rng.integers(0, 9, (600, 12)) / 4
     rows[rng.random(rows.shape) < 0.3] = np.nan
     labels = np.isnan(rows[:, 3]) | (np.nan_to_num(rows[:, 0]) > 1.6) & (rng.random(600) < 0.8)
-    fitted = models.Boosting().fit(rows, labels).trees_
+    fitted: Any = models.Boosting().fit(rows, labels).trees_
     splits = np.concatenate([tree.nodes for (tree,) in fitted._predictors])
     assert np.isinf(splits["num_threshold"]).any()  # all but missing values go left
     expected = fitted.decision_function(rows)
