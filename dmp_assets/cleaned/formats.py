@@ -1,10 +1,10 @@
 """How each received column writes its amounts and times, found before the table is cleaned."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dmp_assets.table_asset import Check, TableRun
-from dmp_assets.values import readers
+from dmp_assets.values import money_signs, readers
 from dmp_assets.values.readers import SETTINGS, TYPED, USUAL, Format, Kind
 
 _TEXT = ("text", "varchar", "char", "citext", "clob", "string")
@@ -14,24 +14,29 @@ CHECK = Check(
     "columns_unambiguous",
     None,
     "Every column tells by its values, or DMP_COLUMN_FORMATS says, whether 1.234 is a thousand and "
-    "03/04 is in March or April; values that could be both are not read.",
+    "03/04 is in March or April; values that could be both are not read. A column's amounts are in "
+    "one currency.",
 )
 
 
 def found(run: TableRun, table: str, columns: Mapping[str, Kind]) -> dict[str, Format]:
     """The format of these columns of raw/<table>: as set, by type, else by what the values tell.
 
-    Notes a `problem` with the write for columns that could be read in two ways.
+    Notes a `problem` with the write for columns that could be read in two ways, and for amounts in
+    several currencies.
     """
     key = f"raw/{table}"
     there = run.lakehouse.tables.columns(key)
     declared = (run.lakehouse.tables.stamp(key).get("probe") or {}).get("columns") or {}
     forms = {name: _set(run, table, name, kind) for name, kind in columns.items()}
+    texts = []
     for name, kind in columns.items():
         kept_as = str(declared.get(name) or "text").lower()
-        if forms[name] is None and not kept_as.startswith(_TEXT):
+        if kept_as.startswith(_TEXT) and name in there:
+            texts.append(name)
+        elif forms[name] is None:
             forms[name] = TYPED[kind]
-    open_ = [name for name, form in forms.items() if form is None and name in there]
+    open_ = [name for name in texts if forms[name] is None]
     if open_:
         counts = ", ".join(
             "[" + readers.evidence('"' + name + '"', columns[name]) + f"] AS c{n}"
@@ -42,30 +47,48 @@ def found(run: TableRun, table: str, columns: Mapping[str, Kind]) -> dict[str, F
             name: readers.decide(columns[name], *row[f"c{n}"]) for n, name in enumerate(open_)
         }
     known = {name: form or USUAL[columns[name]] for name, form in forms.items()}
-    asked = [name for name, form in known.items() if form.is_ambiguous]
-    if asked:
-        run.metadata["problem"] = "; ".join(
-            _question(table, name, columns[name], known[name]) for name in asked
-        )
+    problems = [
+        _question(table, name, columns[name], form)
+        for name, form in known.items()
+        if form.is_ambiguous
+    ]
+    problems += _mixed(run, table, [n for n in texts if columns[n] == "amount"])
+    if problems:
+        run.metadata["problem"] = "; ".join(problems)
     return known
+
+
+def _mixed(run: TableRun, table: str, names: Sequence[str]) -> list[str]:
+    """What is wrong with columns whose amounts are in several currencies."""
+    if not names:
+        return []
+    found = ", ".join(readers.currencies(f'"{name}"') + f" AS c{n}" for n, name in enumerate(names))
+    row = run.sql(f"SELECT {found} FROM raw.{table}").to_pylist()[0]
+    return [
+        f"values of {table}.{name} are in several currencies ({', '.join(several)}): they are "
+        "taken as they stand, nothing is converted"
+        for n, name in enumerate(names)
+        if (several := money_signs.different(row[f"c{n}"] or ()))
+    ]
 
 
 def _set(run: TableRun, table: str, name: str, kind: Kind) -> Format | None:
     given = run.settings.column_formats
     said = given.get(f"{table}.{name}", given.get(name))
     side = SETTINGS.get(said or "")
-    fits = side in (("point", "comma") if kind == "amount" else ("day", "month"))
+    fits = side in (("point", "comma") if kind == "amount" else ("day", "month", "year"))
     return Format(side) if fits else None
 
 
 def _question(table: str, name: str, kind: Kind, form: Format) -> str:
+    choices: tuple[str, ...]
     example, choices = (
         ("1.234", ("decimal-point", "decimal-comma"))
         if kind == "amount"
-        else ("03/04/2024", ("day-first", "month-first"))
+        else ("03/04/2024", ("day-first", "month-first", "year-first (03/04/24)"))
     )
     setting = json.dumps({f"{table}.{name}": choices[0]})
     return (
         f"{form.either} values of {table}.{name} can be read in two ways, as {example} can, and no "
-        f"other value tells which: set DMP_COLUMN_FORMATS='{setting}' or {choices[1]}"
+        f"other value tells which: set DMP_COLUMN_FORMATS='{setting}' or {' or '.join(choices[1:])}"
     )

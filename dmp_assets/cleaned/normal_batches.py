@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dmp_assets.cleaned import normalise
-from dmp_assets.values.readers import USUAL, Format, read_day
+from dmp_assets.values.readers import USUAL, Format
+from dmp_assets.values.times import read_day
 
 EARLIEST_BIRTH = 1900
 
@@ -86,9 +87,14 @@ def _flags(values: list[str | None]) -> pa.Array:
 
 def _born(texts: list[str | None], registered: pa.Array, form: Format) -> pa.Array:
     """Days of birth, null for those before 1900 or after the registration."""
-    days = pa.array([None if text is None else read_day(text, form) for text in texts], pa.date32())
+    since = registered.cast(pa.date32())
+    read = [
+        None if text is None else read_day(text, form, born_before)
+        for text, born_before in zip(texts, since.to_pylist(), strict=True)
+    ]
+    days = pa.array(read, pa.date32())
     plausible = pc.and_(
-        pc.less_equal(days, registered.cast(pa.date32())),
+        pc.less_equal(days, since),
         pc.greater_equal(pc.year(days), EARLIEST_BIRTH),
     )
     return pc.if_else(plausible, days, None)

@@ -16,6 +16,9 @@ from phonenumbers import PhoneMetadata
 from ua_parser import parse as parse_user_agent
 
 from dmp_assets.values import zones
+from dmp_assets.values.flags import read_flag
+from dmp_assets.values.numerals import INVISIBLE, figures
+from dmp_assets.values.words import SPACES
 
 # Providers that ignore dots in the local part, and the domain that they answer under.
 DOT_BLIND = {"gmail.com": "gmail.com", "googlemail.com": "gmail.com"}
@@ -23,50 +26,9 @@ LONGEST_EMAIL, LONGEST_PHONE, LONGEST_USER_AGENT = 320, 64, 2_000
 """What is longer is no e-mail address, no phone number; of a user agent it is not looked at."""
 _MAILBOX = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]{1,64}")
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
-_EXTENSION = re.compile(r"(?<!\s)\s*(?:ext\.?|x|#)\s*\d{1,6}$", re.IGNORECASE)
-TRUE_WORDS = frozenset(
-    {
-        "true",
-        "t",
-        "yes",
-        "y",
-        "1",
-        "1.0",
-        "on",
-        "ja",
-        "j",
-        "oui",
-        "si",
-        "sí",
-        "sim",
-        "s",
-        "wahr",
-        "vrai",
-        "verdadero",
-        "tak",
-        "да",
-    }
-)
-FALSE_WORDS = frozenset(
-    {
-        "false",
-        "f",
-        "no",
-        "n",
-        "0",
-        "0.0",
-        "off",
-        "nein",
-        "non",
-        "não",
-        "nao",
-        "falsch",
-        "faux",
-        "falso",
-        "nie",
-        "нет",
-    }
-)
+_NAMED = re.compile(r"[^<>@]*<([^<>]*)>")
+_MAILTO = re.compile(r"mailto:([^?]*)(?:\?.*)?", re.IGNORECASE)
+_AROUND = str.maketrans({"＠": "@", **dict.fromkeys(INVISIBLE)})
 
 
 class Email(NamedTuple):
@@ -80,10 +42,13 @@ class Email(NamedTuple):
 
 
 def email(text: str | None) -> Email:
-    """Canonical form of an e-mail address: mailbox of any script, domain as IDNA 2008 has it."""
+    """Canonical form of an e-mail address: mailbox of any script, domain as IDNA 2008 has it.
+
+    The address may stand in a link (`mailto:`) or behind its owner's name (`Ann <ann@x.org>`).
+    """
     if text is None or not text.strip():
         return Email(None, None, None, None)
-    typed = unicodedata.normalize("NFC", text.strip()[: LONGEST_EMAIL + 1]).lower()
+    typed = unicodedata.normalize("NFC", _address(text)[: LONGEST_EMAIL + 1]).lower()
     local, at, named = typed.rpartition("@")
     domain = email_domain(named) if at and len(typed) <= LONGEST_EMAIL else None
     if domain is None or not _is_mailbox(local):
@@ -92,6 +57,16 @@ def email(text: str | None) -> Email:
     if domain in DOT_BLIND:
         domain, base = DOT_BLIND[domain], base.replace(".", "") or base
     return Email(f"{base}@{domain}", domain, True, base != local)
+
+
+def _address(text: str) -> str:
+    """The address alone."""
+    typed = text[: 2 * LONGEST_EMAIL].translate(_AROUND).strip(" \t\r\n;,")
+    for around in (_NAMED, _MAILTO):
+        if found := around.fullmatch(typed):
+            typed = found[1].strip()
+    typed = typed.removesuffix(".")
+    return typed[1:-1] if typed[:1] in "'\"" and typed[:1] == typed[-1:] else typed
 
 
 def _is_mailbox(local: str) -> bool:
@@ -123,7 +98,16 @@ class Phone(NamedTuple):
     is_valid: bool | None
 
 
-_ABROAD = re.compile(r"[\s(\[]*[+\uff0b]")
+_CALLED = re.compile(
+    r"(?:tel|telefon|telephone|phone|fon|mobile?|mob|cell|handy)?[.:]*\s*(?=[+(0-9])",
+    re.IGNORECASE,
+)
+_EXTENSION = re.compile(
+    r"(?<!\s)(?:;ext=|,{2,3}|\s*(?:ext|extn|extension|x|#|dw|durchwahl|app|poste|int|interno|anexo"
+    r"|ramal|toestel|доб|内線|내선)[.:]?\s*)\d{1,6}#?$",
+    re.IGNORECASE,
+)
+_ABROAD = re.compile(r"[\s(\[]*[+]")
 _SURELY_NATIONAL = re.compile(r"\s*[(0]")
 _VARIABLE_PLAN = 8
 """A plan with so many lengths of numbers has hardly a length that it excludes."""
@@ -141,17 +125,21 @@ def phone(text: str | None, region: str = "US") -> Phone:
         return Phone(None, None, None)
     if len(text) > LONGEST_PHONE:
         return Phone(None, None, False)
-    typed = text.strip().removeprefix("tel:")
+    typed = _CALLED.sub("", figures(text).strip(SPACES).removeprefix("'"), count=1)
     if re.fullmatch(r"\+?[0-9]{7,}[.,]0+", typed):  # a number that was a float on its way
         typed = re.split("[.,]", typed)[0]
-    typed = _EXTENSION.sub("", typed)
-    if re.search(r"[A-Za-z]", typed):
+    typed, _, context = typed.partition(";phone-context=")
+    typed = (context if context[:1] == "+" else "") + _EXTENSION.sub("", typed)
+    if re.search(r"[^\W\d_]", typed):
         return Phone(None, None, False)
     digits = re.sub(r"\D", "", typed)
-    if _ABROAD.match(typed):
-        return _possible("+" + digits, None) or Phone(None, None, False)
-    if digits.startswith("00"):
-        return _possible("+" + digits[2:], None) or Phone(None, None, False)
+    if _ABROAD.match(typed) or digits.startswith("00"):
+        spoken = re.sub(r"\D", "", typed.replace("(0)", ""))
+        return (
+            _possible("+" + digits.removeprefix("00"), None)
+            or _possible("+" + spoken.removeprefix("00"), None)
+            or Phone(None, None, False)
+        )
     found = _possible(digits, region)
     if found is None and not _SURELY_NATIONAL.match(typed) and _is_too_odd(digits, region):
         found = _possible("+" + digits, None)
@@ -243,5 +231,4 @@ def timezone(text: str | None) -> tuple[str | None, bool | None]:
 
 def flag(text: str | None) -> bool | None:
     """A boolean in any of the usual spellings; None when empty or none of them."""
-    word = (text or "").strip().lower()
-    return True if word in TRUE_WORDS else False if word in FALSE_WORDS else None
+    return None if text is None else read_flag(text)

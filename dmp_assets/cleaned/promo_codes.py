@@ -12,7 +12,7 @@ from dmp_assets.cleaned import formats, reading, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import TableRun, table_asset
-from dmp_assets.values import numerals, readers, words
+from dmp_assets.values import money_signs, numerals, readers, times, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -95,7 +95,7 @@ def clean(
         "quarantine/promo_codes": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, numerals, readers, reading, rules, words],
+    uses=[formats, money_signs, numerals, readers, reading, rules, times, words],
     checks=(*rules.standard_checks("promo_codes", ["promo_code"]), formats.CHECK),
 )
 def promo_codes(run: TableRun) -> None:

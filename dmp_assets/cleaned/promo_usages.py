@@ -6,17 +6,17 @@ Grain: one redemption. Key: user_id, promo_code, used_at. Source: raw/promo_usag
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, normalise, reading, rules
+from dmp_assets.cleaned import formats, reading, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import Check, TableRun, table_asset
-from dmp_assets.values import numerals, readers, words
+from dmp_assets.values import flags, numerals, readers, times, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = TABLES["promo_usages"].columns
 KINDS: dict[str, Kind] = {
-    "user_id": "id", "promo_code": "code", "used_at": "as received", "used_promo": "other",
+    "user_id": "id", "promo_code": "code", "used_at": "as received", "used_promo": "flag",
 }  # fmt: skip
 RULES = (
     Rule("user_id_missing", "user_id IS NOT NULL", "the redemption has no user", required=True),
@@ -76,17 +76,13 @@ def clean(
     )
     usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
     single = rules.one_row_per_key(usable, KEY)
-    words = "lower(used_promo)"
     kept = (
-        single.kept.join(
+        reading.read(single.kept, {"used_promo": reading.flag("used_promo")})
+        .join(
             users.select("user_id", F.col("created_at").alias("registered_at")), "user_id", "left"
         )
         .withColumns(
             {
-                "used_promo": F.expr(
-                    f"CASE WHEN {words} IN {tuple(sorted(normalise.TRUE_WORDS))} THEN true "
-                    f"WHEN {words} IN {tuple(sorted(normalise.FALSE_WORDS))} THEN false END"
-                ),
                 "is_before_registration": F.col("used_at") < F.col("registered_at"),
             }
         )
@@ -104,7 +100,7 @@ def clean(
         "quarantine/promo_usages": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, normalise, numerals, readers, reading, rules, words],
+    uses=[flags, formats, numerals, readers, reading, rules, times, words],
     checks=(
         *rules.standard_checks("promo_usages", KEY),
         formats.CHECK,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from dmp_assets.values import readers
+from dmp_assets.values import flags, readers, times
 from dmp_assets.values.readers import Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
@@ -94,13 +94,13 @@ def given_as(column: str, kind: Kind, words: Words = STANDARD) -> Reading:
 
 
 def time(column: str, form: Format) -> Reading:
-    """A UTC time, as `readers.read_time` has it."""
-    return Reading((column,), partial(readers.read_time, form=form), "timestamp")
+    """A UTC time, as `times.read_time` has it."""
+    return Reading((column,), partial(times.read_time, form=form), "timestamp")
 
 
 def day(column: str, form: Format) -> Reading:
-    """A day, as `readers.read_day` has it."""
-    return Reading((column,), partial(readers.read_day, form=form), "date")
+    """A day, as `times.read_day` has it."""
+    return Reading((column,), partial(times.read_day, form=form), "date")
 
 
 def amount(column: str, form: Format, kind: str) -> Reading:
@@ -113,6 +113,11 @@ def amount(column: str, form: Format, kind: str) -> Reading:
 def whole(column: str, form: Format) -> Reading:
     """A whole number of 32 bits, `3.0` too; None for what is none or too large."""
     return Reading((column,), partial(_whole, form=form), "int")
+
+
+def flag(column: str, *, is_count: bool = False) -> Reading:
+    """A boolean, as `flags.read_flag` has it."""
+    return Reading((column,), partial(flags.read_flag, is_count=is_count), "boolean")
 
 
 def one_of(column: str, words: frozenset[str]) -> Reading:

@@ -19,7 +19,7 @@ from dmp_assets.identity.evidence import KINDS as KINDS_OF_EVIDENCE
 from dmp_assets.raw import shop as raw_shop
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import Check, TableRun, table_asset
-from dmp_assets.values import numerals, readers, words
+from dmp_assets.values import flags, numerals, readers, times, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -30,6 +30,7 @@ KINDS: dict[str, Kind] = {
     "user_id": "id", "created_at": "as received", "email": "email", "phone": "phone",
     "first_name": "name", "last_name": "name", "ip_address": "ip", "device_id": "device",
     "user_agent": "user_agent", "city": "city", "timezone": "timezone",
+    "is_email_verified": "flag", "is_phone_verified": "flag", "is_abuser": "flag",
 }  # fmt: skip
 RULES = (
     Rule("user_id_missing", "user_id IS NOT NULL", "the user has no id", required=True),
@@ -172,7 +173,19 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
     also={"quarantine/users": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}},
     personal=PERSONAL,
     settings=["phone_region", "max_bad_share", "no_values", "column_formats"],
-    uses=[evidence, normal_batches, normalise, numerals, readers, reading, rules, words, formats],
+    uses=[
+        evidence,
+        flags,
+        normal_batches,
+        normalise,
+        numerals,
+        readers,
+        reading,
+        rules,
+        times,
+        words,
+        formats,
+    ],
     checks=(
         *rules.standard_checks("users", ["user_id"]),
         formats.CHECK,
@@ -183,7 +196,7 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
             "value counts as nobody's. A word that means no value belongs into DMP_NO_VALUES.",
         ),
     ),
-)
+)  # fmt: skip
 def users(run: TableRun) -> None:
     """One row per registered user, attributes in normal form beside what was received.
 

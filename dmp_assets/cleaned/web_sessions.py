@@ -6,24 +6,24 @@ Grain: one session. Key: session_id. Source: raw/web_sessions.
 from collections.abc import Mapping
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, normalise, reading, rules, web_values
+from dmp_assets.cleaned import formats, reading, rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
-from dmp_assets.values import numerals, readers, words
+from dmp_assets.values import flags, numerals, readers, times, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = tuple(TABLES["session_sources"])
+FLAGS = ("holder_engagement", "closer_engagement", "impression_interaction")
 KINDS: dict[str, Kind] = {
-    **dict.fromkeys(RECEIVED, "other"),
+    **dict.fromkeys(RECEIVED, "other"), **dict.fromkeys(FLAGS, "flag"),
     "session_id": "id", "user_id": "visitor", "channel_name": "as received",
     "event_date": "as received", "event_time": "as received",
 }  # fmt: skip
-FLAGS = ("holder_engagement", "closer_engagement", "impression_interaction")
 RULES = (
     Rule("session_id_missing", "session_id IS NOT NULL", "the session has no id", required=True),
     Rule(
@@ -75,20 +75,13 @@ def clean(
     named = {"channel_name": web_values.mapped("channel_received", mapping, no_value)}
     kept = (
         reading.read(
-            single.kept.withColumnsRenamed({"channel_name": "channel_received"}), event_at | named
+            single.kept.withColumnsRenamed({"channel_name": "channel_received"}),
+            event_at | named | {name: reading.flag(name, is_count=True) for name in FLAGS},
         )
-        .withColumns({name: _flag(name) for name in FLAGS})
+        .withColumns({name: F.coalesce(name, F.lit(False)) for name in FLAGS})
         .select(*COLUMNS)
     )
     return Split(kept, rules.quarantine(RECEIVED, judged.quarantined, single.quarantined))
-
-
-def _flag(name: str) -> Column:
-    words = F.lower(F.col(name))
-    return F.coalesce(
-        words.isin(sorted(normalise.TRUE_WORDS)) | (F.expr(f"try_cast({name} AS DOUBLE)") > 0),
-        F.lit(False),
-    )
 
 
 @table_asset(
@@ -101,7 +94,7 @@ def _flag(name: str) -> Column:
         "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "channel_mapping", "no_values", "column_formats"],
-    uses=[formats, normalise, numerals, readers, reading, rules, web_values, words],
+    uses=[flags, formats, numerals, readers, reading, rules, times, web_values, words],
     checks=(
         *rules.standard_checks("web_sessions", ["session_id"]),
         formats.CHECK,

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from dmp_assets.cleaned.reading import Reading
-from dmp_assets.values.readers import USUAL, Format, read_day, read_time
+from dmp_assets.values.readers import USUAL, Format
+from dmp_assets.values.times import read_moment
 from dmp_assets.values.words import NO_CHANNEL, STANDARD, Words
 
 MONEY = "DECIMAL(18, 8)"
@@ -24,8 +25,7 @@ def moment(day: str, time: str, form: Format = USUAL["time"]) -> Reading:
 
 
 def _moment(day: str, time: str, form: Format) -> datetime | None:
-    on = read_day(day, form)
-    found = read_time(f"{on} {time}", form) if on else None
+    found = read_moment(day, time, form)
     return found.replace(microsecond=0) if found else None
 
 

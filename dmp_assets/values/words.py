@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
 
+from dmp_assets.values.flags import FALSE_WORDS, TRUE_WORDS
+from dmp_assets.values.numerals import INVISIBLE
+
 Kind = Literal[
     "id", "visitor", "email", "phone", "device", "ip", "user_agent", "name", "city", "timezone",
-    "code", "channel", "other", "as received",
+    "code", "channel", "flag", "other", "as received",
 ]  # fmt: skip
 """What a value is to be. `id` names a row of its own table, `visitor` a person from elsewhere;
 `as received` takes any text but an empty one for a value."""
@@ -26,12 +29,20 @@ ANY = "any"
 SPACES = (
     " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
     + "".join(map(chr, range(0x2000, 0x200C)))
+    + INVISIBLE
 )
-"""What may stand around a value: Unicode's spaces, those without width, and line ends."""
+"""What may stand around a value: Unicode's spaces, what has no width, and line ends."""
+_NOTHING = dict.fromkeys(map(ord, INVISIBLE))
+TYPED_IN = frozenset({"id", "visitor", "device", "email", "phone", "ip", "code", "timezone"})
+"""Kinds in which a character without width is no part of the value wherever it stands."""
+_FORMULA = re.compile(r'="([^"]*)"')
+"""How exports keep a spreadsheet from making `0012` a number."""
 
 NUMBERED = frozenset({"id", "visitor", "device"})
 """Kinds whose values may be whole numbers: `1003.0`, a float on its way, is `1003`."""
 _WHOLE = re.compile(r"([0-9]+)[.]0+\Z")
+_TEXT_MARKED = NUMBERED | {"phone", "code"}
+"""Kinds of which a spreadsheet's mark of text (`'0012`, `'+49…`) is no part."""
 
 LONGEST = 64
 """A longer text means something."""
@@ -145,6 +156,8 @@ class Words:
         for kind in KINDS:
             named = kind in ("name", "city", "id", "code")
             common = _COMMON - _OTHERWISE if named else _COMMON
+            if kind == "flag":
+                common -= TRUE_WORDS | FALSE_WORDS
             own = (*self.more.get(ANY, ()), *self.more.get(kind, ()))
             listed[kind] = (
                 common
@@ -164,11 +177,24 @@ class Words:
         """The text without spaces around it, an id's number whole; None when it means nothing."""
         if text is None:
             return None
-        text = text.strip(SPACES)
-        if not text or self.mean_nothing(kind, text):
-            return None
-        found = _WHOLE.match(text) if kind in NUMBERED else None
-        return found.group(1) if found else text
+        text = plain(kind, text)
+        return None if not text or self.mean_nothing(kind, text) else text
+
+
+def plain(kind: Kind, text: str) -> str:
+    """The text without what is no part of a value of this kind, an id's number whole.
+
+    This is the rule by which ids and codes compare, in tables and in the service.
+    """
+    text = text.strip(SPACES)
+    if kind in TYPED_IN and not text.isascii():
+        text = text.translate(_NOTHING)
+    if text[:1] == "=" and (found := _FORMULA.fullmatch(text)):
+        text = found[1].strip(SPACES)
+    if text[:1] == "'" and kind in _TEXT_MARKED and len(text) > 1 and "'" not in text[1:]:
+        text = text[1:]
+    found = _WHOLE.match(text) if kind in NUMBERED else None
+    return found[1] if found else text
 
 
 STANDARD = Words()

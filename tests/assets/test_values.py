@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from dmp_assets.cleaned import reading
 from dmp_assets.cleaned.reading import Reading
-from dmp_assets.values import readers, words
+from dmp_assets.values import readers, times, words
 from dmp_assets.values.readers import Format, Kind
 from tests.unit import test_values as cases
+from tests.unit.test_reading import AMOUNTS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -90,7 +91,8 @@ def test_amounts_and_times_are_the_same_in_spark_in_duckdb_and_in_python(
     spark: "SparkSession",
 ) -> None:
     chance = random.Random(12)
-    texts = [*NUMBERS, *TEXTS[:40], *(make(chance) for make in (amounts, moments) * 400)]
+    written = [text for texts in AMOUNTS.values() for text in texts]
+    texts = [*NUMBERS, *written, *TEXTS[:40], *(make(chance) for make in (amounts, moments) * 400)]
     texts = sorted({text for text in texts if text})
     table = pa.table({"v": texts})
     wanted: dict[str, list[Any]] = {}
@@ -101,8 +103,8 @@ def test_amounts_and_times_are_the_same_in_spark_in_duckdb_and_in_python(
         wanted[f"amount{n}"] = fits
         made[f"amount{n}"] = reading.amount("v", form, "DECIMAL(18, 8)")
     for n, form in enumerate(FORMS["time"]):
-        wanted[f"time{n}"] = [readers.read_time(text, form) for text in texts]
-        wanted[f"day{n}"] = [readers.read_day(text, form) for text in texts]
+        wanted[f"time{n}"] = [times.read_time(text, form) for text in texts]
+        wanted[f"day{n}"] = [times.read_day(text, form) for text in texts]
         made |= {f"time{n}": reading.time("v", form), f"day{n}": reading.day("v", form)}
     found = reading.read(spark.createDataFrame(table), made).toArrow()
     with duckdb.connect() as c:

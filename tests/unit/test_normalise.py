@@ -24,6 +24,10 @@ ANY_TEXT = st.none() | st.text(max_size=40)
         ("B.ob+1@GoogleMail.com", "bob@gmail.com", True),
         ("bob.+x@example.org", "bob@example.org", True),
         ("+x@example.org", "+x@example.org", False),
+        ("mailto:Bob@example.org?subject=Hi", "bob@example.org", False),
+        ('"Lee, Bob" <BOB@example.org>', "bob@example.org", False),
+        ("<bob\u200b＠example.org.>;", "bob@example.org", False),
+        ("'bob@example.org'", "bob@example.org", False),
     ],
 )
 def test_an_address_becomes_the_mailbox_that_it_reaches(
@@ -36,7 +40,9 @@ def test_an_address_becomes_the_mailbox_that_it_reaches(
     "typed",
     ["bob", "bob@", "@example.org", "bob@@example.org", "bob @example.org", "bob@localhost",
      "bob@-x.org", "bob@x..org", "b..b@x.org", ".b@x.org", "b.@x.org", "bob at x.org",
-     "bob@x.org, eve@x.org", "bob@böb", "bob@x.1", "bob@-ö.de", "bob@x\u2028y.org", "@", "b" * 400],
+     "bob@x.org, eve@x.org", "bob@x.org <eve@x.org>",
+     "<bob@x.org> <eve@x.org>",
+     "bob@böb", "bob@x.1", "bob@-ö.de", "bob@x\u2028y.org", "@", "b" * 400],
 )  # fmt: skip
 def test_a_malformed_address_is_invalid_and_has_no_normal_form(typed: str) -> None:
     assert normalise.email(typed) == Email(None, None, False, None)
@@ -45,7 +51,9 @@ def test_a_malformed_address_is_invalid_and_has_no_normal_form(typed: str) -> No
 @pytest.mark.parametrize(
     "typed",
     ["+14154421542", "14154421542", "0014154421542", "(415) 442-1542", "415.442.1542 x12",
-     "+1 415-442-1542 ext. 9", "001 (415) 442 1542", " 415 442 1542 "],
+     "+1 415-442-1542 ext. 9", "001 (415) 442 1542", " 415 442 1542 ", "tel:+1-415-442-1542;ext=9",
+     "Tel.: (415) 442-1542", "415 442 1542 доб. 12", "４１５ ４４２ １５４２", "'+14154421542",
+     "\u202a+1 (415) 442-1542\u202c", "tel:4154421542;phone-context=+1", "+1 (0) 415 442 1542"],
 )  # fmt: skip
 def test_a_phone_number_has_one_form_however_it_was_typed(typed: str) -> None:
     assert normalise.phone(typed, "US") == Phone("+14154421542", "US", True)

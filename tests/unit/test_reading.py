@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
@@ -10,12 +10,14 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dmp_assets.cleaned import normal_batches, reading, web_values
+from dmp_assets.cleaned import normal_batches, normalise, reading, web_values
 from dmp_assets.cleaned.reading import Reading
-from dmp_assets.values import readers
+from dmp_assets.values import money_signs, readers, times
 from dmp_assets.values.readers import USUAL, Format
+from dmp_assets.values.words import STANDARD
 
 POINT, COMMA, DAY = USUAL["amount"], Format("comma"), USUAL["time"]
+DAY_LONG = timedelta(days=1)
 
 
 def read(reading_: Reading, *texts: list[str | None], kind: pa.DataType | None = None) -> list[Any]:
@@ -74,20 +76,142 @@ def test_a_reading_sees_what_the_one_before_it_has_read() -> None:
      "1 de marzo de 2024", "2024-Mar-01", "2024年3月1日", "2024년 3월 1일", "٠١/٠٣/٢٠٢٤",
      "1 марта 2024", "２０２４-０３-０１", "Fri, 01 Mar 2024 00:00:00 GMT",
      "2024-03-01 00:00:00,000", "Fri Mar 01 2024 01:00:00 GMT+0100 (CET)",
-     "2024-03-01T01:00:00+01:00[Europe/Berlin]"],
+     "2024-03-01T01:00:00+01:00[Europe/Berlin]", "20240301", "1-MAR-24", "01MAR2024", "1. 3. 2024",
+     "2024. 3. 1.", "2024년 3월 1일 금요일", "2024年3月1日(金)", "2024-W09-5",
+     "2024W095", "2024-061", "45352", "1709251200", "1.7092512E9", "1.7092512E12", "20240301000000",
+     "Fri Mar  1 00:00:00 2024", "vendredi 1 mars 2024", "Freitag, 01.03.2024", "01.03.2024 г.",
+     "1. maaliskuuta 2024", "1 Mart 2024", "1. března 2024", "1 tháng 3, 2024", "2024-03-01Z",
+     "2024:03:01 00:00:00", "01/03/2024 12:00 a.m."],
 )  # fmt: skip
 def test_days_that_people_and_programs_write_are_read(text: str) -> None:
-    assert readers.read_time(text, DAY) == datetime(2024, 3, 1, tzinfo=UTC)
-    assert readers.read_day(text, DAY) == date(2024, 3, 1)
+    assert times.read_time(text, DAY) == datetime(2024, 3, 1, tzinfo=UTC)
+    assert times.read_day(text, DAY) == date(2024, 3, 1)
 
 
 @pytest.mark.parametrize(
     "text",
     ["2567-03-01", "๑ มีนาคม ๒๕๖๗", "1403/05/12", "32 Mar 2024", "1 Foo 2024", "Mar 2024",
-     "jui 1 2024", "1 jui 2024", "March", "1 Mar 24", "02-30-2024"],
+     "jui 1 2024", "1 jui 2024", "March", "1 Mar 12:30", "02-30-2024", "2024-03", "2024-W09",
+     "2023-366", "240301", "01032024", "12:30", "1.7093E+09", "2031010112", "1 lis 2024",
+     "2024-03-01 12", "2024-03-01T12:30:60", "2024-03-01T24:00:01", "2024-03-01T12:30+99:99",
+     "2024-03-01 12:30 CST", "2024-03-01 13:30 PM", "2024/3/1 午後12:30", "2024-03-01 12:60"],
 )  # fmt: skip
-def test_what_names_no_day_of_these_years_is_not_guessed(text: str) -> None:
-    assert readers.read_time(text, DAY) is None
+def test_what_names_no_time_of_these_years_or_several_is_not_guessed(text: str) -> None:
+    assert times.read_time(text, DAY) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["20240301T123000Z", "20240301T133000+0100", "20240301123000", "202403011230",
+     "2024-03-01-12.30.00.000000", "01-MAR-2024 12:30:00", "01-MAR-24 12.30.00.000000 PM",
+     "01/Mar/2024:13:30:00 +0100", "Fri Mar  1 12:30:00 UTC 2024", "Fri Mar  1 13:30:00 CET 2024",
+     "Fri Mar  1 12:30:00 PM UTC 2024", "Fri, 01 Mar 2024 13:30:00 +0100 (CET)",
+     "Friday, 01-Mar-24 12:30:00 GMT", "2024-03-01 12:30:00 +0000 UTC", "2024-03-01 18:00 UTC+5:30",
+     "01.03.2024 um 12:30 Uhr", "01.03.2024, 12:30 Uhr", "01/03/2024 à 12:30", "01/03/2024 12h30",
+     "1 mars 2024 à 12 h 30", "1.3.2024 klo 12.30", "1 de março de 2024 às 12:30",
+     "March 1, 2024 at 12:30 PM", "1/3/2024, 12:30:00\u202fp.\u00a0m.", "2024-03-01 12:30p",
+     "2024년 3월 1일 오후 12:30", "2024. 3. 1. 오후 12:30:00", "2024年3月1日12時30分00秒",
+     "2024/3/1 下午12:30:00", "\u200f١\u200f/٣\u200f/٢٠٢٤، ١٢:٣٠ م", "1 марта 2024 г. в 12:30",
+     "45352.5208333333", "45352,5208333333", "1709296200.0", "1709296200000", "1709296200000000",
+     "1709296200000000000", "2024-W09-5T12:30:00Z", "2024‑03‑01 12:30:00.0"],
+)  # fmt: skip
+def test_times_that_people_and_programs_write_are_read(text: str) -> None:
+    assert times.read_time(text, DAY) == datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
+
+
+def test_the_end_of_a_day_and_a_leap_second_are_the_next_day() -> None:
+    after = datetime(2024, 3, 2, tzinfo=UTC)
+    texts = "2024-03-01 24:00:00", "2024-03-01T24:00", "2024-03-01T23:59:60Z", "2024-03-02 2400"
+    assert [times.read_time(text, DAY) for text in texts] == [after] * 3 + [after + DAY_LONG]
+    nanoseconds = times.read_time("2024-03-01T12:30:00.123456789Z", DAY)
+    assert nanoseconds == datetime(2024, 3, 1, 12, 30, 0, 123456, UTC)
+
+
+def test_a_month_that_two_languages_share_is_told_by_the_dot_of_the_day() -> None:
+    said = [times.read_day(text, DAY) for text in ("1 listopada 2024", "1. listopada 2024.")]
+    assert said == [date(2024, 11, 1), date(2024, 10, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "registered", "born"),
+    [("05-MAY-62", 2024, date(1962, 5, 5)), ("05-MAY-05", 2024, date(2005, 5, 5)),
+     ("05-MAY-20", 2024, None), ("05-MAY-24", 2023, date(1924, 5, 5)), ("5/25/62", 2024, None)],
+)  # fmt: skip
+def test_of_two_figures_a_year_of_birth_is_the_one_that_a_person_can_have(
+    text: str, registered: int, born: date | None
+) -> None:
+    assert times.read_day(text, DAY, date(registered, 7, 1)) == born
+
+
+COLUMNS: dict[str, tuple[readers.Kind, list[str], Format]] = {
+    "day first": ("time", ["31/12/2024", "03/04/2024", "03/04/24"], Format("day", 2)),
+    "month first": ("time", ["12/31/2024 5 PM", "03/04/2024"], Format("month", 1)),
+    "month first, short": ("time", ["12/31/24", "3/4/24"], Format("month", 1)),
+    "dots": ("time", ["03.04.2024", "1. 4. 2024"], Format("day", 2)),
+    "short years": ("time", ["03/04/24", "25/12/23", "24.03.01"], Format(None, 3)),
+    "other figures": ("time", ["٣١/١٢/٢٠٢٤", "٠٣/٠٤/٢٠٢٤"], Format("day", 1)),
+    "nothing tells": ("time", ["03/04/2024", "2024-03-04"], Format(None, 1)),
+    "comma": ("amount", ["12,50 €", "1.250 €", "R$ 1.234,56"], Format("comma", 1)),
+    "point": ("amount", ["(1,250)", "US$12.50", "1,23,456"], Format("point", 1)),
+    "thousand?": ("amount", ["1,250", "7", "500円"], Format(None, 1)),
+}
+"""What a column writes, and what that says of it."""
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_how_a_column_writes_is_told_by_all_of_it(name: str) -> None:
+    kind, texts, wanted = COLUMNS[name]
+    with duckdb.connect() as c:
+        counted = c.execute(
+            f"SELECT [{readers.evidence('v', kind)}] FROM (SELECT unnest($1) AS v)", [texts]
+        )
+        (counts,) = counted.fetchall()[0]
+    assert readers.decide(kind, *counts) == wanted
+
+
+@pytest.mark.parametrize(
+    ("texts", "several"),
+    [(["12,50 €", "EUR 3", "5 Euro", "7", "10 %"], []), (["$5", "US$12", "7 USD"], []),
+     (["12,50 €", "US$12"], ["EUR", "USD"]), (["$5", "CHF 1'234.50"], ["$", "CHF"]),
+     (["1e5", "-3", "(12.50)", "x"], []), (["500円", "¥5", "(R$ 3)"], ["BRL", "JPY"])],
+)  # fmt: skip
+def test_amounts_in_several_currencies_are_said(texts: list[str], several: list[str]) -> None:
+    with duckdb.connect() as c:
+        sql = f"SELECT {readers.currencies('v')} FROM (SELECT unnest($1) AS v)"
+        (found,) = c.execute(sql, [texts]).fetchall()[0]
+    assert money_signs.different(found) == several
+
+
+def test_short_years_are_read_as_the_setting_says() -> None:
+    said = [times.read_day("03/04/05", Format(side)) for side in ("day", "month", "year", None)]
+    assert said == [date(2005, 4, 3), date(2005, 3, 4), date(2003, 4, 5), None]
+
+
+@pytest.mark.parametrize(
+    ("time", "read"),
+    [("14h30", True), ("um 14:30 Uhr", True), ("2:30 p.m.", True), ("午後2時30分", True),
+     ("143000", True), ("0.604166667", True), ("1899-12-30 14:30:00", True), ("14.30", True),
+     ("2024-03-01T14:30:00Z", True), ("2024-03-02 14:30:00", False), ("14", False), ("930", False)],
+)  # fmt: skip
+def test_a_time_of_day_beside_its_day_is_read_as_one_within_a_time(time: str, read: bool) -> None:
+    found = times.read_moment("01.03.2024", time, DAY)
+    assert found == (datetime(2024, 3, 1, 14, 30, tzinfo=UTC) if read else None)
+
+
+FLAGS = {
+    True: "TRUE yes oui ja t 1 1.0 1,00 １ ✓ ☑ WAHR VERO да так evet はい 예 نعم כן",
+    False: "FALSE no non nein f 0 0.0 0.00 ✗ ☐ FALSCH нет ні HAYIR いいえ 아니오 لا לא",
+    None: f"2 -1 x maybe nan inf {'1' * 400}",
+}
+
+
+def test_flags_are_read_in_many_languages_and_a_doubtful_one_is_none() -> None:
+    for meaning, listed in FLAGS.items():
+        texts: list[str | None] = [*listed.split()]
+        assert read(reading.flag("v"), texts, kind=pa.bool_()) == [meaning] * len(texts), texts
+        assert [normalise.flag(text) for text in texts] == [meaning] * len(texts), texts
+        if meaning is not None:
+            assert [STANDARD.given("flag", text) for text in texts] == texts
 
 
 @pytest.mark.parametrize(
@@ -100,14 +224,36 @@ def test_what_names_no_day_of_these_years_is_not_guessed(text: str) -> None:
         ("−3", "-3"),
     ],
 )
-def test_amounts_in_figures_of_other_scripts_are_read_alike_in_duckdb(
-    text: str, wanted: str
-) -> None:
+def test_amounts_in_figures_of_other_scripts_are_read(text: str, wanted: str) -> None:
     assert readers.read_amount(text, POINT) == Decimal(wanted)
+
+
+AMOUNTS = {
+    "1234.56": ["R$ 1.234,56", "1\u00a0234,56\u00a0€", "1\u202f234,56 €", "CHF 1'234.56",
+                "1’234.56 Fr.", "EUR1.234,56", "1,234.56 Euro", "S/ 1,234.56", "１，２３４．５６"],
+    "12.50": ["RM12.50", "Rs. 12.50", "12.50 лв.", "+12.50", "12,50 zł", "A$12.50", "kr. 12,50",
+              '="12.50"', "12,50 Kč", "R12.50", "12,50 %", "12.50 د.إ", "usd 12.50",
+              "NT$12.50", "12.50円"],
+    "-12.50": ["(12.50)", "12.50-", "−12.50", "– 12,50 €", "($12.50)", "$(12.50)", "-$12.50",
+               "$-12.50", "12,50 €-", "EUR 12,50-"],
+    "12": ["US$12", "12,-", "12,– €", "12.-", "Fr. 12.–", "12.", "1.2e1", "1,2E+01"],
+    "123456": ["1,23,456.00", "₹1,23,456", "Rp 123.456,00", "123 456"],
+    None: ["12€50", "12 MIO", "ABC12", "12 TSD", "1.5k", "1.2.3", "--5", "(-5)", "€", "()", "12 34",
+           "½", "1_000", "0x10", "$-$5", "1" * 101, "1,250", "1.250 €", "12,"],
+}  # fmt: skip
+"""Number → texts that write it, where nothing else is known of their column."""
+
+
+def test_amounts_as_shops_of_many_countries_write_them_are_the_same_in_duckdb() -> None:
+    texts = [text for written in AMOUNTS.values() for text in written]
+    wanted = [n and Decimal(n) for n, written in AMOUNTS.items() for _ in written]
+    unknown = Format(None)
+    assert [readers.read_amount(text, unknown) for text in texts] == wanted
     with duckdb.connect() as c:
-        sql = readers.amount("v", "DECIMAL(12, 2)", POINT)
-        found = c.execute(f"SELECT {sql} FROM (SELECT $1 AS v)", [text])
-        assert found.fetchone() == (Decimal(wanted),)
+        sql = readers.amount("v", "DECIMAL(12, 2)", unknown)
+        found = c.execute(f"SELECT {sql} FROM (SELECT unnest($1) AS v)", [texts]).fetchall()
+    differ = [(t, n, d) for t, n, (d,) in zip(texts, wanted, found, strict=True) if n != d]
+    assert differ == []
 
 
 def test_what_worker_processes_import_brings_no_engine() -> None:
@@ -116,7 +262,8 @@ def test_what_worker_processes_import_brings_no_engine() -> None:
     made = (
         web_values.moment("d", "t"), web_values.mapped("c", {}), reading.one_of("x", words),
         reading.amount("v", POINT, "DECIMAL(12, 2)"), reading.whole("v", POINT),
-        reading.time("v", DAY), reading.day("v", DAY), *reading.given({"v": "id"}).values(),
+        reading.time("v", DAY), reading.day("v", DAY), reading.flag("v"),
+        *reading.given({"v": "id"}).values(),
     )  # fmt: skip
     functions = [*(cast(Any, reading_.read).func for reading_ in made), normal_batches.user_batches]
     modules = ", ".join(sorted({function.__module__ for function in functions}))

@@ -55,6 +55,20 @@ def test_what_programs_write_without_a_value_is_no_value(kind: words.Kind) -> No
         assert STANDARD.given(kind, f" {text}\n") == text
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "is_"),
+    [("id", "\ufeff1003\u200b", "1003"), ("id", "10\u200b03", "1003"), ("id", '="0012"', "0012"),
+     ("id", "\u202a1003.0\u202c", "1003"), ("visitor", "'0012", "0012"), ("code", "A\u00adB", "AB"),
+     ("phone", "'+4930901820", "+4930901820"), ("id", "o'1", "o'1"), ("id", "'", "'"),
+     ("name", "'t Hooft", "'t Hooft"), ("name", "می\u200cرود", "می\u200cرود"),
+     ("other", '="NULL"', None), ("flag", "нет", "нет"), ("other", "нет", None)],
+)  # fmt: skip
+def test_what_programs_put_around_and_into_a_value_is_no_part_of_it(
+    kind: words.Kind, text: str, is_: str | None
+) -> None:
+    assert STANDARD.given(kind, text) == is_
+
+
 def test_a_long_text_means_something_whatever_it_is() -> None:
     assert STANDARD.given("phone", "0" * 1_000_000) == "0" * 1_000_000
     assert STANDARD.given("other", "-" * 65) == "-" * 65

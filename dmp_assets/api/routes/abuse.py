@@ -34,6 +34,7 @@ from dmp_assets.api.bodies import checked, checked_list
 from dmp_assets.api.problems import STORE_RETRY_SECONDS, FieldError, Problem, responses
 from dmp_assets.api.state import service_of
 from dmp_assets.store.access import Principal
+from dmp_assets.values import words
 
 router = APIRouter(prefix="/v1/abuse", tags=["abuse"])
 _may_score = needs("abuse:score", rate="score")
@@ -50,7 +51,7 @@ def _text(most: int, **more: Any) -> Any:
 
 
 def _trimmed(given: Any) -> Any:
-    return given.strip() if isinstance(given, str) else given
+    return words.plain("id", given) if isinstance(given, str) and len(given) <= 1_000 else given
 
 
 def _address(text: str) -> str:
@@ -65,7 +66,7 @@ def _recent(at: datetime) -> datetime:
 
 
 Id = Annotated[str, BeforeValidator(_trimmed), _text(200, min_length=1)]
-"""Trimmed as ids in tables are."""
+"""Compared by the rule of ids in tables (`words.plain`)."""
 Flag = Annotated[bool, Field(strict=True)]
 Address = Annotated[str, _text(45), AfterValidator(_address)]
 
