@@ -29,6 +29,7 @@ from dmp_assets.abuse.view import VIEW
 from dmp_assets.cleaned import normalise
 from dmp_assets.identity.evidence import KINDS, MIN_WEIGHT, PREDECESSORS
 from dmp_assets.identity.witness import COUNTS, MOST_COUNTED
+from dmp_assets.values import words
 
 __all__ = ["AccountIndex", "LiveAccount"]
 
@@ -275,7 +276,7 @@ class AccountIndex(Holders):
 
     def search(self, text: str, phone_region: str = "US", at_most: int = 50) -> list[str]:
         """Accounts by id, e-mail, phone, device or IP; exact after normalisation."""
-        text = text.strip()
+        text = words.plain("id", text)
         found: dict[str, None] = {}
         if text and self.number(text) is not None:
             found[text] = None

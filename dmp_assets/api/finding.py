@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from dmp_assets.abuse.snapshot import Snapshot
 from dmp_assets.api.state import Service
 from dmp_assets.store.schema import abuse_decision, abuse_prediction, account_score
+from dmp_assets.values import words
 
 MOST = 50
 SHORTEST = 3
@@ -24,7 +25,7 @@ _TEXTS = ("user_id", "email_received", "device_id", "ip", "last_name")
 def by_part(service: Service, store: sa.Connection, text: str) -> list[str]:
     """Accounts of which an id, e-mail, phone, device, IP or last name begins with the text or
     holds it, those that begin with it first; at most MOST."""
-    text = text.strip()
+    text = words.plain("id", text)
     if len(text) < SHORTEST:
         return []
     names = dict.fromkeys(_in_store(store, text))

@@ -47,6 +47,7 @@ from dmp_assets.ml import registry
 from dmp_assets.settings import Settings
 from dmp_assets.store.predictions import NewAccount
 from dmp_assets.tables import Tables
+from dmp_assets.values import words
 
 log = structlog.get_logger("dmp.api")
 
@@ -217,7 +218,7 @@ class Scoring:
         """Accounts by id, e-mail, phone, device or IP, at most 50."""
         with self._lock:
             found = self._present.index.search(text, self.settings.phone_region)
-            name = self._present.owners.latest(text.strip())
+            name = self._present.owners.latest(words.plain("id", text))
             if self._present.index.number(name) is not None:
                 found.insert(0, name)
         return list(dict.fromkeys(map(public, found)))

@@ -44,7 +44,23 @@ READERS: dict[str, Reader] = {
     "discount_value": "amount", "min_purchase_amount": "amount", "max_uses_per_user": "amount",
     "valid_from": "time", "valid_until": "time",
 }  # fmt: skip
-DISCOUNT_TYPES = frozenset({"percentage", "fixed_amount"})
+_PERCENTAGE, _FIXED = "percentage", "fixed_amount"
+DISCOUNT_TYPES = {
+    **dict.fromkeys(("percentage", "percent", "percent off", "pct", "%", "prozent"), _PERCENTAGE),
+    **dict.fromkeys(
+        (
+            "fixed amount",
+            "fixed",
+            "amount",
+            "amount off",
+            "fixed cart",
+            "fixed product",
+            "absolute",
+        ),
+        _FIXED,
+    ),
+}
+"""What shops call the two types, with spaces for `_` and `-`."""
 TERMS = (
     "discount_type", "discount_value", "min_purchase_amount", "valid_from", "valid_until",
     "max_uses_per_user",

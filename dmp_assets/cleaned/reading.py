@@ -120,13 +120,14 @@ def flag(column: str, *, is_count: bool = False) -> Reading:
     return Reading((column,), partial(flags.read_flag, is_count=is_count), "boolean")
 
 
-def one_of(column: str, words: frozenset[str]) -> Reading:
-    """One of these words, in small letters; None for any other."""
+def one_of(column: str, words: Mapping[str, str]) -> Reading:
+    """What one of these words stands for; None for any other. Capitals, `_` and `-` for a space do
+    not matter."""
     return Reading((column,), partial(_one_of, words=words))
 
 
-def _one_of(text: str, words: frozenset[str]) -> str | None:
-    return text.lower() if text.lower() in words else None
+def _one_of(text: str, words: Mapping[str, str]) -> str | None:
+    return words.get(re.sub("[ _-]+", " ", text.lower()))
 
 
 def _amount(text: str, form: Format, digits: int, decimals: int) -> Decimal | None:

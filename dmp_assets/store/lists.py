@@ -13,6 +13,7 @@ from dmp_assets.cleaned.normalise import DOT_BLIND, email_domain
 from dmp_assets.store import audit
 from dmp_assets.store.review import begin_change
 from dmp_assets.store.schema import abuse_list_entry
+from dmp_assets.values import words
 
 Effect = Literal["allow", "block"]
 Kind = Literal["account", "device", "ip_range", "email_domain"]
@@ -22,6 +23,10 @@ KINDS: Mapping[Kind, str] = {
     "ip_range": "IP range",
     "email_domain": "E-mail domain",
 }
+_COMPARED: Mapping[Kind, words.Kind] = {
+    "account": "id", "device": "device", "ip_range": "ip", "email_domain": "email",
+}  # fmt: skip
+"""By whose rule values are compared."""
 LONGEST_VALUE = 200
 WIDEST = {4: 8, 6: 16}
 """Shortest prefix of an IP range, by the version of IP."""
@@ -51,7 +56,7 @@ class ListError(Exception):
 
 def normalise(kind: Kind, value: str) -> str:
     """The value as it is kept and compared. Raises ListError."""
-    value = value.strip()
+    value = words.plain(_COMPARED[kind], value)
     if not value or len(value) > LONGEST_VALUE:
         raise ListError("value", f"between 1 and {LONGEST_VALUE} characters")
     if kind == "email_domain":

@@ -193,7 +193,7 @@ def evidence(column: str, kind: Kind) -> str:
             for pattern in (_POINT, _COMMA)
         ]
         return ", ".join((*sure, count(_EITHER, bare), "0"))
-    text = _ascii(column)
+    text = f"regexp_replace({_ascii(column)}, '^[^0-9]{{1,20}}', '')"  # the weekday
     return ", ".join(
         count(pattern, text) for pattern in (_FIRST_OVER, _SECOND_OVER, _NEITHER_OVER, _DOTTED)
     )

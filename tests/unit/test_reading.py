@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dmp_assets.cleaned import normal_batches, normalise, reading, web_values
+from dmp_assets.cleaned import normal_batches, normalise, promo_codes, reading, web_values
 from dmp_assets.cleaned.reading import Reading
 from dmp_assets.values import money_signs, readers, times
 from dmp_assets.values.readers import USUAL, Format
@@ -44,6 +44,21 @@ def test_amounts_are_rounded_to_their_type_and_what_it_cannot_hold_is_unread(
 ) -> None:
     made = reading.amount("v", form, "DECIMAL(12, 2)")
     assert read(made, [text], kind=pa.decimal128(12, 2)) == [wanted and Decimal(wanted)]
+
+
+def test_a_word_of_a_list_is_read_however_it_is_written() -> None:
+    texts = [
+        "Percentage",
+        "percent",
+        "%",
+        "fixed_amount",
+        "FIXED-CART",
+        "Fixed amount",
+        "free",
+        None,
+    ]
+    wanted = ["percentage"] * 3 + ["fixed_amount"] * 3 + [None, None]
+    assert read(reading.one_of("v", promo_codes.DISCOUNT_TYPES), texts) == wanted
 
 
 def test_whole_numbers_are_whole() -> None:
@@ -258,7 +273,7 @@ def test_amounts_as_shops_of_many_countries_write_them_are_the_same_in_duckdb() 
 
 def test_what_worker_processes_import_brings_no_engine() -> None:
     """Two seconds of imports in each process of Spark's would be longer than all the reading."""
-    words = frozenset({"x"})
+    words = {"x": "x"}
     made = (
         web_values.moment("d", "t"), web_values.mapped("c", {}), reading.one_of("x", words),
         reading.amount("v", POINT, "DECIMAL(12, 2)"), reading.whole("v", POINT),
