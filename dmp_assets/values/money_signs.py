@@ -32,9 +32,9 @@ _ANY_OF: Mapping[str, frozenset[str]] = {
 """Signs of several currencies."""
 
 
-def different(written: Iterable[str]) -> list[str]:
+def different(written: Iterable[str | None]) -> list[str]:
     """The currencies that these signs, words and codes name, if they are several; else none."""
-    plain = {sign.upper().rstrip(".") for sign in written if sign not in ("", "%", "¤", "¢")}
+    plain = {sign.upper().rstrip(".") for sign in written if sign and sign not in "%¤¢"}
     names = {_OF.get(sign, sign) for sign in plain}
     for sign, currencies in _ANY_OF.items():
         if names & currencies:

@@ -62,6 +62,8 @@ _STEPS = (
 """From an amount to its number: currency or percent at one end, cents that are a dash, what is
 owed behind the number or in brackets. Patterns that `re` and RE2 read alike."""
 _EDGES = "^ +| +$"
+_USUAL, _FRAMED = "^[ -~]*$", "^[^!-~]|[^!-~]$"
+_BARE = r"^-?[0-9]+([.][0-9]+)?$"
 _GROUPED = "^[+-]?[0-9]{1,3}([ '][0-9]{3})+([.,][0-9]+)?$"
 _WHOLE = r"^[+-]?[0-9]+$"
 _SCIENTIFIC = r"^[+-]?([0-9]*[.]?[0-9]+|[0-9],[0-9]+)[eE][+-]?[0-9]{1,2}$"
@@ -129,7 +131,12 @@ def _matches(value: str, pattern: str) -> str:
 def _ascii(column: str) -> str:
     """As `figures` has it, without spaces around it."""
     plain = f"translate({column}, {_text(OTHERS)}, {_text(ASCII)})"
-    return f"regexp_replace({plain}, {_text(_EDGES)}, '', 'g')"
+    written = f"CASE WHEN {_matches(column, _USUAL)} THEN {column} ELSE {plain} END"
+    return f"CASE WHEN {_matches(column, _FRAMED)} THEN {_trimmed(written)} ELSE {written} END"
+
+
+def _trimmed(value: str) -> str:
+    return f"regexp_replace({value}, {_text(_EDGES)}, '', 'g')"
 
 
 def _with(value: str, name: str, then: str) -> str:
@@ -144,7 +151,8 @@ def _bare(column: str) -> str:
         group = re.sub(r"\\g<(.)>", r"\\\1", to)
         bare = f"regexp_replace({bare}, {_text(pattern)}, {_text(group)})"
     gapless = "replace(replace(b, ' ', ''), chr(39), '')"
-    return _with(bare, "b", f"CASE WHEN {_matches('b', _GROUPED)} THEN {gapless} ELSE b END")
+    whole = _with(bare, "b", f"CASE WHEN {_matches('b', _GROUPED)} THEN {gapless} ELSE b END")
+    return f"CASE WHEN {_matches(column, _BARE)} THEN {column} ELSE {whole} END"
 
 
 def amount(column: str, kind: str, form: Format) -> str:
@@ -201,7 +209,7 @@ def evidence(column: str, kind: Kind) -> str:
 
 def currencies(column: str) -> str:
     """DuckDB's SQL of the signs, words and codes of currencies that a column's amounts have."""
-    text = _ascii(column)
+    text = f"CASE WHEN NOT {_matches(column, _BARE)} THEN {_ascii(column)} END"
     patterns = (
         rf"(?i)^[(+ -]*({BEFORE})[ (+-]*[.,0-9]",
         rf"(?i)[.,0-9)]-* ?({AFTER})[)-]?$",

@@ -162,6 +162,7 @@ COLUMNS: dict[str, tuple[readers.Kind, list[str], Format]] = {
     "day first": ("time", ["31/12/2024", "03/04/2024", "03/04/24"], Format("day", 2)),
     "month first": ("time", ["12/31/2024 5 PM", "03/04/2024"], Format("month", 1)),
     "month first, short": ("time", ["12/31/24", "3/4/24"], Format("month", 1)),
+    "weekdays": ("time", ["Sat, 31/12/2022", "Mon, 03/04/2024", "Di 04.03.2024"], Format("day", 2)),
     "dots": ("time", ["03.04.2024", "1. 4. 2024"], Format("day", 2)),
     "short years": ("time", ["03/04/24", "25/12/23", "24.03.01"], Format(None, 3)),
     "other figures": ("time", ["٣١/١٢/٢٠٢٤", "٠٣/٠٤/٢٠٢٤"], Format("day", 1)),
@@ -186,11 +187,13 @@ def test_how_a_column_writes_is_told_by_all_of_it(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("texts", "several"),
-    [(["12,50 €", "EUR 3", "5 Euro", "7", "10 %"], []), (["$5", "US$12", "7 USD"], []),
+    [(["12,50 €", "EUR 3", "5 Euro", "7", "10 %"], []), (["$5", "US$12", "7 USD", None], []),
      (["12,50 €", "US$12"], ["EUR", "USD"]), (["$5", "CHF 1'234.50"], ["$", "CHF"]),
      (["1e5", "-3", "(12.50)", "x"], []), (["500円", "¥5", "(R$ 3)"], ["BRL", "JPY"])],
 )  # fmt: skip
-def test_amounts_in_several_currencies_are_said(texts: list[str], several: list[str]) -> None:
+def test_amounts_in_several_currencies_are_said(
+    texts: list[str | None], several: list[str]
+) -> None:
     with duckdb.connect() as c:
         sql = f"SELECT {readers.currencies('v')} FROM (SELECT unnest($1) AS v)"
         (found,) = c.execute(sql, [texts]).fetchall()[0]
