@@ -8,7 +8,7 @@ people, a person needs minutes to confirm an e-mail, a rare value is one in a hu
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,14 @@ class Columns:
     def __getitem__(self, name: str) -> Floats:
         return self._features[:, COLUMN[name]]
 
+    @cached_property
+    def counter(self) -> Floats:
+        """1 for a shop counter's shared tablet: many accounts over time, hardly ever elsewhere."""
+        others = np.maximum(_others(self["device_others"]), 1)
+        stays = _ramp(_others(self["device_networks"]) / others, 0.5, 0.2)
+        slowly = _ramp(_others(self["device_day"]) / others, 0.5, 0.2)
+        return _ramp(others, 4, 7) * stays * slowly
+
 
 def _ramp(values: Floats, start: float, full: float) -> Floats:
     """0 at `start`, 1 at `full`, straight between; NaN stays NaN. `full` may lie below `start`."""
@@ -37,14 +45,6 @@ def _ramp(values: Floats, start: float, full: float) -> Floats:
 def _others(values: Floats) -> Floats:
     """The count that a log(1 + others) feature came from."""
     return np.expm1(values)
-
-
-def _counter(f: Columns) -> Floats:
-    """1 for a shop counter's shared tablet: many accounts over time, hardly ever elsewhere."""
-    others = np.maximum(_others(f["device_others"]), 1)
-    stays = _ramp(_others(f["device_networks"]) / others, 0.5, 0.2)
-    slowly = _ramp(_others(f["device_day"]) / others, 0.5, 0.2)
-    return _ramp(others, 4, 7) * stays * slowly
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,12 @@ RULES: tuple[Rule, ...] = (
     Rule("LINKED_TO_MANY", "linked to many accounts by rare attributes", 1.0,
          "One hand behind several accounts, whatever it shares.",
          lambda f: _ramp(f["cluster_size"], np.log(3), np.log(12))
-         * (1 - np.nan_to_num(_counter(f)))),
+         * (1 - np.nan_to_num(f.counter))),
     # Signals that came later: weight 0 in the list, for models that learn.
     Rule("DEVICE_FARM", "shared device that is no shop counter's, with strangers or many", 0.0,
          "A shop counter's tablet stays in place and collects sign-ups over months.",
          lambda f: np.fmax(_ramp(_others(f["device_strangers"]), 0, 3),
-                           _ramp(_others(f["device_others"]), 4, 7)) * (1 - _counter(f)),
+                           _ramp(_others(f["device_others"]), 4, 7)) * (1 - f.counter),
          learnt_prior=2.5),
     Rule("SCRIPT_BURST", "others of its city signed up with its user agent within the hour", 0.0,
          "A script has one address and one user agent; a campaign brings customers of all cities.",
@@ -249,7 +249,7 @@ def loudest(strengths: Floats) -> npt.NDArray[np.int64]:
     return np.asarray(np.argmax(np.column_stack(by_kind), axis=1))
 
 
-FEW = 4
+FEW = 32
 """Of so many accounts the strengths are remembered: who scores them asks for the reasons next."""
 
 
