@@ -8,7 +8,7 @@ Each server is one process on the first core; the load comes from the second. Th
 connections that each ask again at once; latency is at half of that rate, one connection asking at
 even intervals. The store is a real PostgreSQL that waits for its disk, filled with few rows: what
 is measured is the way of a request, not the database. With `--runs` the disk is measured, too: what
-one synced write takes there, beside which the answers are to be read.
+one synced write takes there, and whether the machine itself stood still (`benchmarks/machine.py`).
 """
 
 import argparse
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -32,6 +32,7 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
+from benchmarks.machine import watched
 from dmp_assets.home import Home
 from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, database
@@ -151,10 +152,19 @@ class Shop:
         return found
 
 
+Span = tuple[float, float]
+"""When something began and ended, by `time.perf_counter`."""
+
+
+def percentiles(spans: Sequence[Span]) -> list[float]:
+    """The 1st to the 99th percentile of how long they took, ms."""
+    return statistics.quantiles([(end - begin) * 1000 for begin, end in spans], n=100)
+
+
 async def measured(
     port: int, request: Callable[[], bytes], seconds: float
-) -> tuple[float, list[float]]:
-    """(requests a second at most, latencies in ms at half of that rate)."""
+) -> tuple[float, list[Span]]:
+    """(requests a second at most, when each was sent and answered at half of that rate)."""
     loop = asyncio.get_running_loop()
     askers = [
         (await loop.create_connection(lambda: Asker(request), "127.0.0.1", port))[1]
@@ -173,13 +183,13 @@ async def measured(
     await asyncio.gather(*(flood(asker, began + seconds) for asker in askers))
     rate = counted / (time.perf_counter() - began)
 
-    latencies: list[float] = []
+    spans: list[Span] = []
     free = list(askers)
 
     async def once() -> None:
         asker, sent = free.pop(), time.perf_counter()
         await asker.ask()
-        latencies.append((time.perf_counter() - sent) * 1000)
+        spans.append((sent, time.perf_counter()))
         free.append(asker)
 
     tasks, due = [], time.perf_counter()
@@ -192,7 +202,7 @@ async def measured(
     await asyncio.gather(*tasks)
     for asker in askers:
         asker.transport.close()
-    return rate, latencies
+    return rate, spans
 
 
 async def ready(port: int) -> None:
@@ -219,9 +229,9 @@ async def once(port: int, request: Callable[[], bytes]) -> None:
     transport.close()
 
 
-def row(name: str, rate: float, latencies: list[float], base: float | None) -> str:
+def row(name: str, rate: float, spans: Sequence[Span], base: float | None) -> str:
     """One line of the table."""
-    cuts = statistics.quantiles(latencies, n=100)
+    cuts = percentiles(spans)
     ratio = f"{rate / base:.2f}" if base else ""
     return f"| {name} | {rate:,.0f} | {ratio} | {cuts[49]:.1f} | {cuts[94]:.1f} | {cuts[98]:.1f} |"
 
@@ -231,8 +241,8 @@ def memory(process: psutil.Process) -> float:
     return float(process.memory_info().rss / 2**20)
 
 
-def disk(folder: Path, seconds: float) -> list[float]:
-    """Milliseconds of each synced write of a page, at even intervals as in a log."""
+def disk(folder: Path, seconds: float) -> list[Span]:
+    """Synced writes of a page, at even intervals as in a log."""
     page, found = bytes(8192), []
     file = os.open(folder / "page", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -242,7 +252,7 @@ def disk(folder: Path, seconds: float) -> list[float]:
         while (began := time.perf_counter()) < until:
             os.pwrite(file, page, place % 512 * len(page))
             os.fdatasync(file)
-            found.append((time.perf_counter() - began) * 1000)
+            found.append((began, time.perf_counter()))
             place += 1
             time.sleep(0.005)
     finally:
@@ -273,20 +283,27 @@ def environment(home: Home, url: SecretStr) -> dict[str, str]:
 def new_accounts(
     home: Home, endpoint: Endpoint, users: list[str], runs: int, seconds: float
 ) -> None:
-    """Score new accounts, each time by a new server with a new store; a line for each time."""
-    print("| run | requests/s | p50, ms | p95, ms | p99, ms | worst, ms | disk p50 | disk p99 |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    """Score new accounts, each time by a new server with a new store; a line for each time.
+
+    The last columns: the share of time in which the machine stood still, and the p99 of what was
+    asked and answered outside of it.
+    """
+    print(
+        "| run | requests/s | p50, ms | p95, ms | p99, ms | disk p50 | disk p99 | machine stood "
+        "still | p99 without that |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    )
     for run in range(1, runs + 1):
         with fresh_database(endpoint) as url:
             request = post(filled(url), Shop(users, seed=run).new)
-            synced = statistics.quantiles(disk(home.root, 2.0), n=100)
+            synced = percentiles(disk(home.root, 2.0))
             with server("service", environment(home, url)) as (port, _):
                 asyncio.run(ready(port))
-                rate, latencies = asyncio.run(measured(port, request, seconds))
-        cuts = statistics.quantiles(latencies, n=100)
+                with watched(home.root) as stops:
+                    rate, spans = asyncio.run(measured(port, request, seconds))
+        cuts, outside = percentiles(spans), percentiles(stops.outside(spans))
         print(
             f"| {run} | {rate:,.0f} | {cuts[49]:.1f} | {cuts[94]:.1f} | {cuts[98]:.1f} "
-            f"| {max(latencies):.1f} | {synced[49]:.1f} | {synced[98]:.1f} |",
+            f"| {synced[49]:.1f} | {synced[98]:.1f} | {stops.share:.1%} | {outside[98]:.1f} |",
             flush=True,
         )
 
@@ -308,14 +325,14 @@ def all_routes(home: Home, endpoint: Endpoint, users: list[str], seconds: float)
         routes |= {about: post(key, accounts) for about, accounts in scored.items()}
         with server("echo", {}) as (port, _):
             asyncio.run(ready(port))
-            base, latencies = asyncio.run(measured(port, get("/echo?text=hello", key), seconds))
-            print(row("bare FastAPI", base, latencies, None), flush=True)
+            base, spans = asyncio.run(measured(port, get("/echo?text=hello", key), seconds))
+            print(row("bare FastAPI", base, spans, None), flush=True)
         with server("service", environment(home, url)) as (port, process):
             asyncio.run(ready(port))
             loaded = memory(process)
             for about, request in routes.items():
-                rate, latencies = asyncio.run(measured(port, request, seconds))
-                print(row(about, rate, latencies, base), flush=True)
+                rate, spans = asyncio.run(measured(port, request, seconds))
+                print(row(about, rate, spans, base), flush=True)
             began = time.perf_counter()
             asyncio.run(once(port, post(key, lambda: shop.new(1000))))
             print(f"\n1,000 new accounts in one request: {time.perf_counter() - began:.2f} s")

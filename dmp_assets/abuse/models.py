@@ -11,7 +11,7 @@ among all accounts (`prior_shift`).
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Literal, Self, cast
 
@@ -37,6 +37,8 @@ UNSEEN_RATE = rules.BASE_RATE / 2
 UNSEEN = float(np.log(UNSEEN_RATE / (1 - UNSEEN_RATE))) - 1.0
 """Log-odds of such abuse where no rule fires; below the rate, as for the rule list."""
 SHIFT_ROUNDS = 100
+SMALL = 100
+"""So few rows are work for one thread whatever is said."""
 
 
 @cache
@@ -311,5 +313,5 @@ def probability(pipeline: Pipeline, features: Floats) -> Floats:
     longer than one account.
     """
     (_, strengths), (_, model) = pipeline.steps
-    with one_thread():
+    with one_thread() if len(features) > SMALL else nullcontext():
         return np.asarray(expit(model.log_odds(strengths.transform(features))))

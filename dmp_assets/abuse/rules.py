@@ -273,4 +273,4 @@ def _strengths(features: Floats) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
         for position, rule in enumerate(RULES):
             result[:, position] = rule.strength(columns)
-    return np.clip(np.nan_to_num(result, nan=0.0), 0.0, 1.0)
+    return np.fmin(np.fmax(result, 0.0), 1.0)  # the number of the two, where one is none
