@@ -8,7 +8,7 @@ Each server is one process on the first core; the load comes from the second. Th
 connections that each ask again at once; latency is at half of that rate, one connection asking at
 even intervals. The store is a real PostgreSQL that waits for its disk, filled with few rows: what
 is measured is the way of a request, not the database. With `--runs` the disk is measured, too: what
-one synced write takes there, and whether the machine itself stood still (`benchmarks/machine.py`).
+one synced write takes there, and whether the machine itself stood still (`tests/support/machine.py`).
 """
 
 import argparse
@@ -32,12 +32,12 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
-from benchmarks.machine import watched
 from dmp_assets.home import Home
 from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.store import access, database
 from dmp_assets.store.roles import SCOPES
 from tests.support import serving
+from tests.support.machine import watched
 from tests.support.postgres import fresh_database, stoppable_server
 from tests.support.service import fill, now, published
 

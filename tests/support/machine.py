@@ -3,7 +3,7 @@
 A process of its own does the same small work again and again, and notes how much processor time
 it took. Where that is many times the usual, the host gave its processors to others.
 
-python -m benchmarks.machine FILE    # until it is told to end; then writes the times to FILE
+python -m tests.support.machine FILE    # until it is told to end; then writes the times to FILE
 """
 
 import json
@@ -46,7 +46,7 @@ class Stops:
 def watched(folder: Path) -> Iterator[Stops]:
     """The stops until the end; they are known afterwards."""
     stops, file = Stops(), folder / "machine.json"
-    child = subprocess.Popen([sys.executable, "-m", "benchmarks.machine", str(file)])
+    child = subprocess.Popen([sys.executable, "-m", "tests.support.machine", str(file)])
     try:
         yield stops
     finally:
