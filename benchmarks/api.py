@@ -8,7 +8,7 @@ Each server is one process on the first core; the load comes from the second. Th
 connections that each ask again at once; latency is at half of that rate, one connection asking at
 even intervals. The store is a real PostgreSQL that waits for its disk, filled with few rows: what
 is measured is the way of a request, not the database. With `--runs` the disk is measured, too: what
-one synced write takes there, and whether the machine itself stood still (`tests/support/machine.py`).
+one synced write takes there; and whether the machine stood still (`tests/support/machine.py`).
 """
 
 import argparse
