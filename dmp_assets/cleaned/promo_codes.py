@@ -20,8 +20,8 @@ from dmp_assets.values.words import STANDARD, Kind, Words
 RECEIVED = TABLES["promo_codes"].columns
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(RECEIVED, "other"),
-    "promo_code": "code",
-}
+    "promo_code": "code", "valid_from": "time", "valid_until": "time",
+}  # fmt: skip
 RULES = (Rule("promo_code_missing", "promo_code IS NOT NULL", "the code is empty", required=True),)
 COLUMNS = {
     "promo_code": "The code that a customer enters.",

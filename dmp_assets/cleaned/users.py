@@ -30,7 +30,7 @@ KINDS: dict[str, Kind] = {
     "user_id": "id", "created_at": "as received", "email": "email", "phone": "phone",
     "first_name": "name", "last_name": "name", "ip_address": "ip", "device_id": "device",
     "user_agent": "user_agent", "city": "city", "timezone": "timezone",
-    "is_email_verified": "flag", "is_phone_verified": "flag", "is_abuser": "flag",
+    "dob": "time", "is_email_verified": "flag", "is_phone_verified": "flag", "is_abuser": "flag",
 }  # fmt: skip
 RULES = (
     Rule("user_id_missing", "user_id IS NOT NULL", "the user has no id", required=True),

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from dmp_assets.currencies import CURRENCIES
 
-_SYMBOL = "[a-z]{0,3}[$]|[¢£¤¥؋৳৲฿៛\u20a0-\u20cf﷼%]"
+_SYMBOL = "[a-z]{0,3}[$]|[$] ?(?:us|ca|hk|au|nz|can)|[¢£¤¥؋৳৲฿៛\u20a0-\u20cf﷼%]"
 _WORDS = (
     "euros?|dollars?|rmb|rs[.]?|rm|rp[.]?|kr[.]?|kč|kc|ft[.]?|zł|zl[.]?|лв[.]?|руб[.]?|грн[.]?"
     "|ден[.]?|din[.]?|lei|tl|s?fr[.]?|円|圓|圆|元|원|đ|د[.]إ|ر[.]س|د[.]ك|ج[.]م"
@@ -15,7 +15,7 @@ AFTER = f"{_SYMBOL}|{_CODES}|{_WORDS}|р[.]?"
 """Patterns, in small letters or capitals: what stands before a number, and after it."""
 
 _OF: Mapping[str, str] = {
-    "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "US$": "USD", "U$": "USD", "R$": "BRL",
+    "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "US$": "USD", "U$": "USD", "$US": "USD", "$CA": "CAD", "$CAN": "CAD", "$AU": "AUD", "R$": "BRL",
     "HK$": "HKD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "NT$": "TWD",
     "S$": "SGD", "SG$": "SGD", "MX$": "MXN", "RS": "INR", "₹": "INR", "RM": "MYR", "RP": "IDR",
     "KČ": "CZK", "KC": "CZK", "FT": "HUF", "ZŁ": "PLN", "ZL": "PLN", "ЛВ": "BGN", "РУБ": "RUB",
@@ -34,7 +34,9 @@ _ANY_OF: Mapping[str, frozenset[str]] = {
 
 def different(written: Iterable[str | None]) -> list[str]:
     """The currencies that these signs, words and codes name, if they are several; else none."""
-    plain = {sign.upper().rstrip(".") for sign in written if sign and sign not in "%¤¢"}
+    plain = {
+        sign.upper().rstrip(".").replace(" ", "") for sign in written if sign and sign not in "%¤¢"
+    }
     names = {_OF.get(sign, sign) for sign in plain}
     for sign, currencies in _ANY_OF.items():
         if names & currencies:

@@ -91,7 +91,7 @@ _CLOCK = re.compile(
       | :(?=[0-9]{{2}}:[0-9]{{2}}:) | -(?=[0-9]{{2}}\.[0-9]{{2}}\.) )
     (?:(?P<before>{_HALF})[ ]?)?
     (?P<hour>[0-9]{{1,2}})
-    (?: : (?P<m1>[0-9]{{2}}) (?: : (?P<s1>[0-9]{{2}}(?:[.,][0-9]+)?) )?
+    (?: : (?P<m1>[0-9]{{2}}) (?: : (?P<s1>[0-9]{{2}}(?:[.,][0-9]+|:[0-9]{{3}})?) )?
       | \. (?P<m2>[0-9]{{2}}) (?: \. (?P<s2>[0-9]{{2}}(?:[.,][0-9]+)?) )?
       | [ ]?(?P<unit>[h時时点點시])
         (?:[ ]?(?P<m3>[0-9]{{2}}|[0-9](?=[ ]?[分분]))
@@ -385,7 +385,9 @@ def _clock(midnight: datetime, text: str) -> datetime | None:
         return None  # no one writes the hour alone
     hour = _of_day(int(found["hour"]), half)
     second = Decimal(
-        (found["s1"] or found["s2"] or found["s3"] or found["s4"] or "0").replace(",", ".")
+        (found["s1"] or found["s2"] or found["s3"] or found["s4"] or "0")
+        .replace(",", ".")
+        .replace(":", ".")
     )
     minutes = int(minute or 0)
     if hour is None or minutes > 59 or second >= 61:
@@ -408,7 +410,10 @@ def _of_day(hour: int, half: str | None) -> int | None:
         return hour if hour <= 24 else None
     if half in _JAPANESE:
         return hour + _JAPANESE[half] if hour < 12 else None
-    return hour % 12 + _HALVES[half.replace(".", "").replace(" ", "")] if 1 <= hour <= 12 else None
+    later = _HALVES[half.replace(".", "").replace(" ", "")]
+    if hour in (0, *range(13, 24)):  # 24 hours, and the half said once more
+        return hour if (hour >= 12) == (later == 12) else None
+    return hour % 12 + later if 1 <= hour <= 12 else None
 
 
 def _away(text: str) -> timedelta | None:

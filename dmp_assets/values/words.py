@@ -17,7 +17,7 @@ from dmp_assets.values.numerals import INVISIBLE
 
 Kind = Literal[
     "id", "visitor", "email", "phone", "device", "ip", "user_agent", "name", "city", "timezone",
-    "code", "channel", "flag", "other", "as received",
+    "code", "channel", "flag", "time", "other", "as received",
 ]  # fmt: skip
 """What a value is to be. `id` names a row of its own table, `visitor` a person from elsewhere;
 `as received` takes any text but an empty one for a value."""
@@ -35,8 +35,10 @@ SPACES = (
 _NOTHING = dict.fromkeys(map(ord, INVISIBLE))
 TYPED_IN = frozenset({"id", "visitor", "device", "email", "phone", "ip", "code", "timezone"})
 """Kinds in which a character without width is no part of the value wherever it stands."""
-_FORMULA = re.compile(r'="([^"]*)"')
-"""How exports keep a spreadsheet from making `0012` a number."""
+_QUOTED = re.compile(r'=?"([^"]*)"')
+"""How exports keep a spreadsheet from making `0012` a number, and what is quoted twice."""
+_OWN_QUOTES = frozenset({"name", "city", "user_agent", "channel", "other"})
+"""Kinds in which quotes may be part of the value."""
 
 NUMBERED = frozenset({"id", "visitor", "device"})
 """Kinds whose values may be whole numbers: `1003.0`, a float on its way, is `1003`."""
@@ -83,6 +85,13 @@ _NOTHING_HASHED = (
     "|e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 )
 """MD5, SHA-1 and SHA-256 of an empty text."""
+_ROUNDED = r"[0-9](?:[.,][0-9]+)?e[+][0-9]{2,}"
+"""A number of which a spreadsheet left the first figures: of many ids it made one."""
+_NO_TIME = (
+    r"(?:0000[-/.]00[-/.]00|00[-/.]00[-/.]0000|0001-01-01|0?1[-/.]0?1[-/.]0001|1900-01-01"
+    r"|1899-12-3[01]|9999-12-31|31[-/.]12[-/.]9999|12[-/.]31[-/.]9999)(?:[t ,].*)?"
+)
+"""What databases and languages have for a time that is not, or never ends."""
 _TEMPLATE = (
     r"\{\{[^}]*\}\}|\$\{[^}]*\}|%%[^%]*%%|<%[^%]*%>|\[%[^%]*%\]|\{[a-z_]+\}|\[[a-z]+_[a-z_]+\]"
 )
@@ -122,14 +131,16 @@ _WORDS: Mapping[Kind, frozenset[str]] = {
     "timezone": _listed("0 factory local default localtime"),
     "code": _listed("0 no~code nocode no-code kein~code"),
     "channel": _listed("0"),
+    "time": _listed("0 never forever nie jamais nunca mai"),
 }
 
 _PATTERNS: Mapping[Kind, str] = {
-    "id": f"{_ZEROS}|{_FULL}",
-    "visitor": f"{_ZEROS}|{_FULL}|{_NOTHING_HASHED}",
+    "id": f"{_ZEROS}|{_FULL}|{_ROUNDED}",
+    "visitor": f"{_ZEROS}|{_FULL}|{_NOTHING_HASHED}|{_ROUNDED}",
     "email": rf"{_NOBODY}@{_NOWHERE}(?:\.[a-z.]+)?",
     "phone": rf"\+?[ ()./-]*(?:[0-9][ ()./-]*){{0,3}}(?:{_SAME_DIGIT})|[0+ ()./-]+",
-    "device": f"{_ZEROS}|{_FULL}|{_NOTHING_HASHED}",
+    "device": f"{_ZEROS}|{_FULL}|{_NOTHING_HASHED}|{_ROUNDED}",
+    "time": _NO_TIME,
     "ip": r"(?:::ffff:)?(?:0+\.0+\.0+\.0+|127\.[0-9]+\.[0-9]+\.[0-9]+)|[0:]+|[0:]*:0*1",
 }
 
@@ -189,8 +200,10 @@ def plain(kind: Kind, text: str) -> str:
     text = text.strip(SPACES)
     if kind in TYPED_IN and not text.isascii():
         text = text.translate(_NOTHING)
-    if text[:1] == "=" and (found := _FORMULA.fullmatch(text)):
-        text = found[1].strip(SPACES)
+    starts = text[:1]
+    if starts == "=" or (starts == '"' and kind not in _OWN_QUOTES):
+        if found := _QUOTED.fullmatch(text):
+            text = found[1].strip(SPACES)
     if text[:1] == "'" and kind in _TEXT_MARKED and len(text) > 1 and "'" not in text[1:]:
         text = text[1:]
     found = _WHOLE.match(text) if kind in NUMBERED else None
