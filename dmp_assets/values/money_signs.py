@@ -15,7 +15,8 @@ AFTER = f"{_SYMBOL}|{_CODES}|{_WORDS}|р[.]?"
 """Patterns, in small letters or capitals: what stands before a number, and after it."""
 
 _OF: Mapping[str, str] = {
-    "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "US$": "USD", "U$": "USD", "$US": "USD", "$CA": "CAD", "$CAN": "CAD", "$AU": "AUD", "R$": "BRL",
+    "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "US$": "USD", "U$": "USD", "$US": "USD", "$CA": "CAD",
+    "$CAN": "CAD", "$AU": "AUD", "R$": "BRL",
     "HK$": "HKD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "NT$": "TWD",
     "S$": "SGD", "SG$": "SGD", "MX$": "MXN", "RS": "INR", "₹": "INR", "RM": "MYR", "RP": "IDR",
     "KČ": "CZK", "KC": "CZK", "FT": "HUF", "ZŁ": "PLN", "ZL": "PLN", "ЛВ": "BGN", "РУБ": "RUB",
@@ -34,10 +35,8 @@ _ANY_OF: Mapping[str, frozenset[str]] = {
 
 def different(written: Iterable[str | None]) -> list[str]:
     """The currencies that these signs, words and codes name, if they are several; else none."""
-    plain = {
-        sign.upper().rstrip(".").replace(" ", "") for sign in written if sign and sign not in "%¤¢"
-    }
-    names = {_OF.get(sign, sign) for sign in plain}
+    signs = (sign.upper().rstrip(".").replace(" ", "") for sign in written if sign)
+    names = {_OF.get(sign, sign) for sign in signs if sign not in "%¤¢"}
     for sign, currencies in _ANY_OF.items():
         if names & currencies:
             names.discard(sign)

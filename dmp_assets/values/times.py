@@ -384,11 +384,8 @@ def _clock(midnight: datetime, text: str) -> datetime | None:
     if minute is None and not (half or found["unit"] or found["join"] == "t"):
         return None  # no one writes the hour alone
     hour = _of_day(int(found["hour"]), half)
-    second = Decimal(
-        (found["s1"] or found["s2"] or found["s3"] or found["s4"] or "0")
-        .replace(",", ".")
-        .replace(":", ".")
-    )
+    seconds = found["s1"] or found["s2"] or found["s3"] or found["s4"] or "0"
+    second = Decimal(re.sub("[,:]", ".", seconds))
     minutes = int(minute or 0)
     if hour is None or minutes > 59 or second >= 61:
         return None

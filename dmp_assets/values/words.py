@@ -200,10 +200,9 @@ def plain(kind: Kind, text: str) -> str:
     text = text.strip(SPACES)
     if kind in TYPED_IN and not text.isascii():
         text = text.translate(_NOTHING)
-    starts = text[:1]
-    if starts == "=" or (starts == '"' and kind not in _OWN_QUOTES):
-        if found := _QUOTED.fullmatch(text):
-            text = found[1].strip(SPACES)
+    quoted = text[:1] == "=" or (text[:1] == '"' and kind not in _OWN_QUOTES)
+    if quoted and (found := _QUOTED.fullmatch(text)):
+        text = found[1].strip(SPACES)
     if text[:1] == "'" and kind in _TEXT_MARKED and len(text) > 1 and "'" not in text[1:]:
         text = text[1:]
     found = _WHOLE.match(text) if kind in NUMBERED else None
