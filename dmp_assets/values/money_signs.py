@@ -15,8 +15,8 @@ AFTER = f"{_SYMBOL}|{_CODES}|{_WORDS}|р[.]?"
 """Patterns, in small letters or capitals: what stands before a number, and after it."""
 
 _OF: Mapping[str, str] = {
-    "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "US$": "USD", "U$": "USD", "$US": "USD", "$CA": "CAD",
-    "$CAN": "CAD", "$AU": "AUD", "R$": "BRL",
+    "€": "EUR", "EURO": "EUR", "EUROS": "EUR", "£": "GBP", "US$": "USD", "U$": "USD", "$US": "USD",
+    "$CA": "CAD", "$CAN": "CAD", "$AU": "AUD", "R$": "BRL",
     "HK$": "HKD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "NT$": "TWD",
     "S$": "SGD", "SG$": "SGD", "MX$": "MXN", "RS": "INR", "₹": "INR", "RM": "MYR", "RP": "IDR",
     "KČ": "CZK", "KC": "CZK", "FT": "HUF", "ZŁ": "PLN", "ZL": "PLN", "ЛВ": "BGN", "РУБ": "RUB",
