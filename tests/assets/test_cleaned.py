@@ -201,10 +201,11 @@ def test_attributes_stand_in_normal_form_beside_what_was_received(spark: "SparkS
 
 
 def test_a_birth_after_the_registration_or_before_1900_is_no_birth(spark: "SparkSession") -> None:
-    births = {"a": "2024-01-02", "b": "1899-12-31", "c": "2024-01-01", "d": "1900-01-01"}
+    births = {"a": "2024-01-02", "b": "1899-12-29", "c": "2024-01-01", "d": "1900-01-02",
+              "nobody's": "1900-01-01"}  # fmt: skip
     found = clean_users(spark, *(user(name, dob=text) for name, text in births.items()))
     assert {name: found.kept[name]["is_date_of_birth_valid"] for name in births} == {
-        "a": False, "b": False, "c": True, "d": True,
+        "a": False, "b": False, "c": True, "d": True, "nobody's": None,
     }  # fmt: skip
 
 
