@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from dmp_assets.currencies import CURRENCIES
 
-_SYMBOL = "[a-z]{0,3}[$]|[$] ?(?:us|ca|hk|au|nz|can)|[¢£¤¥؋৳৲฿៛\u20a0-\u20cf﷼%]"
+_SYMBOL = "[a-z]{0,3}[$]|[$] ?(?:us|ca|hk|au|nz|can)|[£¤¥؋৳৲฿៛\u20a0-\u20cf﷼%]"
 _WORDS = (
     "euros?|dollars?|rmb|rs[.]?|rm|rp[.]?|kr[.]?|kč|kc|ft[.]?|zł|zl[.]?|лв[.]?|руб[.]?|грн[.]?"
     "|ден[.]?|din[.]?|lei|tl|s?fr[.]?|円|圓|圆|元|원|đ|د[.]إ|ر[.]س|د[.]ك|ج[.]م"
@@ -36,7 +36,7 @@ _ANY_OF: Mapping[str, frozenset[str]] = {
 def different(written: Iterable[str | None]) -> list[str]:
     """The currencies that these signs, words and codes name, if they are several; else none."""
     signs = (sign.upper().rstrip(".").replace(" ", "") for sign in written if sign)
-    names = {_OF.get(sign, sign) for sign in signs if sign not in "%¤¢"}
+    names = {_OF.get(sign, sign) for sign in signs if sign not in "%¤"}
     for sign, currencies in _ANY_OF.items():
         if names & currencies:
             names.discard(sign)

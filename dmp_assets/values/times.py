@@ -5,6 +5,7 @@ steps, the day and what follows it. What names no day of the Common Era, or seve
 """
 
 import re
+import unicodedata
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from decimal import Decimal
@@ -45,11 +46,14 @@ _STAMP = re.compile(_STAMP_DAY + r"(?:([01][0-9]|2[0-3])([0-5][0-9])(?:([0-5][0-
 
 # Days ---------------------------------------------------------------------------------------------
 
-_YEAR_FIRST = re.compile(r"([0-9]{4}) ?([-/.:]) ?([0-9]{1,2}) ?\2 ?([0-9]{1,2})(?![0-9])\.?")
+_YEAR_FIRST = re.compile(
+    r"([0-9]{4}) ?([-/.:]) ?([0-9]{1,2}) ?\2 ?([0-9]{1,2})(?![0-9])\.?"
+    r"(?: ?\([^\W\d_]{1,9}\.?\))?"  # the weekday
+)
 _YEAR_LAST = re.compile(
     r"([0-9]{1,2}) ?([-/.]) ?([0-9]{1,2}) ?\2 ?([0-9]{4}|[0-9]{2})(?![0-9])(?:\.(?![0-9]))?"
 )
-_COMPACT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?=[t ])")
+_COMPACT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?=[t ]|-[0-9]{2}:)")
 _WEEK = re.compile(r"([0-9]{4})-?w([0-9]{2})-?([1-7])(?![0-9])")
 _ORDINAL = re.compile(r"([0-9]{4})-([0-9]{3})(?=$|[t z])")
 _EAST_ASIAN = re.compile(
@@ -57,14 +61,12 @@ _EAST_ASIAN = re.compile(
     r"(?: ?(?:\([月火水木金土日一二三四五六월화수목금토일]\)|[月火水木金土日]曜日"
     r"|(?:星期|周|週)[一二三四五六日天]|[월화수목금토일]요일))?"
 )
-_VIETNAMESE = re.compile(
-    r"(?:ngày )?([0-9]{1,2}) tháng ([0-9]{1,2}),? (?:năm )?([0-9]{4})(?![0-9])"
-)
+_VIETNAMESE = re.compile(r"([0-9]{1,2}) tháng ([0-9]{1,2}),? (?:năm )?([0-9]{4})(?![0-9])")
 _WORD = r"([^\W\d_]{3,})\.?"
 _GAP = r"[ /-]*(?:de[ ]+|of[ ]+)?"
 _DAY_MONTH = re.compile(
     rf"([0-9]{{1,2}})(st|nd|rd|th|er|º|\.)?{_GAP}{_WORD}[ ,/-]*(?:de[l]?[ ]+)?"
-    r"([0-9]{4}|'?[0-9]{2}(?=$|[ ,]))(?![0-9])\.?"
+    r"([0-9]{4}|'?[0-9]{2}(?=$|[ ,]|:[0-9]{2}:[0-9]{2}:[0-9]{2}))(?![0-9])\.?"
 )
 _MONTH_DAY = re.compile(rf"{_WORD}[ -]*([0-9]{{1,2}})(?:st|nd|rd|th)?[ ,-]+([0-9]{{4}})(?![0-9])")
 _YEAR_MONTH = re.compile(rf"([0-9]{{4}})[ /-]*{_WORD}[ /-]*([0-9]{{1,2}})(?![0-9])")
@@ -73,6 +75,9 @@ _YEAR_AT_END = re.compile(
     r"([0-9]{1,2}:[0-9]{2}.*) ([0-9]{4})"
 )
 """`Mar 1 12:30:00 UTC 2024`, as date(1) and ctime write it."""
+_CLOCK_FIRST = re.compile(
+    r"([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?(?: ?[ap]\.?m\.?)?),? (?=[^ ]{3})(.*)"
+)
 _WEEKDAY = re.compile(r"([^\W\d_]+(?:-feira)?)\.?(?:,? )")
 
 # Times of the day ---------------------------------------------------------------------------------
@@ -88,7 +93,7 @@ _AT = r"um|at|à|a[ ]las|às|as|alle|alle[ ]ore|ore|om|kl\.?|klo|o|в|о"
 _CLOCK = re.compile(
     rf"""
     (?P<join> t | [ ]-[ ] | [ ,;]* (?:г\.?|года|р\.|року)? [ ,]* (?:(?:{_AT})[ ])?
-      | :(?=[0-9]{{2}}:[0-9]{{2}}:) | -(?=[0-9]{{2}}\.[0-9]{{2}}\.) )
+      | :(?=[0-9]{{2}}:[0-9]{{2}}:) | -(?=[0-9]{{2}}\.[0-9]{{2}}\.|[0-9]{{2}}:[0-9]{{2}}:) )
     (?:(?P<before>{_HALF})[ ]?)?
     (?P<hour>[0-9]{{1,2}})
     (?: : (?P<m1>[0-9]{{2}}) (?: : (?P<s1>[0-9]{{2}}(?:[.,][0-9]+|:[0-9]{{3}})?) )?
@@ -98,7 +103,7 @@ _CLOCK = re.compile(
            (?:[ ]?[分분m](?:[ ]?(?P<s3>[0-9]{{1,2}})[ ]?[秒초s])?)?)?
       | (?P<m4>[0-9]{{2}}) (?P<s4>[0-9]{{2}}(?:[.,][0-9]+)?)?
     )?
-    (?:[ ]?(?:uhr|hrs?|h|uur|ч\.?)(?![a-z]))?
+    (?:[ ]?(?P<said>uhr|hrs?|h|uur|ч\.?)(?![a-z]))?
     (?:[ ]?(?P<after>{_HALF}|[ap]|ص|م|[πμ]\.?μ\.?)(?![a-z]))?
     (?P<zone>.*)
     """,
@@ -193,7 +198,11 @@ def read_moment(day: str, time: str, form: Format) -> datetime | None:
 
 def _plain(text: str) -> str:
     """In ASCII and small letters, where there are such, with single spaces."""
-    return " ".join(figures(text).lower().split()) if len(text) <= LONGEST else ""
+    if len(text) > LONGEST:
+        return ""
+    if not text.isascii():
+        text = figures(unicodedata.normalize("NFC", text))
+    return " ".join(text.lower().split())
 
 
 def _iso(text: str) -> datetime | None:
@@ -266,6 +275,9 @@ def _since(start: datetime, micros: int) -> datetime | None:
 
 
 def _day(text: str, form: Format) -> _Day | None:
+    if clock := _CLOCK_FIRST.fullmatch(text):
+        text = f"{clock[2]} {clock[1]}"
+    text = text.removeprefix("ngày ")
     if text[:1].isdigit():
         return _numeric(text, form) or _named(text)
     weekday = _WEEKDAY.match(text)
@@ -381,7 +393,7 @@ def _clock(midnight: datetime, text: str) -> datetime | None:
     half = found["before"] or found["after"]
     if (found["before"] and found["after"]) or (found["m4"] and len(found["hour"]) != 2):
         return None
-    if minute is None and not (half or found["unit"] or found["join"] == "t"):
+    if minute is None and not (half or found["unit"] or found["said"] or found["join"] == "t"):
         return None  # no one writes the hour alone
     hour = _of_day(int(found["hour"]), half)
     seconds = found["s1"] or found["s2"] or found["s3"] or found["s4"] or "0"
