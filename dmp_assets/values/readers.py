@@ -174,6 +174,8 @@ def amount(column: str, kind: str, form: Format) -> str:
 
 # evidence ---------------------------------------------------------------------------------------
 
+_BEFORE_DAY = "^([^0-9]{1,20}|[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?[^0-9]{1,6})"
+"""A weekday or a time."""
 _MARK = " ?[-/.] ?"
 _SHORT = "[0-9]{2}($|[^0-9])"
 _OVER, _MONTH = "(1[3-9]|2[0-9]|3[01])", "(0?[1-9]|1[0-2])"
@@ -202,7 +204,7 @@ def evidence(column: str, kind: Kind) -> str:
             for pattern in (_POINT, _COMMA)
         ]
         return ", ".join((*sure, count(_EITHER, bare), "0"))
-    text = f"regexp_replace({_ascii(column)}, '^[^0-9]{{1,20}}', '')"  # the weekday
+    text = f"regexp_replace({_ascii(column)}, {_text(_BEFORE_DAY)}, '')"
     return ", ".join(
         count(pattern, text) for pattern in (_FIRST_OVER, _SECOND_OVER, _NEITHER_OVER, _DOTTED)
     )
