@@ -61,10 +61,14 @@ def email(text: str | None) -> Email:
 
 def _address(text: str) -> str:
     """The address alone."""
-    typed = text[: 2 * LONGEST_EMAIL].translate(_AROUND).strip(" \t\r\n;,")
-    for around in (_NAMED, _MAILTO):
-        if found := around.fullmatch(typed):
-            typed = found[1].strip()
+    typed = text[: 2 * LONGEST_EMAIL]
+    if not typed.isascii():
+        typed = typed.translate(_AROUND)
+    typed = typed.strip(" \t\r\n;,")
+    if typed.endswith(">") and (found := _NAMED.fullmatch(typed)):
+        typed = found[1].strip()
+    if ":" in typed and (found := _MAILTO.fullmatch(typed)):
+        typed = found[1].strip()
     typed = typed.removesuffix(".")
     return typed[1:-1] if typed[:1] in "'\"" and typed[:1] == typed[-1:] else typed
 

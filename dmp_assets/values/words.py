@@ -37,6 +37,7 @@ TYPED_IN = frozenset({"id", "visitor", "device", "email", "phone", "ip", "code",
 """Kinds in which a character without width is no part of the value wherever it stands."""
 _QUOTED = re.compile(r'=?"([^"]*)"')
 """How exports keep a spreadsheet from making `0012` a number, and what is quoted twice."""
+_MARKS = ("=", '"', "'")
 _OWN_QUOTES = frozenset({"name", "city", "user_agent", "channel", "other"})
 """Kinds in which quotes may be part of the value."""
 
@@ -200,13 +201,19 @@ def plain(kind: Kind, text: str) -> str:
     text = text.strip(SPACES)
     if kind in TYPED_IN and not text.isascii():
         text = text.translate(_NOTHING)
+    if text[:1] in _MARKS:
+        text = _unmarked(kind, text)
+    found = _WHOLE.match(text) if kind in NUMBERED else None
+    return found[1] if found else text
+
+
+def _unmarked(kind: Kind, text: str) -> str:
     quoted = text[:1] == "=" or (text[:1] == '"' and kind not in _OWN_QUOTES)
     if quoted and (found := _QUOTED.fullmatch(text)):
         text = found[1].strip(SPACES)
     if text[:1] == "'" and kind in _TEXT_MARKED and len(text) > 1 and "'" not in text[1:]:
         text = text[1:]
-    found = _WHOLE.match(text) if kind in NUMBERED else None
-    return found[1] if found else text
+    return text
 
 
 STANDARD = Words()
