@@ -71,9 +71,6 @@ def clean(
     raw: DataFrame, no_value: Words = STANDARD, forms: Mapping[str, Format] | None = None
 ) -> Split:
     """Type and deduplicate codes; a code defined twice stays once, disputed attributes null."""
-    received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value))
-    judged = rules.split_by_rules(received, RULES)
-    single = rules.one_row_per_key(judged.kept.select(*RECEIVED, *rules.LINEAGE), ["promo_code"])
     of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms or {})
     read = {
         "discount_type": reading.one_of("discount_type", DISCOUNT_TYPES),
@@ -85,10 +82,14 @@ def clean(
         "valid_until": reading.time("valid_until", of["valid_until"]),
         "max_uses_per_user": reading.whole("max_uses_per_user", of["max_uses_per_user"]),
     }
-    typed = reading.read(single.kept, {f"{name}_read": read[name] for name in TERMS})
+    read = {f"{name}_read": read[name] for name in TERMS}
+    received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | read)
+    judged = rules.split_by_rules(received, RULES)
+    usable = judged.kept.select(*RECEIVED, *read, *rules.LINEAGE)
+    single = rules.one_row_per_key(usable, ["promo_code"], read=read)
     unread = " OR ".join(f"({name} IS NOT NULL AND {name}_read IS NULL)" for name in TERMS)
     kept = (
-        typed.withColumns(
+        single.kept.withColumns(
             {
                 "terms_received": F.to_json(F.struct(*TERMS)),
                 "is_terms_valid": F.expr(f"NOT ({unread})"),

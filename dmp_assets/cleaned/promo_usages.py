@@ -63,10 +63,11 @@ def clean(
     used_at: Format = USUAL["time"],
 ) -> Split:
     """Type, key and deduplicate redemptions; those of unknown users or codes go to quarantine."""
-    readings = reading.given(KINDS, no_value) | {"used_at_read": reading.time("used_at", used_at)}
-    timed = rules.received(raw, RECEIVED, readings).withColumnsRenamed(
-        {"used_at": "used_at_received", "used_at_read": "used_at"}
-    )
+    used = {"used_promo_read": reading.flag("used_promo")}
+    times = {"used_at_read": reading.time("used_at", used_at)}
+    timed = rules.received(
+        raw, RECEIVED, reading.given(KINDS, no_value) | times | used
+    ).withColumnsRenamed({"used_at": "used_at_received", "used_at_read": "used_at"})
     known = timed.join(
         users.select("user_id", F.col("created_at").alias("registered_at")), "user_id", "left"
     ).join(codes.select("promo_code", F.lit(True).alias("known_code")), "promo_code", "left")
@@ -74,10 +75,11 @@ def clean(
     unusable = judged.quarantined.drop("used_at").withColumnsRenamed(
         {"used_at_received": "used_at"}
     )
-    usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
-    single = rules.one_row_per_key(usable, KEY)
+    usable = judged.kept.select(*RECEIVED, *used, *rules.LINEAGE)
+    single = rules.one_row_per_key(usable, KEY, read=used)
     kept = (
-        reading.read(single.kept, {"used_promo": reading.flag("used_promo")})
+        single.kept.drop("used_promo")
+        .withColumnsRenamed({"used_promo_read": "used_promo"})
         .join(
             users.select("user_id", F.col("created_at").alias("registered_at")), "user_id", "left"
         )

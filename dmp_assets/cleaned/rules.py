@@ -7,6 +7,7 @@ row (`received_rows`), or in quarantine with the rules that it failed.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from types import MappingProxyType
 
 import dagster as dg
 from pyspark.sql import Column, DataFrame, Window
@@ -78,7 +79,12 @@ def split_by_rules(frame: DataFrame, rules: Sequence[Rule]) -> Split:
     return Split(judged.where("size(failed_rules) = 0").drop("failed_rules"), bad)
 
 
-def one_row_per_key(frame: DataFrame, keys: Sequence[str], never_null: Sequence[str] = ()) -> Split:
+def one_row_per_key(
+    frame: DataFrame,
+    keys: Sequence[str],
+    never_null: Sequence[str] = (),
+    read: Readings = MappingProxyType({}),
+) -> Split:
     """One row a key, and the contradicting variants apart.
 
     Rows of an earlier load that a later load sends again are superseded. Rows that say the same
@@ -87,16 +93,29 @@ def one_row_per_key(frame: DataFrame, keys: Sequence[str], never_null: Sequence[
     had said (`kept_variant`). A value against a missing one is no dispute: rows that only fill
     each other's gaps are one.
     `received_rows` counts the received rows that a kept row stands for; a disputed column of
-    `never_null` takes its smallest value (the earliest time).
+    `never_null` takes its smallest value (the earliest time). `read`: columns of the frame that
+    were read of others, and are read again where several rows become one.
     """
-    content = received_columns(frame)
+    content = [name for name in received_columns(frame) if name not in read]
     values = [name for name in content if name not in keys]
-    said = frame.groupBy(*content).agg(
-        F.count(F.lit(1)).alias("received_rows"),
-        F.coalesce(F.min("_row_id"), F.xxhash64(*content)).alias("_row_id"),
-        F.max("_received_at").alias("_received_at"),
-    )
     by_key = Window.partitionBy(*keys)
+    counted = frame.withColumn("_rows", F.count(F.lit(1)).over(by_key))
+    alone = counted.where("_rows = 1").select(
+        *content,
+        "_received_at",
+        F.col("_rows").alias("received_rows"),
+        F.lit(False).alias("is_ambiguous"),
+        *read,
+    )
+    said = (
+        counted.where("_rows > 1")
+        .groupBy(*content)
+        .agg(
+            F.count(F.lit(1)).alias("received_rows"),
+            F.coalesce(F.min("_row_id"), F.xxhash64(*content)).alias("_row_id"),
+            F.max("_received_at").alias("_received_at"),
+        )
+    )
     latest = F.col("_received_at").eqNullSafe(F.max("_received_at").over(by_key))
     marked = said.withColumns({"_latest": latest}).withColumns(
         {
@@ -109,7 +128,7 @@ def one_row_per_key(frame: DataFrame, keys: Sequence[str], never_null: Sequence[
     )
     ranked = marked.where("_latest").drop("_latest").persist()
     stands_for = F.col("received_rows") + F.col("_superseded")
-    alone = ranked.where("_variants = 1").select(
+    agreed = ranked.where("_variants = 1").select(
         *content,
         "_received_at",
         stands_for.alias("received_rows"),
@@ -141,8 +160,9 @@ def one_row_per_key(frame: DataFrame, keys: Sequence[str], never_null: Sequence[
             }
         )
     )
+    shared = agreed.unionByName(merged.select(*agreed.columns))
     return Split(
-        alone.unionByName(merged.select(*alone.columns)),
+        alone.unionByName(reading.read(shared, read) if read else shared),
         variants.select(*content, "_received_at", "kept_variant", "failed_rules", "reason"),
     )
 

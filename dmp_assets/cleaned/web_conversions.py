@@ -71,18 +71,13 @@ def clean(
         web_values.not_in_future("converted_at", now),
         "the conversion is said to be later than now",
     )
-    typed = _typed(forms or {})
-    received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | typed)
+    read = _typed(forms or {}) | {"visitor": reading.given_as("user_id", "visitor", no_value)}
+    received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | read)
     judged = rules.split_by_rules(received, (*RULES, future))
-    usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
-    single = rules.one_row_per_key(
-        usable, ["conv_id"], never_null=["user_id", "conv_date", "conv_time"]
-    )
-    users = {"user_id": reading.given_as("user_id", "visitor", no_value)}
-    kept = (
-        reading.read(single.kept, typed | users)
-        .drop("revenue")
-        .withColumnsRenamed({"amount": "revenue"})
+    usable = judged.kept.select(*RECEIVED, *read, *rules.LINEAGE)
+    single = rules.one_row_per_key(usable, ["conv_id"], ["user_id", "conv_date", "conv_time"], read)
+    kept = single.kept.drop("revenue", "user_id").withColumnsRenamed(
+        {"amount": "revenue", "visitor": "user_id"}
     )
     return Split(
         kept.select(*COLUMNS), rules.quarantine(RECEIVED, judged.quarantined, single.quarantined)

@@ -67,18 +67,20 @@ def clean(
         web_values.not_in_future("event_at", now),
         "the session is said to be later than now",
     )
-    event_at = {"event_at": web_values.moment("event_date", "event_time", day)}
-    received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | event_at)
+    read = {
+        "event_at": web_values.moment("event_date", "event_time", day),
+        "mapped": web_values.mapped("channel_name", mapping, no_value),
+        **{f"{name}_read": reading.flag(name, is_count=True) for name in FLAGS},
+    }
+    received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | read)
     judged = rules.split_by_rules(received, (*RULES, future))
-    usable = judged.kept.select(*RECEIVED, *rules.LINEAGE)
-    single = rules.one_row_per_key(usable, ["session_id"], never_null=NEVER_NULL)
-    named = {"channel_name": web_values.mapped("channel_received", mapping, no_value)}
+    usable = judged.kept.select(*RECEIVED, *read, *rules.LINEAGE)
+    single = rules.one_row_per_key(usable, ["session_id"], NEVER_NULL, read)
     kept = (
-        reading.read(
-            single.kept.withColumnsRenamed({"channel_name": "channel_received"}),
-            event_at | named | {name: reading.flag(name, is_count=True) for name in FLAGS},
+        single.kept.withColumnsRenamed(
+            {"channel_name": "channel_received", "mapped": "channel_name"}
         )
-        .withColumns({name: F.coalesce(name, F.lit(False)) for name in FLAGS})
+        .withColumns({name: F.coalesce(f"{name}_read", F.lit(False)) for name in FLAGS})
         .select(*COLUMNS)
     )
     return Split(kept, rules.quarantine(RECEIVED, judged.quarantined, single.quarantined))

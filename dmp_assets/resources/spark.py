@@ -88,6 +88,7 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
             "spark.sql.adaptive.enabled": "false",
             "spark.sql.codegen.wholeStage": "false",
             "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+            "spark.sql.inMemoryColumnarStorage.compressed": "false",
             # Rows per file are noted, the least and greatest of each column are not: few files
             # could ever be skipped, and without compiled code they cost more than the write.
             "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "0",
