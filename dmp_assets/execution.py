@@ -262,11 +262,11 @@ def _summary(instance: "dg.DagsterInstance", process: RunProcess, seconds: float
         failures.append(f"the run ended with code {code}: {tail[0]} (see {log})")
         if record and not record.is_finished:
             instance.report_run_failed(record, failures[-1])
-    steps = tuple(
-        (step.step_key, round(step.end_time - step.start_time, 2))
-        for step in instance.get_run_step_stats(run_id)
-        if step.start_time and step.end_time
-    )
+    times: dict[str, list[float]] = {}
+    for entry in entries:  # the first time of a step is its start, the last one its end
+        if entry.step_key:
+            times.setdefault(entry.step_key, []).append(entry.timestamp)
+    steps = tuple((key, round(max(at) - min(at), 2)) for key, at in times.items())
     return RunSummary(
         run_id=run_id,
         success=success,

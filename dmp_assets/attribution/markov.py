@@ -5,13 +5,15 @@ graph-based online attribution modeling", International Journal of Research in M
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from scipy.sparse import coo_array, csc_array, diags_array, eye_array
-from scipy.sparse.linalg import gmres, spsolve
+import numpy as np  # SciPy only where it solves: who names the models shall not wait for it
 
 from dmp_assets.attribution.journeys import Codes, Floats, Integers
 from dmp_assets.attribution.paths import Paths
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
 
 MAX_ORDER = 4
 _ELIMINATE = 1_000
@@ -30,7 +32,7 @@ class _Chain:
     starts: Integers
     visits: Integers
     conversions: Integers
-    moves: csc_array
+    moves: "csc_array"
 
 
 def removal_effects(paths: Paths, order: int = 1) -> dict[str, float]:
@@ -62,6 +64,8 @@ def removal_effects(paths: Paths, order: int = 1) -> dict[str, float]:
 
 def _converting(chain: _Chain, states: Integers) -> float:
     """Conversions that remain when only these states can be visited."""
+    from scipy.sparse import diags_array, eye_array
+
     if not chain.conversions[states].any():
         return 0.0
     share = diags_array(1.0 / chain.visits[states])
@@ -70,11 +74,13 @@ def _converting(chain: _Chain, states: Integers) -> float:
     return float(chain.starts[states] @ reached)
 
 
-def _solved(system: csc_array, right: Floats) -> Floats:
+def _solved(system: "csc_array", right: Floats) -> Floats:
     """Solution of a sparse system, by elimination where that is quick or the iteration stalls.
 
     Chains of high order mix so well that elimination fills the matrix, and iterating is quick.
     """
+    from scipy.sparse.linalg import gmres, spsolve
+
     if len(right) > _ELIMINATE:
         iterated, stalled = gmres(system, right, rtol=_TOLERANCE, atol=0.0, restart=50, maxiter=10)
         if not stalled:
@@ -83,6 +89,8 @@ def _solved(system: csc_array, right: Floats) -> Floats:
 
 
 def _chain(paths: Paths, order: int) -> _Chain:
+    from scipy.sparse import coo_array
+
     lengths = np.diff(paths.offsets)
     place = np.arange(len(paths.channel)) - np.repeat(paths.offsets[:-1], lengths)
     base = len(paths.channels) + 1

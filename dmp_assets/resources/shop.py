@@ -1,5 +1,6 @@
 """Which shop a home reads, and that it stays the same one."""
 
+import threading
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +35,9 @@ def _url(home: Home, role: Role) -> SecretStr:
     return EmbeddedPostgres(home).access(role).url(database=EMBEDDED_DATABASE)
 
 
+_looking = threading.Lock()  # who comes while it is looked at waits for what is found
+
+
 @lru_cache(maxsize=1)
 def _state_in_run(run_id: str, root: Path) -> shop.ShopState:
     home = Home(root)
@@ -45,8 +49,9 @@ def state_in_run(run_id: str, home: Home) -> shop.ShopState:
 
     Raises ShopError (unreachable, missing table or column) or HomeError (another shop).
     """
-    state = _state_in_run(run_id, home.root)
-    same_shop(home, state)
+    with _looking:
+        state = _state_in_run(run_id, home.root)
+        same_shop(home, state)
     return state
 
 

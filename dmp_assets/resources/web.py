@@ -1,5 +1,6 @@
 """Which web database and IHC service a home uses."""
 
+import threading
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,9 @@ def web_source(home: Home) -> WebSource | None:
     return WebSource(configured.get_secret_value()) if configured else None
 
 
+_looking = threading.Lock()  # who comes while it is looked at waits for what is found
+
+
 @lru_cache(maxsize=1)
 def _state_in_run(run_id: str, root: Path) -> WebState | None:
     source = web_source(Home(root))
@@ -30,7 +34,8 @@ def state_in_run(run_id: str, home: Home) -> WebState | None:
 
     Raises WebError for a database that cannot be read or has another shape.
     """
-    return _state_in_run(run_id, home.root)
+    with _looking:
+        return _state_in_run(run_id, home.root)
 
 
 def conversion_days(source: WebSource) -> tuple[date, date] | None:
