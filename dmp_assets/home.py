@@ -23,6 +23,7 @@ from dmp_assets.settings import Settings
 
 Profile = Literal["sandbox", "live"]
 _PROFILES = get_args(Profile)
+_NO_FOLDERS = "[]%|\\^"  # what delta-rs cannot take in a path
 _remembering = threading.Lock()
 
 
@@ -134,8 +135,14 @@ class Home:
     def prepare(self, profile: Profile | None = None) -> "Home":
         """Make the folder and fix its profile (live unless said otherwise).
 
-        Raises HomeError when the folder cannot be written or already has the other profile.
+        Raises HomeError when the folder cannot be written, has a name that tables cannot have, or
+        already has the other profile.
         """
+        if unusable := sorted(set(_NO_FOLDERS) & set(str(self.root))):
+            raise HomeError(
+                f"no tables can be kept in {self.root}: its path holds {' '.join(unusable)}; "
+                "set DMP_HOME to another folder"
+            )
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._close()

@@ -127,7 +127,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         """
         delta = self.tables.delta(key, version)
         if self._is_plain(delta):
-            return self._files(delta)
+            return self._files(key, delta)
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
@@ -147,18 +147,19 @@ class Lakehouse(dg.ConfigurableResource[Any]):
             here
             and delta.protocol().min_reader_version == 1  # no deletion vectors, no mapped names
             and not delta.metadata().partition_columns
+            and not any("/" in name for name in _names(delta))  # a clone's files lie elsewhere
             and int(delta.count()) <= SMALL
         )
 
-    def _files(self, delta: DeltaTable) -> "DataFrame":
+    def _files(self, key: str, delta: DeltaTable) -> "DataFrame":
         """The table's files, read as they are; columns that a file does not have yet are null."""
         from pyspark.sql.types import StructType
 
         schema = StructType.fromJson(json.loads(delta.schema().to_json()))
-        files = delta.file_uris()
+        files = [f"{self.tables.path(key)}/{name}" for name in _names(delta)]
         if not files:
             return self.spark.createDataFrame([], schema)
-        return self.spark.read.schema(schema).option("globPaths", False).parquet(*files)
+        return self.spark.read.schema(schema).option("__globPaths__", False).parquet(*files)
 
     # writing -------------------------------------------------------------------------------------
     def overwrite(self, key: str, frame: Any, *, stamp: Mapping[str, Any] | None = None) -> Written:
@@ -297,3 +298,9 @@ class Lakehouse(dg.ConfigurableResource[Any]):
                 retention_hours=self.settings.retention_days * 24, dry_run=False
             )
         )
+
+
+def _names(delta: DeltaTable) -> list[str]:
+    """The files of the table, as its log has them: below its folder, or by whole addresses."""
+    added = pa.table(delta.get_add_actions(flatten=True))
+    return [str(name) for name in added.column("path").to_pylist()]

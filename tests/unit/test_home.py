@@ -160,3 +160,10 @@ def test_now_is_the_end_of_the_history_in_a_sandbox_and_the_clocks_in_a_live_hom
     assert home.now().date() == home.settings().demo_end + timedelta(days=1)
     live = Home(tmp_path / "live").prepare("live")
     assert abs(live.now() - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("name", ["a [1]", "50%20", "a|b", "a\\b", "a^b"])
+def test_a_folder_that_no_table_can_lie_in_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    with pytest.raises(HomeError, match=r"no tables can be kept in .*set DMP_HOME to another"):
+        Home(tmp_path / name).prepare("sandbox")
+    assert list(tmp_path.iterdir()) == []

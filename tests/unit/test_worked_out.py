@@ -70,3 +70,13 @@ def test_a_result_that_is_changed_by_its_reader_is_kept_as_it_was(home: Home, co
     known = WorkedOut(home)
     known.get("check few", 1, count).clear()
     assert known.get("check few", 1, count)["rows"] == 3
+
+
+def test_what_several_keep_at_the_same_time_is_all_kept(home: Home, count: Count) -> None:
+    several = [WorkedOut(home) for _ in range(3)]
+    for number, known in enumerate(several):
+        known.note(f"preview {number}", 1, number)
+    several[1].forget("preview 9", ())
+    for known in several:
+        known.keep()
+    assert [WorkedOut(home).peek(f"preview {n}", 1) for n in range(3)] == [0, 1, 2]
