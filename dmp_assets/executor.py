@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ from dagster._core.execution.context_creation_job import PlanExecutionContextMan
 from dagster._core.execution.execute_in_process import core_execute_in_process
 from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.execute_plan import (
+    _handle_compute_log_setup_error,
     _trigger_hook,
     dagster_event_sequence_for_step,
 )
@@ -143,7 +145,7 @@ def _steps(
     told: queue.Queue[tuple[StepExecutionContext, _Told]] = queue.Queue()
     running: dict[str, threading.Thread] = {}
     with (
-        logs.capture_logs(log_key) as log_context,
+        ExitStack() as capturing,
         InstanceConcurrencyContext(job_context.instance, job_context.dagster_run) as pools,
         ActiveExecution(
             execution_plan,
@@ -156,7 +158,11 @@ def _steps(
             instance_concurrency_context=pools,
         ) as active,
     ):
-        yield dg.DagsterEvent.capture_logs(job_context, [*depths], log_key, log_context)
+        try:
+            log_context = capturing.enter_context(logs.capture_logs(log_key))
+            yield dg.DagsterEvent.capture_logs(job_context, [*depths], log_key, log_context)
+        except Exception:  # noqa: BLE001 (a run does not fail for want of a log)
+            yield from _handle_compute_log_setup_error(job_context, sys.exc_info())
         try:
             while running or not active.is_complete:
                 for step in active.get_steps_to_execute():

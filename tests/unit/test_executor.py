@@ -10,7 +10,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
 
+from dmp_assets import executor
 from dmp_assets.executor import ALONE_TAG, run_job, threads_executor
 
 SECONDS = 20  # for what surely happens
@@ -193,3 +195,43 @@ def test_hooks_run_as_with_dagsters_own_executors(instance: dg.DagsterInstance) 
     one = dg.asset(name="one", hooks={told})(lambda: None)
     assert run(instance, [one])[0]
     assert seen == ["one"]
+
+
+def test_a_run_does_not_fail_for_want_of_its_log(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(log_key: Sequence[str]) -> Any:
+        raise OSError("no space is left for logs")
+
+    monkeypatch.setattr(instance.compute_log_manager, "capture_logs", refuse)
+    success, told = run(instance, [dg.asset(name="one")(lambda: None)])
+    assert success
+    assert ("STEP_SUCCESS", "one") in told
+    assert told.count(("ENGINE_EVENT", "")) >= 1
+
+
+def test_an_error_that_is_not_an_assets_own_fails_the_run_after_the_others_have_ended(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    begun = threading.Event()
+
+    def broken(context: Any) -> Any:
+        if context.step.key == "odd":
+            assert begun.wait(SECONDS)
+            raise RuntimeError("the machinery broke")
+        yield from dagster_event_sequence_for_step(context)
+
+    monkeypatch.setattr(executor, "dagster_event_sequence_for_step", broken)
+
+    @dg.asset
+    def slow() -> None:
+        begun.set()
+        time.sleep(0.5)
+        made.append("slow")
+
+    odd = dg.asset(name="odd")(lambda: None)
+    success, told = run(instance, [slow, odd])
+    assert not success
+    assert made == ["slow"]
+    assert told[-1][0] == "PIPELINE_FAILURE"
