@@ -22,6 +22,7 @@ COUNTERS = frozenset(
      "valkey+unix", "valkey+cluster", "valkey+sentinel", "memcached", "mongodb", "mongodb+srv",
      "memory")
 )  # fmt: skip
+_IN_NO_FOLDER = "[]%|\\^"  # what delta-rs cannot take in a local path
 STORES = frozenset(("s3", "s3a", "gs", "abfs", "abfss", "hdfs", "file"))
 
 
@@ -131,6 +132,10 @@ def object_store(text: str) -> str:
     expected = "a folder or an address such as s3a://bucket/lakehouse"
     said = text.strip()
     scheme, found, rest = said.partition("://")
+    if (not found or scheme == "file") and (odd := unusable(said)):
+        raise UrlError(
+            expected, f"tables cannot lie where a path holds {odd}", "use another folder"
+        )
     if not found:
         if re.search(r"[@:=?]", said) and not Path(said).expanduser().is_dir():
             raise UrlError(expected)
@@ -144,6 +149,11 @@ def object_store(text: str) -> str:
     if re.search(r"[@?#]", path):
         raise UrlError(expected)
     return said
+
+
+def unusable(folder: str) -> str:
+    """Which characters of a local folder's path keep tables from lying there; empty: none."""
+    return " ".join(sorted(set(_IN_NO_FOLDER) & set(folder)))
 
 
 def _is_broken(rest: str) -> bool:

@@ -231,10 +231,16 @@ def _summary(instance: "dg.DagsterInstance", process: RunProcess, seconds: float
     tables: dict[str, TableResult] = {}  # one each: a daily table tells of every partition
     failures: list[str] = []
     checks: list[str] = []
+    began: dict[str, float] = {}
+    ended: dict[str, float] = {}
     for entry in entries:
         event = entry.dagster_event
         if event is None:
             continue
+        if event.is_step_start:
+            began.setdefault(event.step_key or "?", entry.timestamp)
+        elif event.is_step_success or event.is_step_failure:
+            ended[event.step_key or "?"] = entry.timestamp
         if event.is_step_materialization:
             found: dict[str, Any] = {
                 name: value.value for name, value in event.materialization.metadata.items()
@@ -262,11 +268,7 @@ def _summary(instance: "dg.DagsterInstance", process: RunProcess, seconds: float
         failures.append(f"the run ended with code {code}: {tail[0]} (see {log})")
         if record and not record.is_finished:
             instance.report_run_failed(record, failures[-1])
-    times: dict[str, list[float]] = {}
-    for entry in entries:  # the first time of a step is its start, the last one its end
-        if entry.step_key:
-            times.setdefault(entry.step_key, []).append(entry.timestamp)
-    steps = tuple((key, round(max(at) - min(at), 2)) for key, at in times.items())
+    steps = tuple((key, round(ended[key] - at, 2)) for key, at in began.items() if key in ended)
     return RunSummary(
         run_id=run_id,
         success=success,

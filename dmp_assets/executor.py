@@ -32,6 +32,7 @@ from dagster._core.execution.execute_in_process import core_execute_in_process
 from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.execution.plan.execute_plan import (
     _handle_compute_log_setup_error,
+    _handle_compute_log_teardown_error,
     _trigger_hook,
     dagster_event_sequence_for_step,
 )
@@ -145,7 +146,6 @@ def _steps(
     told: queue.Queue[tuple[StepExecutionContext, _Told]] = queue.Queue()
     running: dict[str, threading.Thread] = {}
     with (
-        ExitStack() as capturing,
         InstanceConcurrencyContext(job_context.instance, job_context.dagster_run) as pools,
         ActiveExecution(
             execution_plan,
@@ -157,6 +157,7 @@ def _steps(
             ],
             instance_concurrency_context=pools,
         ) as active,
+        ExitStack() as capturing,
     ):
         try:
             log_context = capturing.enter_context(logs.capture_logs(log_key))
@@ -176,9 +177,15 @@ def _steps(
                     active.mark_interrupted()
                     raise DagsterExecutionInterruptedError("the run was canceled")
                 yield from _next_events(job_context, active, running, told)
+        except GeneratorExit:  # nobody takes events any more
+            raise
         except BaseException:
             yield from _left(running, told)
             raise
+        try:
+            capturing.close()
+        except Exception:  # noqa: BLE001 (nor for what becomes of it)
+            yield from _handle_compute_log_teardown_error(job_context, sys.exc_info())
 
 
 def _next_events(

@@ -6,7 +6,6 @@ homes, which reach loopback only; any other first command makes a live one.
 
 import json
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,14 +16,12 @@ from typing import Any, Literal, get_args
 
 import filelock
 
+from dmp_assets import connection_urls, whole_file
 from dmp_assets import settings as settings_module
-from dmp_assets import whole_file
 from dmp_assets.settings import Settings
 
 Profile = Literal["sandbox", "live"]
 _PROFILES = get_args(Profile)
-_NO_FOLDERS = "[]%|\\^"  # what delta-rs cannot take in a path
-_remembering = threading.Lock()
 
 
 class HomeError(Exception):
@@ -116,12 +113,12 @@ class Home:
 
     def remember(self, **values: Any) -> None:
         """Add to what the home remembers; written whole, so a crash leaves the old file."""
-        with _remembering:
+        with whole_file.changing:
             self._write_state(self.state() | values)
 
     def forget(self, name: str) -> None:
         """Drop one thing from what the home remembers."""
-        with _remembering:
+        with whole_file.changing:
             self._write_state({key: value for key, value in self.state().items() if key != name})
 
     def _write_state(self, state: dict[str, Any]) -> None:
@@ -138,9 +135,10 @@ class Home:
         Raises HomeError when the folder cannot be written, has a name that tables cannot have, or
         already has the other profile.
         """
-        if unusable := sorted(set(_NO_FOLDERS) & set(str(self.root))):
+        odd = connection_urls.unusable(str(self.root))
+        if odd and self.settings().lakehouse_root is None:
             raise HomeError(
-                f"no tables can be kept in {self.root}: its path holds {' '.join(unusable)}; "
+                f"no tables can be kept in {self.root}: its path holds {odd}; "
                 "set DMP_HOME to another folder"
             )
         try:

@@ -6,15 +6,12 @@ Delta version of then.
 """
 
 import json
-import threading
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dmp_assets import whole_file
 from dmp_assets.home import Home
-
-_noting = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Reading:
 def note(home: Home, key: str, at: datetime, version: int) -> None:
     """Note that the source of the table was read to its end. Written whole; runs hold the lock."""
     file = _file(home)
-    with _noting:
+    with whole_file.changing:
         known = _read(file) | {key: {"at": at.isoformat(), "version": version}}
         whole_file.write(file, json.dumps(known, indent=2, sort_keys=True) + "\n")
 

@@ -4,6 +4,10 @@ import os
 import threading
 from pathlib import Path
 
+changing = threading.Lock()
+"""Held by a thread that reads a file and writes it back changed, so that no other's change is lost.
+Processes take turns by the locks of the home."""
+
 
 def write(path: Path, text: str) -> None:
     """Replace the file's text; a crash, or who reads meanwhile, finds the old one whole.

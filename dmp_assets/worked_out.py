@@ -7,7 +7,6 @@ back; whatever else happens (another version, a damaged or missing file) means w
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from pathlib import Path
@@ -15,8 +14,6 @@ from typing import Any
 
 from dmp_assets import whole_file
 from dmp_assets.home import Home
-
-_keeping = threading.Lock()
 
 
 class WorkedOut:
@@ -56,7 +53,7 @@ class WorkedOut:
         """Write the file whole where something is new, beside what others kept meanwhile."""
         if not self._changed:
             return
-        with _keeping:
+        with whole_file.changing:
             known = _read(self._file) | self._changed
             known = {name: entry for name, entry in known.items() if entry is not None}
             whole_file.write(self._file, json.dumps(known, sort_keys=True) + "\n")

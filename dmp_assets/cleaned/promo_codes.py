@@ -12,7 +12,6 @@ from dmp_assets.cleaned import formats, reading, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import TableRun, table_asset
-from dmp_assets.values import money_signs, numerals, readers, times, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -72,7 +71,7 @@ def clean(
 ) -> Split:
     """Type and deduplicate codes; a code defined twice stays once, disputed attributes null."""
     of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms or {})
-    read = {
+    terms = {
         "discount_type": reading.one_of("discount_type", DISCOUNT_TYPES),
         "discount_value": reading.amount("discount_value", of["discount_value"], MONEY),
         "min_purchase_amount": reading.amount(
@@ -82,7 +81,7 @@ def clean(
         "valid_until": reading.time("valid_until", of["valid_until"]),
         "max_uses_per_user": reading.whole("max_uses_per_user", of["max_uses_per_user"]),
     }
-    read = {f"{name}_read": read[name] for name in TERMS}
+    read = {f"{name}_read": terms[name] for name in TERMS}
     received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | read)
     judged = rules.split_by_rules(received, RULES)
     usable = judged.kept.select(*RECEIVED, *read, *rules.LINEAGE)
@@ -112,7 +111,7 @@ def clean(
         "quarantine/promo_codes": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, money_signs, numerals, readers, reading, rules, times, words],
+    uses=rules.CODE,
     checks=(*rules.standard_checks("promo_codes", ["promo_code"]), formats.CHECK),
 )
 def promo_codes(run: TableRun) -> None:

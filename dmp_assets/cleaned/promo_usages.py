@@ -10,7 +10,6 @@ from dmp_assets.cleaned import formats, reading, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import Check, TableRun, table_asset
-from dmp_assets.values import flags, numerals, readers, times, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
@@ -64,10 +63,10 @@ def clean(
 ) -> Split:
     """Type, key and deduplicate redemptions; those of unknown users or codes go to quarantine."""
     used = {"used_promo_read": reading.flag("used_promo")}
-    times = {"used_at_read": reading.time("used_at", used_at)}
-    timed = rules.received(
-        raw, RECEIVED, reading.given(KINDS, no_value) | times | used
-    ).withColumnsRenamed({"used_at": "used_at_received", "used_at_read": "used_at"})
+    read = used | {"used_at_read": reading.time("used_at", used_at)}
+    timed = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | read).withColumnsRenamed(
+        {"used_at": "used_at_received", "used_at_read": "used_at"}
+    )
     known = timed.join(
         users.select("user_id", F.col("created_at").alias("registered_at")), "user_id", "left"
     ).join(codes.select("promo_code", F.lit(True).alias("known_code")), "promo_code", "left")
@@ -102,7 +101,7 @@ def clean(
         "quarantine/promo_usages": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[flags, formats, numerals, readers, reading, rules, times, words],
+    uses=rules.CODE,
     checks=(
         *rules.standard_checks("promo_usages", KEY),
         formats.CHECK,

@@ -4,6 +4,7 @@ Every received row ends in exactly one of three places: kept, counted as a dupli
 row (`received_rows`), or in quarantine with the rules that it failed.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -13,9 +14,17 @@ import dagster as dg
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import reading
+from dmp_assets import currencies
+from dmp_assets.cleaned import formats, reading
 from dmp_assets.cleaned.reading import Readings
 from dmp_assets.table_asset import Check, TableRun
+from dmp_assets.values import flags, money_signs, numerals, readers, times, words
+
+CODE = (
+    sys.modules[__name__], formats, reading,
+    currencies, flags, money_signs, numerals, readers, times, words,
+)  # fmt: skip
+"""What decides how received rows are read, judged and parted, whatever the table."""
 
 # What raw adds to the received columns.
 LINEAGE = ("_row_id", "_received_at", "_source", "_loaded_at")

@@ -19,7 +19,7 @@ from dmp_assets.identity.evidence import KINDS as KINDS_OF_EVIDENCE
 from dmp_assets.raw import shop as raw_shop
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.table_asset import Check, TableRun, table_asset
-from dmp_assets.values import flags, numerals, readers, times, words
+from dmp_assets.values import zones
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -173,19 +173,7 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
     also={"quarantine/users": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}},
     personal=PERSONAL,
     settings=["phone_region", "max_bad_share", "no_values", "column_formats"],
-    uses=[
-        evidence,
-        flags,
-        normal_batches,
-        normalise,
-        numerals,
-        readers,
-        reading,
-        rules,
-        times,
-        words,
-        formats,
-    ],
+    uses=[*rules.CODE, evidence, normal_batches, normalise, zones],
     checks=(
         *rules.standard_checks("users", ["user_id"]),
         formats.CHECK,
@@ -196,7 +184,7 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
             "value counts as nobody's. A word that means no value belongs into DMP_NO_VALUES.",
         ),
     ),
-)  # fmt: skip
+)
 def users(run: TableRun) -> None:
     """One row per registered user, attributes in normal form beside what was received.
 

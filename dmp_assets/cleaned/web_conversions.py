@@ -14,7 +14,6 @@ from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, TableRun, table_asset
-from dmp_assets.values import money_signs, numerals, readers, times, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -104,7 +103,7 @@ def _typed(forms: Mapping[str, Format]) -> dict[str, Reading]:
         }
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, money_signs, numerals, readers, reading, rules, times, web_values, words],
+    uses=[*rules.CODE, web_values],
     checks=(*rules.standard_checks("web_conversions", ["conv_id"]), formats.CHECK),
 )  # fmt: skip
 def web_conversions(run: TableRun) -> None:

@@ -12,7 +12,7 @@ from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
-from dmp_assets.values import money_signs, numerals, readers, times, words
+from dmp_assets.values import readers
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
@@ -92,7 +92,7 @@ def _sums(layer: str, cost: str) -> str:
         }
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[formats, money_signs, numerals, readers, reading, rules, times, web_values, words],
+    uses=[*rules.CODE, web_values],
     checks=(
         *rules.standard_checks("web_session_costs", ["session_id"]),
         formats.CHECK,

@@ -13,7 +13,6 @@ from dmp_assets.cleaned import formats, reading, rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
-from dmp_assets.values import flags, numerals, readers, times, words
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
@@ -96,7 +95,7 @@ def clean(
         "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "channel_mapping", "no_values", "column_formats"],
-    uses=[flags, formats, numerals, readers, reading, rules, times, web_values, words],
+    uses=[*rules.CODE, web_values],
     checks=(
         *rules.standard_checks("web_sessions", ["session_id"]),
         formats.CHECK,

@@ -126,15 +126,15 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         Raises TableError, before a JVM starts, for a table that was never made.
         """
         delta = self.tables.delta(key, version)
-        if self._is_plain(delta):
-            return self._files(key, delta)
+        if (files := self._plain_files(delta)) is not None:
+            return self._by_files(key, delta, files)
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
         return reader.load(self.tables.path(key))
 
-    def _is_plain(self, delta: DeltaTable) -> bool:
-        """Whether the rows are those of the files, all of which are wanted and lie here.
+    def _plain_files(self, delta: DeltaTable) -> list[str] | None:
+        """Names of the table's files where its rows are theirs, few, and lie here; else None.
 
         Delta's reader makes Spark replay the log and plan which files can be left out: seven times
         the work of reading a small table.
@@ -142,23 +142,25 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         from dmp_assets.resources.spark import SMALL
 
         settings = self.settings
-        here = not (settings.spark_remote or settings.spark_master or settings.lakehouse_root)
-        return (
-            here
-            and delta.protocol().min_reader_version == 1  # no deletion vectors, no mapped names
-            and not delta.metadata().partition_columns
-            and not any("/" in name for name in _names(delta))  # a clone's files lie elsewhere
-            and int(delta.count()) <= SMALL
-        )
+        if (
+            settings.spark_remote or settings.spark_master or settings.lakehouse_root
+            or delta.protocol().min_reader_version > 1  # deletion vectors, mapped names
+            or delta.metadata().partition_columns
+            or int(delta.count()) > SMALL
+        ):  # fmt: skip
+            return None
+        added = pa.table(delta.get_add_actions(flatten=True))
+        names = [str(name) for name in added.column("path").to_pylist()]
+        return None if any("/" in name for name in names) else names  # a clone's lie elsewhere
 
-    def _files(self, key: str, delta: DeltaTable) -> "DataFrame":
+    def _by_files(self, key: str, delta: DeltaTable, names: Sequence[str]) -> "DataFrame":
         """The table's files, read as they are; columns that a file does not have yet are null."""
         from pyspark.sql.types import StructType
 
         schema = StructType.fromJson(json.loads(delta.schema().to_json()))
-        files = [f"{self.tables.path(key)}/{name}" for name in _names(delta)]
-        if not files:
+        if not names:
             return self.spark.createDataFrame([], schema)
+        files = [f"{self.tables.path(key)}/{name}" for name in names]
         return self.spark.read.schema(schema).option("__globPaths__", False).parquet(*files)
 
     # writing -------------------------------------------------------------------------------------
@@ -298,9 +300,3 @@ class Lakehouse(dg.ConfigurableResource[Any]):
                 retention_hours=self.settings.retention_days * 24, dry_run=False
             )
         )
-
-
-def _names(delta: DeltaTable) -> list[str]:
-    """The files of the table, as its log has them: below its folder, or by whole addresses."""
-    added = pa.table(delta.get_add_actions(flatten=True))
-    return [str(name) for name in added.column("path").to_pylist()]

@@ -1,13 +1,12 @@
 """Which shop a home reads, and that it stays the same one."""
 
-import threading
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from dmp_assets.home import Home, HomeError
+from dmp_assets.resources.once import once_a_run
 from dmp_assets.resources.postgres import EmbeddedPostgres, Role
 from dmp_assets.sources import shop
 from dmp_assets.tables import Tables
@@ -35,13 +34,12 @@ def _url(home: Home, role: Role) -> SecretStr:
     return EmbeddedPostgres(home).access(role).url(database=EMBEDDED_DATABASE)
 
 
-_looking = threading.Lock()  # who comes while it is looked at waits for what is found
-
-
-@lru_cache(maxsize=1)
+@once_a_run
 def _state_in_run(run_id: str, root: Path) -> shop.ShopState:
     home = Home(root)
-    return shop.probe(shop_url(home), home.settings().shop_schema)
+    state = shop.probe(shop_url(home), home.settings().shop_schema)
+    same_shop(home, state)
+    return state
 
 
 def state_in_run(run_id: str, home: Home) -> shop.ShopState:
@@ -49,10 +47,7 @@ def state_in_run(run_id: str, home: Home) -> shop.ShopState:
 
     Raises ShopError (unreachable, missing table or column) or HomeError (another shop).
     """
-    with _looking:
-        state = _state_in_run(run_id, home.root)
-        same_shop(home, state)
-    return state
+    return _state_in_run(run_id, home.root)
 
 
 def has_news(state: shop.ShopState, tables: Tables) -> bool:

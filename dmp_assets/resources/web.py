@@ -1,13 +1,12 @@
 """Which web database and IHC service a home uses."""
 
-import threading
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from pathlib import Path
 
 import pyarrow.compute as pc
 
 from dmp_assets.home import Home
+from dmp_assets.resources.once import once_a_run
 from dmp_assets.settings import Settings
 from dmp_assets.sources.ihc import IhcConfig
 from dmp_assets.sources.ihc_journeys import Redistribution
@@ -20,10 +19,7 @@ def web_source(home: Home) -> WebSource | None:
     return WebSource(configured.get_secret_value()) if configured else None
 
 
-_looking = threading.Lock()  # who comes while it is looked at waits for what is found
-
-
-@lru_cache(maxsize=1)
+@once_a_run
 def _state_in_run(run_id: str, root: Path) -> WebState | None:
     source = web_source(Home(root))
     return source.probe() if source else None
@@ -34,8 +30,7 @@ def state_in_run(run_id: str, home: Home) -> WebState | None:
 
     Raises WebError for a database that cannot be read or has another shape.
     """
-    with _looking:
-        return _state_in_run(run_id, home.root)
+    return _state_in_run(run_id, home.root)
 
 
 def conversion_days(source: WebSource) -> tuple[date, date] | None:

@@ -58,6 +58,7 @@ WRONG = {
     "api_login_rate_limit": ["300"],
     "api_dry_run_rate_limit": ["often"],
     "live_accounts_per_client": ["0"],
+    "lakehouse_root": ["/data/50%", "lake[1]", "file:///srv/a|b"],
     "api_hosts": ["https://api.example.com"],
     "expected_weekly_events": ["few"],
     "oidc_client_secret": ["two\twords"],
