@@ -2,8 +2,10 @@
 
 from datetime import date, timedelta
 
+from dmp_assets.errors import UserError
 
-class RangeError(ValueError):
+
+class RangeError(UserError, ValueError):
     """A date range that makes no sense; the message says why."""
 
 

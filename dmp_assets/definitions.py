@@ -13,7 +13,6 @@ from dmp_assets.cleaned import (
     web_session_costs,
     web_sessions,
 )
-from dmp_assets.executor import threads_executor
 from dmp_assets.foreign_text import guard_logs
 from dmp_assets.home import Home
 from dmp_assets.marts import warehouse
@@ -47,6 +46,7 @@ from dmp_assets.reporting import channel_export, report_assets
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.window import Window
+from dmp_assets.run.executor import threads_executor
 
 ASSETS = [
     raw_shop.users,

@@ -18,13 +18,14 @@ import filelock
 
 from dmp_assets import connection_urls, whole_file
 from dmp_assets import settings as settings_module
+from dmp_assets.errors import UserError
 from dmp_assets.settings import Settings
 
 Profile = Literal["sandbox", "live"]
 _PROFILES = get_args(Profile)
 
 
-class HomeError(Exception):
+class HomeError(UserError):
     """Something about the home that the user can put right; the message says how."""
 
 

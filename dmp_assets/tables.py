@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from dmp_assets.errors import UserError
 from dmp_assets.spelling import meant, nearest
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _NAMED_TABLE = re.compile(rf"\b({'|'.join(LAYERS)})\.([a-z_][a-z0-9_]*)\b", re.I
 STAMP = "dmp.stamp"
 
 
-class TableError(Exception):
+class TableError(UserError):
     """A table or a version of it that cannot be read; the message says what there is instead."""
 
 

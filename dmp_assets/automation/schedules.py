@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from dmp_assets.automation import jobs
-from dmp_assets.execution import partition_tags
 from dmp_assets.home import Home
+from dmp_assets.run.partitions import partition_tags
 from dmp_assets.sources.web_connection import WebError
 
 # What runs once `dmp up` (or the daemon) is up; each can be switched in Dagster's UI. What needs a

@@ -8,7 +8,6 @@ import dagster as dg
 from dmp_assets.automation import jobs, readiness
 from dmp_assets.automation.schedules import attribution_request, runs
 from dmp_assets.check_results import results_of
-from dmp_assets.execution import first_cause
 from dmp_assets.home import Home
 from dmp_assets.raw.web import SOURCES
 from dmp_assets.reporting.alerts import Alert, raise_alert
@@ -20,6 +19,7 @@ from dmp_assets.resources.shop import has_news, shop_url
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.web import web_source
 from dmp_assets.resources.window import Window
+from dmp_assets.run.causes import first_cause
 from dmp_assets.sources import shop
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.web_connection import WebError

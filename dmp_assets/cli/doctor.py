@@ -13,13 +13,14 @@ from typing import Literal
 import typer
 from rich.markup import escape
 
-from dmp_assets import execution
 from dmp_assets.cli import reach, service
 from dmp_assets.cli.ports import free_port
-from dmp_assets.cli.shared import EXPECTED, explained, out, typed
+from dmp_assets.cli.shared import explained, out, typed
+from dmp_assets.errors import UserError
 from dmp_assets.home import Home, HomeError
 from dmp_assets.resources import java
 from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.run.outside import missing_parts
 from dmp_assets.settings import SettingsError
 
 _LONGEST_SECONDS = 20.0
@@ -50,7 +51,7 @@ def doctor() -> None:
             out.print(
                 f"{_MARKS[verdict]} {name}: {escape(typed(text))}", highlight=False, soft_wrap=True
             )
-        for part in execution.missing_parts(home) if home.state() or not bad else ():
+        for part in missing_parts(home) if home.state() or not bad else ():
             out.print(
                 f"{_MARKS['note']} not configured: {escape(typed(part))}",
                 highlight=False,
@@ -74,7 +75,7 @@ def _checks(home: Home) -> list[Check]:
     try:
         settings = home.settings()
         outside = reach.probes(home)
-    except (*EXPECTED, SettingsError):
+    except (UserError, SettingsError):
         return checks  # what the check of the settings says comes first
     checks += [Check(probe.name, probe.look) for probe in outside]
     configured = settings.store_url is not None
@@ -105,7 +106,7 @@ def examined(checks: list[Check]) -> Iterator[tuple[str, Verdict, str]]:
                 yield check.name, "good", future.result(timeout=_LONGEST_SECONDS)
             except LateError:
                 yield check.name, check.need, f"no answer within {_LONGEST_SECONDS:.0f} s"
-            except (*EXPECTED, SettingsError, reach.Unreachable, OSError) as error:
+            except (UserError, SettingsError, reach.Unreachable, OSError) as error:
                 yield check.name, check.need, str(error)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
-from dmp_assets import backup, execution
+from dmp_assets import backup
 from dmp_assets.cli.doctor import postgres_state
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
 from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.run.clearing import clear
 
-db = typer.Typer(help="The embedded PostgreSQL: used as the shop when none is configured.")
+db = typer.Typer(
+    help="The embedded PostgreSQL: used as the shop when none is configured.", no_args_is_help=True
+)
 
 
 def backup_command(
@@ -64,7 +67,7 @@ def reset(
             return
         if not yes and not typer.confirm(f"Remove {home.root} with all tables and reports?"):
             raise typer.Exit(1)
-        execution.clear(home, everything=True)
+        clear(home, everything=True)
         out.print(f"removed {home.root}")
 
 

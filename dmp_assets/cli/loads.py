@@ -9,18 +9,21 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from dmp_assets import execution
 from dmp_assets.cli.shared import err, explained, out, tables
 from dmp_assets.home import Home
 from dmp_assets.resources.shop import loading_url
+from dmp_assets.run.outside import outside_systems
 from dmp_assets.sources.csv_header import Reading
 from dmp_assets.sources.ihc_journeys import export_training
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.shop_load import load_shop
 from dmp_assets.sources.web import WebError, WebSource
 
-web = typer.Typer(help="The web database (DMP_WEB_DATABASE): sessions, conversions and costs.")
-ihc = typer.Typer(help="The IHC attribution API.")
+web = typer.Typer(
+    help="The web database (DMP_WEB_DATABASE): sessions, conversions and costs.",
+    no_args_is_help=True,
+)
+ihc = typer.Typer(help="The IHC attribution API.", no_args_is_help=True)
 
 
 Delimiter = Annotated[
@@ -61,7 +64,7 @@ def load_shop_command(
         reading = Reading.of(delimiter, names or ())
         mode = LoadMode.REPLACE if replace else LoadMode.APPEND if append else LoadMode.REFUSE
         home = Home.current().prepare()
-        with execution.outside_systems(home):
+        with outside_systems(home):
             done = load_shop(
                 loading_url(home),
                 directory,

@@ -2,16 +2,75 @@
 
 import os
 import signal
+from collections import UserDict
+from importlib import import_module
 from types import FrameType
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from dmp_assets.cli import doctor, documents, homes, loads, runs, service, show, status, up
-from dmp_assets.cli.shared import explained, out
 from dmp_assets.foreign_text import guard_logs
-from dmp_assets.resources import class_archive, java
+
+COMMANDS = {
+    "doctor": "doctor:doctor",
+    "status": "status:status",
+    "demo": "runs:demo",
+    "run": "runs:run",
+    "attribution": "runs:attribution",
+    "show": "show:show",
+    "sample": "loads:sample",
+    "load-shop": "loads:load_shop_command",
+    "report": "documents:report",
+    "up": "up:up",
+    "migrate": "service:migrate",
+    "api": "service:api",
+    "catalogue": "documents:catalogue",
+    "backup": "homes:backup_command",
+    "restore": "homes:restore",
+    "reset": "homes:reset",
+    "setup": "setup:setup",
+    "db": "homes:db",
+    "web": "loads:web",
+    "ihc": "loads:ihc",
+    "client": "service:client",
+    "user": "service:user",
+}
+"""What each command is, as module below `dmp_assets.cli` and name in it; in the order of
+`dmp --help`."""
+
+
+class _Loaded(UserDict[str, Any]):
+    """The commands by name; each is imported when it is looked at, so that `dmp` starts at once."""
+
+    def __getitem__(self, name: str) -> Any:
+        found = super().__getitem__(name)
+        if isinstance(found, str):
+            module, _, attribute = found.partition(":")
+            found = _command(name, getattr(import_module(f"dmp_assets.cli.{module}"), attribute))
+            self[name] = found
+        return found
+
+
+def _command(name: str, made: Any) -> Any:
+    """A function, or a Typer of several, as what Typer's groups hold."""
+    several = isinstance(made, typer.Typer)
+    single = made if several else typer.Typer(rich_markup_mode="markdown", add_completion=False)
+    if not several:
+        single.command(name)(made)
+    command = (typer.main.get_group if several else typer.main.get_command)(single)
+    command.name = name
+    return command
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **named: Any) -> None:
+        super().__init__(**named)
+        self.commands = _Loaded(COMMANDS)
+
 
 app = typer.Typer(
+    cls=_Commands,
     help="The lakehouse of a shop's marketing and risk people: from PostgreSQL to Slack.\n\n"
     "Start with `dmp demo`; then `dmp up` for Dagster's UI. Everything that a command makes lies "
     "in $DMP_HOME (default ./var). Settings: see .env.example.",
@@ -19,27 +78,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-app.add_typer(homes.db, name="db", no_args_is_help=True)
-app.add_typer(loads.web, name="web", no_args_is_help=True)
-app.add_typer(loads.ihc, name="ihc", no_args_is_help=True)
-app.add_typer(service.client, name="client", no_args_is_help=True)
-app.add_typer(service.user, name="user", no_args_is_help=True)
-app.command()(doctor.doctor)
-app.command()(status.status)
-app.command()(runs.demo)
-app.command()(runs.run)
-app.command()(runs.attribution)
-app.command()(show.show)
-app.command()(loads.sample)
-app.command("load-shop")(loads.load_shop_command)
-app.command()(documents.report)
-app.command()(up.up)
-app.command()(service.migrate)
-app.command()(service.api)
-app.command()(documents.catalogue)
-app.command("backup")(homes.backup_command)
-app.command()(homes.restore)
-app.command()(homes.reset)
 
 
 @app.callback()
@@ -55,17 +93,3 @@ def main() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-@app.command()
-def setup() -> None:
-    """Find or install Java, and fetch the JARs that Spark needs (once)."""
-    with explained():
-        home = java.install_java(out.print)
-        fetched = java.fetch_jars()
-        out.print(f"Java: {home}; Spark's libraries (JARs): {fetched} fetched, all there")
-        archive = class_archive.path(home)
-        if not archive.exists():
-            out.print("archiving Spark's classes (about 200 MB, once), so that runs start faster")
-            if not class_archive.make(archive):
-                out.print("this Java cannot archive classes; runs work, and start more slowly")

@@ -2,31 +2,28 @@
 
 import multiprocessing
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from dmp_assets import execution
-from dmp_assets.cli import service
-from dmp_assets.cli.loads import NO_WEB_DATABASE
 from dmp_assets.cli.shared import err, explained, out, typed
 from dmp_assets.cli.start import INTERRUPTED
-from dmp_assets.cli.summary import print_summary
 from dmp_assets.date_range import parse_range
-from dmp_assets.execution import Progress, RunSummary
 from dmp_assets.home import Home
-from dmp_assets.resources.shop import loading_url
-from dmp_assets.sources.shop_load import load_shop
-from dmp_assets.sources.web import WebError
-from dmp_assets.store import where
+from dmp_assets.run.process import prepared
 
 if TYPE_CHECKING:
     from dmp_assets.check_results import CheckResult
+    from dmp_assets.run.parent import Progress
+    from dmp_assets.run.results import RunSummary
+
+# What a command needs is imported when its child is at its own imports: both take seconds.
 
 
 def _simulate(make: Callable[..., object], folder: Path, *arguments: object, **named: Any) -> None:
@@ -55,11 +52,10 @@ def demo(
         count = users or settings.demo_users
         folder = home.sandbox / f"shop-{count}-{seed}-{last}"
         first = None if home.lakehouse.exists() else count + count // 50  # some came twice
-        with (
-            home.alone("demo"),
-            execution.prepared(home, rows=first) as process,
-            execution.outside_systems(home),
-        ):
+        with home.alone("demo"), prepared(home, rows=first) as process, _outside(home):
+            from dmp_assets.resources.shop import loading_url
+            from dmp_assets.sources.shop_load import load_shop
+
             if not folder.exists():
                 from dmp_assets.demo.shop import generate
 
@@ -77,17 +73,16 @@ def demo(
                 copied.replace(database)
             loaded = load_shop(loading_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
-            service.migrate_home(home)
+            _migrate(home)
             summary = _run_with_bar(home, quiet=json_output, process=process)
             expected = _as_expected(home, summary, folder)
             from dmp_assets.demo.sandbox_slack import SlackSandbox
 
             SlackSandbox(home.sandbox).write_page()
-        print_summary(home, summary, json_output, expected)
-        raise typer.Exit(0 if summary.success else 1)
+        _end(home, summary, json_output, expected)
 
 
-def _as_expected(home: Home, summary: RunSummary, folder: Path) -> "list[CheckResult]":
+def _as_expected(home: Home, summary: "RunSummary", folder: Path) -> "list[CheckResult]":
     """What checks found of the dirt that the demo put in on purpose; no alert tells of it."""
     if not summary.failed_checks:
         return []
@@ -124,22 +119,51 @@ def run(
         parse_range(start, end)
         home = Home.current().prepare()
         if replace:
-            execution.clear(home)
-        with execution.prepared(home) as process, execution.outside_systems(home):
+            from dmp_assets.run.clearing import clear
+
+            clear(home)
+        with prepared(home) as process, _outside(home):
             _bring_up_store(home)
             summary = _run_with_bar(
                 home, start=start, end=end, select=select, wait=wait, quiet=json_output,
                 process=process,
             )  # fmt: skip
-        print_summary(home, summary, json_output)
-        raise typer.Exit(0 if summary.success else 1)
+        _end(home, summary, json_output)
 
 
 def _bring_up_store(home: Home) -> None:
     """A home that an earlier version made has its own store brought up; a foreign one waits for
     `dmp migrate`."""
+    from dmp_assets.store import where
+
     if where.is_embedded(home):
-        service.migrate_home(home)
+        _migrate(home)
+
+
+def _migrate(home: Home) -> None:
+    from dmp_assets.cli.service import migrate_home
+
+    migrate_home(home)
+
+
+@contextmanager
+def _outside(home: Home, *, shop: bool = True) -> Iterator[None]:
+    from dmp_assets.run.outside import outside_systems
+
+    with outside_systems(home, shop=shop):
+        yield
+
+
+def _end(
+    home: Home,
+    summary: "RunSummary",
+    json_output: bool,
+    expected: "Sequence[CheckResult]" = (),
+) -> NoReturn:
+    from dmp_assets.cli.summary import print_summary
+
+    print_summary(home, summary, json_output, expected)
+    raise typer.Exit(0 if summary.success else 1)
 
 
 ATTRIBUTION_ASSETS = "tag:domain=attribution"
@@ -160,15 +184,17 @@ def attribution(
         parse_range(start, end)
         home = Home.current().prepare()
         if home.settings().web_database is None:
+            from dmp_assets.cli.loads import NO_WEB_DATABASE
+            from dmp_assets.sources.web import WebError
+
             raise WebError(NO_WEB_DATABASE)
-        with execution.prepared(home) as process, execution.outside_systems(home, shop=False):
+        with prepared(home) as process, _outside(home, shop=False):
             _bring_up_store(home)
             summary = _run_with_bar(
                 home, start=start, end=end, select=ATTRIBUTION_ASSETS, wait=wait, shop=False,
                 quiet=json_output, process=process,
             )  # fmt: skip
-        print_summary(home, summary, json_output)
-        raise typer.Exit(0 if summary.success else 1)
+        _end(home, summary, json_output)
 
 
 def _say(quiet: bool, text: str) -> None:
@@ -176,7 +202,7 @@ def _say(quiet: bool, text: str) -> None:
         out.print(text, highlight=False)
 
 
-def _run_with_bar(home: Home, *, quiet: bool, **options: Any) -> RunSummary:
+def _run_with_bar(home: Home, *, quiet: bool, **options: Any) -> "RunSummary":
     try:
         return _followed(home, quiet=quiet, **options)
     except KeyboardInterrupt:
@@ -188,9 +214,11 @@ def _run_with_bar(home: Home, *, quiet: bool, **options: Any) -> RunSummary:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _followed(home: Home, *, quiet: bool, **options: Any) -> RunSummary:
+def _followed(home: Home, *, quiet: bool, **options: Any) -> "RunSummary":
+    from dmp_assets.run import parent
+
     if quiet:
-        return execution.run(home, **options)
+        return parent.run(home, **options)
     with Bar(
         TextColumn("{task.description:<38}"),
         BarColumn(),
@@ -200,7 +228,7 @@ def _followed(home: Home, *, quiet: bool, **options: Any) -> RunSummary:
     ) as bar:
         task = bar.add_task("starting", total=None)
 
-        def show(progress: Progress) -> None:
+        def show(progress: "Progress") -> None:
             bar.update(
                 task,
                 description=progress.current,
@@ -208,4 +236,4 @@ def _followed(home: Home, *, quiet: bool, **options: Any) -> RunSummary:
                 total=progress.total or None,
             )
 
-        return execution.run(home, report=show, **options)
+        return parent.run(home, report=show, **options)

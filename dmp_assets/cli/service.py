@@ -12,12 +12,13 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from dmp_assets import execution
 from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.foreign_text import terminal_text
 from dmp_assets.home import Home
 from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.run.instance import prepare_instance
+from dmp_assets.run.outside import outside_systems
 from dmp_assets.store import where
 from dmp_assets.store.errors import AccessError, StoreError
 from dmp_assets.store.roles import MIN_PASSWORD, SCOPES, Role
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 # Database libraries are imported by the commands that use them: every `dmp` would wait for them.
 
-client = typer.Typer(help="Machines that call the API: their keys.")
-user = typer.Typer(help="People who log in.")
+client = typer.Typer(help="Machines that call the API: their keys.", no_args_is_help=True)
+user = typer.Typer(help="People who log in.", no_args_is_help=True)
 T = TypeVar("T")
 _PERIOD = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -49,7 +50,7 @@ def in_store(home: Home, work: Callable[["sa.Connection"], T]) -> T:
     if not where.is_configured(home):
         raise StoreError("this home has no operational store yet; `dmp migrate` makes it")
     with (
-        execution.outside_systems(home, shop=False),
+        outside_systems(home, shop=False),
         database.opened(where.store_url(home)) as store,
         store.begin() as connection,
     ):
@@ -83,7 +84,7 @@ def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
     embedded = home.settings().store_url is None
     if embedded:
         home.remember(**where.EMBEDDED)
-    with execution.outside_systems(home, shop=False):
+    with outside_systems(home, shop=False):
         if embedded:
             EmbeddedPostgres(home).create(where.DATABASE)
         with database.opened(where.owner_url(home), checked=False) as store:
@@ -108,7 +109,7 @@ def migrate(
             typer.confirm(f"Go to schema {to}? What only newer ones hold is lost.", abort=True)
         before, after = migrate_home(home, to)
         out.print(f"operational store: schema {before or 'none'} → {after or 'none'}")
-        execution.prepare_instance(home)
+        prepare_instance(home)
         import dagster as dg
 
         with dg.DagsterInstance.get() as instance:
@@ -349,7 +350,7 @@ def api(
         from dmp_assets.api import serve
 
         os.environ["DMP_HOME"] = str(home.root)
-        with execution.outside_systems(home, shop=False):
+        with outside_systems(home, shop=False):
             serve.serve(home)
 
 

@@ -8,24 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from dmp_assets.cli.start import INTERRUPTED
-from dmp_assets.date_range import RangeError
+from dmp_assets.errors import UserError
 from dmp_assets.foreign_text import visible
-from dmp_assets.home import Home, HomeError
-from dmp_assets.resources import java
-from dmp_assets.resources.postgres import PostgresError
+from dmp_assets.home import Home
 from dmp_assets.settings import unknown_names
-from dmp_assets.sources.ihc_journeys import IhcError
-from dmp_assets.sources.shop_connection import ShopError
-from dmp_assets.sources.web import WebError
-from dmp_assets.store.errors import AccessError, StoreError
-from dmp_assets.tables import TableError, Tables
+
+if TYPE_CHECKING:
+    from dmp_assets.tables import Tables
 
 
 class GuardedConsole(Console):
@@ -39,10 +35,6 @@ class GuardedConsole(Console):
 out = GuardedConsole()
 err = GuardedConsole(stderr=True)
 
-EXPECTED = (
-    HomeError, PostgresError, ShopError, WebError, IhcError, RangeError, TableError, StoreError,
-    AccessError, java.PrerequisiteError,
-)  # fmt: skip
 _COMMAND = re.compile(r"(?<![\w/.-])dmp (?=[a-z])")
 
 
@@ -82,7 +74,7 @@ def explained() -> Iterator[None]:
     except KeyboardInterrupt:
         err.print("stopped")
         raise typer.Exit(INTERRUPTED) from None
-    except EXPECTED as error:
+    except UserError as error:
         fail(str(error))
         raise typer.Exit(1) from error
     except ValueError as error:
@@ -90,7 +82,9 @@ def explained() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def tables(home: Home) -> Tables:
+def tables(home: Home) -> "Tables":
     """The home's Delta tables, read without a JVM."""
+    from dmp_assets.tables import Tables
+
     settings = home.settings()
     return Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)

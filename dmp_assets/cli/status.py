@@ -13,12 +13,12 @@ import psutil
 import typer
 from rich.markup import escape
 
-from dmp_assets import execution
 from dmp_assets.cli import service
-from dmp_assets.cli.shared import EXPECTED, explained, out, tables, typed
+from dmp_assets.cli.shared import explained, out, tables, typed
+from dmp_assets.errors import UserError
 from dmp_assets.home import Home
+from dmp_assets.run.instance import prepare_instance
 from dmp_assets.store import where
-from dmp_assets.store.errors import StoreError
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _runs(home: Home) -> Iterator[Line]:
     if not (home.dagster / "dagster.yaml").exists():
         yield Line("last run", "none yet; `dmp run` does one")
         return
-    execution.prepare_instance(home)
+    prepare_instance(home)
     import dagster as dg
 
     with dg.DagsterInstance.get() as instance:
@@ -154,7 +154,7 @@ def _service(home: Home) -> Iterator[Line]:
         return
     try:
         yield Line("store", service.store_state(home))
-    except (*EXPECTED, StoreError) as error:
+    except UserError as error:
         yield Line("store", str(error), attention=True)
     from dmp_assets.automation import readiness
 

@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from dmp_assets.cli.shared import out, tables, typed
-from dmp_assets.execution import RunSummary
 from dmp_assets.home import Home
+from dmp_assets.run.results import RunSummary
 
 if TYPE_CHECKING:
     from dmp_assets.check_results import CheckResult

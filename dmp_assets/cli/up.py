@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmp_assets import execution, run_ends
 from dmp_assets.cli import service
 from dmp_assets.cli.children import Program, running, to_terminal
 from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
+from dmp_assets.run.ends import bury_dead_runs
+from dmp_assets.run.instance import prepare_instance
+from dmp_assets.run.outside import outside_systems
 from dmp_assets.settings import project_dir
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def up(
     with explained():
         home = Home.current().prepare()
         settings = home.settings()
-        execution.prepare_instance(home)
+        prepare_instance(home)
         workspace = str(project_dir() / "workspace.yaml")
         programs = Path(sys.executable).parent
         started: list[Program] = []
@@ -71,12 +73,12 @@ def up(
             scheme = "http" if settings.api_tls_certificate is None else "https"
             out.print(f"API:     {scheme}://{host}:{port}", highlight=False)
         with ExitStack() as stack:
-            stack.enter_context(execution.outside_systems(home))
+            stack.enter_context(outside_systems(home))
             if only is not Part.API:
                 import dagster as dg
 
                 with dg.DagsterInstance.get() as instance:
-                    run_ends.bury_dead_runs(instance)
+                    bury_dead_runs(instance)
             if address:
                 _say_how_to_log_in(home, address)
             _say_where_messages_are(home)

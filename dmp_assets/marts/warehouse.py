@@ -19,9 +19,9 @@ import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
-from dmp_assets.executor import ALONE_TAG
 from dmp_assets.marts.inputs import COLUMNS, empty
 from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.run.executor import ALONE_TAG
 from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables, named_tables
 

@@ -20,7 +20,6 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dmp_assets import readings
 from dmp_assets.abuse import fairness, shares
 from dmp_assets.attribution import maturity
-from dmp_assets.executor import ALONE_TAG
 from dmp_assets.figures import catalogue, short_ids
 from dmp_assets.home import Home
 from dmp_assets.reporting import (
@@ -51,6 +50,7 @@ from dmp_assets.reporting.renderer import Renderer, RenderError, find_quarto
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.window import Window
+from dmp_assets.run.executor import ALONE_TAG
 from dmp_assets.settings import Settings, project_dir
 from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables

@@ -16,11 +16,13 @@ from pathlib import Path
 
 import certifi
 
+from dmp_assets.errors import UserError
+
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 SUPPORTED = (17, 21)
 
 
-class PrerequisiteError(Exception):
+class PrerequisiteError(UserError):
     """Something that must be on the machine is missing; the message says how to get it."""
 
 

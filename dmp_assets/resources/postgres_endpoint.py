@@ -10,8 +10,10 @@ from urllib.parse import quote
 import psycopg
 from pydantic import SecretStr
 
+from dmp_assets.errors import UserError
 
-class PostgresError(Exception):
+
+class PostgresError(UserError):
     """The embedded PostgreSQL cannot do what was asked; the message says what to do."""
 
 

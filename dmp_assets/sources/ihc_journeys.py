@@ -20,13 +20,14 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from dmp_assets import foreign_text
+from dmp_assets.errors import UserError
 
 FLAGS = ("holder_engagement", "closer_engagement", "impression_interaction")
 COLUMNS = ("conv_id", "session_id", "timestamp", "channel_name", *FLAGS)
 _CHUNK = 1_000
 
 
-class IhcError(Exception):
+class IhcError(UserError):
     """The IHC service cannot be used like this; the message says what to do."""
 
 

@@ -9,10 +9,11 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from dmp_assets import connection_urls
+from dmp_assets.errors import UserError
 from dmp_assets.sources.postgres import SESSION, why_not_connected
 
 
-class ShopError(Exception):
+class ShopError(UserError):
     """Something about the shop that the user can put right; the message names it."""
 
 

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from dmp_assets.errors import UserError
 from dmp_assets.sources.csv_export import CsvExport
 
 
-class WebError(Exception):
+class WebError(UserError):
     """Something about the web database that the user can put right; the message names it."""
 
 

@@ -1,7 +1,9 @@
 """What can go wrong with the operational store; known without importing a database library."""
 
+from dmp_assets.errors import UserError
 
-class StoreError(Exception):
+
+class StoreError(UserError):
     """The operational store cannot be used; the message says what to do."""
 
 
@@ -9,5 +11,5 @@ class SchemaError(StoreError):
     """The store answers, and its schema is not this program's."""
 
 
-class AccessError(Exception):
+class AccessError(UserError):
     """A client or person that cannot be made or changed; the message says why."""

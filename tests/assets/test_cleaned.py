@@ -17,9 +17,9 @@ from dmp_assets.cleaned import promo_codes, promo_usages, rules, users
 from dmp_assets.cleaned.rules import Rule, Split
 from dmp_assets.demo import shop as demo
 from dmp_assets.demo.shop_dirt import UNUSABLE
-from dmp_assets.execution import first_cause
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.window import Window
+from dmp_assets.run.causes import first_cause
 from dmp_assets.sources.shop import TABLES
 
 if TYPE_CHECKING:

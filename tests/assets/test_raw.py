@@ -10,12 +10,12 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from dmp_assets.execution import first_cause
 from dmp_assets.home import Home
 from dmp_assets.raw import shop as raw
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.resources.window import Window
+from dmp_assets.run.causes import first_cause
 from dmp_assets.sources.shop_connection import shop_name
 from dmp_assets.sources.shop_load import load_shop
 from tests.support.pooler import pooler

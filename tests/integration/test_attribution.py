@@ -124,7 +124,7 @@ def killed(dmp: Dmp, service: Endpoint, key: dict[str, str]) -> list[dict[str, A
         time.sleep(0.05)
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in psutil.Process(child.pid).children():
-            if "dmp_assets.execution" in process.cmdline():
+            if "dmp_assets.run.child" in process.cmdline():
                 process.send_signal(signal.SIGKILL)
     out, err = child.communicate(timeout=60)
     assert child.returncode != 0, out + err

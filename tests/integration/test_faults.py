@@ -101,7 +101,7 @@ def filled(empty: tuple[Dmp, Ran], small: demo_shop.Summary) -> tuple[Dmp, dict[
         if runner is None:
             for process in psutil.Process(child.pid).children():
                 with contextlib.suppress(psutil.Error):
-                    if "dmp_assets.execution" in process.cmdline():
+                    if "dmp_assets.run.child" in process.cmdline():
                         runner = process
         if set(dmp.home.lakehouse.rglob("*.parquet")) - known and runner:
             runner.send_signal(signal.SIGKILL)

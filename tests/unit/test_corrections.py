@@ -13,7 +13,7 @@ from dmp_assets.home import Home
 from dmp_assets.reporting.corrections import changed, correct
 from dmp_assets.reporting.delivery import Message, deliver, flush, kept
 from dmp_assets.resources.slack import build_client
-from dmp_assets.run_ends import report_canceled
+from dmp_assets.run.ends import report_canceled
 from tests.unit.test_delivery import received
 from tests.unit.test_messages import FIGURES, message_of
 

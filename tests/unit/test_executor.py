@@ -15,8 +15,9 @@ import dagster as dg
 import pytest
 from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
 
-from dmp_assets import execution, executor
-from dmp_assets.executor import ALONE_TAG, run_job, threads_executor
+from dmp_assets.run import executor, parent
+from dmp_assets.run.executor import ALONE_TAG, run_job, threads_executor
+from dmp_assets.run.results import Account
 
 SECONDS = 20  # for what surely happens
 
@@ -267,7 +268,9 @@ def test_the_summary_gives_the_time_of_steps_that_were_made_alone(
     [done] = instance.get_runs()
     (tmp_path / "log").write_text("")
     process = SimpleNamespace(run_id=done.run_id, wait=lambda: 1, log=tmp_path / "log")
-    summary = execution._summary(instance, process, 1.0)  # type: ignore[arg-type]
+    account = Account()
+    account.read(instance, done.run_id)
+    summary = parent._ended(instance, process, account, 1.0)  # type: ignore[arg-type]
     assert [step for step, _ in summary.steps] == ["raw__broken"]
     assert summary.seconds_by_layer()["raw"] >= 0.05
     assert summary.failures == ("raw/broken: ValueError: no such thing",)

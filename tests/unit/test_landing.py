@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from dmp_assets import execution
 from dmp_assets.abuse.features import NAMES
 from dmp_assets.automation import jobs
 from dmp_assets.cli.service import migrate_home
@@ -22,6 +21,7 @@ from dmp_assets.raw import abuse
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.postgres import EmbeddedPostgres
 from dmp_assets.resources.window import Window
+from dmp_assets.run import clearing
 from dmp_assets.store import access, database, landing, where
 from dmp_assets.store.schema import (
     METADATA,
@@ -383,7 +383,7 @@ def test_a_live_home_cleared_for_another_shop_keeps_what_people_decided(
     fill(store)
     run()
     lakehouse.write(home, "raw/users", lakehouse.tables(40)["raw/users"])
-    execution.clear(home)
+    clearing.clear(home)
     assert tables(home).written() == ["raw/abuse_decisions", "raw/abuse_predictions"]
     assert [count(store, name) for name in PEOPLE] == [1] * len(PEOPLE)
     run()
@@ -405,7 +405,7 @@ def test_a_sandbox_cleared_for_another_shop_forgets_its_people(
             assert ids(home) == [1]
             with engine.connect() as connection:
                 revision = connection.scalar(sa.select(review_revision.c.revision))
-            execution.clear(home)
+            clearing.clear(home)
             assert tables(home).written() == []
             assert [count(engine, name) for name in PEOPLE] == [0] * len(PEOPLE)
             assert count(engine, "person") == 1, "who works there stays"

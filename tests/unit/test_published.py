@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from dmp_assets import execution
-from dmp_assets.execution import first_cause
 from dmp_assets.home import Home
 from dmp_assets.published import tables as published
 from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.run import clearing
+from dmp_assets.run.causes import first_cause
 from dmp_assets.store import database
 from dmp_assets.store.schema import PUBLISHED_TABLES, publication
 from dmp_assets.tables import Tables
@@ -148,7 +148,7 @@ def test_a_home_that_is_cleared_for_another_shop_publishes_nothing(
     home: Home, store: sa.Engine
 ) -> None:
     run()
-    execution.clear(home)
+    clearing.clear(home)
     with store.connect() as connection:
         for name in PUBLISHED_TABLES:
             assert connection.scalar(sa.text(f"SELECT count(*) FROM published.{name}")) == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dmp_assets.execution import prepared
 from dmp_assets.home import Home
+from dmp_assets.run.process import prepared
 
 
 def alive(run_id: str) -> list[int]:

@@ -8,14 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
 from dmp_assets.home import Home
+from dmp_assets.run.instance import ENVIRONMENT, prepare_instance
 
 
 class RunProcess:
@@ -26,19 +27,19 @@ class RunProcess:
     A context manager, at whose end nothing of it is left, also not the JVM of a killed run.
     """
 
-    def __init__(self, home: Home, environment: Mapping[str, str], rows: int | None = None):
+    def __init__(self, home: Home, rows: int | None = None):
         self.run_id = str(uuid4())
         self.log: Path = home.dagster / "logs" / f"{self.run_id}.log"
         self.log.parent.mkdir(exist_ok=True)
         self._told = False
-        command = [sys.executable, "-m", "dmp_assets.execution", self.run_id]
+        command = [sys.executable, "-m", "dmp_assets.run.child", self.run_id]
         with self.log.open("wb") as out:
             self._child = subprocess.Popen(
                 command if rows is None else [*command, str(rows)],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=os.environ | environment,
+                env=os.environ | ENVIRONMENT,
                 start_new_session=True,  # its group: the run and its JVM
             )
 
@@ -84,3 +85,14 @@ def request() -> dict[str, Any] | None:
     """In the child: what it is to run, once that is known; None when it is called off."""
     line = sys.stdin.readline()
     return json.loads(line) if line.strip() else None
+
+
+@contextmanager
+def prepared(home: Home, *, rows: int | None = None) -> Iterator[RunProcess]:
+    """A process for the next run, which imports what runs need while its caller does other work.
+
+    `rows`: for a first run that will have so many to read; its Spark then starts at once too.
+    """
+    prepare_instance(home)
+    with RunProcess(home, rows) as process:
+        yield process

@@ -1,0 +1,17 @@
+"""`dmp setup`: what a run needs of the machine beside Python's packages."""
+
+from dmp_assets.cli.shared import explained, out
+from dmp_assets.resources import class_archive, java
+
+
+def setup() -> None:
+    """Find or install Java, and fetch the JARs that Spark needs (once)."""
+    with explained():
+        home = java.install_java(out.print)
+        fetched = java.fetch_jars()
+        out.print(f"Java: {home}; Spark's libraries (JARs): {fetched} fetched, all there")
+        archive = class_archive.path(home)
+        if not archive.exists():
+            out.print("archiving Spark's classes (about 200 MB, once), so that runs start faster")
+            if not class_archive.make(archive):
+                out.print("this Java cannot archive classes; runs work, and start more slowly")

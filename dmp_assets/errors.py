@@ -1,0 +1,5 @@
+"""The one base of every error that a person can mend."""
+
+
+class UserError(Exception):
+    """Its words say what is wrong and what to do; the command line prints them and nothing else."""

@@ -1,0 +1,122 @@
+"""The process of a run (`python -m dmp_assets.run.child`): makes the assets that it is told of.
+
+It leaves its events and logs in the home's Dagster instance, where its parent reads them.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from dmp_assets.home import Home, HomeError
+from dmp_assets.run.ends import PID_TAG
+from dmp_assets.run.partitions import partition_tags
+from dmp_assets.run.process import request
+from dmp_assets.tables import Tables
+
+
+def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
+    """The child: run the assets in this process. Exit code 0 only when all went well.
+
+    `warm`: Spark has been started.
+    """
+    import dagster as dg
+
+    from dmp_assets.definitions import defs
+    from dmp_assets.reporting import renderer, report_assets
+    from dmp_assets.run import history
+    from dmp_assets.run.executor import run_job
+    from dmp_assets.settings import project_dir
+    from dmp_assets.table_asset import ATTRIBUTION
+
+    home = Home.current()
+    if request["shop"] and not warm:
+        threading.Thread(target=_warm_up, args=(home,), daemon=True).start()
+    repository = defs.get_repository_def()
+    job = repository.get_implicit_global_asset_job_def()
+    graph = repository.asset_graph
+    selection = dg.AssetSelection.from_string(request["select"])
+    # A table and its quarantine are written together: naming one of them means both.
+    keys: Any = selection.required_multi_asset_neighbors().resolve(graph)
+    if not keys:
+        raise HomeError(f"no asset matches --select {request['select']!r}")
+    if home.settings().web_database is None:  # skipped, unless nothing else is asked for
+        web = dg.AssetSelection.tag(*next(iter(ATTRIBUTION.items()))).resolve(graph)
+        keys = keys - web or keys
+    daily = any(graph.get(key).is_partitioned for key in keys)
+    window = {"start": request["start"], "end": request["end"]}
+    with (
+        history.opened(home.dagster) as instance,
+        home.exclusive(request["run_id"], wait=request["wait"]),
+        renderer.kept(project_dir(), home) as engine,
+    ):
+        if keys & report_assets.reports.keys and not home.reports.exists():
+            engine.start()  # all reports will be rendered: their kernel imports beside other work
+        result = run_job(
+            job,
+            run_id=request["run_id"],
+            instance=instance,
+            assets=keys,
+            tags={
+                PID_TAG: str(os.getpid()),
+                "dmp/trigger": "cli",
+                **(partition_tags(home, request["start"], request["end"]) if daily else {}),
+            },
+            run_config={
+                "resources": {"window": {"config": window}},
+                "loggers": {"console": {"config": {"log_level": "WARNING"}}},
+            },
+        )
+    if not result.success:
+        _tell_of_failure(home, result, {"/".join(key.path) for key in keys}, window)
+    return 0 if result.success else 1
+
+
+def _tell_of_failure(home: Home, result: Any, wanted: set[str], window: dict[str, str]) -> None:
+    """A failed run skips its deliveries; a message must not be silently absent."""
+    from dmp_assets.reporting.report_assets import deliver_failure, in_range
+    from dmp_assets.resources.slack import SlackResource
+    from dmp_assets.resources.window import Window
+
+    failed = [
+        (event.step_key or "?").replace("__", "/", 1)
+        for event in result.all_events
+        if event.is_step_failure
+    ]
+    made = {"/".join(event.asset_key.path) for event in result.get_asset_materialization_events()}
+    deliver_failure(home, SlackResource(), failed, wanted - made, in_range(Window(**window)))
+
+
+def _warm_up(home: Home) -> None:
+    """Start Spark beside the imports of this process when the shop has news.
+
+    Only a head start: whatever goes wrong here is told by the asset that needs it.
+    """
+    from dmp_assets.resources import shop, spark
+    from dmp_assets.sources.shop import probe
+
+    settings = home.settings()
+    state = probe(shop.shop_url(home), settings.shop_schema)
+    store = Tables(settings.lakehouse_root or str(home.lakehouse))
+    if settings.spark_remote is None and shop.has_news(state, store):
+        rows = max(known.row_count for known in state.tables.values())
+        spark.start_ahead(settings, home.root / "spark", rows)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    first = [int(rows) for rows in arguments[1:]]  # of a first run, whose Spark is surely wanted
+    if first:
+        from dmp_assets.resources import spark
+
+        home = Home.current()
+        told = home.settings(), home.root / "spark", first[0]
+        threading.Thread(target=spark.start_ahead, args=told, daemon=True).start()
+    import_module("dmp_assets.definitions")  # what takes long, before it is wanted
+    wanted = request()
+    return _execute(wanted, warm=bool(first)) if wanted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))
