@@ -84,11 +84,14 @@ app = typer.Typer(
 def main() -> None:
     """Let a plain `kill` end a command as Ctrl-C does, so that what it started stops with it.
 
-    What a command makes, and whatever it starts makes, is for its owner only.
+    Called when the command has been loaded. What it makes, and whatever it starts makes, is for
+    its owner only.
     """
     os.umask(0o077)
     guard_logs()
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

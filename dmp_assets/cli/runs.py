@@ -20,8 +20,7 @@ from dmp_assets.run.process import prepared
 
 if TYPE_CHECKING:
     from dmp_assets.check_results import CheckResult
-    from dmp_assets.run.parent import Progress
-    from dmp_assets.run.results import RunSummary
+    from dmp_assets.run.results import Account, RunSummary
 
 # What a command needs is imported when its child is at its own imports: both take seconds.
 
@@ -228,12 +227,12 @@ def _followed(home: Home, *, quiet: bool, **options: Any) -> "RunSummary":
     ) as bar:
         task = bar.add_task("starting", total=None)
 
-        def show(progress: "Progress") -> None:
+        def show(account: "Account") -> None:
             bar.update(
                 task,
-                description=progress.current,
-                completed=progress.done,
-                total=progress.total or None,
+                description=account.current,
+                completed=account.done,
+                total=account.total or None,
             )
 
         return parent.run(home, report=show, **options)

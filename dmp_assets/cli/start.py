@@ -1,4 +1,4 @@
-"""Where `dmp` begins: a Ctrl-C before anything has been done ends it without a word of Python."""
+"""Where `dmp` begins: a Ctrl-C before a command has begun ends it without a word of Python."""
 
 import os
 import signal
@@ -13,12 +13,10 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Load the command line, which takes a second or two, and hand over to it."""
+    """Hand over to the command line, which loads the command that is asked for."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup`, or a job in the background
             signal.signal(number, _leave)
     from dmp_assets.cli.main import app
 
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     app()

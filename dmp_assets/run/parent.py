@@ -7,7 +7,7 @@ Dagster instance; the parent reads them there to show progress and a summary.
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmp_assets.date_range import parse_range
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 _LOOK = 0.5  # seconds between two looks at what the run says
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is: told to the caller a few times a second."""
-
-    total: int = 0
-    done: int = 0
-    current: str = "starting"
-
-
 def run(
     home: Home,
     *,
@@ -40,14 +31,14 @@ def run(
     select: str = "*",
     wait: bool = False,
     shop: bool = True,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[Account], None] | None = None,
     process: RunProcess | None = None,
 ) -> RunSummary:
     """Materialize the selected assets in a run of the home's Dagster instance.
 
     `select` is Dagster's asset selection syntax, e.g. `group:cleaned` or `key:"modeled/*"`.
     `shop`: whether it reads the shop, for which Spark then starts early. `process`: one that was
-    `prepared` before and has not run anything.
+    `prepared` before and has not run anything. `report` is told twice a second how far it is.
     Raises RangeError for a bad range, HomeError when the home is busy and not `wait`.
     """
     parse_range(start, end)
@@ -80,20 +71,20 @@ def _follow(
     instance: "dg.DagsterInstance",
     process: RunProcess,
     account: Account,
-    report: Callable[[Progress], None] | None,
+    report: Callable[[Account], None] | None,
 ) -> None:
     """Take in the run's events, and tell of them, until the child has ended."""
-    total, running, run_id = 0, True, process.run_id
+    running, run_id = True, process.run_id
     while running:
         running = process.wait(_LOOK) is None
-        if not total:
+        if not account.total:
             record = instance.get_run_by_id(run_id)
             if record is not None and record.execution_plan_snapshot_id:
                 plan = instance.get_execution_plan_snapshot(record.execution_plan_snapshot_id)
-                total = len(plan.step_keys_to_execute)
+                account.total = len(plan.step_keys_to_execute)
         account.read(instance, run_id)
         if report is not None:
-            report(Progress(total, account.done, account.current))
+            report(account)
 
 
 def _ended(

@@ -66,6 +66,8 @@ class Account:
     """What a run's events say, taken in as they are stored; each is looked at once."""
 
     def __init__(self) -> None:
+        self.total = 0
+        """Steps that the run will have; 0 until it is planned."""
         self.current = "starting"
         """The asset that began last."""
         self.failures: list[str] = []
@@ -93,31 +95,31 @@ class Account:
         event = entry.dagster_event
         if event is None:
             return
-        kind, step = event.event_type_value, event.step_key or "?"
-        if kind == "STEP_START":
+        from dagster import DagsterEventType as Kind
+
+        kind, step = event.event_type, event.step_key or "?"
+        if kind is Kind.STEP_START:
             self._began.setdefault(step, entry.timestamp)
             self.current = _asset(step)
-        elif kind in ("STEP_SUCCESS", "STEP_FAILURE"):
+        elif kind in (Kind.STEP_SUCCESS, Kind.STEP_FAILURE):
             self._ended[step] = entry.timestamp
             if event.is_step_failure:
                 self.failures.append(f"{_asset(step)}: {first_cause(event.step_failure_data)}")
-        elif kind == "STEP_SKIPPED":
+        elif kind is Kind.STEP_SKIPPED:
             self._skipped.add(step)
-        elif kind == "ASSET_MATERIALIZATION":
-            found: dict[str, Any] = {
-                name: value.value
-                for name, value in event.step_materialization_data.materialization.metadata.items()
-            }
-            key = "/".join(event.step_materialization_data.materialization.asset_key.path)
+        elif kind is Kind.ASSET_MATERIALIZATION:
+            made = event.step_materialization_data.materialization
+            found: dict[str, Any] = {name: value.value for name, value in made.metadata.items()}
+            key = "/".join(made.asset_key.path)
             self._tables[key] = TableResult(
                 key=key,
                 rows=found.get("dagster/row_count"),
                 unchanged=bool(found.get("unchanged")),
                 quarantined=found.get("rows_quarantined"),
             )
-        elif kind == "RUN_FAILURE" and not self.failures:
+        elif kind is Kind.RUN_FAILURE and not self.failures:
             self.failures.append(event.message or "the run failed")
-        elif kind == "ASSET_CHECK_EVALUATION":
+        elif kind is Kind.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
                 key = "/".join(check.asset_key.path)

@@ -18,19 +18,28 @@ import os, signal, sys
 
 class Meddler:
     def find_spec(self, name, path=None, target=None):
-        if name == "dmp_assets.cli.main":
+        if name == "{module}":
             os.kill(os.getpid(), signal.{name})
 
 sys.meta_path.insert(0, Meddler())
-sys.argv = ["dmp", "--help"]
+sys.argv = ["dmp", *{words}]
 from dmp_assets.cli.start import main
 main()
 """
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_stop_while_the_program_loads_is_silent(name: str) -> None:
-    code = _INTERRUPTED_WHILE_LOADING.format(name=name)
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("dmp_assets.cli.main", ["--help"]),
+        ("dmp_assets.cli.up", ["up"]),
+        ("dmp_assets.cli.runs", ["run"]),
+        ("dmp_assets.home", ["db", "start"]),
+    ],
+)
+def test_a_stop_while_the_program_loads_is_silent(name: str, module: str, words: list[str]) -> None:
+    code = _INTERRUPTED_WHILE_LOADING.format(name=name, module=module, words=words)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout, ran.stderr) == (128 + getattr(signal, name), "", "")
 
