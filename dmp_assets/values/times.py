@@ -117,9 +117,9 @@ _ZONES = {
 """Hours ahead of UTC of the abbreviations that mean one zone (CST, IST, BST and others do not)."""
 _ZONE = re.compile(
     r" ?(?P<name>[a-z]{1,4})?(?: ?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?"
-    r"(?P<said> [a-z]{2,5})?)?(?: ?[(\[](?P<remark>[^)\]]*)[)\]])?"
+    r"(?P<said> [a-z]{2,5})?)?(?: ?(?P<remark>\([^)]*\)|\[[^]]*\]))?"
 )
-_REMARKS = {None, "z", "ut", "utc", "gmt", "etc/utc", "coordinated universal time", *WEEKDAYS}
+_REMARKS = {"", "z", "ut", "utc", "gmt", "etc/utc", "coordinated universal time", *WEEKDAYS}
 """What may stand in brackets behind a time without zone."""
 _AFTER_DAY = re.compile(r"$|[ ,;.tzг]|:[0-9]{2}:|[+-][0-9]{2}[:.]|[0-9午上下오]")
 _DAY_ZONE = re.compile(r"z| ?(?:utc|gmt)|[+-][0-9]{2}:[0-9]{2}")
@@ -432,7 +432,8 @@ def _away(text: str) -> timedelta | None:
     found = _ZONE.fullmatch(text.rstrip())
     if found is None or (found["name"] and found["name"] not in _ZONES):
         return None
-    if not (found["sign"] or found["name"]) and found["remark"] not in _REMARKS:
+    remark = (found["remark"] or "")[1:-1]
+    if not (found["sign"] or found["name"]) and remark not in _REMARKS:
         return None  # a zone's name, of which the hours depend on the day
     if found["sign"] is None:
         return timedelta(hours=_ZONES[found["name"]] if found["name"] else 0)

@@ -111,7 +111,8 @@ def test_days_that_people_and_programs_write_are_read(text: str) -> None:
      "2024-03-01 12", "2024-03-01T12:30:60", "2024-03-01T24:00:01", "2024-03-01T12:30+99:99",
      "2024-03-01 12:30 CST", "2024-03-01 13:30 AM", "2024-03-01 0:30 PM", "2024/3/1 午後12:30",
      "2024-03-01 12:60", "2024-03-31T02:30:00[Europe/Berlin]", "2024-03-31 02:30:00 (CEST)",
-     "31.03.2024 02:30 (America/New York)"],
+     "31.03.2024 02:30 (America/New York)", "2024-03-31T02:30:00[America/São_Paulo]",
+     "2024-03-31 02:30:00 (x]", "2024-03-31T02:30:00+02:00(]", "2024-03-31T02:30:00+02:00[z)"],
 )  # fmt: skip
 def test_what_names_no_time_of_these_years_or_several_is_not_guessed(text: str) -> None:
     assert times.read_time(text, DAY) is None
