@@ -68,13 +68,14 @@ def results_of(instance: dg.DagsterInstance, run_id: str) -> list[CheckResult]:
     """Results of all checks of a run, in the order of their evaluation."""
     entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     return [
-        _result(entry.dagster_event.asset_check_evaluation_data, run_id)
+        result_of(entry.dagster_event.asset_check_evaluation_data, run_id)
         for entry in entries
         if entry.dagster_event
     ]
 
 
-def _result(evaluation: Any, run_id: str) -> CheckResult:
+def result_of(evaluation: Any, run_id: str) -> CheckResult:
+    """One evaluation, as Dagster's event of it carries it."""
     figures = {name: value.value for name, value in evaluation.metadata.items()}
     offending, rule = figures.pop("offending", None), figures.pop("rule", None)
     return CheckResult(

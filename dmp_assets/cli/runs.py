@@ -2,9 +2,11 @@
 
 import multiprocessing
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -83,16 +85,12 @@ def demo(
 
 def _as_expected(home: Home, summary: "RunSummary", folder: Path) -> "list[CheckResult]":
     """What checks found of the dirt that the demo put in on purpose; no alert tells of it."""
-    if not summary.failed_checks:
-        return []
-    import dagster as dg
-
-    from dmp_assets.check_results import results_of
     from dmp_assets.demo.expected import Expected
     from dmp_assets.reporting.check_news import CheckNews
 
-    with dg.DagsterInstance.get() as instance:
-        found = Expected.of(folder).among(results_of(instance, summary.run_id))
+    if not summary.found:
+        return []
+    found = Expected.of(folder).among(summary.found)
     CheckNews(home.outbox).accept(found)
     return found
 
@@ -216,18 +214,20 @@ def _run_with_bar(home: Home, *, quiet: bool, **options: Any) -> "RunSummary":
 def _followed(home: Home, *, quiet: bool, **options: Any) -> "RunSummary":
     from dmp_assets.run import parent
 
-    if quiet:
-        return parent.run(home, **options)
     with Bar(
         TextColumn("{task.description:<38}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=out,
+        disable=quiet,
     ) as bar:
         task = bar.add_task("starting", total=None)
+        ahead = threading.Thread(target=_import_for_the_end, daemon=True)
 
         def show(account: "Account") -> None:
+            if not ahead.ident:
+                ahead.start()
             bar.update(
                 task,
                 description=account.current,
@@ -236,3 +236,9 @@ def _followed(home: Home, *, quiet: bool, **options: Any) -> "RunSummary":
             )
 
         return parent.run(home, report=show, **options)
+
+
+def _import_for_the_end() -> None:
+    """What the command will need when the run has ended, while the run is at work."""
+    for name in ("cli.summary", "demo.expected", "reporting.check_news"):
+        import_module(f"dmp_assets.{name}")

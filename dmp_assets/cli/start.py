@@ -4,6 +4,8 @@ import os
 import signal
 from types import FrameType
 
+from dmp_assets.leaving import run_and_leave
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
 
@@ -19,4 +21,4 @@ def main() -> None:
             signal.signal(number, _leave)
     from dmp_assets.cli.main import app
 
-    app()
+    run_and_leave(app)

@@ -7,7 +7,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from dmp_assets.cli.shared import out, tables, typed
+from dmp_assets.figures.catalogue import figure
 from dmp_assets.home import Home
+from dmp_assets.ml.registry import headline
+from dmp_assets.reporting import attribution_figures, figures
+from dmp_assets.reporting.reader import Report
 from dmp_assets.run.results import RunSummary
 
 if TYPE_CHECKING:
@@ -78,17 +82,11 @@ def _model_quality(home: Home) -> list[str]:
     store = tables(home)
     if not store.exists("ml/model_registry"):
         return []
-    from dmp_assets.ml.registry import headline
-
     return [headline(store), *_flagged(home)]
 
 
 def _flagged(home: Home) -> list[str]:
     """Flagged accounts, by the words and the count of the dashboard."""
-    from dmp_assets.figures.catalogue import figure
-    from dmp_assets.reporting import figures
-    from dmp_assets.reporting.reader import Report
-
     report = Report.open(home, {})
     found = figures.flagged(report)
     if found is None:
@@ -102,21 +100,13 @@ def _flagged(home: Home) -> list[str]:
 
 def _checks(summary: RunSummary, expected: set[str]) -> list[str]:
     """What each check found and what to do about it; one line for all that was expected."""
-    if not summary.failed_checks:
-        return []
-    import dagster as dg
-
-    from dmp_assets.check_results import results_of
-
-    with dg.DagsterInstance.get() as instance:
-        failed = [r for r in results_of(instance, summary.run_id) if not r.passed]
     lines = []
-    for found in failed:
+    for found in summary.found:
         if found.key not in expected:
             words = "[bold red]check failed[/]" if found.error else "[yellow]check warns[/]"
             told = f"{found.asset} {found.check}: {found.finding}"
             lines += [f"{words} {escape(told)}", f"  → {escape(typed(found.advice))}"]
-    as_wanted = [found for found in failed if found.key in expected]
+    as_wanted = [found for found in summary.found if found.key in expected]
     if as_wanted:
         rows = sum(found.offending or 0 for found in as_wanted)
         text = (
@@ -131,15 +121,12 @@ def _attribution(home: Home) -> list[str]:
     """How the last attribution adds up, and what it found."""
     if not tables(home).exists("modeled/attribution_runs"):
         return []
-    from dmp_assets.figures.catalogue import figure
-    from dmp_assets.reporting import attribution_figures as figures
-
-    report = figures.opened(home)
-    days = figures.period(report)
+    report = attribution_figures.opened(home)
+    days = attribution_figures.period(report)
     if days is None:
         return []
     settings = home.settings()
-    found = figures.totals(report, settings.reporting_model, days)
+    found = attribution_figures.totals(report, settings.reporting_model, days)
     shown = " · ".join(
         f"{figure(name).titled(settings.currency)} {'—' if value is None else f'{value:,.2f}'}"
         for name, value in (
@@ -147,5 +134,5 @@ def _attribution(home: Home) -> list[str]:
             ("paid_cost_per_order", found.paid_cpo), ("cost_per_order", found.cpo),
         )
     )  # fmt: skip
-    conversions, _ = figures.added_up(report, days).lines(settings.currency)
+    conversions, _ = attribution_figures.added_up(report, days).lines(settings.currency)
     return [f"Attribution {days}: {shown}", f"  {conversions}"]

@@ -2,8 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Codes = npt.NDArray[np.int64]
 
@@ -14,6 +12,9 @@ def leaders(left: Codes, right: Codes, count: int) -> Codes:
     `left[i]`–`right[i]` are the edges, in any order and direction. Linear in nodes and edges
     (1,000,000 of each: about 0.1 s).
     """
+    from scipy.sparse import coo_array  # here: every run names this module, few call it
+    from scipy.sparse.csgraph import connected_components
+
     if count == 0:
         return np.empty(0, dtype=np.int64)
     edges = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(count, count))

@@ -7,10 +7,12 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from dmp_assets.home import Home, HomeError
+from dmp_assets.leaving import run_and_leave
 from dmp_assets.run.ends import PID_TAG
 from dmp_assets.run.partitions import partition_tags
 from dmp_assets.run.process import request
@@ -119,4 +121,4 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1:]))
+    run_and_leave(partial(_main, sys.argv[1:]))

@@ -1,7 +1,7 @@
 """What a run did, for people and for machines: read from the events that it left."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from dmp_assets.run.causes import first_cause
@@ -9,6 +9,8 @@ from dmp_assets.tables import LAYERS
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from dmp_assets.check_results import CheckResult
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,14 @@ class RunSummary:
     tables: tuple[TableResult, ...] = ()
     steps: tuple[tuple[str, float], ...] = ()
     failures: tuple[str, ...] = ()
-    failed_checks: tuple[str, ...] = ()
+    found: "tuple[CheckResult, ...]" = ()
+    """Evaluations of checks that failed."""
     skipped: tuple[str, ...] = ()
+
+    @property
+    def failed_checks(self) -> tuple[str, ...]:
+        """Which checks failed, each with its severity."""
+        return tuple(f"{r.key} ({'ERROR' if r.error else 'WARN'})" for r in self.found)
 
     def rows_by_layer(self) -> dict[str, int]:
         """Rows of the tables of each layer after the run."""
@@ -52,9 +60,13 @@ class RunSummary:
         return spent
 
     def as_json(self) -> str:
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        del told["found"]
         return json.dumps(
-            asdict(self)
+            told
             | {
+                "tables": [asdict(table) for table in self.tables],
+                "failed_checks": self.failed_checks,
                 "rows_by_layer": self.rows_by_layer(),
                 "seconds_by_layer": self.seconds_by_layer(),
             },
@@ -71,7 +83,7 @@ class Account:
         self.current = "starting"
         """The asset that began last."""
         self.failures: list[str] = []
-        self._checks: list[str] = []
+        self._found: list[CheckResult] = []
         self._tables: dict[str, TableResult] = {}  # one each: a daily table tells of every day
         self._began: dict[str, float] = {}
         self._ended: dict[str, float] = {}
@@ -120,10 +132,11 @@ class Account:
         elif kind is Kind.RUN_FAILURE and not self.failures:
             self.failures.append(event.message or "the run failed")
         elif kind is Kind.ASSET_CHECK_EVALUATION:
-            check = event.asset_check_evaluation_data
+            from dmp_assets.check_results import result_of
+
+            check = result_of(event.asset_check_evaluation_data, entry.run_id)
             if not check.passed:
-                key = "/".join(check.asset_key.path)
-                self._checks.append(f"{key} {check.check_name} ({check.severity.value})")
+                self._found.append(check)
 
     def summary(self, run_id: str, *, success: bool, seconds: float) -> RunSummary:
         """What it comes to."""
@@ -139,7 +152,7 @@ class Account:
             tables=tuple(self._tables.values()),
             steps=tuple(took),
             failures=tuple(self.failures),
-            failed_checks=tuple(self._checks),
+            found=tuple(self._found),
         )
 
 
