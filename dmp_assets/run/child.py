@@ -11,11 +11,12 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from dmp_assets.home import Home, HomeError
+from dmp_assets.errors import UserError
+from dmp_assets.home import Home
 from dmp_assets.leaving import run_and_leave
 from dmp_assets.run.ends import PID_TAG
 from dmp_assets.run.partitions import partition_tags
-from dmp_assets.run.process import request
+from dmp_assets.run.process import REFUSED, request
 from dmp_assets.tables import Tables
 
 
@@ -39,11 +40,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     repository = defs.get_repository_def()
     job = repository.get_implicit_global_asset_job_def()
     graph = repository.asset_graph
-    selection = dg.AssetSelection.from_string(request["select"])
-    # A table and its quarantine are written together: naming one of them means both.
-    keys: Any = selection.required_multi_asset_neighbors().resolve(graph)
-    if not keys:
-        raise HomeError(f"no asset matches --select {request['select']!r}")
+    keys = _selected(request["select"], graph)
     if home.settings().web_database is None:  # skipped, unless nothing else is asked for
         web = dg.AssetSelection.tag(*next(iter(ATTRIBUTION.items()))).resolve(graph)
         keys = keys - web or keys
@@ -74,6 +71,29 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     if not result.success:
         _tell_of_failure(home, result, {"/".join(key.path) for key in keys}, window)
     return 0 if result.success else 1
+
+
+def _selected(asked: str, graph: Any) -> Any:
+    """The keys of the assets that are asked for. Raises UserError when there are none."""
+    import dagster as dg
+    from dagster._core.definitions.asset_selection import DagsterInvalidAssetSelectionError
+
+    try:
+        selection = dg.AssetSelection.from_string(asked)
+    except DagsterInvalidAssetSelectionError as error:
+        raise UserError(
+            f"--select {asked!r} cannot be read; write it as `group:cleaned`, "
+            '`key:"cleaned/users"` or `group:raw or group:cleaned`'
+        ) from error
+    # A table and its quarantine are written together: naming one of them means both.
+    keys = selection.required_multi_asset_neighbors().resolve(graph)
+    if not keys:
+        groups = sorted({graph.get(key).group_name for key in graph.materializable_asset_keys})
+        raise UserError(
+            f"no asset matches --select {asked!r}; there are the groups {', '.join(groups)}, and "
+            'single assets as `key:"cleaned/users"`'
+        )
+    return keys
 
 
 def _tell_of_failure(home: Home, result: Any, wanted: set[str], window: dict[str, str]) -> None:
@@ -117,7 +137,11 @@ def _main(arguments: Sequence[str]) -> int:
         threading.Thread(target=spark.start_ahead, args=told, daemon=True).start()
     import_module("dmp_assets.definitions")  # what takes long, before it is wanted
     wanted = request()
-    return _execute(wanted, warm=bool(first)) if wanted else 0
+    try:
+        return _execute(wanted, warm=bool(first)) if wanted else 0
+    except UserError as error:  # for whoever asked, who reads the last line
+        print(" ".join(str(error).split()), file=sys.stderr)
+        return REFUSED
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dmp_assets.date_range import parse_range
+from dmp_assets.errors import UserError
 from dmp_assets.home import Home
 from dmp_assets.run.ends import bury_dead_runs, report_canceled
 from dmp_assets.run.outside import missing_parts
-from dmp_assets.run.process import RunProcess, prepared
+from dmp_assets.run.process import REFUSED, RunProcess, prepared
 from dmp_assets.run.results import Account, RunSummary
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def run(
     `select` is Dagster's asset selection syntax, e.g. `group:cleaned` or `key:"modeled/*"`.
     `shop`: whether it reads the shop, for which Spark then starts early. `process`: one that was
     `prepared` before and has not run anything. `report` is told twice a second how far it is.
-    Raises RangeError for a bad range, HomeError when the home is busy and not `wait`.
+    Raises RangeError for a bad range, HomeError when the home is busy and not `wait`, UserError
+    when no asset is selected.
     """
     parse_range(start, end)
     with ExitStack() as stack:
@@ -90,16 +92,22 @@ def _follow(
 def _ended(
     instance: "dg.DagsterInstance", process: RunProcess, account: Account, seconds: float
 ) -> RunSummary:
-    """The summary of a run whose process has ended; one that was killed is reported failed."""
+    """The summary of a run whose process has ended; one that was killed is reported failed.
+
+    Raises UserError when nothing was run because of what was asked for.
+    """
     code = process.wait()
+    if code == REFUSED:
+        raise UserError(process.said_last())
     if code != 0:
         bury_dead_runs(instance)
         account.read(instance, process.run_id)
     record = instance.get_run_by_id(process.run_id)
     success = bool(record and record.is_success) and code == 0
     if not success and not account.failures:
-        tail = process.log.read_text(errors="replace").strip().splitlines()[-1:] or ["no output"]
-        account.failures.append(f"the run ended with code {code}: {tail[0]} (see {process.log})")
+        account.failures.append(
+            f"the run ended with code {code}: {process.said_last()} (see {process.log})"
+        )
         if record and not record.is_finished:
             instance.report_run_failed(record, account.failures[-1])
     return account.summary(process.run_id, success=success, seconds=seconds)

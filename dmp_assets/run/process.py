@@ -18,6 +18,9 @@ from uuid import uuid4
 from dmp_assets.home import Home
 from dmp_assets.run.instance import ENVIRONMENT, prepare_instance
 
+REFUSED = 3
+"""Exit code of a child that was asked for what it cannot do; its last line says why, in words."""
+
 
 class RunProcess:
     """A child process that runs assets once it is told which; its output is in `log`.
@@ -69,6 +72,11 @@ class RunProcess:
         with suppress(subprocess.TimeoutExpired):
             return self._child.wait(seconds)
         return None
+
+    def said_last(self) -> str:
+        """The last line of its output."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "no output"
 
     def end(self) -> None:
         """End it, if it still runs, and what it left behind."""

@@ -119,7 +119,11 @@ _ZONE = re.compile(
     r" ?(?P<name>[a-z]{1,4})?(?: ?(?P<sign>[+-])(?P<hours>[0-9]{1,2})(?::?(?P<minutes>[0-9]{2}))?"
     r"(?P<said> [a-z]{2,5})?)?(?: ?(?P<remark>\([^)]*\)|\[[^]]*\]))?"
 )
-_REMARKS = {"", "z", "ut", "utc", "gmt", "etc/utc", "coordinated universal time", *WEEKDAYS}
+_NAMES_OF_UTC = ("utc", "uct", "gmt", "gmt0", "gmt+0", "gmt-0", "greenwich", "universal", "zulu")
+_REMARKS = {
+    "", "z", "ut", "coordinated universal time", "greenwich mean time",
+    *_NAMES_OF_UTC, *(f"etc/{name}" for name in _NAMES_OF_UTC), *WEEKDAYS,
+}  # fmt: skip
 """What may stand in brackets behind a time without zone."""
 _AFTER_DAY = re.compile(r"$|[ ,;.tzг]|:[0-9]{2}:|[+-][0-9]{2}[:.]|[0-9午上下오]")
 _DAY_ZONE = re.compile(r"z| ?(?:utc|gmt)|[+-][0-9]{2}:[0-9]{2}")

@@ -96,7 +96,8 @@ def test_a_reading_sees_what_the_one_before_it_has_read() -> None:
      "2024W095", "2024-061", "45352", "1709251200", "1.7092512E9", "1.7092512E12", "20240301000000",
      "Fri Mar  1 00:00:00 2024", "vendredi 1 mars 2024", "Freitag, 01.03.2024", "01.03.2024 г.",
      "1. maaliskuuta 2024", "1 Mart 2024", "1. března 2024", "1 tháng 3, 2024", "2024-03-01Z",
-     "2024:03:01 00:00:00", "01/03/2024 12:00 a.m."],
+     "2024:03:01 00:00:00", "01/03/2024 12:00 a.m.", "2024-03-01T00:00:00[Zulu]",
+     "2024-03-01T00:00:00[Etc/GMT]"],
 )  # fmt: skip
 def test_days_that_people_and_programs_write_are_read(text: str) -> None:
     assert times.read_time(text, DAY) == datetime(2024, 3, 1, tzinfo=UTC)
@@ -111,6 +112,7 @@ def test_days_that_people_and_programs_write_are_read(text: str) -> None:
      "2024-03-01 12", "2024-03-01T12:30:60", "2024-03-01T24:00:01", "2024-03-01T12:30+99:99",
      "2024-03-01 12:30 CST", "2024-03-01 13:30 AM", "2024-03-01 0:30 PM", "2024/3/1 午後12:30",
      "2024-03-01 12:60", "2024-03-31T02:30:00[Europe/Berlin]", "2024-03-31 02:30:00 (CEST)",
+     "2024-03-31T02:30:00[Etc/GMT+5]",
      "31.03.2024 02:30 (America/New York)", "2024-03-31T02:30:00[America/São_Paulo]",
      "2024-03-31 02:30:00 (x]", "2024-03-31T02:30:00+02:00(]", "2024-03-31T02:30:00+02:00[z)"],
 )  # fmt: skip

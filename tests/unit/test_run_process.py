@@ -6,7 +6,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dmp_assets.errors import UserError
 from dmp_assets.home import Home
+from dmp_assets.run import parent
 from dmp_assets.run.process import prepared
 
 
@@ -48,3 +50,14 @@ def test_a_process_that_died_before_its_run_is_found(home: Home) -> None:
         process.begin({"select": "*"})
         assert process.wait() == -9
         assert process.log.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [("group:nix", "there are the groups cleaned, "), ("key:(", "cannot be read; write it as")],
+)
+def test_a_selection_of_nothing_is_refused_in_words(home: Home, asked: str, told: str) -> None:
+    with pytest.raises(UserError, match=told) as refused:
+        parent.run(home, select=asked, shop=False)
+    assert repr(asked) in str(refused.value)
+    assert "Error:" not in str(refused.value)

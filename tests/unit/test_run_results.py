@@ -30,8 +30,9 @@ def ended(instance: dg.DagsterInstance, tmp_path: Path, *, tag: dict[str, str], 
     )
     instance.add_run(started)
     log = tmp_path / "log"
-    log.write_text(said)
-    process: Any = SimpleNamespace(run_id=run_id, wait=lambda: -9, log=log)
+    process: Any = SimpleNamespace(
+        run_id=run_id, wait=lambda: -9, log=log, said_last=lambda: said.splitlines()[-1]
+    )
     account = Account()
     account.read(instance, run_id)
     return parent._ended(instance, process, account, 1.0), instance.get_run_by_id(run_id)
