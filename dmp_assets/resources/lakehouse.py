@@ -1,4 +1,7 @@
-"""The lakehouse: Delta tables written by Spark (or delta-rs for Arrow data), read by both.
+"""The lakehouse: Delta tables written by Spark or delta-rs, read by both.
+
+delta-rs writes Arrow data, and what Spark computed where all tables are small and lie here: Delta's
+own writer runs several Spark jobs over a table's log for each write.
 
 Write semantics are business logic, so each way of writing is a method that the asset names:
 `overwrite`, `append`, `replace_window`, `merge`. The path comes from the table's key alone.
@@ -52,6 +55,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
     _settings: Settings | None = PrivateAttr(default=None)
     _run_id: str = PrivateAttr(default="unknown")
     _expected_rows: int = PrivateAttr(default=0)
+    _largest: int | None = PrivateAttr(default=None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["Lakehouse"]:
@@ -104,11 +108,25 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         if self._spark is None:
             from dmp_assets.resources import spark
 
-            rows = max((self.written(key).rows for key in self.tables.written()), default=0)
-            self._spark = spark.session(
-                self.settings, self.scratch, rows=max(rows, self._expected_rows)
-            )
+            self._spark = spark.session(self.settings, self.scratch, rows=self._most_rows())
         return self._spark
+
+    def _most_rows(self) -> int:
+        """Of the largest table, as it is or will be."""
+        if self._largest is None:
+            rows = (self.written(key).rows for key in self.tables.written())
+            self._largest = max(rows, default=0)
+        return max(self._largest, self._expected_rows)
+
+    def _is_here(self) -> bool:
+        """Whether the tables lie on this machine, and Spark runs on it."""
+        told = self.settings
+        return not (told.spark_remote or told.spark_master or told.lakehouse_root)
+
+    def _is_small_and_here(self) -> bool:
+        from dmp_assets.resources.spark import SMALL
+
+        return self._is_here() and self._most_rows() <= SMALL
 
     @property
     def scratch(self) -> Path:
@@ -141,9 +159,8 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         """
         from dmp_assets.resources.spark import SMALL
 
-        settings = self.settings
         if (
-            settings.spark_remote or settings.spark_master or settings.lakehouse_root
+            not self._is_here()
             or delta.protocol().min_reader_version > 1  # deletion vectors, mapped names
             or delta.metadata().partition_columns
             or int(delta.count()) > SMALL
@@ -243,7 +260,14 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         where: str | None = None,
     ) -> Written:
         path = self.tables.path(key)
-        retention = self._retention()
+        properties = self._retention()
+        if self._is_small_and_here():
+            from dmp_assets.resources import spark
+
+            properties |= spark.SMALL_TABLE
+            if not isinstance(frame, pa.Table | pa.RecordBatchReader):
+                rows = spark.collected(frame)
+                frame = frame if rows is None else rows
         if isinstance(frame, pa.Table | pa.RecordBatchReader):
             write_deltalake(  # type: ignore[call-overload]
                 path,
@@ -251,13 +275,13 @@ class Lakehouse(dg.ConfigurableResource[Any]):
                 mode=mode,
                 predicate=where,
                 schema_mode=None if where else ("overwrite" if mode == "overwrite" else "merge"),
-                configuration=retention,
+                configuration=properties,
                 commit_properties=CommitProperties(
                     custom_metadata={STAMP: json.dumps(stamp)} if stamp else None
                 ),
             )
             return self.written(key)
-        writer = frame.write.format("delta").mode(mode).options(**retention)
+        writer = frame.write.format("delta").mode(mode).options(**properties)
         if stamp:
             writer = writer.option("userMetadata", json.dumps(stamp))
         if where and self.tables.exists(key):

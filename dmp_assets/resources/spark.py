@@ -9,9 +9,11 @@ import socketserver
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+from py4j.protocol import Py4JJavaError
 from pyspark import accumulators
 from pyspark.errors import PySparkRuntimeError
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from dmp_assets.resources import class_archive, java
 from dmp_assets.settings import Settings
@@ -27,6 +29,13 @@ _LONG_RUN = (
     "-XX:+UseG1GC -XX:G1PeriodicGCInterval=5000 -XX:MinHeapFreeRatio=10 -XX:MaxHeapFreeRatio=30"
 )
 SMALL = 200_000  # rows up to which planning and compiling cost more than the data itself
+
+SMALL_TABLE = {"delta.dataSkippingNumIndexedCols": "0"}
+"""Properties of a small table: rows per file are noted, the least and greatest value of each column
+are not."""
+
+COLLECTED_AT_MOST = "256m"
+"""Size up to which the rows of a small frame are brought together in one place."""
 
 
 def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession:
@@ -89,9 +98,12 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
             "spark.sql.codegen.wholeStage": "false",
             "spark.sql.codegen.factoryMode": "NO_CODEGEN",
             "spark.sql.inMemoryColumnarStorage.compressed": "false",
-            # Rows per file are noted, the least and greatest of each column are not: few files
-            # could ever be skipped, and without compiled code they cost more than the write.
-            "spark.databricks.delta.properties.defaults.dataSkippingNumIndexedCols": "0",
+            "spark.driver.maxResultSize": COLLECTED_AT_MOST,
+            # few files could be skipped, and without compiled code it costs more than the write
+            **{
+                name.replace("delta.", "spark.databricks.delta.properties.defaults."): value
+                for name, value in SMALL_TABLE.items()
+            },
         }
     builder = SparkSession.builder
     for name, value in (conf | settings.spark_conf).items():
@@ -138,3 +150,28 @@ def start_ahead(settings: Settings, scratch: Path, rows: int = 0) -> SparkSessio
 def _utc(spark: SparkSession) -> SparkSession:
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     return spark
+
+
+def collected(frame: DataFrame) -> pa.Table | None:
+    """The rows of a frame as Arrow, of columns that may all be null, as Delta's own writer has it.
+
+    None where they are more than `COLLECTED_AT_MOST`. Raises what Spark raises of them.
+    """
+    try:
+        rows = frame.toArrow()
+    except Py4JJavaError as error:
+        if "spark.driver.maxResultSize" not in str(error):
+            raise
+        return None
+    return rows.cast(pa.schema([_nullable(field) for field in rows.schema]))
+
+
+def _nullable(field: pa.Field) -> pa.Field:
+    kind = field.type
+    if pa.types.is_struct(kind):
+        kind = pa.struct([_nullable(part) for part in kind])
+    elif pa.types.is_list(kind):
+        kind = pa.list_(_nullable(kind.value_field))
+    elif pa.types.is_map(kind):
+        kind = pa.map_(kind.key_field, _nullable(kind.item_field))
+    return field.with_type(kind).with_nullable(True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -15,6 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from dmp_assets.home import Home
 from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.spark import SMALL, collected
 from dmp_assets.tables import TableError
 
 if TYPE_CHECKING:
@@ -34,10 +36,19 @@ def arrow(rows: Rows) -> pa.Table:
     )
 
 
-@pytest.fixture(params=["spark", "delta-rs"])
-def frame(request: pytest.FixtureRequest, spark: "SparkSession") -> Frame:
-    """Makes rows that Spark writes, or that delta-rs writes."""
-    return spark_frame(spark) if request.param == "spark" else arrow
+@pytest.fixture
+def lakehouse(lakehouse: Lakehouse) -> Lakehouse:
+    """A lakehouse that is not small: what Spark computes, Spark writes."""
+    lakehouse.expect(SMALL + 1)
+    return lakehouse
+
+
+@pytest.fixture(params=["spark", "collected", "delta-rs"])
+def frame(request: pytest.FixtureRequest, spark: "SparkSession", lakehouse: Lakehouse) -> Frame:
+    """Makes rows that Spark writes, that it computes and delta-rs writes, or Arrow has."""
+    if request.param == "collected":
+        lakehouse.expect(0)
+    return arrow if request.param == "delta-rs" else spark_frame(spark)
 
 
 def spark_frame(spark: "SparkSession") -> Frame:
@@ -236,9 +247,11 @@ def as_duckdb_sees_it(path: str) -> list[tuple[Any, ...]]:
         return connection.sql(SHOWN).fetchall()
 
 
+@pytest.mark.parametrize("rows", [SMALL + 1, 0], ids=["spark", "collected"])
 def test_what_spark_wrote_deltalake_and_duckdb_read_alike(
-    lakehouse: Lakehouse, spark: "SparkSession"
+    lakehouse: Lakehouse, spark: "SparkSession", rows: int
 ) -> None:
+    lakehouse.expect(rows)
     lakehouse.overwrite(KEY, every_type())
     copy = lakehouse.read(KEY)
     lakehouse.overwrite("cleaned/copy", copy)
@@ -309,12 +322,54 @@ def test_a_midnight_written_by_delta_rs_falls_into_its_utc_day_in_spark(
     assert sorted(row.day for row in days.collect()) == ["2024-01-01", "2024-01-02"]
 
 
+def test_a_small_table_has_the_schema_that_spark_would_give_it(
+    lakehouse: Lakehouse, spark: "SparkSession"
+) -> None:
+    never_null = spark.range(2).selectExpr(
+        "id", "false AS flag", "array(struct(id AS n)) AS parts", "map('a', id) AS named"
+    )
+    schemas = []
+    for rows, key in ((SMALL + 1, "cleaned/by_spark"), (0, "cleaned/by_delta_rs")):
+        lakehouse.expect(rows)
+        lakehouse.overwrite(key, never_null)
+        delta = lakehouse.tables.delta(key)
+        schemas.append(delta.schema())
+        engine = delta.history(1)[0]["engineInfo"]
+        assert ("Spark" in engine) is bool(rows)
+    assert schemas[0] == schemas[1]
+    lakehouse.append("cleaned/by_delta_rs", never_null.selectExpr("NULL::BIGINT AS id"))
+    assert lakehouse.tables.dataset("cleaned/by_delta_rs").count_rows() == 4
+
+
+def test_a_small_table_notes_how_many_rows_its_files_have_and_no_value_of_them(
+    lakehouse: Lakehouse, frame: Frame
+) -> None:
+    lakehouse.expect(0)
+    lakehouse.overwrite(KEY, frame([("ann@example.org", 1, 1), ("bob@example.org", 2, 1)]))
+    log = Path(lakehouse.tables.path(KEY), "_delta_log")
+    assert "example.org" not in "".join(entry.read_text() for entry in log.glob("*.json"))
+    (action,) = pa.table(lakehouse.tables.delta(KEY).get_add_actions(flatten=True)).to_pylist()
+    assert action["num_records"] == 2
+
+
+def test_what_is_too_large_to_be_brought_together_spark_writes(
+    lakehouse: Lakehouse, spark: "SparkSession"
+) -> None:
+    lakehouse.expect(0)
+    large = spark.range(400_000).selectExpr("repeat(uuid(), 24) AS id", "id AS n")
+    assert collected(large) is None
+    assert lakehouse.overwrite(KEY, large).rows == 400_000
+    assert collected(large.limit(10)).num_rows == 10
+
+
 # writes that do not end ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rows", [SMALL + 1, 0], ids=["spark", "collected"])
 def test_a_spark_write_that_fails_half_way_leaves_the_last_good_version(
-    lakehouse: Lakehouse, spark: "SparkSession"
+    lakehouse: Lakehouse, spark: "SparkSession", rows: int
 ) -> None:
+    lakehouse.expect(rows)
     lakehouse.overwrite(KEY, arrow([("a", 1, 1)]), stamp=STAMP)
     fails = "IF(id = 199, raise_error('no more'), id)"
     half = spark.range(0, 200, numPartitions=4).selectExpr(f"CAST({fails} AS STRING) AS id")
