@@ -11,15 +11,16 @@ def run_and_leave(work: Callable[[], Any]) -> NoReturn:
     """Do the work and end the process with its exit code: what it returns, or SystemExit carries.
 
     Python would take every module down one by one, which is a second where Spark, pandas and
-    Dagster are loaded. Threads are waited for, and what was registered with `atexit` is run, as
-    ever. An error leaves as it would: its traceback on stderr, exit code 1.
+    Dagster are loaded. Threads are waited for, and what the work registers with `atexit` is run, as
+    ever. An error leaves as it would: its traceback on stderr, exit code 1 (130: after Ctrl-C).
     """
     code = 1
 
     def leave() -> None:
         try:
             for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+                if stream is not None and not stream.closed:  # `>&-`
+                    stream.flush()
         except OSError:  # a full disk, or nobody reads any more
             os._exit(code or 120)  # as Python itself says it
         os._exit(code)
@@ -29,6 +30,9 @@ def run_and_leave(work: Callable[[], Any]) -> NoReturn:
         code = _number(work())
     except SystemExit as end:
         code = _number(end.code)
+        raise
+    except KeyboardInterrupt:
+        code = 130
         raise
     sys.exit(code)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from dmp_assets.errors import UserError
@@ -132,7 +132,7 @@ class Tables:
 
     def columns(self, key: str) -> dict[str, str]:
         """Column name → Delta type."""
-        return _columns(self.delta(key))
+        return columns_of(self.delta(key).schema())
 
     def stamp(self, key: str) -> dict[str, Any]:
         """What the last write of the table's data noted of itself ({} when never written).
@@ -151,7 +151,7 @@ class Tables:
             str(delta.metadata().id),
             int(delta.version()),
             int(delta.count()),
-            _columns(delta),
+            columns_of(delta.schema()),
             _stamp(delta),
         )
 
@@ -198,9 +198,12 @@ class Tables:
         return self.sql(query, parameters).column(0)[0].as_py()
 
 
-def _columns(delta: DeltaTable) -> dict[str, str]:
-    fields = delta.schema().fields
-    return {f.name: str(f.type).removeprefix('PrimitiveType("').removesuffix('")') for f in fields}
+def columns_of(schema: Schema) -> dict[str, str]:
+    """Column name → Delta type."""
+    return {
+        field.name: str(field.type).removeprefix('PrimitiveType("').removesuffix('")')
+        for field in schema.fields
+    }
 
 
 def _stamp(delta: DeltaTable) -> dict[str, Any]:

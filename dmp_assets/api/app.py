@@ -154,8 +154,8 @@ def limiter_of(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
         shared = limits.storage.storage_from_string(f"async+{url}", wrap_exceptions=True, **options)
     except limits.errors.ConfigurationError as error:
         raise HomeError(
-            "DMP_API_RATE_LIMIT_STORAGE cannot be used; for Redis: `pip install dmp_assets[redis]` "
-            "and redis://host:port"
+            "DMP_API_RATE_LIMIT_STORAGE cannot be used; for Redis: redis://host:port, and "
+            "`uv sync --frozen --inexact --extra redis`"
         ) from error
     assert isinstance(shared, limits.aio.storage.Storage)
     return limits.aio.strategies.FixedWindowRateLimiter(shared)

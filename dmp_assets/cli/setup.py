@@ -1,11 +1,14 @@
 """`dmp setup`: what a run needs of the machine beside Python's packages."""
 
+import os
+
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.resources import class_archive, java
 
 
 def setup() -> None:
     """Find or install Java, and fetch the JARs that Spark needs (once)."""
+    os.umask(0o022)  # what is public: the service's user reads what root has set up
     with explained():
         home = java.install_java(out.print)
         fetched = java.fetch_jars()

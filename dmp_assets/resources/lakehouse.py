@@ -10,7 +10,7 @@ Write semantics are business logic, so each way of writing is a method that the 
 import json
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import DeltaError
 from pydantic import PrivateAttr
 
 from dmp_assets import writes
 from dmp_assets.home import Home
 from dmp_assets.settings import Settings
-from dmp_assets.tables import STAMP, TableError, Tables
+from dmp_assets.tables import STAMP, TableError, Tables, columns_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -112,10 +112,12 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         return self._spark
 
     def _most_rows(self) -> int:
-        """Of the largest table, as it is or will be."""
+        """Of the largest table that can be read, as it is or will be."""
         if self._largest is None:
-            rows = (self.written(key).rows for key in self.tables.written())
-            self._largest = max(rows, default=0)
+            self._largest = 0
+            for key in self.tables.written():
+                with suppress(TableError, DeltaError):  # whoever needs that table says so
+                    self._largest = max(self._largest, self.written(key).rows)
         return max(self._largest, self._expected_rows)
 
     def _is_here(self) -> bool:
@@ -259,15 +261,46 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         stamp: Mapping[str, Any] | None,
         where: str | None = None,
     ) -> Written:
-        path = self.tables.path(key)
-        properties = self._retention()
-        if self._is_small_and_here():
+        """Write by the engine that suits the frame, and know which table is the largest now."""
+        if self._is_small_and_here() and not isinstance(frame, pa.RecordBatchReader):
             from dmp_assets.resources import spark
 
-            properties |= spark.SMALL_TABLE
-            if not isinstance(frame, pa.Table | pa.RecordBatchReader):
+            if not isinstance(frame, pa.Table):
                 rows = spark.collected(frame)
-                frame = frame if rows is None else rows
+                if rows is not None and self._fits(key, rows, mode, where):
+                    frame = rows
+            properties = self._retention() | spark.SMALL_TABLE
+        else:
+            properties = self._retention()
+        done = self._committed(key, frame, mode, properties, stamp, where)
+        if self._largest is not None:
+            self._largest = max(self._largest, done.rows)
+        return done
+
+    def _fits(self, key: str, rows: pa.Table, mode: str, where: str | None) -> bool:
+        """Whether delta-rs adds the rows to the table as Spark does: it casts other types without
+        a word and tells names by their capitals; a window needs all columns."""
+        if not self.tables.exists(key) or (mode == "overwrite" and not where):
+            return True
+        there = self.tables.columns(key)
+        given = columns_of(Schema.from_arrow(rows.schema))
+        known = {name.lower() for name in there}
+        return all(
+            there[name] == kind if name in there else not where and name.lower() not in known
+            for name, kind in given.items()
+        ) and not (where and there.keys() - given.keys())
+
+    def _committed(
+        self,
+        key: str,
+        frame: Any,
+        mode: str,
+        properties: Mapping[str, str],
+        stamp: Mapping[str, Any] | None,
+        where: str | None,
+    ) -> Written:
+        path, exists = self.tables.path(key), self.tables.exists(key)
+        where = where if exists else None
         if isinstance(frame, pa.Table | pa.RecordBatchReader):
             write_deltalake(  # type: ignore[call-overload]
                 path,
@@ -275,7 +308,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
                 mode=mode,
                 predicate=where,
                 schema_mode=None if where else ("overwrite" if mode == "overwrite" else "merge"),
-                configuration=properties,
+                configuration=dict(properties),
                 commit_properties=CommitProperties(
                     custom_metadata={STAMP: json.dumps(stamp)} if stamp else None
                 ),
@@ -284,13 +317,13 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         writer = frame.write.format("delta").mode(mode).options(**properties)
         if stamp:
             writer = writer.option("userMetadata", json.dumps(stamp))
-        if where and self.tables.exists(key):
+        if where:
             writer = writer.option("replaceWhere", where)
         elif mode == "overwrite":
             writer = writer.option("overwriteSchema", "true")
         else:
             writer = writer.option("mergeSchema", "true")
-        before = self.tables.version(key) if self.tables.exists(key) else None
+        before = self.tables.version(key) if exists else None
         writer.save(path)
         return self._stamped(key, before, stamp)
 

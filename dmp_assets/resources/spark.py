@@ -4,9 +4,11 @@ Only the DataFrame API and SQL are used, so that Spark Connect serves as well.
 """
 
 import os
+import shutil
 import socket
 import socketserver
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +36,9 @@ SMALL_TABLE = {"delta.dataSkippingNumIndexedCols": "0"}
 """Properties of a small table: rows per file are noted, the least and greatest value of each column
 are not."""
 
-COLLECTED_AT_MOST = "256m"
+_LONG_AGO = 86_400  # seconds
+
+COLLECTED_AT_MOST = "64m"
 """Size up to which the rows of a small frame are brought together in one place."""
 
 
@@ -51,7 +55,7 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     os.environ["JAVA_HOME"] = str(java_home)
     os.environ["TZ"] = "UTC"
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    scratch.mkdir(parents=True, exist_ok=True)
+    scratch = _own_folder(scratch)
     cores = str(os.cpu_count() or 2)
     local = settings.spark_master is None
     if local:  # Spark would look up the machine's own name, which a container may not know
@@ -119,6 +123,23 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
         ) from error
 
 
+def _own_folder(scratch: Path) -> Path:
+    """This process's folder for what Spark lays aside; those of processes that are gone go.
+
+    A JVM that is killed leaves there what it had of the rows.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    for folder in scratch.iterdir():
+        kind, _, number = folder.name.partition("-")
+        if kind == "process" and number.isdecimal() and not Path("/proc", number).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        elif kind in ("spark", "blockmgr") and time.time() - folder.stat().st_mtime > _LONG_AGO:
+            shutil.rmtree(folder, ignore_errors=True)  # of an earlier version of this program
+    own = scratch / f"process-{os.getpid()}"
+    own.mkdir(exist_ok=True)
+    return own
+
+
 def _know_localhost() -> None:
     """Let PySpark listen on loopback by number where the name `localhost` is not known.
 
@@ -163,15 +184,16 @@ def collected(frame: DataFrame) -> pa.Table | None:
         if "spark.driver.maxResultSize" not in str(error):
             raise
         return None
-    return rows.cast(pa.schema([_nullable(field) for field in rows.schema]))
+    return rows.cast(pa.schema([_plain(field) for field in rows.schema]))
 
 
-def _nullable(field: pa.Field) -> pa.Field:
+def _plain(field: pa.Field) -> pa.Field:
+    """It may be null, and keeps nothing of what Spark noted of the source's column."""
     kind = field.type
     if pa.types.is_struct(kind):
-        kind = pa.struct([_nullable(part) for part in kind])
+        kind = pa.struct([_plain(part) for part in kind])
     elif pa.types.is_list(kind):
-        kind = pa.list_(_nullable(kind.value_field))
+        kind = pa.list_(_plain(kind.value_field))
     elif pa.types.is_map(kind):
-        kind = pa.map_(kind.key_field, _nullable(kind.item_field))
-    return field.with_type(kind).with_nullable(True)
+        kind = pa.map_(kind.key_field, _plain(kind.item_field))
+    return pa.field(field.name, kind)

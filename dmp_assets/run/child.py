@@ -16,7 +16,7 @@ from dmp_assets.home import Home
 from dmp_assets.leaving import run_and_leave
 from dmp_assets.run.ends import PID_TAG
 from dmp_assets.run.partitions import partition_tags
-from dmp_assets.run.process import REFUSED, request
+from dmp_assets.run.process import REFUSAL, REFUSED, request
 from dmp_assets.tables import Tables
 
 
@@ -139,8 +139,8 @@ def _main(arguments: Sequence[str]) -> int:
     wanted = request()
     try:
         return _execute(wanted, warm=bool(first)) if wanted else 0
-    except UserError as error:  # for whoever asked, who reads the last line
-        print(" ".join(str(error).split()), file=sys.stderr)
+    except UserError as error:  # for whoever asked
+        print(f"\n{REFUSAL}{' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return REFUSED
 
 

@@ -15,7 +15,7 @@ from dmp_assets.errors import UserError
 from dmp_assets.home import Home
 from dmp_assets.run.ends import bury_dead_runs, report_canceled
 from dmp_assets.run.outside import missing_parts
-from dmp_assets.run.process import REFUSED, RunProcess, prepared
+from dmp_assets.run.process import RunProcess, prepared
 from dmp_assets.run.results import Account, RunSummary
 
 if TYPE_CHECKING:
@@ -97,17 +97,16 @@ def _ended(
     Raises UserError when nothing was run because of what was asked for.
     """
     code = process.wait()
-    if code == REFUSED:
-        raise UserError(process.said_last())
+    if (refusal := process.refusal()) and instance.get_run_by_id(process.run_id) is None:
+        raise UserError(refusal)
     if code != 0:
         bury_dead_runs(instance)
         account.read(instance, process.run_id)
     record = instance.get_run_by_id(process.run_id)
     success = bool(record and record.is_success) and code == 0
     if not success and not account.failures:
-        account.failures.append(
-            f"the run ended with code {code}: {process.said_last()} (see {process.log})"
-        )
+        last = (process.said() or ["no output"])[-1]
+        account.failures.append(f"the run ended with code {code}: {last} (see {process.log})")
         if record and not record.is_finished:
             instance.report_run_failed(record, account.failures[-1])
     return account.summary(process.run_id, success=success, seconds=seconds)

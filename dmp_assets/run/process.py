@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,11 +16,18 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+import psutil
+
 from dmp_assets.home import Home
 from dmp_assets.run.instance import ENVIRONMENT, prepare_instance
 
 REFUSED = 3
-"""Exit code of a child that was asked for what it cannot do; its last line says why, in words."""
+"""Exit code of a child that was asked for what it cannot do; a line of `REFUSAL` says why."""
+
+REFUSAL = "refused: "
+"""What stands before the reason, in the output that the child shares with its JVM."""
+
+_GRACE = 10  # seconds in which a JVM that is ended removes what it laid aside
 
 
 class RunProcess:
@@ -73,17 +81,35 @@ class RunProcess:
             return self._child.wait(seconds)
         return None
 
-    def said_last(self) -> str:
-        """The last line of its output."""
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "no output"
+    def _lives(self) -> bool:
+        """Whether it, or its JVM, is there."""
+        if self.wait(0) is None:
+            return True
+        for process in psutil.process_iter(["status"]):
+            with suppress(ProcessLookupError):
+                if os.getpgid(process.pid) == self._child.pid:
+                    return bool(process.info["status"] != psutil.STATUS_ZOMBIE)
+        return False
+
+    def said(self) -> list[str]:
+        """The lines of its output."""
+        return self.log.read_text(errors="replace").strip().splitlines()
+
+    def refusal(self) -> str | None:
+        """Why it did nothing of what it was asked for; None when that is not so."""
+        if self.wait(0) != REFUSED:
+            return None
+        told = [line.removeprefix(REFUSAL) for line in self.said() if line.startswith(REFUSAL)]
+        return told[-1] if told else None
 
     def end(self) -> None:
         """End it, if it still runs, and what it left behind."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(self._child.pid, number)
-            self.wait(10)
+            until = time.monotonic() + _GRACE
+            while self._lives() and time.monotonic() < until:
+                time.sleep(0.05)
         if self._child.stdin is not None:
             with suppress(BrokenPipeError):
                 self._child.stdin.close()

@@ -66,8 +66,8 @@ COLUMNS: Mapping[str, tuple[Kind, str]] = {
     "conv_id": ("id", "The conversion."),
     "conv_date": ("day", "Its day (UTC)."),
     "conv_time": ("clock", "Its time (UTC)."),
-    "revenue": ("amount", "What it brought, in EUR."),
-    "cost": ("amount", "What the visit cost, in EUR."),
+    "revenue": ("amount", "What it brought, in the currency of DMP_CURRENCY."),
+    "cost": ("amount", "What the visit cost, in the currency of DMP_CURRENCY."),
 }
 
 
@@ -76,7 +76,9 @@ def markdown() -> str:
     about = files("dmp_assets.sources").joinpath("contract.txt").read_text(encoding="utf-8")
     parts = [about.replace("DELIMITERS", ", ".join(DELIMITERS.values())), "## Tables of the shop\n"]
     for spec in shop.TABLES.values():
-        title = f"### {spec.name}" + (" (may be missing)" if spec.optional else "")
+        title = f"### {spec.name}" + (
+            " (may be missing; loaded and not used yet)" if spec.optional else ""
+        )
         parts.append(f"{title}\n\n{_table(spec.columns, spec.required)}")
     parts.append("## Tables of the web database\n")
     for name, columns in web_tables.TABLES.items():

@@ -11,6 +11,7 @@ from dmp_assets.resources import spark as spark_module
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.postgres import Endpoint
 from tests.support.postgres import postgres_server
+from tests.support.things import Frame, arrow, spark_frame
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -49,6 +50,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shop is small: Delta's own reader and writer do what they do for large ones."""
+    monkeypatch.setattr(spark_module, "SMALL", -1)
+
+
+@pytest.fixture
 def lakehouse(home: Home, spark: "SparkSession") -> Lakehouse:
     """An empty lakehouse in that home, on the shared session."""
     return Lakehouse()
+
+
+@pytest.fixture(params=["spark", "collected", "delta-rs"])
+def frame(request: pytest.FixtureRequest, spark: "SparkSession", lakehouse: Lakehouse) -> Frame:
+    """Makes rows that Spark writes, that it computes and delta-rs writes, or Arrow has."""
+    lakehouse.expect(spark_module.SMALL + 1 if request.param == "spark" else 0)
+    return arrow if request.param == "delta-rs" else spark_frame(spark)

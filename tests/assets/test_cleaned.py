@@ -439,10 +439,15 @@ def test_the_same_input_twice_gives_the_same_tables(lakehouse: Lakehouse) -> Non
     assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("seed", "size"), [(1, "home"), (2, "large")])
 def test_of_any_dirt_no_row_falls_between_kept_duplicates_and_quarantine(
-    lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch, seed: int
+    request: pytest.FixtureRequest,
+    lakehouse: Lakehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    size: str,
 ) -> None:
+    request.getfixturevalue(size)
     monkeypatch.setenv("DMP_MAX_BAD_SHARE", "1")
     dice = random.Random(seed)
     words = [None, "", " ", "a", "A", "b", "0", "-1", "NaN", "null", "\\N", "'", '"', "é",

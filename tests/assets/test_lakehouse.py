@@ -4,9 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -16,24 +14,12 @@ from deltalake import DeltaTable, write_deltalake
 
 from dmp_assets.home import Home
 from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.spark import SMALL, collected
+from dmp_assets.resources.spark import SMALL
 from dmp_assets.tables import TableError
+from tests.support.things import KEY, STAMP, Frame, Rows, arrow, content, spark_frame
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-KEY = "cleaned/things"
-STAMP = {"fingerprint": "f", "data_version": "d"}
-KINDS = pa.schema([("id", pa.string()), ("n", pa.int64()), ("date", pa.date32())])
-Rows = Sequence[tuple[str | None, int | None, int]]
-Frame = Callable[[Rows], Any]
-
-
-def arrow(rows: Rows) -> pa.Table:
-    """Rows of (id, n, day of January 2024)."""
-    return pa.Table.from_pylist(
-        [{"id": id, "n": n, "date": date(2024, 1, day)} for id, n, day in rows], schema=KINDS
-    )
 
 
 @pytest.fixture
@@ -41,26 +27,6 @@ def lakehouse(lakehouse: Lakehouse) -> Lakehouse:
     """A lakehouse that is not small: what Spark computes, Spark writes."""
     lakehouse.expect(SMALL + 1)
     return lakehouse
-
-
-@pytest.fixture(params=["spark", "collected", "delta-rs"])
-def frame(request: pytest.FixtureRequest, spark: "SparkSession", lakehouse: Lakehouse) -> Frame:
-    """Makes rows that Spark writes, that it computes and delta-rs writes, or Arrow has."""
-    if request.param == "collected":
-        lakehouse.expect(0)
-    return arrow if request.param == "delta-rs" else spark_frame(spark)
-
-
-def spark_frame(spark: "SparkSession") -> Frame:
-    return lambda rows: spark.createDataFrame(arrow(rows))
-
-
-def content(lakehouse: Lakehouse, version: int | None = None) -> list[tuple[Any, ...]]:
-    """All rows of the table in order, by delta-rs and DuckDB."""
-    table = lakehouse.tables.dataset(KEY, version).to_table()
-    with duckdb.connect() as connection:
-        connection.register("t", table)
-        return connection.sql("SELECT id, n, day(date) FROM t ORDER BY ALL").fetchall()
 
 
 # writing ---------------------------------------------------------------------------------------
@@ -320,46 +286,6 @@ def test_a_midnight_written_by_delta_rs_falls_into_its_utc_day_in_spark(
     lakehouse.overwrite(KEY, pa.table({"moment": pa.array(times, pa.timestamp("us", tz="UTC"))}))
     days = lakehouse.read(KEY).selectExpr("CAST(CAST(moment AS DATE) AS STRING) AS day")
     assert sorted(row.day for row in days.collect()) == ["2024-01-01", "2024-01-02"]
-
-
-def test_a_small_table_has_the_schema_that_spark_would_give_it(
-    lakehouse: Lakehouse, spark: "SparkSession"
-) -> None:
-    never_null = spark.range(2).selectExpr(
-        "id", "false AS flag", "array(struct(id AS n)) AS parts", "map('a', id) AS named"
-    )
-    schemas = []
-    for rows, key in ((SMALL + 1, "cleaned/by_spark"), (0, "cleaned/by_delta_rs")):
-        lakehouse.expect(rows)
-        lakehouse.overwrite(key, never_null)
-        delta = lakehouse.tables.delta(key)
-        schemas.append(delta.schema())
-        engine = delta.history(1)[0]["engineInfo"]
-        assert ("Spark" in engine) is bool(rows)
-    assert schemas[0] == schemas[1]
-    lakehouse.append("cleaned/by_delta_rs", never_null.selectExpr("NULL::BIGINT AS id"))
-    assert lakehouse.tables.dataset("cleaned/by_delta_rs").count_rows() == 4
-
-
-def test_a_small_table_notes_how_many_rows_its_files_have_and_no_value_of_them(
-    lakehouse: Lakehouse, frame: Frame
-) -> None:
-    lakehouse.expect(0)
-    lakehouse.overwrite(KEY, frame([("ann@example.org", 1, 1), ("bob@example.org", 2, 1)]))
-    log = Path(lakehouse.tables.path(KEY), "_delta_log")
-    assert "example.org" not in "".join(entry.read_text() for entry in log.glob("*.json"))
-    (action,) = pa.table(lakehouse.tables.delta(KEY).get_add_actions(flatten=True)).to_pylist()
-    assert action["num_records"] == 2
-
-
-def test_what_is_too_large_to_be_brought_together_spark_writes(
-    lakehouse: Lakehouse, spark: "SparkSession"
-) -> None:
-    lakehouse.expect(0)
-    large = spark.range(400_000).selectExpr("repeat(uuid(), 24) AS id", "id AS n")
-    assert collected(large) is None
-    assert lakehouse.overwrite(KEY, large).rows == 400_000
-    assert collected(large.limit(10)).num_rows == 10
 
 
 # writes that do not end ------------------------------------------------------------------------

@@ -398,6 +398,7 @@ def test_empty_inputs_give_empty_tables_with_their_columns(lakehouse: Lakehouse)
     assert "double" in weight
 
 
+@pytest.mark.usefixtures("large")
 def test_a_range_run_replaces_its_days_and_no_other(lakehouse: Lakehouse) -> None:
     days = [registrations_daily.registrations_daily]
     put(lakehouse, rows(USERS, user("a", 0), user("b", 1), user("c", 2)), rows(CODES), rows(USAGES))

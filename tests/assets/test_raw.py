@@ -174,6 +174,7 @@ def test_a_landing_shop_is_read_in_full_once_and_then_only_what_came_since(
     assert sources == (1, 3, 3)
 
 
+@pytest.mark.usefixtures("large")
 def test_a_range_run_reads_its_days_again_by_row_and_moves_no_watermark(
     spark: Any, load: Callable[..., None], sql: Callable[[str], None]
 ) -> None:

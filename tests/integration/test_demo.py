@@ -412,6 +412,12 @@ def again(demo: Demo) -> tuple[Ran, dict[str, int], dict[str, int]]:
     return ran, before, demo.dmp.versions()
 
 
+def test_a_run_leaves_nothing_of_the_rows_beside_the_tables(demo: Demo) -> None:
+    scratch = demo.dmp.home.root / "spark"
+    assert scratch.exists()
+    assert [file for file in scratch.rglob("*") if file.is_file()] == []
+
+
 def test_a_second_demo_changes_nothing_and_starts_no_jvm(
     demo: Demo, again: tuple[Ran, dict[str, int], dict[str, int]]
 ) -> None:

@@ -1,5 +1,6 @@
 """What the command line says and does where no whole demo is needed."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from dmp_assets.cli.main import app
 from dmp_assets.cli.shared import explained
 from dmp_assets.home import Home, HomeError
+from dmp_assets.resources import class_archive, java
 from dmp_assets.store import database
 
 
@@ -49,6 +51,37 @@ def test_people_are_made_with_a_password_or_for_openid_connect(
     _, ann, ben = dmp("user", "list").splitlines()
     assert ann.split() == ["ann@x.io", "risk", "password", "active"]
     assert ben.split() == ["ben@x.io", "admin", "OpenID", "Connect", "active"]
+
+
+def test_what_one_user_has_set_up_another_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jars = tmp_path / "jars"
+    monkeypatch.setenv("DMP_JARS_DIR", str(jars))
+    monkeypatch.setattr(java, "install_java", lambda _: tmp_path)
+
+    def fetch() -> int:
+        jars.mkdir()
+        (jars / "some.jar").touch()
+        return 1
+
+    def archive(path: Path) -> bool:
+        path.touch()
+        return True
+
+    monkeypatch.setattr(java, "fetch_jars", fetch)
+    monkeypatch.setattr(java, "jar_paths", list)
+    monkeypatch.setattr(class_archive, "make", archive)
+    before = os.umask(0o077)
+    try:
+        ran = CliRunner().invoke(app, ["setup"])
+    finally:
+        os.umask(before)
+    assert ran.exit_code == 0, ran.output
+    assert len(made := list(jars.iterdir())) == 2
+    assert [oct(path.stat().st_mode & 0o777) for path in (jars, *made)] == [
+        "0o755", "0o644", "0o644",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ run_and_leave(work)
         ("sys.exit(130)", 130, ""),
         ("sys.exit('no such thing')", 1, "no such thing"),
         ("raise ValueError('broken')", 1, "ValueError: broken"),
+        ("raise KeyboardInterrupt", 130, "KeyboardInterrupt"),
     ],
 )
 def test_the_code_and_all_output_are_what_python_would_leave(
@@ -37,6 +38,15 @@ def test_the_code_and_all_output_are_what_python_would_leave(
     assert ran.returncode == code
     assert ran.stdout.splitlines() == ["worked", "thread", "registered"]
     assert told in ran.stderr
+
+
+@pytest.mark.parametrize("closed", ["sys.stdout = None", "sys.stdout.close()"])
+def test_a_closed_output_is_no_failure(closed: str) -> None:
+    script = _SCRIPT.format(end=closed).replace("print, ", "str, ").replace('print("thread")', "0")
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 def test_output_that_nobody_can_take_is_not_a_success() -> None:

@@ -31,7 +31,7 @@ def ended(instance: dg.DagsterInstance, tmp_path: Path, *, tag: dict[str, str], 
     instance.add_run(started)
     log = tmp_path / "log"
     process: Any = SimpleNamespace(
-        run_id=run_id, wait=lambda: -9, log=log, said_last=lambda: said.splitlines()[-1]
+        run_id=run_id, wait=lambda: -9, log=log, said=said.splitlines, refusal=lambda: None
     )
     account = Account()
     account.read(instance, run_id)
