@@ -159,12 +159,16 @@ def _bind_by_number(server: socketserver.TCPServer) -> None:
 def start_ahead(settings: Settings, scratch: Path, rows: int = 0) -> SparkSession:
     """Start the session beside other work, for a shop of about so many rows.
 
-    Delta's classes are loaded by a write and a read that nobody needs.
+    The classes that it will need are loaded by what nobody needs: of a small shop rows brought
+    together, of a large one a table of Delta's written and read.
     """
     spark = session(settings, scratch, rows=rows)
-    path = str(scratch / "warm-up")
-    spark.range(1).write.format("delta").mode("overwrite").save(path)
-    spark.read.format("delta").load(path).collect()
+    if rows <= SMALL:
+        collected(spark.range(1))
+    else:
+        path = str(_own_folder(scratch) / "warm-up")
+        spark.range(1).write.format("delta").mode("overwrite").save(path)
+        spark.read.format("delta").load(path).collect()
     return spark
 
 
