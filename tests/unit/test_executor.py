@@ -267,7 +267,7 @@ def test_the_summary_gives_the_time_of_steps_that_were_made_alone(
     assert not run(instance, [broken, needs_it])[0]
     [done] = instance.get_runs()
     (tmp_path / "log").write_text("")
-    process = SimpleNamespace(run_id=done.run_id, wait=lambda: 1, log=tmp_path / "log")
+    process = SimpleNamespace(run_id=done.run_id, wait=lambda: 1, refusal=lambda: None)
     account = Account()
     account.read(instance, done.run_id)
     summary = parent._ended(instance, process, account, 1.0)  # type: ignore[arg-type]
