@@ -44,6 +44,10 @@ class Written:
     rows: int
 
 
+def _is_received(key: str) -> bool:
+    return key.startswith("raw/")
+
+
 class Lakehouse(dg.ConfigurableResource[Any]):
     """Reads and writes the home's Delta tables; holds the home's writer lock during a run.
 
@@ -112,10 +116,14 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         return self._spark
 
     def _most_rows(self) -> int:
-        """Of the largest table that can be read, as it is or will be."""
+        """Of the largest table of received rows, as it is or will be.
+
+        What is made of them may have more rows, of few columns and made in one pass: a home whose
+        sources are small is small.
+        """
         if self._largest is None:
             self._largest = 0
-            for key in self.tables.written():
+            for key in filter(_is_received, self.tables.written()):
                 with suppress(TableError, DeltaError):  # whoever needs that table says so
                     self._largest = max(self._largest, self.written(key).rows)
         return max(self._largest, self._expected_rows)
@@ -273,7 +281,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         else:
             properties = self._retention()
         done = self._committed(key, frame, mode, properties, stamp, where)
-        if self._largest is not None:
+        if self._largest is not None and _is_received(key):
             self._largest = max(self._largest, done.rows)
         return done
 

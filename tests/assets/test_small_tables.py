@@ -93,6 +93,9 @@ def test_columns_that_a_window_lacks_are_unknown_and_capitals_make_no_other_colu
 def test_a_lakehouse_that_grows_is_not_small_any_more(lakehouse: Lakehouse) -> None:
     assert lakehouse._is_small_and_here()
     rows = pa.table({"n": pa.array(range(SMALL + 1))})
+    lakehouse.overwrite("modeled/many", rows)
+    assert lakehouse._is_small_and_here()
+    assert Lakehouse()._is_small_and_here()
     lakehouse.overwrite(
         "raw/many", pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches())
     )
