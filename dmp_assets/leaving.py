@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
+
 
 def run_and_leave(work: Callable[[], Any]) -> NoReturn:
     """Do the work and end the process with its exit code: what it returns, or SystemExit carries.
@@ -32,7 +35,7 @@ def run_and_leave(work: Callable[[], Any]) -> NoReturn:
         code = _number(end.code)
         raise
     except KeyboardInterrupt:
-        code = 130
+        code = INTERRUPTED
         raise
     sys.exit(code)
 

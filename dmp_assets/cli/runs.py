@@ -15,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from dmp_assets.cli.shared import err, explained, out, typed
-from dmp_assets.cli.start import INTERRUPTED
 from dmp_assets.date_range import parse_range
 from dmp_assets.home import Home
+from dmp_assets.leaving import INTERRUPTED
 from dmp_assets.run.process import prepared
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ def demo(
 
 def _as_expected(home: Home, summary: "RunSummary", folder: Path) -> "list[CheckResult]":
     """What checks found of the dirt that the demo put in on purpose; no alert tells of it."""
+    if not summary.found:
+        return []
     from dmp_assets.demo.expected import Expected
     from dmp_assets.reporting.check_news import CheckNews
 
-    if not summary.found:
-        return []
     found = Expected.of(folder).among(summary.found)
     CheckNews(home.outbox).accept(found)
     return found

@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dmp_assets.cli.start import INTERRUPTED
 from dmp_assets.errors import UserError
 from dmp_assets.foreign_text import visible
 from dmp_assets.home import Home
+from dmp_assets.leaving import INTERRUPTED
 from dmp_assets.settings import unknown_names
 
 if TYPE_CHECKING:

@@ -6,9 +6,6 @@ from types import FrameType
 
 from dmp_assets.leaving import run_and_leave
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
-
 
 def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)

@@ -1,7 +1,7 @@
 """The lakehouse: Delta tables written by Spark or delta-rs, read by both.
 
-delta-rs writes Arrow data, and what Spark computed where all tables are small and lie here: Delta's
-own writer runs several Spark jobs over a table's log for each write.
+delta-rs writes Arrow data, and what Spark computed where the tables of all sources are small and
+lie here: Delta's own writer runs several Spark jobs over a table's log for each write.
 
 Write semantics are business logic, so each way of writing is a method that the asset names:
 `overwrite`, `append`, `replace_window`, `merge`. The path comes from the table's key alone.
@@ -13,19 +13,18 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import DeltaError
 from pydantic import PrivateAttr
 
 from dmp_assets import writes
 from dmp_assets.home import Home
+from dmp_assets.resources.delta_commit import Commit
 from dmp_assets.settings import Settings
-from dmp_assets.tables import STAMP, TableError, Tables, columns_of
+from dmp_assets.tables import TableError, Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -46,6 +45,34 @@ class Written:
 
 def _is_received(key: str) -> bool:
     return key.startswith("raw/")
+
+
+def _is_here(settings: Settings) -> bool:
+    """Whether the tables lie on this machine, and Spark runs on it."""
+    return not (settings.spark_remote or settings.spark_master or settings.lakehouse_root)
+
+
+def _retention(settings: Settings) -> dict[str, str]:
+    days = f"interval {settings.retention_days} days"
+    return {"delta.logRetentionDuration": days, "delta.deletedFileRetentionDuration": days}
+
+
+def _noting(spark: "SparkSession", stamp: Mapping[str, Any] | None) -> None:
+    """What the session's next SQL commits note of themselves (MERGE takes no options)."""
+    name = "spark.databricks.delta.commitInfo.userMetadata"
+    if stamp:
+        spark.conf.set(name, json.dumps(stamp))
+    else:
+        spark.conf.unset(name)
+
+
+def _publish(home: Home, tables: Tables, log: Any) -> None:
+    """Note what was written last; a run does not fail for a note that can be made anew."""
+    try:
+        writes.publish(home, tables)
+    except (TableError, DeltaError, OSError) as error:
+        if log is not None:
+            log.warning(f"the last writes are not noted ({type(error).__name__})")
 
 
 class Lakehouse(dg.ConfigurableResource[Any]):
@@ -70,15 +97,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
             try:
                 yield self
             finally:
-                self._publish(context)
-
-    def _publish(self, context: dg.InitResourceContext) -> None:
-        """Note what was written last; a run does not fail for a note that can be made anew."""
-        try:
-            writes.publish(self.home, self.tables)
-        except (TableError, DeltaError, OSError) as error:
-            if context.log is not None:
-                context.log.warning(f"the last writes are not noted ({type(error).__name__})")
+                _publish(self.home, self.tables, context.log)
 
     @property
     def run_id(self) -> str:
@@ -112,7 +131,9 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         if self._spark is None:
             from dmp_assets.resources import spark
 
-            self._spark = spark.session(self.settings, self.scratch, rows=self._most_rows())
+            self._spark = spark.session(
+                self.settings, self.home.root / "spark", rows=self._most_rows()
+            )
         return self._spark
 
     def _most_rows(self) -> int:
@@ -128,20 +149,10 @@ class Lakehouse(dg.ConfigurableResource[Any]):
                     self._largest = max(self._largest, self.written(key).rows)
         return max(self._largest, self._expected_rows)
 
-    def _is_here(self) -> bool:
-        """Whether the tables lie on this machine, and Spark runs on it."""
-        told = self.settings
-        return not (told.spark_remote or told.spark_master or told.lakehouse_root)
-
     def _is_small_and_here(self) -> bool:
         from dmp_assets.resources.spark import SMALL
 
-        return self._is_here() and self._most_rows() <= SMALL
-
-    @property
-    def scratch(self) -> Path:
-        """Folder for Spark's temporary files."""
-        return self.home.root / "spark"
+        return _is_here(self.settings) and self._most_rows() <= SMALL
 
     def expect(self, rows: int) -> None:
         """Say how large the largest input is, before the first use of `spark`."""
@@ -154,41 +165,15 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         Raises TableError, before a JVM starts, for a table that was never made.
         """
         delta = self.tables.delta(key, version)
-        if (files := self._plain_files(delta)) is not None:
-            return self._by_files(key, delta, files)
+        if _is_here(self.settings):
+            from dmp_assets.resources import plain_files
+
+            if (names := plain_files.names_of(delta)) is not None:
+                return plain_files.read(self.spark, self.tables.path(key), delta, names)
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
         return reader.load(self.tables.path(key))
-
-    def _plain_files(self, delta: DeltaTable) -> list[str] | None:
-        """Names of the table's files where its rows are theirs, few, and lie here; else None.
-
-        Delta's reader makes Spark replay the log and plan which files can be left out: seven times
-        the work of reading a small table.
-        """
-        from dmp_assets.resources.spark import SMALL
-
-        if (
-            not self._is_here()
-            or delta.protocol().min_reader_version > 1  # deletion vectors, mapped names
-            or delta.metadata().partition_columns
-            or int(delta.count()) > SMALL
-        ):  # fmt: skip
-            return None
-        added = pa.table(delta.get_add_actions(flatten=True))
-        names = [str(name) for name in added.column("path").to_pylist()]
-        return None if any("/" in name for name in names) else names  # a clone's lie elsewhere
-
-    def _by_files(self, key: str, delta: DeltaTable, names: Sequence[str]) -> "DataFrame":
-        """The table's files, read as they are; columns that a file does not have yet are null."""
-        from pyspark.sql.types import StructType
-
-        schema = StructType.fromJson(json.loads(delta.schema().to_json()))
-        if not names:
-            return self.spark.createDataFrame([], schema)
-        files = [f"{self.tables.path(key)}/{name}" for name in names]
-        return self.spark.read.schema(schema).option("__globPaths__", False).parquet(*files)
 
     # writing -------------------------------------------------------------------------------------
     def overwrite(self, key: str, frame: Any, *, stamp: Mapping[str, Any] | None = None) -> Written:
@@ -211,7 +196,8 @@ class Lakehouse(dg.ConfigurableResource[Any]):
     ) -> Written:
         """Replace the rows with `start <= column < end` (half-open) by the given ones.
 
-        Raises Spark's DELTA_REPLACE_WHERE_MISMATCH when a given row lies outside the window.
+        Raises when a given row lies outside the window (Spark's DELTA_REPLACE_WHERE_MISMATCH, or an
+        error of delta-rs).
         """
         where = f"{column} >= '{start.isoformat()}' AND {column} < '{end.isoformat()}'"
         return self._write(key, frame, "overwrite", stamp, where=where)
@@ -242,14 +228,14 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         new = f"SELECT s.* FROM merge_source s LEFT ANTI JOIN delta.`{path}` t ON {same}"
         with _merging:
             frame.createOrReplaceTempView("merge_source")
-            self._noting(stamp)
+            _noting(self.spark, stamp)
             try:
                 self.spark.sql(
                     f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s "
                     f"ON {match} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
                 ).collect()
             finally:
-                self._noting(None)
+                _noting(self.spark, None)
         return self._stamped(key, before, stamp)
 
     def note(self, key: str, *, stamp: Mapping[str, Any]) -> Written:
@@ -270,88 +256,34 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         where: str | None = None,
     ) -> Written:
         """Write by the engine that suits the frame, and know which table is the largest now."""
-        if self._is_small_and_here() and not isinstance(frame, pa.RecordBatchReader):
+        is_small = self._is_small_and_here() and not isinstance(frame, pa.RecordBatchReader)
+        properties = _retention(self.settings)
+        if is_small:
             from dmp_assets.resources import spark
 
-            if not isinstance(frame, pa.Table):
-                rows = spark.collected(frame)
-                if rows is not None and self._fits(key, rows, mode, where):
-                    frame = rows
-            properties = self._retention() | spark.SMALL_TABLE
+            properties |= spark.SMALL_TABLE
+        commit = Commit(self.tables, key, mode, properties, stamp, where)
+        if isinstance(frame, pa.Table | pa.RecordBatchReader):
+            rows = frame
         else:
-            properties = self._retention()
-        done = self._committed(key, frame, mode, properties, stamp, where)
+            rows = spark.collected(frame) if is_small else None
+            rows = rows if rows is not None and commit.fits(rows) else None
+        if rows is not None:
+            commit.by_delta_rs(rows)
+            done = self.written(key)
+        else:
+            before = self.tables.version(key) if self.tables.exists(key) else None
+            commit.by_spark(frame)
+            done = self._stamped(key, before, stamp)
         if self._largest is not None and _is_received(key):
             self._largest = max(self._largest, done.rows)
         return done
-
-    def _fits(self, key: str, rows: pa.Table, mode: str, where: str | None) -> bool:
-        """Whether delta-rs adds the rows to the table as Spark does: it casts other types without
-        a word and tells names by their capitals; a window needs all columns."""
-        if not self.tables.exists(key) or (mode == "overwrite" and not where):
-            return True
-        there = self.tables.columns(key)
-        given = columns_of(Schema.from_arrow(rows.schema))
-        known = {name.lower() for name in there}
-        return all(
-            there[name] == kind if name in there else not where and name.lower() not in known
-            for name, kind in given.items()
-        ) and not (where and there.keys() - given.keys())
-
-    def _committed(
-        self,
-        key: str,
-        frame: Any,
-        mode: str,
-        properties: Mapping[str, str],
-        stamp: Mapping[str, Any] | None,
-        where: str | None,
-    ) -> Written:
-        path, exists = self.tables.path(key), self.tables.exists(key)
-        where = where if exists else None
-        if isinstance(frame, pa.Table | pa.RecordBatchReader):
-            write_deltalake(  # type: ignore[call-overload]
-                path,
-                frame,
-                mode=mode,
-                predicate=where,
-                schema_mode=None if where else ("overwrite" if mode == "overwrite" else "merge"),
-                configuration=dict(properties),
-                commit_properties=CommitProperties(
-                    custom_metadata={STAMP: json.dumps(stamp)} if stamp else None
-                ),
-            )
-            return self.written(key)
-        writer = frame.write.format("delta").mode(mode).options(**properties)
-        if stamp:
-            writer = writer.option("userMetadata", json.dumps(stamp))
-        if where:
-            writer = writer.option("replaceWhere", where)
-        elif mode == "overwrite":
-            writer = writer.option("overwriteSchema", "true")
-        else:
-            writer = writer.option("mergeSchema", "true")
-        before = self.tables.version(key) if exists else None
-        writer.save(path)
-        return self._stamped(key, before, stamp)
 
     def _stamped(self, key: str, before: int | None, stamp: Mapping[str, Any] | None) -> Written:
         """Note the stamp apart where Spark saw nothing to commit (nothing replaced by nothing)."""
         if stamp and self.tables.version(key) == before:
             return self.note(key, stamp=stamp)
         return self.written(key)
-
-    def _retention(self) -> dict[str, str]:
-        days = f"interval {self.settings.retention_days} days"
-        return {"delta.logRetentionDuration": days, "delta.deletedFileRetentionDuration": days}
-
-    def _noting(self, stamp: Mapping[str, Any] | None) -> None:
-        """What the session's next SQL commits note of themselves (MERGE takes no options)."""
-        name = "spark.databricks.delta.commitInfo.userMetadata"
-        if stamp:
-            self.spark.conf.set(name, json.dumps(stamp))
-        else:
-            self.spark.conf.unset(name)
 
     # maintenance ---------------------------------------------------------------------------------
     def optimize(self, key: str) -> dict[str, Any]:

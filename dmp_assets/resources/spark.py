@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError
 from pyspark import accumulators
@@ -131,7 +132,7 @@ def _own_folder(scratch: Path) -> Path:
     scratch.mkdir(parents=True, exist_ok=True)
     for folder in scratch.iterdir():
         kind, _, number = folder.name.partition("-")
-        if kind == "process" and number.isdecimal() and not Path("/proc", number).exists():
+        if kind == "process" and number.isdecimal() and not psutil.pid_exists(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
         elif kind in ("spark", "blockmgr") and time.time() - folder.stat().st_mtime > _LONG_AGO:
             shutil.rmtree(folder, ignore_errors=True)  # of an earlier version of this program

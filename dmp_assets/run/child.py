@@ -78,20 +78,21 @@ def _selected(asked: str, graph: Any) -> Any:
     import dagster as dg
     from dagster._core.definitions.asset_selection import DagsterInvalidAssetSelectionError
 
+    groups = sorted({graph.get(key).group_name for key in graph.materializable_asset_keys})
+    one = "/".join(min(graph.materializable_asset_keys).path)
     try:
         selection = dg.AssetSelection.from_string(asked)
     except DagsterInvalidAssetSelectionError as error:
         raise UserError(
-            f"--select {asked!r} cannot be read; write it as `group:cleaned`, "
-            '`key:"cleaned/users"` or `group:raw or group:cleaned`'
+            f"--select {asked!r} cannot be read; write it as `group:{groups[0]}`, "
+            f'`key:"{one}"` or `group:{groups[0]} or group:{groups[-1]}`'
         ) from error
     # A table and its quarantine are written together: naming one of them means both.
     keys = selection.required_multi_asset_neighbors().resolve(graph)
     if not keys:
-        groups = sorted({graph.get(key).group_name for key in graph.materializable_asset_keys})
         raise UserError(
             f"no asset matches --select {asked!r}; there are the groups {', '.join(groups)}, and "
-            'single assets as `key:"cleaned/users"`'
+            f'single assets as `key:"{one}"`'
         )
     return keys
 

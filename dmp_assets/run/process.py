@@ -85,10 +85,12 @@ class RunProcess:
         """Whether it, or its JVM, is there."""
         if self.wait(0) is None:
             return True
-        for process in psutil.process_iter(["status"]):
+        for process in psutil.process_iter(["status"]):  # a zombie is nobody
             with suppress(ProcessLookupError):
-                if os.getpgid(process.pid) == self._child.pid:
-                    return bool(process.info["status"] != psutil.STATUS_ZOMBIE)
+                if process.info["status"] != psutil.STATUS_ZOMBIE and (
+                    os.getpgid(process.pid) == self._child.pid
+                ):
+                    return True
         return False
 
     def said(self) -> list[str]:
@@ -105,8 +107,10 @@ class RunProcess:
     def end(self) -> None:
         """End it, if it still runs, and what it left behind."""
         for number in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
+            try:
                 os.killpg(self._child.pid, number)
+            except ProcessLookupError:  # nobody of it is left
+                break
             until = time.monotonic() + _GRACE
             while self._lives() and time.monotonic() < until:
                 time.sleep(0.05)

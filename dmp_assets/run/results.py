@@ -1,7 +1,7 @@
 """What a run did, for people and for machines: read from the events that it left."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dmp_assets.run.causes import first_cause
@@ -60,12 +60,11 @@ class RunSummary:
         return spent
 
     def as_json(self) -> str:
-        told = {field.name: getattr(self, field.name) for field in fields(self)}
-        del told["found"]
+        told = asdict(replace(self, found=()))
+        del told["found"]  # named by `failed_checks`
         return json.dumps(
             told
             | {
-                "tables": [asdict(table) for table in self.tables],
                 "failed_checks": self.failed_checks,
                 "rows_by_layer": self.rows_by_layer(),
                 "seconds_by_layer": self.seconds_by_layer(),

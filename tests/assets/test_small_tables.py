@@ -90,6 +90,17 @@ def test_columns_that_a_window_lacks_are_unknown_and_capitals_make_no_other_colu
     assert content(lakehouse) == [("b", 2, 2), ("b", None, 2)]
 
 
+@pytest.mark.parametrize("rows", [SMALL + 1, 0], ids=["spark", "collected"])
+def test_names_in_any_script_are_columns_and_a_name_with_a_blank_is_refused(
+    lakehouse: Lakehouse, spark: "SparkSession", rows: int
+) -> None:
+    lakehouse.expect(rows)
+    lakehouse.overwrite(KEY, spark.sql("SELECT 'ä' AS `имя`, 1 AS `名前`, X'00ff' AS `b🙂`"))
+    assert list(lakehouse.tables.columns(KEY)) == ["имя", "名前", "b🙂"]
+    with pytest.raises(Exception, match="DELTA_INVALID_CHARACTERS_IN_COLUMN_NAMES"):
+        lakehouse.overwrite(KEY, spark.sql("SELECT 1 AS `Total Spent`"))
+
+
 def test_a_lakehouse_that_grows_is_not_small_any_more(lakehouse: Lakehouse) -> None:
     assert lakehouse._is_small_and_here()
     rows = pa.table({"n": pa.array(range(SMALL + 1))})

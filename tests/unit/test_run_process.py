@@ -1,7 +1,10 @@
 """A run's process is there before its run, and gone after it whatever happens."""
 
+import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -50,6 +53,24 @@ def test_a_process_that_died_before_its_run_is_found(home: Home) -> None:
         process.begin({"select": "*"})
         assert process.wait() == -9
         assert process.log.exists()
+
+
+def test_what_is_left_of_a_process_beside_a_zombie_is_ended(home: Home) -> None:
+    """Where nobody reaps, a zombie may stand before the JVM, which is given time to tidy up."""
+    dead = subprocess.Popen(["true"], process_group=0)
+    while psutil.Process(dead.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    tidies = 'trap "sleep 0.5; exit 7" TERM; echo; while :; do sleep 0.05; done'
+    left = subprocess.Popen(["bash", "-c", tidies], process_group=dead.pid, stdout=subprocess.PIPE)
+    assert left.stdout
+    left.stdout.readline()
+    with prepared(home) as process:
+        process._child.kill()
+        process._child.wait()
+        process._child = SimpleNamespace(pid=dead.pid, wait=lambda _: 0, stdin=None)  # type: ignore
+        process.end()
+        assert left.wait(5) == 7
+    assert dead.wait() == 0
 
 
 @pytest.mark.parametrize(
