@@ -773,6 +773,7 @@ def test_without_the_store_scoring_goes_on_and_nothing_is_lost(home: Home) -> No
             later = score(client, new(device_id="outage"))[0]
             assert later["cluster_size"] == 3
             assert client.post(SCORE, json=body).json()["live_links"]
+            until(lambda: not scoring.spooled, 60)
             wanted = {a.json()["results"][0]["score_id"] for a in answers} | {first["score_id"]}
             assert wanted <= {str(row.score_id) for row in logged(api)}
             assert not list(home.spool.glob("*.jsonl"))
