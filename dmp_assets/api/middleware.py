@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmp_assets.api import problems
@@ -21,6 +22,8 @@ from dmp_assets.api.metrics import Metrics
 
 MAX_BODY = 1_048_576
 BODY_SECONDS = 10.0
+CLIENT_LEFT = 499
+"""Counted and logged as the status of a request whose client went before its body was whole."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -98,6 +101,8 @@ class Guard:
                 headers=problem.headers,
             )  # fmt: skip
             await refused(scope, receive, guarded_send)
+        except ClientDisconnect:
+            status = CLIENT_LEFT
         except Exception as error:
             log.error(
                 "unexpected error", request_id=request_id, error=type(error).__name__,

@@ -4,6 +4,8 @@ Dagster's own app behind it, and a browser before it, are in `tests/browser/test
 """
 
 import json
+import socket as sockets
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
@@ -247,6 +250,25 @@ def test_every_page_of_the_gates_own_forbids_foreign_scripts_and_frames(
                 policy = answer.headers["content-security-policy"]
                 assert "frame-ancestors 'none'" in policy, (path, policy)
                 assert answer.headers["x-content-type-options"] == "nosniff", path
+
+
+def test_a_client_that_goes_within_its_body_is_no_unexpected_error(gated: Gated) -> None:
+    with gated.as_role("admin") as browser:
+        cookie = browser.cookies[COOKIE]
+    host, port = gated.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /graphql HTTP/1.1\r\nHost: {host}:{port}\r\nOrigin: {gated.url}\r\n"
+        f"Sec-Fetch-Site: same-origin\r\nCookie: {COOKIE}={cookie}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 900\r\n\r\n{"
+    )
+    with structlog.testing.capture_logs() as lines:
+        with sockets.create_connection((host, int(port)), timeout=10) as leaving:
+            leaving.sendall(head.encode())
+            time.sleep(0.3)  # the gate waits for the rest
+        deadline = time.monotonic() + 20
+        while not lines and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert [(line["event"], line["status"]) for line in lines] == [("request", 499)]
 
 
 def test_a_websocket_needs_the_login_and_ends_with_it(gated: Gated) -> None:
