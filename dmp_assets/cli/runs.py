@@ -1,10 +1,8 @@
 """Commands that run assets: the demo, the job, and attribution alone."""
 
-import multiprocessing
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +12,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from dmp_assets.aside import done_aside
 from dmp_assets.cli.shared import err, explained, out, typed
 from dmp_assets.date_range import parse_range
 from dmp_assets.home import Home
@@ -31,8 +30,7 @@ def _simulate(make: Callable[..., object], folder: Path, *arguments: object, **n
     """Fill a folder, all or nothing, in a process whose memory the run does not carry along."""
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        pool.submit(make, part, *arguments, **named).result()
+    done_aside(make, part, *arguments, **named)
     part.replace(folder)
 
 

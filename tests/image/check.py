@@ -12,6 +12,7 @@ import base64
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -133,6 +134,14 @@ def answers(url: str, codes: tuple[int, ...] = (200,)) -> bool:
         return False
 
 
+def ports_are_free() -> None:
+    """Refuse where something answers already: it would be taken for the image's own."""
+    for port in (3000, 8000):
+        with socket.socket() as taken:
+            if taken.connect_ex(("127.0.0.1", port)) == 0:
+                sys.exit(f"port {port} is taken: stop what listens there, then try again")
+
+
 def single() -> None:
     """The image alone: who it runs as, `doctor`, `demo`, `up`, and its volume afterwards."""
     volume = ("-v", "dmp-check-home:/data")
@@ -152,7 +161,8 @@ def single() -> None:
     )
     began = time.monotonic()
     podman("stop", "-t", "60", "dmp-check-up")
-    assert podman("inspect", "-f", "{{.State.ExitCode}}", "dmp-check-up").strip() == "0"
+    code = podman("inspect", "-f", "{{.State.ExitCode}}", "dmp-check-up").strip()
+    assert code == "0", f"{code}: {podman('logs', 'dmp-check-up')[-4000:]}"
     tell(f"stopped with exit code 0 within {time.monotonic() - began:.0f} s")
 
 
@@ -218,6 +228,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    ports_are_free()
     folder = Path(os.environ.get("DOCKER_CHECK_DIR", "/var/tmp/dmp-docker-check"))
     folder.mkdir(parents=True, exist_ok=True)
     images(folder)

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 import typer
 
+from dmp_assets.aside import done_aside
 from dmp_assets.cli import shared
 from dmp_assets.cli.shared import explained, typed
 from dmp_assets.home import Home, HomeError
+from tests.support.service import until
+
+ROOT = Path(__file__).parents[2]
 
 _INTERRUPTED_WHILE_LOADING = """
 import os, signal, sys
@@ -26,6 +30,48 @@ sys.argv = ["dmp", *{words}]
 from dmp_assets.cli.start import main
 main()
 """
+
+
+_WORK_ASIDE = """
+import pathlib, time
+from dmp_assets.aside import done_aside
+
+def take_long():
+    pathlib.Path({began!r}).touch()
+    time.sleep(600)
+
+if __name__ == "__mp_main__" and {starting}:
+    take_long()
+if __name__ == "__main__":
+    try:
+        done_aside(take_long)
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+
+
+@pytest.mark.parametrize("starting", [True, False])
+def test_a_stop_of_work_in_another_process_is_silent_and_leaves_nothing(
+    starting: bool, tmp_path: Path
+) -> None:
+    """Ctrl-C goes to every process of a terminal, whatever it is at."""
+    began, script = tmp_path / "began", tmp_path / "script.py"
+    script.write_text(_WORK_ASIDE.format(began=str(began), starting=starting))
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as asking:  # fmt: skip
+        until(began.exists, 60)
+        os.killpg(asking.pid, signal.SIGINT)
+        said, _ = asking.communicate(timeout=60)  # until nobody holds its output any more
+    assert said == "stopped\n"
+
+
+def test_work_in_another_process_gives_what_it_returns_or_raises() -> None:
+    assert done_aside(os.path.join, "a", "b") == "a/b"
+    with pytest.raises(FileNotFoundError):
+        done_aside(os.listdir, "/nothing/here")
+    assert done_aside(os.getpid) != os.getpid()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
