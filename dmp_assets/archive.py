@@ -12,6 +12,7 @@ import os
 import shutil
 import tarfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, BinaryIO, cast
@@ -93,11 +94,13 @@ class _Bounded(gzip.GzipFile):
         return super().read(size)
 
 
-def unpack(file: Path, root: Path, *, key: bytes) -> bool:
+def unpack(file: Path, root: Path, *, key: bytes, never: Collection[str] = ()) -> bool:
     """Write a file's folders and files below `root`; whether it was signed with this key.
 
+    `never`: names below `root` that nobody packs; what they hold would be believed.
+
     Raises HomeError for what is damaged, leads elsewhere, is no plain file or folder, is there
-    twice, or is larger than the disk.
+    twice, has such a name, or is larger than the disk.
     """
     signing = hmac.new(key, digestmod=hashlib.sha256)
     signature: bytes | None = None
@@ -109,7 +112,7 @@ def unpack(file: Path, root: Path, *, key: bytes) -> bool:
                 packed.members = []  # type: ignore[attr-defined]  # it keeps all, which may be many
                 if signature is not None:
                     raise HomeError(f"{file} is no backup of a home: it goes on after its end")
-                name = _checked(file, entry, seen)
+                name = _checked(file, entry, seen, never)
                 left -= entry.size
                 if left < 0:
                     raise HomeError(f"{file} holds more than the disk of {root} has room for")
@@ -126,12 +129,12 @@ def unpack(file: Path, root: Path, *, key: bytes) -> bool:
                     continue
                 target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _sign(signing, name, _written(packed, entry, target))
-    except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, tarfile.TarError, ValueError, RecursionError) as error:
         raise HomeError(f"{file} is no whole backup of a home: {error}") from error
     return signature is not None and hmac.compare_digest(signature, signing.hexdigest().encode())
 
 
-def _checked(file: Path, entry: tarfile.TarInfo, seen: set[str]) -> str:
+def _checked(file: Path, entry: tarfile.TarInfo, seen: set[str], never: Collection[str]) -> str:
     """An entry's name. Raises HomeError for one that must not be unpacked."""
     name = entry.name.removeprefix("./") or "."
     path = PurePosixPath(name)
@@ -140,6 +143,8 @@ def _checked(file: Path, entry: tarfile.TarInfo, seen: set[str]) -> str:
         why = "neither a plain file nor a folder"
     elif path.is_absolute() or ".." in path.parts or "\0" in name or str(path) != name:
         why = "no plain path below the home"
+    elif path.parts and path.parts[0] in never:
+        why = "never packed"
     elif name in seen:
         why = "there twice"
     elif len(seen) >= MOST_ENTRIES:

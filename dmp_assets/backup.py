@@ -29,6 +29,7 @@ _DATABASE = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _NOT_FROM_STRANGERS = ("models", "lakehouse/ml/model_registry", "secrets", "worked_out.json")
 _SQLITE = (".db", ".db-wal", ".db-shm", ".db-journal")
 _LEFT_OUT = frozenset({"postgres", "spark", "tmp", "run.lock", "run.json"})
+"""Names below a home that no backup holds. A cluster's files are settings too, which run things."""
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def restore(file: Path, home: Home, *, trust: bool = False) -> Restored:
     try:
         home.root.mkdir(parents=True, exist_ok=True)
         home.root.chmod(0o700)
-        is_ours = archive.unpack(file, home.root, key=signing_key(home))
+        is_ours = archive.unpack(file, home.root, key=signing_key(home), never=_LEFT_OUT)
         if not home.state():
             raise HomeError(f"{file} is no backup of a home")
         home.forget("id")

@@ -11,6 +11,7 @@ import limits
 import limits.aio
 import sqlalchemy as sa
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -19,8 +20,9 @@ from starlette.concurrency import run_in_threadpool
 from dmp_assets.addresses import source_of
 from dmp_assets.api.denials import Denial
 from dmp_assets.api.hosts import is_from_us
-from dmp_assets.api.problems import Problem
+from dmp_assets.api.problems import LONGEST_NAME, FieldError, Problem
 from dmp_assets.api.state import Entrance, Service, service_of
+from dmp_assets.spelling import meant
 from dmp_assets.store import access, audit
 from dmp_assets.store.access import NotLetInError, Principal
 
@@ -259,10 +261,31 @@ def needs(
         if not principal.may(scope):
             await _denied(request, principal.actor, f"scope {scope}")
             raise Problem(403, "forbidden", f"the scope {scope} is needed")
+        if request.url.path.startswith("/v1/"):
+            _refuse_unknown_parameters(request)
         return principal
 
     let_in.scope = scope  # type: ignore[attr-defined]
     return let_in
+
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """A filter that is misspelt must not give everything. Raises Problem 422."""
+    if not request.url.query:
+        return
+    known = _parameters(request.scope["route"].dependant)
+    if wrong := [name for name in dict.fromkeys(request.query_params) if name not in known]:
+        raise Problem(422, "invalid", errors=[
+            FieldError(field=f"query.{name[:LONGEST_NAME]}",
+                       message=f"there is no such parameter{meant(name[:LONGEST_NAME], known)}")
+            for name in wrong
+        ])  # fmt: skip
+
+
+def _parameters(dependant: Dependant) -> set[str]:
+    """Names of all query parameters of a route and what it depends on."""
+    names = {parameter.alias for parameter in dependant.query_params}
+    return names.union(*map(_parameters, dependant.dependencies))
 
 
 def scopes_of(route: APIRoute) -> list[str]:

@@ -18,6 +18,7 @@ from dmp_assets.api.problems import MOST_ERRORS, Problem
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 _PLAIN = ("", "identity")
+MOST_MEMBERS = 16
 
 
 # packed bodies -----------------------------------------------------------------------------------
@@ -35,9 +36,15 @@ def encoding(headers: Headers) -> str:
 
 
 def unpacked(packed: bytes, most: int) -> bytes:
-    """The content of a gzip body of at most `most` bytes. Raises Problem 413 or 422."""
-    whole = bytearray()
+    """The content of a gzip body of at most `most` bytes in at most MOST_MEMBERS pieces.
+
+    Raises Problem 413 or 422.
+    """
+    whole, members = bytearray(), 0
     while packed:
+        members += 1
+        if members > MOST_MEMBERS:  # each costs a copy of all that follows
+            raise Problem(413, "too-large", f"a gzip body has at most {MOST_MEMBERS} members")
         member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         try:
             whole += member.decompress(packed, most + 1 - len(whole))

@@ -64,6 +64,7 @@ class BoundedHttp(HttpToolsProtocol):
     """uvicorn's protocol with bounds on heads, their time, and the number of connections."""
 
     _head = 0
+    _fields = 0
     _is_in_head = False
     _is_refused = False
     _deadline: asyncio.TimerHandle | None = None
@@ -100,16 +101,36 @@ class BoundedHttp(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def on_message_begin(self) -> None:
-        self._head, self._is_in_head = 0, True
+        self._head, self._fields, self._is_in_head = 0, 0, True
         if self._deadline is None:
             self._begin_waiting()
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        self._fields += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += len(name) + len(value)
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self._fields > MOST_HEAD:  # came whole, in one piece
+            self._refuse()
+        if self._is_refused:
+            return
         self._is_in_head = False
         self._end_waiting()
         self._idle.discard(self)
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._is_refused:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

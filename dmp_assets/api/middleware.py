@@ -79,7 +79,10 @@ class Guard:
 
         length = headers.get("content-length", "0")
         try:
-            if not self.hosts.serve(headers.get("host", "")):
+            if len(headers.getlist("host")) != 1 and scope["http_version"] != "1.0":
+                refused = problems.answer(request_id, 400, detail="a request names one Host")
+                await refused(scope, receive, guarded_send)
+            elif not self.hosts.serve(headers.get("host", "")):
                 refused = problems.answer(request_id, 421, detail=WRONG_HOST)
                 await refused(scope, receive, guarded_send)
             elif length.isdigit() and int(length) > self.max_body:

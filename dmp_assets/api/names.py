@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from cryptography.fernet import Fernet
 
 from dmp_assets.api.output import opened, sealed
+from dmp_assets.api.problems import Problem
 from dmp_assets.reporting.privacy import mask_id
 from dmp_assets.store.access import Principal
 
@@ -37,11 +38,19 @@ class Names:
             return account_id
         return _SEALED + sealed(self.seal, "account", account_id)
 
-    def meant(self, token: str) -> str:
-        """The account that was meant. Raises Problem 422 for a seal that is not ours."""
+    def meant(self, token: str, field: str = "query.id") -> str:
+        """The account that was meant, sealed or, where ids are seen in full, not.
+
+        Raises Problem 422, about the `field`, for a seal that is not ours.
+        """
         if not token.startswith(_SEALED):
             return token
-        (account_id,) = opened(self.seal, token.removeprefix(_SEALED), "account", "account")
+        try:
+            (account_id,) = opened(self.seal, token.removeprefix(_SEALED), "account", field)
+        except Problem:
+            if self.in_full:  # whoever names accounts may begin a name so
+                return token
+            raise
         return str(account_id)
 
     def address(self, account_id: str) -> str:

@@ -145,8 +145,15 @@ def sealed(seal: Fernet, purpose: str, *values: str | float) -> str:
     return seal.encrypt(json.dumps([purpose, *values]).encode()).decode()
 
 
+_NO_CURSOR = "not a cursor of this list in this order"
+_NOT_SEALED = {"account": "no account as this page names it", "search": "no search of this page"}
+
+
 def opened(seal: Fernet, token: str, purpose: str, field: str = "query.cursor") -> list[Any]:
-    """The values that were sealed for this purpose. Raises Problem 422 for another one's."""
+    """The values that were sealed for this purpose.
+
+    Raises Problem 422, about the `field`, for what was not.
+    """
     try:
         found, *values = json.loads(seal.decrypt(token.encode()))
     except (InvalidToken, ValueError):
@@ -154,6 +161,6 @@ def opened(seal: Fernet, token: str, purpose: str, field: str = "query.cursor") 
     if found != purpose:
         raise Problem(
             422, "invalid",
-            errors=[FieldError(field=field, message="not a cursor of this list in this order")],
+            errors=[FieldError(field=field, message=_NOT_SEALED.get(purpose, _NO_CURSOR))],
         )  # fmt: skip
     return values

@@ -21,6 +21,15 @@ MOST_NAMED = 5
 MOST_ERRORS = 20
 """Errors that an answer holds; `more_errors` counts the rest."""
 LONGEST_NAME = 200
+NO_NUL = r"^[^\x00]*$"
+NO_CONTROL = r"^[^\x00-\x1f\x7f]*$"
+VISIBLE = r"^[\x21-\x7e]+$"
+PATTERNS: Mapping[str, str] = {
+    NO_NUL: "must hold no NUL character",
+    NO_CONTROL: "must be one line without control characters",
+    VISIBLE: "must be visible characters of ASCII, without spaces",
+}
+"""What a text that fails a pattern should have been."""
 
 log = logging.getLogger(__name__)
 
@@ -167,14 +176,32 @@ def unavailable(request_id: str, detail: str) -> JSONResponse:
 
 
 def field_errors(error: RequestValidationError) -> list[FieldError]:
-    """The fields that FastAPI found wrong, the first MOST_ERRORS of them."""
-    return [
-        FieldError(
-            field=".".join(str(part)[:LONGEST_NAME] for part in found["loc"]),
-            message=found["msg"],
-        )
-        for found in list(error.errors())[:MOST_ERRORS]
-    ]
+    """The fields that FastAPI found wrong, the first MOST_ERRORS of them.
+
+    A parameter that may be of several types is one field, with all that is said of it.
+    """
+    wrong: list[FieldError] = []
+    parameters: dict[str, FieldError] = {}
+    for found in list(error.errors())[:MOST_ERRORS]:
+        place = found["loc"]
+        is_parameter = place[0] in ("query", "path", "header", "cookie")
+        name = ".".join(str(part)[:LONGEST_NAME] for part in (place[:2] if is_parameter else place))
+        message = _in_words(found)
+        if is_parameter and name in parameters:
+            parameters[name].message += f", or: {message}"
+            continue
+        wrong.append(FieldError(field=name, message=message))
+        if is_parameter:
+            parameters[name] = wrong[-1]
+    return wrong
+
+
+def _in_words(found: Mapping[str, Any]) -> str:
+    """What pydantic says, and a pattern by its meaning."""
+    if found["type"] == "string_pattern_mismatch":
+        return next((said for pattern, said in PATTERNS.items() if pattern in found["msg"]),
+                    "holds a character that it cannot hold")  # fmt: skip
+    return str(found["msg"])
 
 
 def more_errors(error: RequestValidationError) -> int | None:

@@ -1,15 +1,30 @@
 """A range of days in a request: `start` and `end`, both included, in UTC."""
 
+import re
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import Query
+from pydantic import BeforeValidator
 
 from dmp_assets.api.problems import FieldError, Problem
 
 LONGEST = 3660
+
+
+def _day(given: Any) -> Any:
+    if isinstance(given, str) and not _ISO_DAY.fullmatch(given):
+        raise ValueError("a day is written as 2024-03-31")
+    if not isinstance(given, str | date):
+        raise ValueError("a day is a text, written as 2024-03-31")
+    return given
+
+
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+Day = Annotated[date, BeforeValidator(_day)]
+"""A day as it is written, and never a number of seconds."""
 DEFAULT = 90
 
 
@@ -41,10 +56,10 @@ class Range:
 
 def date_range(
     start: Annotated[
-        date | None, Query(description="First day; without it, 90 days up to the last.")
+        Day | None, Query(description="First day; without it, 90 days up to the last.")
     ] = None,
     end: Annotated[
-        date | None, Query(description="Last day, included; without it, the newest there is.")
+        Day | None, Query(description="Last day, included; without it, the newest there is.")
     ] = None,
 ) -> Range:
     """The range of a request. Raises Problem 422 for a reversed or overlong one."""

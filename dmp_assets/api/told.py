@@ -24,6 +24,11 @@ OWN_REASONS = frozenset({
     "USED_BEFORE_REGISTRATION", "USER_AGENT_AUTOMATED",
 })  # fmt: skip
 """Codes that speak of the account alone; all others say that somebody else shares something."""
+REDEEMED = frozenset({
+    "AWOKE", "CODE_REPEATED", "DORMANT_THEN_BURST", "EAGER_FIRST_DAY", "FAST_REDEMPTION",
+    "REDEMPTION_BURST", "TOP_DISCOUNTS", "USED_BEFORE_REGISTRATION",
+})  # fmt: skip
+"""Codes of what an account did: by a reference, only a customer of the shop has done something."""
 
 
 def shown(
@@ -32,6 +37,7 @@ def shown(
 ) -> dict[str, Any]:  # fmt: skip
     """The result for one account."""
     asked, sees = seen.asked, request.sees_ids
+    told = OWN_REASONS - REDEEMED if asked.is_new and not seen.is_new else OWN_REASONS
     probability = judgement.probability
     if request.dry_run and not sees:
         probability = round(probability, 1)
@@ -44,7 +50,7 @@ def shown(
         "decided_by": decided_by,
         "reasons": judgement.reasons
         if sees
-        else [reason for reason in judgement.reasons if reason["code"] in OWN_REASONS],
+        else [reason for reason in judgement.reasons if reason["code"] in told],
         "linked_accounts": judgement.linked if sees else [],
         "cluster_size": judgement.cluster_size if sees else None,
         "missing": asked.missing() if asked.is_new and (seen.is_new or not sees) else [],

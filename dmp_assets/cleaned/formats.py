@@ -3,12 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 
+from dmp_assets.cleaned import evidence
 from dmp_assets.table_asset import Check, TableRun
+from dmp_assets.tables import Tables
 from dmp_assets.values import money_signs, readers
-from dmp_assets.values.readers import SETTINGS, TYPED, USUAL, Format, Kind
-
-_TEXT = ("text", "varchar", "char", "citext", "clob", "string")
-"""How types begin whose values may be written in any way."""
+from dmp_assets.values.readers import Format, Kind
 
 CHECK = Check(
     "columns_unambiguous",
@@ -25,59 +24,32 @@ def found(run: TableRun, table: str, columns: Mapping[str, Kind]) -> dict[str, F
     Notes a `problem` with the write for columns that could be read in two ways, and for amounts in
     several currencies.
     """
-    key = f"raw/{table}"
-    there = run.lakehouse.tables.columns(key)
-    declared = (run.lakehouse.tables.stamp(key).get("probe") or {}).get("columns") or {}
-    forms = {name: _set(run, table, name, kind) for name, kind in columns.items()}
-    texts = []
-    for name, kind in columns.items():
-        kept_as = str(declared.get(name) or "text").lower()
-        if kept_as.startswith(_TEXT) and name in there:
-            texts.append(name)
-        elif forms[name] is None:
-            forms[name] = TYPED[kind]
-    open_ = [name for name in texts if forms[name] is None]
-    if open_:
-        counts = ", ".join(
-            "[" + readers.evidence('"' + name + '"', columns[name]) + f"] AS c{n}"
-            for n, name in enumerate(open_)
-        )
-        row = run.sql(f"SELECT {counts} FROM raw.{table}").to_pylist()[0]
-        forms |= {
-            name: readers.decide(columns[name], *row[f"c{n}"]) for n, name in enumerate(open_)
-        }
-    known = {name: form or USUAL[columns[name]] for name, form in forms.items()}
+    tables = run.lakehouse.tables
+    known = evidence.of_columns(tables, run.settings.column_formats, table, columns)
     problems = [
         _question(table, name, columns[name], form)
         for name, form in known.items()
         if form.is_ambiguous
     ]
-    problems += _mixed(run, table, [n for n in texts if columns[n] == "amount"])
+    texts = evidence.written(tables, table, columns)
+    problems += _mixed(tables, table, [n for n in texts if columns[n] == "amount"])
     if problems:
         run.metadata["problem"] = "; ".join(problems)
     return known
 
 
-def _mixed(run: TableRun, table: str, names: Sequence[str]) -> list[str]:
+def _mixed(tables: Tables, table: str, names: Sequence[str]) -> list[str]:
     """What is wrong with columns whose amounts are in several currencies."""
     if not names:
         return []
     found = ", ".join(readers.currencies(f'"{name}"') + f" AS c{n}" for n, name in enumerate(names))
-    row = run.sql(f"SELECT {found} FROM raw.{table}").to_pylist()[0]
+    row = tables.sql(f"SELECT {found} FROM raw.{table}").to_pylist()[0]
     return [
         f"values of {table}.{name} are in several currencies ({', '.join(several)}): they are "
         "taken as they stand, nothing is converted"
         for n, name in enumerate(names)
         if (several := money_signs.different(row[f"c{n}"] or ()))
     ]
-
-
-def _set(run: TableRun, table: str, name: str, kind: Kind) -> Format | None:
-    given = run.settings.column_formats
-    said = given.get(f"{table}.{name}", given.get(name))
-    side = SETTINGS.get(said or "")
-    fits = side in (("point", "comma") if kind == "amount" else ("day", "month", "year"))
-    return Format(side) if fits else None
 
 
 def _question(table: str, name: str, kind: Kind, form: Format) -> str:

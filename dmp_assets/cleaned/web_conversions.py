@@ -15,7 +15,6 @@ from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.table_asset import ATTRIBUTION, TableRun, table_asset
 from dmp_assets.values.readers import USUAL, Format
-from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = tuple(TABLES["conversions"])
@@ -51,9 +50,6 @@ COLUMNS = {
 }
 
 
-READERS: dict[str, Reader] = {"conv_date": "time", "revenue": "amount"}
-
-
 def clean(
     raw: DataFrame,
     now: datetime,
@@ -84,7 +80,7 @@ def clean(
 
 
 def _typed(forms: Mapping[str, Format]) -> dict[str, Reading]:
-    of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms)
+    of = {name: USUAL[reader] for name, reader in web_values.CONVERSIONS.items()} | dict(forms)
     return {
         "converted_at": web_values.moment("conv_date", "conv_time", of["conv_date"]),
         "amount": reading.amount("revenue", of["revenue"], MONEY),
@@ -112,5 +108,5 @@ def web_conversions(run: TableRun) -> None:
     Grain: one conversion. Key: conv_id. Source: raw/web_conversions.
     """
     no_value, now = run.settings.no_value_words, run.lakehouse.home.now()
-    forms = formats.found(run, "web_conversions", READERS)
+    forms = formats.found(run, "web_conversions", web_values.CONVERSIONS)
     rules.write_split(run, clean(run.read("raw/web_conversions"), now, no_value, forms))

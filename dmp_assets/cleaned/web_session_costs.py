@@ -124,6 +124,6 @@ def web_session_costs(run: TableRun) -> None:
     Grain: one session that has a cost. Key: session_id. Sources: raw/web_session_costs,
     cleaned/web_sessions. Costs of a session that is not there yet wait in quarantine.
     """
-    form = formats.found(run, "web_session_costs", {"cost": "amount"})["cost"]
+    form = formats.found(run, "web_session_costs", web_values.COSTS)["cost"]
     raw, sessions = run.read("raw/web_session_costs"), run.read("cleaned/web_sessions")
     rules.write_split(run, clean(raw, sessions, run.settings.no_value_words, form))

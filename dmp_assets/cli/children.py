@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from dmp_assets.foreign_text import without_colours
 from dmp_assets.home import HomeError
@@ -110,6 +112,7 @@ class Children:
     def stop(self) -> None:
         """End those that still run, by SIGTERM and, where that does not do, SIGKILL."""
         self._stopping.set()
+        theirs = self._theirs()
         for _, _, child, _ in self._started:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGTERM)
@@ -120,6 +123,24 @@ class Children:
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+        _end(theirs, max(until - time.monotonic(), 1))
+
+    def _theirs(self) -> list[psutil.Process]:
+        """What the programs started in their turn, in groups of their own too."""
+        found: list[psutil.Process] = []
+        for _, _, child, _ in self._started:
+            with suppress(psutil.NoSuchProcess):
+                found += psutil.Process(child.pid).children(recursive=True)
+        return found
+
+
+def _end(processes: list[psutil.Process], seconds: float) -> None:
+    """Wait for them, then end those that only wait for their parents; one that works goes on."""
+    _, left = psutil.wait_procs(processes, timeout=min(seconds, 3))
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            if not process.children():  # Dagster's code server, while a run is its child
+                process.terminate()
 
 
 _UNBUFFERED: Mapping[str, str] = {"PYTHONUNBUFFERED": "1"}

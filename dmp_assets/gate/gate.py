@@ -6,14 +6,11 @@ one of its read-only mode, so that the UI shows no button that would be refused.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
-from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
-from graphql.language import FieldNode
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
@@ -26,15 +23,18 @@ from dmp_assets.api.access import principal_of
 from dmp_assets.api.problems import Problem
 from dmp_assets.api.routes.pages import NO_STORE, page, wants_page
 from dmp_assets.api.state import service_of
+from dmp_assets.gate import asked
 from dmp_assets.gate.origins import SAFE
 from dmp_assets.store import audit
 from dmp_assets.store.access import Principal
 
 LOOK, LAUNCH = "runs:read", "runs:launch"
 GRAPHQL = "/graphql"
+JSON = "application/json"
 REPORTING = ("/report_asset_materialization/", "/report_asset_check/", "/report_asset_observation/")
 RECHECK_SECONDS = 15.0
 """How long an open WebSocket goes on after its person was logged out or disabled."""
+MOST_OF_A_MESSAGE = 262_144
 _POLICY = "; frame-ancestors 'none'; form-action 'self'"
 _AGAIN = (
     '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0">'
@@ -81,8 +81,12 @@ class Gate:
         changes: list[str] = []
         if request.method == "POST":
             body = await request.body()
+            if request.url.path == GRAPHQL:
+                body, changes = asked.understood(body)
+                scope = _canonical(scope, body)
+            else:
+                changes = ["report"]
             receive = _again(body, receive)
-            changes = _changes(request, body)
             if changes and not who.may(LAUNCH):
                 await _note(request, who, changes, "denied")
                 raise Problem(403, "forbidden", f"the scope {LAUNCH} is needed")
@@ -130,9 +134,13 @@ class Gate:
                     continue
                 try:
                     async with asyncio.timeout(left):
-                        return await receive()
+                        message = await receive()
                 except TimeoutError:
                     continue
+                if len(message.get("text") or message.get("bytes") or "") > MOST_OF_A_MESSAGE:
+                    ended = True
+                    return {"type": "websocket.disconnect", "code": 1009}
+                return message
 
         await self.app(dict(scope), while_logged_in, send)
         if ended:
@@ -157,7 +165,7 @@ def _unusable(request: Request) -> Response | None:
     if method != "POST" or not (path == GRAPHQL or path.startswith(REPORTING)):
         raise Problem(405, "method", headers={"Allow": "GET, HEAD"})
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":  # what a form of another site cannot send
+    if kind != JSON:  # what a form of another site cannot send
         raise Problem(415, "media-type", "send application/json")
     says_whence = "origin" in request.headers or "sec-fetch-site" in request.headers
     if not says_whence and "authorization" not in request.headers:
@@ -190,25 +198,14 @@ def _not_allowed(request: Request, who: Principal) -> Response | None:
     return page(service_of(request), "gate.html", 403, who=who, needed=LOOK)
 
 
-def _changes(request: Request, body: bytes) -> list[str]:
-    """Names of the mutations in a request, `report` for one that reports of an asset.
-
-    Raises Problem for what is no GraphQL request: nothing passes that was not understood.
-    """
-    if request.url.path != GRAPHQL:
-        return ["report"]
-    try:
-        asked: Any = json.loads(body)
-        document = parse(asked["query"], no_location=True)
-    except (ValueError, KeyError, TypeError, GraphQLError, RecursionError) as error:
-        raise Problem(400, "invalid", "not a GraphQL request") from error
-    return [
-        chosen.name.value if isinstance(chosen, FieldNode) else "mutation"
-        for definition in document.definitions
-        if isinstance(definition, OperationDefinitionNode)
-        and definition.operation is not OperationType.QUERY
-        for chosen in definition.selection_set.selections
-    ]
+def _canonical(scope: Scope, body: bytes) -> Scope:
+    """The request that says what was understood, and nothing beside it that could be asked for."""
+    headers = [
+        (name, value) for name, value in scope["headers"]
+        if name not in (b"content-type", b"content-length", b"transfer-encoding")
+    ]  # fmt: skip
+    headers += [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode())]
+    return {**scope, "headers": headers, "query_string": b""}
 
 
 def _outcome(status: int) -> audit.Outcome:

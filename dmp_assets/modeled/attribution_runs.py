@@ -10,13 +10,18 @@ touchpoint, failed at the IHC service, or is in quarantine; so is its revenue.
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache, partial
 from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.cleaned.web_values import MONEY
+from dmp_assets.cleaned import evidence, web_values
+from dmp_assets.cleaned.web_values import CONVERSIONS, MONEY
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 from dmp_assets.tables import Tables
+from dmp_assets.values import readers, times
+from dmp_assets.values.readers import Format
 
 RESULTS = (
     "modeled/attribution", "modeled/attributed_conversions", "modeled/channel_reporting",
@@ -74,49 +79,68 @@ def committed(tables: Tables) -> dict[str, int]:
     }
 
 
-def added_up(tables: Tables, window: tuple[date, date] | None) -> dict[str, Any]:
+def added_up(
+    tables: Tables, window: tuple[date, date] | None, given: Mapping[str, str]
+) -> dict[str, Any]:
     """Conversions and revenue of the range by what became of them.
 
     A quarantined conversion is one of which no row could be used; those without an id count by
-    content. A row in quarantine beside a usable one of the same id is no further conversion.
+    content. A row in quarantine beside a usable one of the same id is no further conversion. What
+    is in quarantine is read as its column is; `given`: DMP_COLUMN_FORMATS.
     """
-    days = list(window or (date(1900, 1, 1), date(9999, 12, 31)))
+    days = window or (date.min, date.max)
     kept = tables.sql(
         """SELECT CASE credit_source WHEN 'none' THEN 'without_touchpoint' WHEN 'failed'
                   THEN 'failed' ELSE 'attributed' END AS part,
                   count(*) AS n, sum(revenue)::DOUBLE AS revenue
         FROM modeled.attributed_conversions WHERE conversion_date >= ? AND conversion_date < ?
         GROUP BY part""",
-        days,
-    ).to_pylist()
-    (bad,) = tables.sql(
-        f"""WITH unusable AS (
-          SELECT coalesce(conv_id, hash(user_id, conv_date, conv_time, revenue)::VARCHAR) AS id,
-                 min(coalesce(try_cast(conv_date AS DATE),
-                              try_strptime(conv_date, '%d/%m/%Y')::DATE)) AS day,
-                 max(try_cast(revenue AS {MONEY})) AS amount
-          FROM quarantine.web_conversions AS q
-          WHERE conv_id IS NULL
-             OR NOT EXISTS (FROM cleaned.web_conversions AS c WHERE c.conv_id = q.conv_id)
-          GROUP BY id
-        )
-        SELECT count(*) AS n, count(*) FILTER (day IS NULL) AS undated,
-               coalesce(sum(amount), 0)::DOUBLE AS revenue
-        FROM unusable WHERE day IS NULL OR (day >= ? AND day < ?)""",
-        days,
+        list(days),
     ).to_pylist()
     parts: dict[str, Mapping[str, Any]] = {row["part"]: row for row in kept}
-    parts["quarantined"] = bad
+    unusable = _unusable(tables, given).values()
+    bad = [amount for day, amount in unusable if day is None or days[0] <= day < days[1]]
+    parts["quarantined"] = {"n": len(bad), "revenue": float(sum(bad))}
     nothing = {"n": 0, "revenue": 0.0}
     counts = {part: parts.get(part, nothing)["n"] for part in PARTS}
     money = {f"{part}_revenue": parts.get(part, nothing)["revenue"] for part in PARTS}
     return {
         "conversions": sum(counts.values()),
         **counts,
-        "quarantined_undated": bad["undated"],
+        "quarantined_undated": sum(day is None for day, _ in unusable),
         "revenue": sum(money.values()),
         **money,
     }
+
+
+def _unusable(tables: Tables, given: Mapping[str, str]) -> dict[str, tuple[date | None, Decimal]]:
+    """Conversion → its day and revenue, as far as they can be read, where no row of it is good."""
+    forms = evidence.of_columns(tables, given, "web_conversions", CONVERSIONS)
+    worth = readers.amount("revenue", MONEY, forms["revenue"])
+    rows = tables.sql(
+        f"""SELECT coalesce(conv_id, hash(user_id, conv_date, conv_time, revenue)::VARCHAR) AS id,
+                   conv_date, conv_time, max({worth}) AS amount
+        FROM quarantine.web_conversions AS q
+        WHERE conv_id IS NULL
+           OR NOT EXISTS (FROM cleaned.web_conversions AS c WHERE c.conv_id = q.conv_id)
+        GROUP BY ALL"""
+    )
+    read = cache(partial(_day, form=forms["conv_date"]))
+    found: dict[str, tuple[date | None, Decimal]] = {}
+    for row in rows.to_pylist():
+        day, revenue = read(row["conv_date"], row["conv_time"]), row["amount"] or Decimal(0)
+        known = found.get(row["id"], (None, revenue))
+        earliest = min((on for on in (known[0], day) if on is not None), default=None)
+        found[row["id"]] = earliest, max(known[1], revenue)
+    return found
+
+
+def _day(day: str | None, time: str | None, *, form: Format) -> date | None:
+    """The day (UTC) of a moment, or the day as written where the time of day says nothing."""
+    if day is None:
+        return None
+    moment = times.read_moment(day, time, form) if time is not None else None
+    return moment.date() if moment is not None else times.read_day(day, form)
 
 
 @table_asset(
@@ -125,7 +149,8 @@ def added_up(tables: Tables, window: tuple[date, date] | None) -> dict[str, Any]
     owner="team:marketing",
     tags=ATTRIBUTION,
     columns=COLUMNS,
-    settings=["reporting_model"],
+    settings=["reporting_model", "column_formats"],
+    uses=[evidence, readers, times, web_values],
     kinds=("duckdb", "delta"),
     windowed=True,
     checks=(
@@ -181,7 +206,7 @@ def attribution_runs(run: TableRun) -> None:
         "start": start,
         "end": date.fromordinal(end.toordinal() - 1) if end else None,
         "reporting_model": run.settings.reporting_model,
-        **added_up(tables, run.window),
+        **added_up(tables, run.window, run.settings.column_formats),
         "versions": [(key, tables.version(key)) for key in RESULTS],
     }
     run.metadata |= {

@@ -226,9 +226,10 @@ def added_up(report: Report, days: Period) -> AddedUp:
             "modeled/attributed_conversions",
             "cleaned/web_conversions",
             "quarantine/web_conversions",
+            "raw/web_conversions",
         )
         window = None if days.whole else (days.first, days.last + DAY)
-        last = attribution_runs.added_up(tables, window)
+        last = attribution_runs.added_up(tables, window, report.settings.column_formats)
     return AddedUp(
         {part: int(last[part]) for part in PARTS},
         {part: float(last[f"{part}_revenue"]) for part in PARTS},

@@ -158,6 +158,8 @@ def test_a_body_that_does_not_arrive_is_given_up(api: Api, monkeypatch: pytest.M
         b"GET / HTTP/1.1\r\nCookie: dmp_session=\xff;;=\r\n" + ENDS,
         b"GET /reports/%00 HTTP/1.1\r\n" + ENDS,
         b"NONSENSE\r\n\r\n",
+        b"GET /health/live HTTP/1.1\r\n\r\n",
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n" + ENDS,
     ],
 )
 def test_bytes_that_are_no_text_are_an_error_of_the_caller(api: Api, raw: bytes) -> None:
@@ -406,6 +408,7 @@ def test_pages_are_filtered(api: Api) -> None:
         ({"decision": "maybe"}, "query.decision"),
         ({"cursor": "forged"}, "query.cursor"),
         ({"min_usages": 10**30}, "query.min_usages"),
+        ({"decison": "block"}, "query.decison"),
     ],
 )
 def test_what_is_wrong_with_a_list_is_named(api: Api, query: dict[str, Any], wrong: str) -> None:
@@ -425,6 +428,11 @@ def test_what_is_wrong_with_a_list_is_named(api: Api, query: dict[str, Any], wro
             {"cursor": "forged"},
             "1 field is wrong: query.cursor (not a cursor of this list in this order)",
         ),
+        (
+            {"Decision": "block", "limitt": 3},
+            "2 fields are wrong: query.Decision (there is no such parameter; did you mean "
+            "decision?), query.limitt (there is no such parameter; did you mean limit?)",
+        ),
     ],
 )
 def test_the_detail_says_what_is_wrong_with_which_fields(
@@ -433,6 +441,18 @@ def test_the_detail_says_what_is_wrong_with_which_fields(
     with api.as_role("risk") as client:
         body = problem(client.get("/v1/promo/top-users", params=query), 422, "invalid")
     assert body["detail"] == said
+
+
+def test_a_parameter_of_several_types_is_one_field_and_a_pattern_is_said_in_words(api: Api) -> None:
+    with api.as_role("risk") as client:
+        found = client.get("/v1/abuse/decisions", params={"since": "NaN"})
+        assert fields(found) == ["query.since"]
+        key = {"Idempotency-Key": "a b"}
+        fine = {"accounts": [{"account_ref": "ab"}]}
+        assert "visible characters" in client.post("/v1/abuse/score", json=fine, headers=key).text
+        body = {"accounts": [{"account_ref": "a\u0001b"}]}
+        said = client.post("/v1/abuse/score", json=body).json()["detail"]
+    assert "control characters" in said and "\\x" not in said
 
 
 def test_of_many_wrong_fields_the_detail_names_the_first() -> None:
@@ -531,6 +551,7 @@ def test_a_range_holds_both_ends_and_without_one_the_newest_ninety_days(api: Api
         ({"start": "1950-01-01", "end": "2024-01-01"}, "query.start"),
         ({"start": "1950-01-01"}, "query.start"),
         ({"end": "9999-12-31"}, "query.end"),
+        ({"end": "1711843200"}, "query.end"),
     ],
 )
 def test_a_range_that_cannot_be_is_named(api: Api, query: dict[str, str], wrong: str) -> None:

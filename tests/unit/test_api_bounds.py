@@ -84,6 +84,7 @@ def test_a_packed_body_is_taken_within_the_same_bound(api: Api) -> None:
         assert send(body, "identity").status_code == 200
         bomb = send(gzip.compress(b" " * (50 * MAX_BODY)))
         other = send(body, "br")
+        assert send(gzip.compress(b"", 1) * 50_000).status_code == 413  # each moved all the rest
         half = send(gzip.compress(body)[:-9])
         none = send(body)
     assert bomb.status_code == 413 and "1,048,576" in bomb.json()["detail"]
@@ -162,6 +163,10 @@ def test_a_head_has_a_bound(address: tuple[str, int, ssl.SSLContext | None]) -> 
                 sent += 262_144
         with suppress(OSError):
             said = one.recv(200)
+    with connect(address) as whole:  # in one piece: the parser has it before it can be counted
+        fields = b"".join(b"X-%d: %s\r\n" % (n, b"y" * 90) for n in range(700))
+        whole.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n" + fields + b"\r\n")
+        assert whole.recv(200).startswith(b"HTTP/1.1 431")
     assert sent < 20_000_000
     assert said == b"" or said.startswith(b"HTTP/1.1 431")
     assert b" 200 " in ask(address)

@@ -20,6 +20,7 @@ from dmp_assets.home import Home
 from dmp_assets.reporting import attribution_figures as figures
 from dmp_assets.reporting import journey_figures, report_assets
 from dmp_assets.reporting.attribution_figures import Period
+from dmp_assets.reporting.cost_figures import received_cost
 from dmp_assets.reporting.delivery import flush
 from dmp_assets.reporting.messages import warning
 from dmp_assets.reporting.privacy import find_personal_data
@@ -127,6 +128,42 @@ def test_the_parts_of_any_days_add_up_to_their_conversions(home: Home) -> None:
     assert sum(added.conversions.values()) == pc.sum(inside).as_py() + 1  # one in quarantine
     revenue = float(pc.sum(conversions.filter(inside)["revenue"]).as_py())
     assert sum(added.revenue.values()) == pytest.approx(revenue)
+
+
+def test_what_is_in_quarantine_is_read_as_its_column_is(tmp_path: Path) -> None:
+    """A shop that writes 1.500,00 and 20.03.2024: to the cent, and on its day."""
+    german = Home(tmp_path).prepare("sandbox")
+    made = attribution_tables.tables()
+    names = {"web_conversions": ("conv_date", "revenue"), "web_session_costs": (None, "cost")}
+    for name, (day, amount) in names.items():
+        for layer in ("raw", "quarantine"):
+            rows = made[f"{layer}/{name}"].to_pylist()
+            for row in rows:
+                if re.fullmatch(r"[\d.]+", row[amount]):
+                    row[amount] = f"{float(row[amount]):,.4f}".translate({44: ".", 46: ","})
+                if day and row[day]:
+                    row[day] = ".".join(reversed(row[day].split("-")))
+            schema = made[f"{layer}/{name}"].schema
+            made[f"{layer}/{name}"] = pa.Table.from_pylist(rows, schema)
+    held = made["quarantine/web_conversions"].to_pylist()[0]
+    made["quarantine/web_conversions"] = pa.Table.from_pylist(
+        [held | {"conv_id": id, "revenue": revenue, "conv_date": day, "conv_time": at}
+         for id, revenue, day, at in (
+             ("b1", "1.500,00", "20.03.2024", "11:00"),
+             ("b2", "R$ 2.000,50", "31.03.2024", "24:99"),
+             (None, "-10,00", "19.02.2024", None), ("b4", "9,99", "31.02.2024", "10:00"),
+         )]
+    )  # fmt: skip
+    for key, table in made.items():
+        lakehouse.write(german, key, table, stamp="1")
+    report = figures.opened(german, {})
+    inside = figures.added_up(report, MARCH)
+    assert (inside.conversions["quarantined"], inside.revenue["quarantined"]) == (3, 3510.49)
+    february = figures.added_up(report, Period(date(2024, 2, 1), date(2024, 2, 29)))
+    assert (february.conversions["quarantined"], february.revenue["quarantined"]) == (2, -0.01)
+    cost = received_cost(report, "ihc")
+    assert cost.quarantined == pytest.approx(1.2345) and cost.received > 100
+    assert cost.missing == pytest.approx(0, abs=0.01)
 
 
 def test_the_flow_of_first_steps_keeps_every_journey(home: Home) -> None:

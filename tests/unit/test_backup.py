@@ -200,6 +200,10 @@ FILE, LINK, HARD, FOLDER = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, ta
         [("databases/../x.dump", FILE, b"x")],
         [("databases/-h.dump", FILE, b"x")],
         [("a//b", FILE, b"x")],
+        [("postgres/data/recovery.signal", FILE, b"")],
+        [("./postgres", tarfile.DIRTYPE, b"")],
+        [("spark/conf", FILE, b"x")],
+        [("run.json", FILE, b"{}")],
     ],
     ids=lambda entries: entries[-1][0],
 )
@@ -234,6 +238,12 @@ def test_an_archive_that_is_larger_than_the_disk_or_has_a_huge_header_is_refused
             out.write(b"0" * 4096)
         with pytest.raises(HomeError, match=r"is no|room for"):
             restore(large, Home(place / "from-large"))
+    link = tarfile.TarInfo("././@LongLink")
+    link.type, link.size = tarfile.GNUTYPE_LONGNAME, 2
+    with gzip.open(large, "wb") as out:
+        out.write((link.tobuf(tarfile.GNU_FORMAT) + b"a\0".ljust(512, b"\0")) * 3_000)
+    with pytest.raises(HomeError, match="is no"):
+        restore(large, Home(place / "from-chain"))
     (place / "notes.txt").write_text("hello")
     with pytest.raises(HomeError, match="is no"):
         restore(packed(place, ("notes.txt", FILE, b"hello")), Home(place / "from-other"))

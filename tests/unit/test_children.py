@@ -52,3 +52,22 @@ def test_one_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Path) ->
         children.watch()
     left = [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or ())]
     assert left == []
+
+
+STARTS_ANOTHER = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", sys.argv[1]],
+                 start_new_session=True)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_they_started_in_their_turn_is_gone_with_them(tmp_path: Path) -> None:
+    """Dagster's code server is in a group of its own and waits for its parent to come back."""
+    mark = str(tmp_path)
+    program = Program("parent", [sys.executable, "-c", STARTS_ANOTHER, mark])
+    with running([program], tmp_path, print, verbose=False):
+        _wait_for(tmp_path / "parent.log", "ready")
+    left = [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or ())]
+    assert left == []

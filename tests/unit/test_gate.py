@@ -39,7 +39,10 @@ LAUNCH = {"query": "query Q { version } mutation M { launchRun { id } }", "opera
 
 async def answer(request: Request) -> JSONResponse:
     body = await request.body()
-    return JSONResponse({"may_launch": may_launch(request.scope), "body": body.decode()})
+    return JSONResponse(
+        {"may_launch": may_launch(request.scope), "body": body.decode(),
+         "asked": str(request.query_params), "kind": request.headers["content-type"]}
+    )  # fmt: skip
 
 
 async def document(request: Request) -> PlainTextResponse:
@@ -167,6 +170,35 @@ def test_only_json_is_taken_which_no_form_can_send(gated: Gated, kind: str, stat
         assert found.status_code == status
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json", "Application/JSON", "APPLICATION/JSON; x=application/graphql",
+        "application/json; charset=utf-16",
+    ],
+)  # fmt: skip
+def test_what_passes_is_what_was_understood_however_it_is_sent(gated: Gated, kind: str) -> None:
+    """Dagster reads the type with an eye for case, and the address where it knows no type."""
+    doubled = '{"query": "mutation { launchRun }", "query": "{ version }", "extensions": {}}'
+    with gated.as_role("admin") as client:
+        found = client.post(
+            "/graphql", content=doubled, headers={"Content-Type": kind},
+            params={"query": "mutation { launchRun }"},
+        ).json()  # fmt: skip
+    assert json.loads(found["body"]) == QUERY | {"query": "{ version }"}
+    assert (found["asked"], found["kind"]) == ("", "application/json")
+
+
+def test_a_query_is_of_bounded_length(gated: Gated) -> None:
+    asked = " ".join(f"a{n}: version" for n in range(3_000))
+    with gated.as_role("admin") as client:
+        assert client.post("/graphql", json={"query": f"{{ {asked[:9_000]} }}"}).status_code == 200
+        found = client.post("/graphql", json={"query": f"{{ {asked} {asked} }}"})
+        assert found.status_code == 400 and "10,000 words" in found.json()["detail"]
+        wrong = client.post("/graphql", json=QUERY | {"variables": [1]})
+        assert wrong.status_code == 400 and "variables" in wrong.json()["detail"]
+
+
 @pytest.mark.parametrize("body", ["", "[]", "{", '{"query": 1}', '{"query": "mutation {"}', "null"])
 def test_what_is_no_graphql_does_not_pass(gated: Gated, body: str) -> None:
     with gated.as_role("admin") as client:
@@ -280,6 +312,10 @@ def test_a_websocket_needs_the_login_and_ends_with_it(gated: Gated) -> None:
         with connect(address, origin=origin, additional_headers=cookie) as socket:
             socket.send("hello")
             assert socket.recv() == "hello"
+            with connect(address, origin=origin, additional_headers=cookie) as talker:
+                talker.send("x" * 300_000)
+                with pytest.raises(ConnectionClosed):
+                    talker.recv(timeout=20)
             with gated.api.store.begin() as store:
                 access.disable_person(store, email("risk"), now=now())
             gated.api.forget()

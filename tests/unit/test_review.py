@@ -693,6 +693,12 @@ def test_lists_are_kept_by_their_page(api: Api, ann: httpx.Client) -> None:
     assert 'id="expires-problem"' in past.text
     last_day = entry | {"value": "10.0.0.0/8", "expires": "9999-12-31"}
     assert ann.post("/review/lists", data=last_day).status_code == 303
+    far = entry | {"value": "10.0.0.0/9", "expires": "9998-12-31"}
+    assert ann.post("/review/lists", data=far).status_code == 303
+    kept = ann.get("/review/lists").text
+    assert "9998-12-31" in kept and "9999-12-31" in kept and "9999-01-01" not in kept
+    seconds = ann.post("/review/lists", data=entry | {"expires": "1893456000"})
+    assert seconds.status_code == 422
     gone = {"csrf_token": token, "entry": shown.split('name="entry" value="')[1].split('"')[0]}
     assert ann.post("/review/lists/remove", data=gone).status_code == 303
     assert ann.post("/review/lists/remove", data=gone).status_code == 404
@@ -767,6 +773,32 @@ def test_an_account_is_found_by_a_part(api: Api, ann: httpx.Client) -> None:
         assert ask(part) == "/review/account?id=fresh-77", part
     for nothing in ("zz", "100%", "_____", "\\"):
         assert ask(nothing) == ""
+
+
+def test_without_ids_in_full_nothing_masked_is_learnt_by_searching(api: Api) -> None:
+    with api.store.begin() as store:
+        key = access.add_client(store, f"reviewer-{uuid.uuid4().hex}", ["abuse:review"], now=now())
+    with api.client(key) as masked:
+
+        def ask(text: str) -> httpx.Response:
+            sent = masked.post("/review/search", data={"text": text})
+            return masked.get(sent.headers["location"])
+
+        for text in ("u24@mail.example", "u24@", "+4915112345024", "device-ring", "user-00002"):
+            found = ask(text)
+            assert found.status_code == 200 and "Nothing found" in found.text, text
+            assert "personal:read" in found.text
+        assert ask("user-000024").status_code == 303
+
+
+def test_an_account_of_any_name_can_be_decided(api: Api, ann: httpx.Client) -> None:
+    """Whoever names accounts must not be able to name one that nobody can look at."""
+    for name in ("sealed:zz", "sealed:", "../x", "?id=1", "a\u202eb", "%00"):
+        with api.store.begin() as store:
+            score(store, name, at=now())
+        assert ann.get("/review/account", params={"id": name}).status_code == 200, name
+        assert ann.post("/review/decide", data=fill_in(ann, name)).status_code == 303, name
+    assert {row["account_id"] for row in decided(api)} >= {"sealed:zz", "sealed:"}
 
 
 def test_the_lists_of_the_review_come_as_csv(ann: httpx.Client) -> None:

@@ -31,7 +31,7 @@ from dmp_assets.abuse.limits import CODE as DEVICE_LIMIT
 from dmp_assets.api.app import create_app
 from dmp_assets.api.asked import Asked, RecentAnswers
 from dmp_assets.api.refs import public
-from dmp_assets.api.told import OWN_REASONS
+from dmp_assets.api.told import OWN_REASONS, REDEEMED
 from dmp_assets.backup import back_up, restore
 from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
@@ -481,6 +481,15 @@ def test_without_ids_nothing_is_learnt_of_others(api: Api) -> None:
     assert dry["probability"] == round(dry["probability"], 1)
     assert results[-1]["decision"] == "block"  # what holds is told
     customer = api.app.state.service.scoring.index.snapshot.id_of(11)
+    with api.client(key) as client:
+        snapshot = api.app.state.service.scoring.index.snapshot
+        all_known = [{"account_ref": snapshot.id_of(n)} for n in range(400)]
+        codes = {r["code"] for said in score(client, *all_known) for r in said["reasons"]}
+    assert codes and not codes & REDEEMED, "who is no customer has redeemed nothing"
+    with api.client(key) as client:
+        by_id = [{"user_id": one["account_ref"]} for one in all_known]
+        codes = {r["code"] for said in score(client, *by_id) for r in said["reasons"]}
+    assert codes & REDEEMED
     with api.client(key) as client:
         known, unknown = score(client, {"account_ref": customer}, new(email=None))
     assert known["is_known"] is None is unknown["is_known"]

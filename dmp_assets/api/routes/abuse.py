@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 from typing import Annotated, Any, Literal, Self
 
@@ -31,7 +31,15 @@ from dmp_assets.api.asked import (
     UnscoredError,
 )
 from dmp_assets.api.bodies import checked, checked_list
-from dmp_assets.api.problems import STORE_RETRY_SECONDS, FieldError, Problem, responses
+from dmp_assets.api.problems import (
+    NO_CONTROL,
+    STORE_RETRY_SECONDS,
+    VISIBLE,
+    FieldError,
+    Problem,
+    responses,
+)
+from dmp_assets.api.ranges import Day
 from dmp_assets.api.state import service_of
 from dmp_assets.store.access import Principal
 from dmp_assets.values import words
@@ -43,11 +51,10 @@ MOST_ACCOUNTS = 1_000
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 AHEAD = timedelta(days=1)
 """How far a caller's clock may run before ours."""
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"
 
 
 def _text(most: int, **more: Any) -> Any:
-    return StringConstraints(strict=True, max_length=most, pattern=_PLAIN, **more)
+    return StringConstraints(strict=True, max_length=most, pattern=NO_CONTROL, **more)
 
 
 def _trimmed(given: Any) -> Any:
@@ -56,7 +63,7 @@ def _trimmed(given: Any) -> Any:
 
 def _address(text: str) -> str:
     ipaddress.ip_address(text)
-    return text
+    return text.partition("%")[0]  # of a link-local one: what the caller calls the link
 
 
 def _recent(at: datetime) -> datetime:
@@ -90,7 +97,7 @@ class Account(BaseModel):
     phone_verified: Flag | None = None
     first_name: Annotated[str, _text(200)] | None = Field(None, examples=["Ann"])
     last_name: Annotated[str, _text(200)] | None = Field(None, examples=["Lee"])
-    date_of_birth: date | None = Field(None, examples=["1990-05-17"])
+    date_of_birth: Day | None = Field(None, examples=["1990-05-17"])
     ip: Address | None = Field(
         None,
         examples=["203.0.113.7"],
@@ -194,7 +201,7 @@ class ScoreAnswer(BaseModel):
 
 IdempotencyKey = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$"),
+    StringConstraints(min_length=1, max_length=200, pattern=VISIBLE),
 ]
 _KEY: TypeAdapter[str] = TypeAdapter(IdempotencyKey)
 

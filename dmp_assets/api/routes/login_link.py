@@ -7,9 +7,8 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.api.access import caller_address, from_our_page, limit
-from dmp_assets.api.problems import Problem
+from dmp_assets.api.problems import NO_NUL, Problem
 from dmp_assets.api.routes.pages import (
-    NO_NUL,
     NO_STORE,
     begin_session,
     login_page,

@@ -12,9 +12,8 @@ from dmp_assets.api import logins
 from dmp_assets.api.access import caller_address, limit
 from dmp_assets.api.hosts import address_of
 from dmp_assets.api.oidc import BEGUN_SECONDS, Begun, Issuer, IssuerDownError, RefusedError
-from dmp_assets.api.problems import STORE_RETRY_SECONDS, Problem
+from dmp_assets.api.problems import NO_NUL, STORE_RETRY_SECONDS, Problem
 from dmp_assets.api.routes.pages import (
-    NO_NUL,
     NO_STORE,
     begin_session,
     login_page,

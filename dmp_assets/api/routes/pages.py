@@ -30,6 +30,7 @@ from dmp_assets.api.access import (
 )
 from dmp_assets.api.logins import begin_session as begin_session
 from dmp_assets.api.problems import (
+    NO_NUL,
     Problem,
     answer,
     field_errors,
@@ -46,7 +47,6 @@ from dmp_assets.store.access import NotLetInError, Principal
 from dmp_assets.store.schema import channel_reporting, daily_activity
 
 router = APIRouter(include_in_schema=False)
-NO_NUL = r"^[^\x00]*$"
 NO_STORE = {"Cache-Control": "no-store"}
 
 

@@ -15,8 +15,8 @@ from dmp_assets.api import case, drawing, finding
 from dmp_assets.api.access import needs
 from dmp_assets.api.names import LONGEST, Names
 from dmp_assets.api.output import opened, sealed
-from dmp_assets.api.problems import Problem
-from dmp_assets.api.routes.pages import NO_NUL, PageRoute, page, wants_page
+from dmp_assets.api.problems import NO_NUL, Problem
+from dmp_assets.api.routes.pages import PageRoute, page, wants_page
 from dmp_assets.api.state import Service, service_of
 from dmp_assets.figures.catalogue import figure
 from dmp_assets.reporting.privacy import (
@@ -122,18 +122,22 @@ def search(
 def found(
     request: Request, who: Reviewer, token: Annotated[str | None, Query(max_length=4000)] = None
 ) -> Response:
-    """Accounts by id, e-mail, phone, device or IP; a single one is opened."""
+    """Accounts by id, e-mail, phone, device or IP; a single one is opened.
+
+    Without personal:read by the whole id alone: what is masked must not be learnt by guessing it.
+    """
     service, text = service_of(request), ""
     if token:
         (text,) = opened(service.seal, token, "search", "query.token")
     names: list[str] = []
-    if text and service.live is not None:
+    in_full = names_for(request, who).in_full
+    if text and in_full and service.live is not None:
         names = service.live.search(text)
 
     def read(store: sa.Connection) -> dict[str, Any]:
         if text and text not in names and _is_known(service, store, text):
             names.insert(0, text)
-        if not names:
+        if not names and in_full:
             names.extend(finding.by_part(service, store, text))
         return _described(service, store, names)
 
@@ -141,7 +145,14 @@ def found(
     if len(names) == 1:
         return RedirectResponse(names_for(request, who).address(names[0]), 303)
     return review_page(
-        request, who, "review_search.html", here="search", text=text, names=names, **described
+        request,
+        who,
+        "review_search.html",
+        here="search",
+        text=text,
+        names=names,
+        in_full=in_full,
+        **described,
     )
 
 
@@ -327,7 +338,7 @@ def decide(
     comment: Comment = "",
 ) -> Response:
     """Decide on an account, or on its whole cluster as it was shown (`size` accounts)."""
-    service, account = service_of(request), names_for(request, who).meant(account)
+    service, account = service_of(request), names_for(request, who).meant(account, "body.account")
     entered = {"category": category, "scope": scope, "comment": comment}
 
     def work(store: sa.Connection) -> uuid.UUID:
@@ -419,7 +430,11 @@ def undo(
     if undone is None:
         raise Problem(404, "not-found", "there are no such decisions")
     names = names_for(request, who)
-    back = names.address(names.meant(account)) if account else f"/review?decided={undone}"
+    back = (
+        names.address(names.meant(account, "body.account"))
+        if account
+        else f"/review?decided={undone}"
+    )
     return RedirectResponse(back, 303)
 
 
@@ -429,7 +444,7 @@ def claim(
 ) -> Response:
     """Take a case on, or give it back."""
     service, person, names = service_of(request), _person(who), names_for(request, who)
-    account = names.meant(account)
+    account = names.meant(account, "body.account")
     if person is None:
         raise Problem(422, "invalid", "only a person takes a case on; this is a program's key")
 

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from dmp_assets.api.problems import FieldError, Problem
-from dmp_assets.api.routes.pages import NO_NUL, PageRoute, wants_page
+from dmp_assets.api.problems import NO_NUL, FieldError, Problem
+from dmp_assets.api.ranges import Day
+from dmp_assets.api.routes.pages import PageRoute, wants_page
 from dmp_assets.api.routes.review import Comment, Reviewer, review_page
 from dmp_assets.api.state import service_of
 from dmp_assets.reporting.privacy import mask_device, mask_id, mask_ip
@@ -54,8 +55,8 @@ def last_day(entry: lists.Entry) -> str:
     if entry.expires_at is None:
         return ""
     until = entry.expires_at.astimezone(UTC)
-    is_midnight = until.time() == time() and until.year < 9999
-    return f"{until - timedelta(days=1) if is_midnight else until:%Y-%m-%d}"
+    is_after_it = until.time() == time() and until.date() != date.max
+    return f"{until - timedelta(days=1) if is_after_it else until:%Y-%m-%d}"
 
 
 def masked_value(who: Principal) -> Callable[[lists.Entry], str]:
@@ -77,14 +78,14 @@ def add_to_list(
     kind: Annotated[lists.Kind, Form()],
     value: Annotated[str, Form(max_length=400, pattern=NO_NUL)],
     effect: Annotated[lists.Effect, Form()],
-    expires: Annotated[date | Literal[""], Form()] = "",
+    expires: Annotated[Literal[""] | Day, Form()] = "",
     comment: Comment = "",
 ) -> Response:
     """Put a value on a list, until the end of the day `expires` (UTC)."""
     service, until = service_of(request), None
     if expires:
         until = datetime.combine(expires, time(), UTC)
-        if until.year < 9999:
+        if expires != date.max:
             until += timedelta(days=1)
     try:
         service.change(
