@@ -15,6 +15,7 @@ from typing import Any
 
 from dmp_assets import connection_urls
 from dmp_assets.currencies import COMMON, CURRENCIES, SYMBOLS
+from dmp_assets.sources import written
 from dmp_assets.spelling import meant, nearest
 from dmp_assets.values import readers, words, zones
 
@@ -53,13 +54,18 @@ def no_values(given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 def column_formats(given: Mapping[str, str]) -> dict[str, str]:
     """Columns (`users.dob`, `dob`), each with how it writes days or decimals."""
+    found = {}
     for column, said in given.items():
         if said not in readers.SETTINGS:
             raise ValueError(
                 f"{said!r} (of {column}) is none of {', '.join(readers.SETTINGS)}"
                 f"{meant(said, readers.SETTINGS)}"
             )
-    return dict(given)
+        name = written.named(column)
+        if not written.fits(name, said):
+            raise ValueError(f"{column} cannot be written {said}: it holds another kind of value")
+        found[name] = said
+    return found
 
 
 def phone_region(given: str) -> str:

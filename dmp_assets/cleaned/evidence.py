@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from dmp_assets.tables import Tables
 from dmp_assets.values import readers
-from dmp_assets.values.readers import SETTINGS, TYPED, USUAL, Format, Kind
+from dmp_assets.values.readers import SETTINGS, SIDES, TYPED, USUAL, Format, Kind
 
 _TEXT = ("text", "varchar", "char", "citext", "clob", "string")
 """How types begin whose values may be written in any way."""
@@ -54,5 +54,4 @@ def written(tables: Tables, table: str, columns: Mapping[str, Kind]) -> list[str
 def _set(given: Mapping[str, str], table: str, name: str, kind: Kind) -> Format | None:
     said = given.get(f"{table}.{name}", given.get(name))
     side = SETTINGS.get(said or "")
-    fits = side in (("point", "comma") if kind == "amount" else ("day", "month", "year"))
-    return Format(side) if fits else None
+    return Format(side) if side in SIDES[kind] else None

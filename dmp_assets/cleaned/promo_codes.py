@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 from dmp_assets.cleaned import formats, reading, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
+from dmp_assets.sources.written import WRITTEN
 from dmp_assets.table_asset import TableRun, table_asset
 from dmp_assets.values.readers import USUAL, Format
-from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = TABLES["promo_codes"].columns
@@ -39,10 +39,7 @@ COLUMNS = {
 
 
 MONEY = "DECIMAL(12, 2)"
-READERS: dict[str, Reader] = {
-    "discount_value": "amount", "min_purchase_amount": "amount", "max_uses_per_user": "amount",
-    "valid_from": "time", "valid_until": "time",
-}  # fmt: skip
+READERS = WRITTEN["promo_codes"]
 _PERCENTAGE, _FIXED = "percentage", "fixed_amount"
 DISCOUNT_TYPES = {
     **dict.fromkeys(("percentage", "percent", "percent off", "pct", "%", "prozent"), _PERCENTAGE),

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from dmp_assets.cleaned import formats, reading, rules
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
+from dmp_assets.sources.written import WRITTEN
 from dmp_assets.table_asset import Check, TableRun, table_asset
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -128,7 +129,7 @@ def promo_usages(run: TableRun) -> None:
     """
     raw = run.read("raw/promo_usages")
     no_value = run.settings.no_value_words
-    form = formats.found(run, "promo_usages", {"used_at": "time"})["used_at"]
+    form = formats.found(run, "promo_usages", WRITTEN["promo_usages"])["used_at"]
     users, codes = run.read("cleaned/users"), run.read("cleaned/promo_codes")
     split = clean(raw, users, codes, no_value, form)
     rules.write_split(run, split)

@@ -18,10 +18,10 @@ from dmp_assets.identity.evidence import IDENTITIES, most_holders_sql
 from dmp_assets.identity.evidence import KINDS as KINDS_OF_EVIDENCE
 from dmp_assets.raw import shop as raw_shop
 from dmp_assets.sources.shop import TABLES
+from dmp_assets.sources.written import WRITTEN
 from dmp_assets.table_asset import Check, TableRun, table_asset
 from dmp_assets.values import zones
 from dmp_assets.values.readers import USUAL, Format
-from dmp_assets.values.readers import Kind as Reader
 from dmp_assets.values.words import STANDARD, Kind, Words
 
 RECEIVED = TABLES["users"].columns
@@ -107,7 +107,7 @@ FROM held"""
 """Values that are no identity: kind, first letters, and how many accounts hold them."""
 
 
-READERS: dict[str, Reader] = {"created_at": "time", "dob": "time"}
+READERS = WRITTEN["users"]
 
 
 def clean(

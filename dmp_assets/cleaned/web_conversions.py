@@ -13,6 +13,7 @@ from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
+from dmp_assets.sources.written import WRITTEN
 from dmp_assets.table_asset import ATTRIBUTION, TableRun, table_asset
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -80,7 +81,7 @@ def clean(
 
 
 def _typed(forms: Mapping[str, Format]) -> dict[str, Reading]:
-    of = {name: USUAL[reader] for name, reader in web_values.CONVERSIONS.items()} | dict(forms)
+    of = {name: USUAL[reader] for name, reader in WRITTEN["web_conversions"].items()} | dict(forms)
     return {
         "converted_at": web_values.moment("conv_date", "conv_time", of["conv_date"]),
         "amount": reading.amount("revenue", of["revenue"], MONEY),
@@ -108,5 +109,5 @@ def web_conversions(run: TableRun) -> None:
     Grain: one conversion. Key: conv_id. Source: raw/web_conversions.
     """
     no_value, now = run.settings.no_value_words, run.lakehouse.home.now()
-    forms = formats.found(run, "web_conversions", web_values.CONVERSIONS)
+    forms = formats.found(run, "web_conversions", WRITTEN["web_conversions"])
     rules.write_split(run, clean(run.read("raw/web_conversions"), now, no_value, forms))

@@ -11,6 +11,7 @@ from dmp_assets.cleaned import formats, reading, rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
+from dmp_assets.sources.written import WRITTEN
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 from dmp_assets.values import readers
 from dmp_assets.values.readers import USUAL, Format
@@ -124,6 +125,6 @@ def web_session_costs(run: TableRun) -> None:
     Grain: one session that has a cost. Key: session_id. Sources: raw/web_session_costs,
     cleaned/web_sessions. Costs of a session that is not there yet wait in quarantine.
     """
-    form = formats.found(run, "web_session_costs", web_values.COSTS)["cost"]
+    form = formats.found(run, "web_session_costs", WRITTEN["web_session_costs"])["cost"]
     raw, sessions = run.read("raw/web_session_costs"), run.read("cleaned/web_sessions")
     rules.write_split(run, clean(raw, sessions, run.settings.no_value_words, form))

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from dmp_assets.cleaned import formats, reading, rules, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
+from dmp_assets.sources.written import WRITTEN
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -113,6 +114,6 @@ def web_sessions(run: TableRun) -> None:
     Grain: one session. Key: session_id. Source: raw/web_sessions.
     """
     raw, mapping = run.read("raw/web_sessions"), run.settings.channel_mapping
-    day = formats.found(run, "web_sessions", {"event_date": "time"})["event_date"]
+    day = formats.found(run, "web_sessions", WRITTEN["web_sessions"])["event_date"]
     no_value = run.settings.no_value_words
     rules.write_split(run, clean(raw, mapping, run.lakehouse.home.now(), no_value, day))

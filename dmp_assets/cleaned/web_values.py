@@ -8,16 +8,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from dmp_assets.cleaned.reading import Reading
-from dmp_assets.values.readers import USUAL, Format, Kind
+from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.times import read_moment
 from dmp_assets.values.words import NO_CHANNEL, STANDARD, Words
 
 MONEY = "DECIMAL(18, 8)"
 """EUR. A view of an ad costs far less than a cent, and thousands of them must still add up."""
-
-CONVERSIONS: Mapping[str, Kind] = {"conv_date": "time", "revenue": "amount"}
-"""What received columns of conversions write."""
-COSTS: Mapping[str, Kind] = {"cost": "amount"}
 
 AHEAD = timedelta(hours=1)
 """How far ahead of ours another clock may be before what it says is a mistake."""

@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from dmp_assets.cleaned import evidence, web_values
-from dmp_assets.cleaned.web_values import CONVERSIONS, MONEY
+from dmp_assets.cleaned.web_values import MONEY
+from dmp_assets.sources.written import WRITTEN
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
 from dmp_assets.tables import Tables
 from dmp_assets.values import readers, times
@@ -115,7 +116,7 @@ def added_up(
 
 def _unusable(tables: Tables, given: Mapping[str, str]) -> dict[str, tuple[date | None, Decimal]]:
     """Conversion → its day and revenue, as far as they can be read, where no row of it is good."""
-    forms = evidence.of_columns(tables, given, "web_conversions", CONVERSIONS)
+    forms = evidence.of_columns(tables, given, "web_conversions", WRITTEN["web_conversions"])
     worth = readers.amount("revenue", MONEY, forms["revenue"])
     rows = tables.sql(
         f"""SELECT coalesce(conv_id, hash(user_id, conv_date, conv_time, revenue)::VARCHAR) AS id,

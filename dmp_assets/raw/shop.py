@@ -23,6 +23,7 @@ from dmp_assets.sources.postgres import why_not_connected
 from dmp_assets.sources.shop import ReadPlan, ShopState
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.shop_jdbc import jdbc_options
+from dmp_assets.spelling import meant
 from dmp_assets.table_asset import TableRun, source_checks, table_asset
 
 LINEAGE_COLUMNS = {
@@ -138,6 +139,11 @@ def read_shop_table(run: TableRun, table: str) -> None:
         run.metadata["columns_renamed"] = ", ".join(told)
     _check_columns(run, table, state, before)
     watermark = run.settings.shop_watermark_columns.get(table)
+    if watermark and state.kind == "foreign" and watermark not in known.columns:
+        raise ShopError(
+            f"DMP_SHOP_WATERMARK_COLUMNS names the column {watermark}, which {table} of the shop "
+            f"does not have{meant(watermark, known.columns)}"
+        )
     since = None
     same = before == known.columns and probed.get("texts") == postgres_text.VERSION
     if watermark and state.kind == "foreign" and same and not run.window:

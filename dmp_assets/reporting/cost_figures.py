@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from dmp_assets.cleaned import evidence
-from dmp_assets.cleaned.web_values import COSTS, MONEY
+from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.reporting.reader import Report
+from dmp_assets.sources.written import WRITTEN
 from dmp_assets.values import readers
 
 NEEDED = (
@@ -32,7 +33,7 @@ def received_cost(report: Report, model: str) -> ReceivedCost:
     """The cost of all days by what became of it, read as the cleaning reads it."""
     tables = report.pinned(*NEEDED)
     form = evidence.of_columns(
-        tables, report.settings.column_formats, "web_session_costs", COSTS
+        tables, report.settings.column_formats, "web_session_costs", WRITTEN["web_session_costs"]
     )["cost"]  # fmt: skip
     read = {name: readers.amount(name, MONEY, form) for name in ("cost", "trim(cost)")}
     row = report.row(

@@ -47,9 +47,9 @@ def known(report: "Report", events: Mapping[str, str], as_of: datetime) -> Known
     read_at = _read_at(report, list(events))
     if last is None or read_at is None:
         return Known(last, last, read_at, ahead=ahead)
-    read_at = min(read_at, as_of)
-    silent = _silent(report, events, last, read_at)
-    return Known(last if silent else max(last, read_at), last, read_at, silent, ahead)
+    until = min(read_at, as_of)
+    silent = _silent(report, events, last, until, read_at)
+    return Known(last if silent else max(last, until), last, until, silent, ahead)
 
 
 def incomplete(known: Known, last_day: date, zone: str) -> str | None:
@@ -101,23 +101,23 @@ def _read_at(report: "Report", keys: list[str]) -> datetime | None:
 
 
 def _silent(
-    report: "Report", events: Mapping[str, str], last: datetime, read_at: datetime
+    report: "Report", events: Mapping[str, str], last: datetime, until: datetime, read_at: datetime
 ) -> str | None:
-    """Why the source counts as fallen silent; None when it does not."""
+    """Why the source counts as fallen silent by `until`; None when it does not."""
     expected = report.settings.expected_weekly_events
     since = f"the last event is of {last:%a %d %b %Y}, the source was last read"
     if expected is not None:
-        came = _came(report, events, read_at - timedelta(days=7), read_at)
+        came = _came(report, events, until - timedelta(days=7), until)
         if came >= expected:
             return None
         return (
-            f"{came:,} events came in the 7 days before the source was last read "
-            f"({read_at:%a %d %b %Y}), {expected:,} are expected (DMP_EXPECTED_WEEKLY_EVENTS)"
+            f"{came:,} events came in the 7 days to {until:%a %d %b %Y}, {expected:,} are "
+            "expected (DMP_EXPECTED_WEEKLY_EVENTS)"
         )
-    if read_at - last <= QUIET:
+    if until - last <= QUIET:
         return None
     allowed = max(QUIET, 2 * _longest_silence(report, events, last))
-    return None if read_at - last <= allowed else f"{since} {(read_at - last).days} days later"
+    return None if until - last <= allowed else f"{since} {(read_at - last).days} days later"
 
 
 def _came(report: "Report", events: Mapping[str, str], since: datetime, until: datetime) -> int:

@@ -21,7 +21,10 @@ SETTINGS: Mapping[str, Side] = {
     "year-first": "year",
 }  # fmt: skip
 """What `DMP_COLUMN_FORMATS` may say of a column."""
-_SIDES: Mapping[Kind, tuple[Side, Side]] = {"amount": ("point", "comma"), "time": ("day", "month")}
+SIDES: Mapping[Kind, tuple[Side, ...]] = {
+    "amount": ("point", "comma"), "time": ("day", "month", "year"),
+}  # fmt: skip
+"""How a column of the kind can write; values alone tell between the first two."""
 
 LONGEST = 100
 """A longer text is no amount."""
@@ -223,7 +226,7 @@ def currencies(column: str) -> str:
 
 def decide(kind: Kind, one: int, other: int, either: int, dotted: int) -> Format:
     """What the counts of `evidence` say of a column."""
-    first, second = _SIDES[kind]
+    first, second, *_ = SIDES[kind]
     if one > OVERWHELMING * other or (one and not other):
         return Format(first, either)
     if other > OVERWHELMING * one or (other and not one):

@@ -388,6 +388,16 @@ def test_with_a_watermark_no_row_is_read_twice_and_none_is_lost(
     assert ids() == sorted(expected)
 
 
+def test_a_watermark_column_that_is_not_there_is_named(
+    spark: Any, foreign: Callable[[str], None], monkeypatch: Any
+) -> None:
+    foreign("INSERT INTO users VALUES (1, '2024-01-01', true, 1)")
+    good(run())
+    monkeypatch.setenv("DMP_SHOP_WATERMARK_COLUMNS", '{"users": "created"}')
+    failed = run()
+    assert not failed.success and "did you mean created_at" in cause(failed)
+
+
 def test_a_column_change_under_a_watermark_reads_the_shop_in_full(
     spark: Any, foreign: Callable[[str], None], monkeypatch: Any
 ) -> None:

@@ -67,6 +67,18 @@ def test_a_source_that_is_read_and_brings_nothing_for_long_has_fallen_silent(
     assert "22 days later" in str(told(home))
 
 
+def test_how_long_a_source_was_silent_is_the_same_whatever_week_is_looked_at(
+    tmp_path: Path,
+) -> None:
+    later = MONDAY + timedelta(days=30)
+    home = shop(tmp_path, daily(FRIDAY - timedelta(days=20)), read_at=later)
+    said = [
+        freshness.known(Report.open(home, {}), SHOP_EVENTS, as_of).silent
+        for as_of in (MONDAY, MONDAY + timedelta(days=9), later)
+    ]
+    assert len(set(said)) == 1 and "52 days later" in str(said[0])
+
+
 def test_a_source_of_few_events_may_be_silent_for_longer(tmp_path: Path) -> None:
     home = shop(tmp_path, daily(FRIDAY - timedelta(days=9), every=9), read_at=MONDAY)
     assert told(home) is None

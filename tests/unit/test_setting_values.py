@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dmp_assets import connection_urls
+from dmp_assets import connection_urls, setting_values
 from dmp_assets.attribution.models import Parameters, models_of
 from dmp_assets.cli.main import app
 from dmp_assets.setting_values import MODELS
@@ -22,7 +22,15 @@ WRONG = {
     "shop_watermark_columns": ['{"user": "created_at"}', "users", "{users"],
     "accept_column_changes": ["perhaps"],
     "phone_region": ["Germany", "Deutschland", "UK", "+49", "Atlantis"],
-    "column_formats": ['{"users.dob": "us"}', "day-first", "{dob"],
+    "column_formats": [
+        '{"users.dob": "us"}',
+        "day-first",
+        "{dob",
+        '{"users.birthday": "day-first"}',
+        '{"users.dob": "decimal-comma"}',
+        '{"customers.dob": "day-first"}',
+        '{"web_session_costs.cost": "month-first"}',
+    ],
     "no_values": ['{"devise": ["kiosk"]}', "NULL", '["NULL"]'],
     "max_bad_share": ["25 %", "1.5", "nan"],
     "web_first_day": ["01.01.2023", "yesterday"],
@@ -333,3 +341,14 @@ def test_every_name_that_the_program_reads_from_the_environment_is_known() -> No
 
 def test_the_names_of_the_attribution_models_are_those_of_the_models() -> None:
     assert set(MODELS) == {"ihc", *models_of(Parameters(markov_orders=()))}
+
+
+def test_columns_are_named_as_below_raw_or_as_at_the_source() -> None:
+    given = {"conversions.revenue": "decimal-point", "web_session_costs.cost": "decimal-comma",
+             "dob": "month-first"}  # fmt: skip
+    assert setting_values.column_formats(given) == {
+        "web_conversions.revenue": "decimal-point", "web_session_costs.cost": "decimal-comma",
+        "dob": "month-first",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"did you mean users\.dob"):
+        setting_values.column_formats({"users.dobb": "day-first"})
