@@ -136,11 +136,13 @@ class Children:
 
 def _end(processes: list[psutil.Process], seconds: float) -> None:
     """Wait for them, then end those that only wait for their parents; one that works goes on."""
-    _, left = psutil.wait_procs(processes, timeout=min(seconds, 3))
-    for process in left:
-        with suppress(psutil.NoSuchProcess):
-            if not process.children():  # Dagster's code server, while a run is its child
-                process.terminate()
+    for ending in (None, psutil.Process.terminate, psutil.Process.kill):
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                # Dagster's code server is deaf to a SIGTERM; while a run is its child it works
+                if ending is not None and not process.children():
+                    ending(process)
+        _, processes = psutil.wait_procs(processes, timeout=min(seconds, 2))
 
 
 _UNBUFFERED: Mapping[str, str] = {"PYTHONUNBUFFERED": "1"}

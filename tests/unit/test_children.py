@@ -56,8 +56,8 @@ def test_one_that_ends_by_itself_is_named_with_its_last_words(tmp_path: Path) ->
 
 STARTS_ANOTHER = """
 import subprocess, sys, time
-subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", sys.argv[1]],
-                 start_new_session=True)
+deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", deaf, sys.argv[1]], start_new_session=True)
 print("ready", flush=True)
 time.sleep(600)
 """
