@@ -10,15 +10,23 @@ from dmp_assets.abuse.clusters import Cluster, Link
 
 MOST_NODES = 60
 _ROUNDS = 150
+NAME = (112.0, 18.0)
+"""Width and height of an account's name as the page writes it."""
+NAME_BELOW = 20.0
+SYMBOL = 9.0
 
 
 @dataclass(frozen=True)
 class Node:
-    """An account at its place; 0 ≤ x ≤ width, 0 ≤ y ≤ height of the picture."""
+    """An account at its place; 0 ≤ x ≤ width, 0 ≤ y ≤ height of the picture.
+
+    `is_named`: its id has room below it.
+    """
 
     account_id: str
     x: float
     y: float
+    is_named: bool
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,10 @@ def graph(cluster: Cluster, width: float, height: float, margin: float) -> Graph
     links = [link for link in cluster.links if link.a in number and link.b in number]
     pairs = np.array([(number[k.a], number[k.b]) for k in links], dtype=int).reshape(-1, 2)
     places = _spread(_springs(len(members), pairs), width, height, margin)
+    named = _named(places, width)
     nodes = tuple(
-        Node(name, round(float(x), 1), round(float(y), 1))
-        for name, (x, y) in zip(members, places, strict=True)
+        Node(name, round(float(x), 1), round(float(y), 1), n in named)
+        for n, (name, (x, y)) in enumerate(zip(members, places, strict=True))
     )
     heaviest = max((link.weight for link in links), default=1.0)
     edges = []
@@ -95,6 +104,21 @@ def _spread(places: np.ndarray, width: float, height: float, margin: float) -> n
     scaled = (places - low) / span * room + margin
     flat = high - low < 1e-6  # nothing to fill with: in the middle
     return np.where(flat, np.array([width / 2, height / 2]), scaled)
+
+
+def _named(places: np.ndarray, width: float) -> set[int]:
+    """The first point, and those whose names then cover neither another point nor another name."""
+    named: list[int] = []
+    middles = np.column_stack(
+        [np.clip(places[:, 0], NAME[0] / 2, width - NAME[0] / 2), places[:, 1] + NAME_BELOW]
+    )
+    for n, middle in enumerate(middles):
+        near = np.abs(places - middle) < np.array(NAME) / 2 + SYMBOL
+        near[n] = False
+        over = np.abs(middles[named] - middle) < np.array(NAME)
+        if n == 0 or not near.all(axis=1).any() and not over.all(axis=1).any():
+            named.append(n)
+    return set(named)
 
 
 @dataclass(frozen=True)
