@@ -116,7 +116,7 @@ def _named(places: np.ndarray, width: float) -> set[int]:
         near = np.abs(places - middle) < np.array(NAME) / 2 + SYMBOL
         near[n] = False
         over = np.abs(middles[named] - middle) < np.array(NAME)
-        if n == 0 or not near.all(axis=1).any() and not over.all(axis=1).any():
+        if n == 0 or (not near.all(axis=1).any() and not over.all(axis=1).any()):
             named.append(n)
     return set(named)
 
