@@ -13,7 +13,7 @@ from dmp_assets.cli.shared import err, explained, out, tables
 from dmp_assets.home import Home
 from dmp_assets.resources.shop import loading_url
 from dmp_assets.run.outside import outside_systems
-from dmp_assets.sources.csv_header import Reading
+from dmp_assets.sources.csv_reading import Reading
 from dmp_assets.sources.ihc_journeys import export_training
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.shop_load import load_shop
@@ -32,7 +32,14 @@ Delimiter = Annotated[
 ]
 Names = Annotated[
     list[str] | None,
-    typer.Option("--map", help="COLUMN=NAME: what the files call a column; repeatable."),
+    typer.Option(
+        "--map",
+        help="COLUMN=NAME: what the files call a column, or FILE.COLUMN=NAME for one; repeatable.",
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(help="How the files are written, e.g. shift_jis; else it is found out."),
 ]
 
 
@@ -52,6 +59,7 @@ def load_shop_command(
     append: Annotated[bool, typer.Option("--append", help="Add to the shop's rows.")] = False,
     delimiter: Delimiter = None,
     names: Names = None,
+    encoding: Encoding = None,
 ) -> None:
     """Load CSV exports into the shop database (the embedded PostgreSQL unless configured).
 
@@ -61,7 +69,7 @@ def load_shop_command(
     with explained():
         if replace and append:
             raise ShopError("--replace and --append exclude each other")
-        reading = Reading.of(delimiter, names or ())
+        reading = Reading.of(delimiter, names or (), encoding)
         mode = LoadMode.REPLACE if replace else LoadMode.APPEND if append else LoadMode.REFUSE
         home = Home.current().prepare()
         with outside_systems(home):
@@ -142,10 +150,11 @@ def web_load(
     append: Annotated[bool, typer.Option("--append", help="Add to the tables.")] = False,
     delimiter: Delimiter = None,
     names: Names = None,
+    encoding: Encoding = None,
 ) -> None:
     """Load CSV files into the web database, all or nothing. The same files again change nothing."""
     with explained():
-        reading = Reading.of(delimiter, names or ())
+        reading = Reading.of(delimiter, names or (), encoding)
         source = _web_source()
         source.init()
         done = source.load(directory, replace=replace, append=append, reading=reading)

@@ -1,4 +1,4 @@
-"""CSV exports: how a file is written is found out, its header checked, its bytes made clean UTF-8.
+"""CSV exports: how a file is written is found out, its header checked, what was wrong is said.
 
 Files are streamed; what was found is said in `notes`.
 """
@@ -8,47 +8,36 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
 import psycopg
 
 from dmp_assets.sources import csv_header
-from dmp_assets.sources.csv_header import DELIMITERS, HeaderError, Reading
+from dmp_assets.sources.contract import COLUMNS
+from dmp_assets.sources.csv_reading import HeaderError, Naming, Reading
+from dmp_assets.sources.csv_text import BLOCK, QUOTING, CsvExport, Utf8Blocks
 from dmp_assets.sources.shop_connection import ShopError
 
-_BLOCK = 1 << 20
-_HEADER_LINES = 100  # a quoted name may hold line breaks
-
-
-@dataclass(frozen=True)
-class CsvExport:
-    """A file whose header was checked.
-
-    `columns` are our names in the file's order. `sha256` is of its bytes and of how people said
-    that they are to be read; `digest` of its bytes alone.
-    """
-
-    path: Path
-    table: str
-    columns: tuple[str, ...]
-    sha256: str
-    digest: str
-    delimiter: str = ","
-    encoding: str = "utf-8"
-    notes: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.path.name
+__all__ = [
+    "CsvExport",
+    "FileLoad",
+    "Utf8Blocks",
+    "inspect",
+    "stray_quote",
+    "unused",
+    "why_not_csv",
+]
 
 
 @dataclass(frozen=True)
 class FileLoad:
-    """One CSV file of a load. `replaced` counts bytes that were no UTF-8 and became U+FFFD."""
+    """One CSV file of a load. `replaced` counts characters that became U+FFFD.
+
+    `remarks` say what was put right in its text, `notes` how it was read.
+    """
 
     name: str
     table: str
@@ -56,7 +45,7 @@ class FileLoad:
     rows: int
     loaded: bool
     replaced: int = 0
-    replaced_line: int | None = None
+    remarks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -64,14 +53,21 @@ class FileLoad:
         """Of a file that was loaded before."""
         return cls(file.name, file.table, file.sha256, 0, loaded=False)
 
+    @classmethod
+    def done(cls, file: CsvExport, rows: int, text: Utf8Blocks) -> "FileLoad":
+        """Of a file whose text was loaded. Raises ShopError when it changed meanwhile."""
+        if text.digest.hexdigest() != file.digest:
+            raise ShopError(
+                f"{file.name} changed while it was read; load it again when it is complete"
+            )
+        return cls(
+            file.name, file.table, file.sha256, rows, loaded=True, replaced=text.replaced,
+            remarks=text.remarks, notes=file.notes,
+        )  # fmt: skip
+
     def __str__(self) -> str:
         done = f"{self.rows:,} rows" if self.loaded else "there already, left alone"
-        if self.replaced:
-            done += (
-                f"; {self.replaced} unreadable characters (not UTF-8, first in line "
-                f"{self.replaced_line}) were replaced by \N{REPLACEMENT CHARACTER}"
-            )
-        return "\n  ".join((f"{self.name}: {done}", *self.notes))
+        return "\n  ".join((f"{self.name}: {'; '.join((done, *self.remarks))}", *self.notes))
 
 
 def inspect(
@@ -79,62 +75,96 @@ def inspect(
     table: str,
     *,
     known: Sequence[str],
+    elsewhere: Collection[str],
     required: Sequence[str],
     reserved: Sequence[str],
+    keeps_others: bool,
     reading: Reading | None = None,
 ) -> CsvExport:
-    """Find out how the export of a table is written; raises ShopError naming what is wrong."""
+    """Find out how the export of a table is written; raises ShopError naming what is wrong.
+
+    `known` are the table's columns, `elsewhere` those of all tables. Where others are kept, their
+    names must be such as a new column can have.
+    """
     reading = reading or Reading()
     try:
         with path.open("rb") as file:
-            encoding, digest = _look_through(file)
+            encoding, digest = _look_through(file, path.name, reading.encoding)
         with path.open(encoding=encoding, errors="replace", newline="") as text:
-            start = [line.replace("\0", "") for line in islice(text, _HEADER_LINES)]
-        if start:
-            start[0] = start[0].removeprefix("\ufeff")
-        header = csv_header.parse(path.name, start, known, reading)
+            header = csv_header.parse(table, _start(text), known, elsewhere, reading)
     except OSError as error:
         raise ShopError(f"{path} cannot be read: {error.strerror}") from error
     except HeaderError as error:
         raise ShopError(str(error)) from error
-    _check(path.name, header, required, reserved)
-    notes = header.notes
-    if encoding != "utf-8":
-        notes = (f"read as {_SPOKEN[encoding]}, not UTF-8", *notes)
-    said = json.dumps([reading.delimiter, sorted(reading.names.items())])
-    told = bool(reading.delimiter or set(reading.names.values()) & set(header.given))
-    return CsvExport(
+    _check(path.name, header, known, required, reserved, keeps_others)
+    said = [reading.delimiter, sorted((naming.target, naming.name) for naming in reading.names)]
+    said += [reading.encoding] if reading.encoding else []
+    told = bool(reading.delimiter or header.applied or reading.encoding)
+    export = CsvExport(
         path, table, header.columns,
-        hashlib.sha256((digest + said).encode()).hexdigest() if told else digest,
-        digest, header.delimiter, encoding, notes,
+        hashlib.sha256((digest + json.dumps(said)).encode()).hexdigest() if told else digest,
+        digest, header.delimiter, encoding, header.notes, header.given, header.applied,
+        frozenset(
+            place for place, column in enumerate(header.columns)
+            if column in known and COLUMNS[column][0] in ("id", "code")
+        ),
+        header.nameless, header.nameless,
     )  # fmt: skip
+    if encoding == "utf-8" or reading.encoding:
+        return export
+    return export.noted(f"read as {export.read_as}, not UTF-8")
 
 
-_SPOKEN = {
-    "utf-16": "UTF-16",
-    "utf-16-le": "UTF-16",
-    "utf-16-be": "UTF-16",
-    "cp1252": "Windows-1252",
-}
+def _start(text: Iterator[str]) -> Iterator[str]:
+    """A file's lines without byte order mark and NULs."""
+    for number, line in enumerate(text):
+        line = line.replace("\0", "")
+        yield line.removeprefix("\ufeff") if number == 0 else line
 
 
 def unused(files: Sequence[CsvExport], reading: Reading) -> str | None:
-    """What is wrong with `--map` when a name in it is in no file."""
-    taken = {column for file in files for column in file.columns}
-    wrong = [f"{column}={name}" for column, name in reading.names.items() if column not in taken]
-    if not wrong:
-        return None
-    there = "; ".join(f"{file.name}: {', '.join(file.columns)}" for file in files)
-    return f"--map {', '.join(wrong)}: no file has a column of that name ({there})"
+    """What is wrong with `--map` when one is of no use in any file."""
+    applied = {naming for file in files for naming in file.applied}
+    wrong = [
+        f"--map {naming}: {_why_unused(naming, files)}"
+        for naming in reading.names
+        if naming not in applied
+    ]
+    return "; ".join(wrong) or None
 
 
-def _look_through(file: IO[bytes]) -> tuple[str, str]:
-    """(encoding, SHA-256): bytes that are no UTF-8 anywhere are Windows's if all can be."""
+def _why_unused(naming: Naming, files: Sequence[CsvExport]) -> str:
+    its = [file for file in files if naming.table in (None, file.table)]
+    if not its:
+        return f"there is no {naming.table}.csv"
+    holders = [file for file in its if naming.name in file.given]
+    if not holders:
+        there = "; ".join(f"{file.name}: {', '.join(file.given)}" for file in its)
+        return f"no file has a column of that name ({there})"
+    named = [file.name for file in holders if naming.column in file.columns]
+    if named:
+        return (
+            f"not applied, as {', '.join(named)} has {naming.column} without it; for one file "
+            f"write it as {named[0].removesuffix('.csv')}.{naming.column}={naming.name}"
+        )
+    names = ", ".join(file.name for file in holders)
+    return f"of what has a column {naming.name!r} ({names}) none has {naming.column}"
+
+
+def _look_through(file: IO[bytes], name: str, encoding: str | None) -> tuple[str, str]:
+    """(encoding, SHA-256): bytes that are no UTF-8 anywhere are Windows's if all can be.
+
+    Raises ShopError for a byte that is not of the encoding that people say.
+    """
     digest = hashlib.sha256()
     start = file.read(4096)
     file.seek(0)
+    if encoding:
+        for block in _decodable(file, name, encoding):
+            digest.update(block)
+        return encoding, digest.hexdigest()
     utf8_seen, other_seen, windows = False, False, True
-    while block := file.read(_BLOCK) + file.readline():
+    while block := file.read(BLOCK) + file.readline():
         digest.update(block)
         if block.isascii():
             continue
@@ -143,19 +173,43 @@ def _look_through(file: IO[bytes]) -> tuple[str, str]:
             if not line.isascii():
                 sound = _is_utf8(line)
                 utf8_seen, other_seen = utf8_seen or sound, other_seen or not sound
-    encoding = "utf-8"
+    found = "utf-8"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
+        found = "utf-16"
     elif start[:2] and len(start) > 3 and not any(start[1:64:2]):
-        encoding = "utf-16-le"
+        found = "utf-16-le"
     elif len(start) > 3 and not any(start[0:64:2]):
-        encoding = "utf-16-be"
+        found = "utf-16-be"
     elif other_seen and windows and not utf8_seen:
-        encoding = "cp1252"
-    return encoding, digest.hexdigest()
+        found = "cp1252"
+    return found, digest.hexdigest()
 
 
 _NOT_IN_WINDOWS = frozenset(b"\x81\x8d\x8f\x90\x9d")
+
+
+def _decodable(file: IO[bytes], name: str, encoding: str) -> Iterator[bytes]:
+    """The file's blocks. Raises ShopError where one is not of the encoding."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line = 1
+    while True:
+        block = file.read(BLOCK) + file.readline()
+        try:
+            line += decoder.decode(block, final=not block).count("\n")
+        except UnicodeDecodeError as error:
+            line += error.object[: error.start].decode(encoding, "replace").count("\n")
+            raise ShopError(
+                f"{name} line {line}: byte 0x{error.object[error.start]:02X} is not {encoding} "
+                f"({error.reason}); name the encoding that the file is written in"
+            ) from error
+        except UnicodeError as error:
+            raise ShopError(
+                f"{name} is not {encoding} (from line {line}: {error}); name the encoding that the "
+                "file is written in"
+            ) from error
+        if not block:
+            return
+        yield block
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -167,23 +221,38 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _check(
-    file: str, header: csv_header.Header, required: Sequence[str], reserved: Sequence[str]
+    file: str,
+    header: csv_header.Header,
+    known: Sequence[str],
+    required: Sequence[str],
+    reserved: Sequence[str],
+    keeps_others: bool,
 ) -> None:
-    if not any(header.given):
-        raise ShopError(f"{file} is empty: not even a header line")
     has = f"(it has: {', '.join(header.given)})"
-    parted = "" if len(header.given) > 1 else "; if fields are parted otherwise, add --delimiter"
     for column in required:
         if column not in header.columns:
             raise ShopError(
                 f"{file} lacks the required column {column} {has}"
-                f"{csv_header.missing(column, header.given) or parted}"
+                f"{csv_header.missing(column, header.given)}"
             )
-    for column in header.columns:
+    for place, column in enumerate(header.columns):
+        if (not keeps_others and column not in known) or place in header.nameless:
+            continue
+        if not column:
+            raise ShopError(
+                f"{file}: column {place + 1} of {len(header.columns)} has no name {has}; name it "
+                "in the header line, or remove the column"
+            )
         if header.columns.count(column) > 1:
-            raise ShopError(f"{file} has the column {column or '(without a name)'} twice {has}")
-        if not column or "\0" in column or len(column.encode()) > 63:
-            raise ShopError(f"{file} has a column name that is empty or over 63 bytes {has}")
+            raise ShopError(
+                f"{file} has the column {column} twice {has}; rename one of them in the header line"
+            )
+        if len(column.encode()) > 63:
+            raise ShopError(
+                f"{file}: the name of column {place + 1} is over 63 bytes, more than PostgreSQL "
+                f"takes: {column!r}; shorten it in the header line, or add --map "
+                f"{csv_header.typed('SHORTER', column)}"
+            )
         if column in reserved:
             raise ShopError(
                 f"{file} has the column {column}, which is reserved; rename it, e.g. "
@@ -195,85 +264,28 @@ def open_quote(file: CsvExport) -> int | None:
     """The line on which a quote opens that never ends; None when each one ends."""
     line, opened = 1, None
     with file.path.open("rb") as source:
-        for block in Utf8Blocks(source, file.encoding):
+        text = Utf8Blocks(source, file)
+        for block in text:
             for part in block.splitlines(keepends=True):
                 if part.count(b'"') % 2:
-                    opened = line if opened is None else None
+                    opened = text.line(line) if opened is None else None
                 line += part.endswith((b"\n", b"\r"))
     return opened
 
 
-def why_not_csv(file: CsvExport, error: psycopg.Error) -> str:
+def why_not_csv(file: CsvExport, text: Utf8Blocks, error: psycopg.Error) -> str:
     """What PostgreSQL found wrong with a line, and what is expected; nothing of the line itself."""
     line = re.search(r"line (\d+)", error.diag.context or "")
     # The primary message names columns at most; DETAIL and CONTEXT quote the row.
     said = str(error.diag.message_primary or "")
     if "unterminated CSV quoted field" in said:
         return stray_quote(file)
-    at = f" line {line[1]}" if line else ""
-    count = f"expected are {len(file.columns)} fields, parted by {DELIMITERS[file.delimiter]}s"
+    at = f" line {text.line(int(line[1]))}" if line else ""
     odd = "extra data" in said or "missing data" in said
-    return f"{file.name}{at}: {said}" + (f" ({count}; {_QUOTING})" if odd else "")
-
-
-_QUOTING = (
-    'a field that holds a delimiter, a quote or a line break stands in "…", a quote in it is ""'
-)
+    return f"{file.name}{at}: {said}" + (f" ({file.shape})" if odd else "")
 
 
 def stray_quote(file: CsvExport) -> str:
     """That a quote never ends, and the line on which it opens."""
     line = open_quote(file)
-    return f"{file.name} line {line or '?'}: unterminated CSV quoted field ({_QUOTING})"
-
-
-class Utf8Blocks:
-    """A file's blocks as clean UTF-8: without BOM, trailing blank lines, bad bytes and NULs.
-
-    After iterating, `digest` is the file's, `replaced` counts the characters that became U+FFFD
-    and `replaced_line` is the first line that has one.
-    """
-
-    def __init__(self, source: IO[bytes], encoding: str = "utf-8") -> None:
-        self._source, self._encoding = source, encoding
-        self.digest = hashlib.sha256()
-        self.replaced = 0
-        self.replaced_line: int | None = None
-        self._lines = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        held_back = b""
-        first = True
-        decoder = codecs.getincrementaldecoder(self._encoding)("replace")
-        while block := self._source.read(_BLOCK) + self._source.readline():
-            self.digest.update(block)
-            if self._encoding != "utf-8":
-                block = decoder.decode(block).encode()
-            if first:
-                block, first = block.removeprefix(codecs.BOM_UTF8), False
-            block = held_back + self._readable(block)
-            body = block.rstrip(b"\r\n")
-            held_back = block[len(body) :]
-            yield body
-        yield b"\r\n" if held_back.startswith(b"\r\n") else held_back[:1]
-
-    def _readable(self, block: bytes) -> bytes:
-        try:
-            block.decode()
-            clean = b"\0" not in block
-        except UnicodeDecodeError:
-            clean = False
-        if clean:
-            self._lines += block.count(b"\n")
-            return block
-        lines = [self._repaired(line) for line in io.BytesIO(block)]
-        return b"".join(lines)
-
-    def _repaired(self, line: bytes) -> bytes:
-        self._lines += 1
-        text = line.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-        bad = text.count("\N{REPLACEMENT CHARACTER}") - line.count(b"\xef\xbf\xbd")
-        if bad:
-            self.replaced += bad
-            self.replaced_line = self.replaced_line or self._lines
-        return text.encode()
+    return f"{file.name} line {line or '?'}: unterminated CSV quoted field ({QUOTING})"

@@ -23,7 +23,7 @@ from dmp_assets.sources.csv_export import (
     unused,
     why_not_csv,
 )
-from dmp_assets.sources.csv_header import Reading
+from dmp_assets.sources.csv_reading import HeaderError, Reading
 from dmp_assets.sources.shop import (
     LOADS,
     RECEIVED_AT,
@@ -128,11 +128,17 @@ def _csv_files(directory: Path, reading: Reading, *, all_required: bool) -> list
         raise ShopError(
             f"{directory} lacks {', '.join(missing)} (it has: {', '.join(others) or 'no CSV file'})"
         )
+    try:
+        reading.check(tuple(TABLES))
+    except HeaderError as error:
+        raise ShopError(str(error)) from error
     files = [
         inspect(
             paths[table],
             table,
             known=TABLES[table].columns,
+            elsewhere={column for spec in TABLES.values() for column in spec.columns},
+            keeps_others=True,
             required=TABLES[table].required,
             reserved=(ROW_ID, RECEIVED_AT),
             reading=reading,
@@ -211,36 +217,25 @@ def _load_file(
                 "CREATE TABLE {} ({} bigserial PRIMARY KEY, {} timestamptz NOT NULL DEFAULT now())"
             ).format(table, sql.Identifier(ROW_ID), sql.Identifier(RECEIVED_AT))
         )
-    for column in file.columns:
+    for column in file.loaded:
         if column not in (present or {}):
             connection.execute(
                 sql.SQL("ALTER TABLE {} ADD COLUMN {} text").format(table, sql.Identifier(column))
             )
     command = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv, HEADER true, DELIMITER {})").format(
-        table, sql.SQL(", ").join(map(sql.Identifier, file.columns)), sql.Literal(file.delimiter)
+        table, sql.SQL(", ").join(map(sql.Identifier, file.loaded)), sql.Literal(file.delimiter)
     )
     cursor = connection.cursor()
     try:
         with file.path.open("rb") as source, cursor.copy(command) as copy:
-            stream = Utf8Blocks(source, file.encoding)
-            for block in stream:
+            text = Utf8Blocks(source, file)
+            for block in text.picked():
                 copy.write(block)
     except (psycopg.errors.DataError, psycopg.errors.ProgramLimitExceeded) as error:
-        raise ShopError(why_not_csv(file, error)) from None
+        raise ShopError(why_not_csv(file, text, error)) from None
     except OSError as error:
         raise ShopError(f"{file.path} cannot be read: {error.strerror}") from error
-    if stream.digest.hexdigest() != file.digest:
-        raise ShopError(f"{file.name} changed while it was read; load it again when it is complete")
-    return FileLoad(
-        file.name,
-        file.table,
-        file.sha256,
-        cursor.rowcount,
-        loaded=True,
-        replaced=stream.replaced,
-        replaced_line=stream.replaced_line,
-        notes=file.notes,
-    )
+    return FileLoad.done(file, cursor.rowcount, text)
 
 
 def _record(

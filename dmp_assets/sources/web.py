@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import SecretStr
 
 from dmp_assets import connection_urls
-from dmp_assets.sources.csv_header import Reading
+from dmp_assets.sources.csv_reading import Reading
 from dmp_assets.sources.web_connection import Engine, ReadOnlyWebDatabase, WebError
 from dmp_assets.sources.web_load import LoadSummary, load_web
 from dmp_assets.sources.web_postgres import PostgresEngine

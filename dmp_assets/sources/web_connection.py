@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from dmp_assets.errors import UserError
-from dmp_assets.sources.csv_export import CsvExport
+from dmp_assets.sources.csv_text import CsvExport, Utf8Blocks
 
 
 class WebError(UserError):
@@ -45,8 +45,11 @@ class Session(Protocol):
     def insert(self, table: str, batches: Iterable[pa.RecordBatch]) -> None:
         """Append the batches' rows to the columns of the same names."""
 
-    def load_csv(self, file: CsvExport, text: Iterator[bytes]) -> int:
-        """Append the rows of a CSV text with a header line, empty fields as null; their number."""
+    def load_csv(self, file: CsvExport, text: Utf8Blocks) -> int:
+        """Append the rows of a file's text, empty fields as null; their number.
+
+        Raises WebError or ShopError for what is no CSV.
+        """
 
 
 class Engine(Protocol):

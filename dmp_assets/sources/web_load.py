@@ -4,19 +4,18 @@ Each load is one transaction and is written down in `dmp_web_load`, so that the 
 never loaded twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dmp_assets.sources.csv_export import CsvExport, FileLoad, Utf8Blocks, inspect, unused
-from dmp_assets.sources.csv_header import Reading
+from dmp_assets.sources.csv_reading import HeaderError, Reading
 from dmp_assets.sources.shop_connection import ShopError
 from dmp_assets.sources.web_connection import Engine, Session, WebError
 from dmp_assets.sources.web_tables import (
     LOADS,
     OPTIONAL,
-    ROW_NUMBER,
     TABLES,
     creation,
     shape_problems,
@@ -52,8 +51,9 @@ def load_web(
 ) -> LoadSummary:
     """Load the folder's CSV files, named like the tables; missing tables are made.
 
-    Raises WebError, with nothing changed, for a missing file, missing or unknown columns,
-    malformed CSV, or tables that hold rows when neither `replace` nor `append` is wanted.
+    Columns that a table lacks are left out, and said. Raises WebError, with nothing changed, for a
+    missing file or column, malformed CSV, or tables that hold rows when neither `replace` nor
+    `append` is wanted.
     """
     if replace and append:
         raise ValueError("a load replaces or appends, not both")
@@ -75,7 +75,7 @@ def load_web(
         elif not append:
             _refuse_filled(session, database.name)
         columns = session.columns(TABLES)
-        _refuse_unknown(files, columns)
+        files = [_fitted(file, columns[file.table]) for file in files]
         done = tuple(
             FileLoad.left_alone(file)
             if file.sha256 in held.get(file.table, {})
@@ -96,19 +96,22 @@ def _csv_files(folder: Path, reading: Reading, *, all_required: bool) -> list[Cs
             f"{folder} lacks {', '.join(missing)} (it has: {', '.join(others) or 'no CSV file'})"
         )
     try:
+        reading.check(tuple(TABLES))
         files = [
             inspect(
                 path,
                 table,
                 known=tuple(TABLES[table]),
+                elsewhere={column for columns in TABLES.values() for column in columns},
+                keeps_others=False,
                 reading=reading,
                 required=[name for name in TABLES[table] if (table, name) not in OPTIONAL],
-                reserved=(ROW_NUMBER,),
+                reserved=(),
             )
             for table, path in there.items()
             if path.is_file()
         ]
-    except ShopError as error:  # it names the file and what is wrong with it
+    except (ShopError, HeaderError) as error:  # it names the file and what is wrong with it
         raise WebError(str(error)) from error
     if wrong := unused(files, reading):
         raise WebError(wrong)
@@ -162,36 +165,40 @@ def _refuse_filled(session: Session, name: str) -> None:
             )
 
 
-def _refuse_unknown(files: Sequence[CsvExport], columns: Mapping[str, Mapping[str, str]]) -> None:
-    for file in files:
-        known = [name.casefold() for name in columns[file.table]]
-        if unknown := [name for name in file.columns if name.casefold() not in known]:
-            raise WebError(
-                f"{file.name} has columns that the table {file.table} lacks: {', '.join(unknown)} "
-                f"(it has: {', '.join(known)}). {'. '.join(file.notes)}"
-            )
+def _fitted(file: CsvExport, there: Iterable[str]) -> CsvExport:
+    """The file with the table's own names of its columns, and without those that it lacks."""
+    exact = {name: name for name in there}
+    folded = {name.casefold(): name for name in exact}
+    taken: set[str] = set()
+    names: dict[int, str] = {}
+    for place in sorted(range(len(file.columns)), key=lambda p: file.columns[p] not in exact):
+        column = file.columns[place]
+        name = exact.get(column) or folded.get(column.casefold())
+        if name and name not in taken:
+            names[place] = name
+            taken.add(name)
+    lost = frozenset(range(len(file.columns))) - names.keys() - file.nameless
+    if lost:
+        lacking = ", ".join(
+            file.columns[place] or f"column {place + 1} (without a name)" for place in sorted(lost)
+        )
+        file = file.without(
+            lost, f"loaded without {lacking}: the table {file.table} has no such column"
+        )
+    return file.named(names)
 
 
 def _load_file(session: Session, file: CsvExport) -> FileLoad:
     try:
         with file.path.open("rb") as source:
-            text = Utf8Blocks(source, file.encoding)
-            rows = session.load_csv(file, iter(text))
+            text = Utf8Blocks(source, file)
+            done = FileLoad.done(file, session.load_csv(file, text), text)
     except OSError as error:
         raise WebError(f"{file.path} cannot be read: {error.strerror}") from error
-    if text.digest.hexdigest() != file.digest:
-        raise WebError(f"{file.name} changed while it was read; load it again when it is complete")
+    except ShopError as error:  # it names the file and what is wrong with it
+        raise WebError(str(error)) from error
     session.execute(
         f"INSERT INTO {LOADS} (table_name, sha256, row_count, loaded_at) VALUES (?, ?, ?, ?)",
-        [file.table, file.sha256, rows, datetime.now(UTC).isoformat(timespec="seconds")],
+        [file.table, file.sha256, done.rows, datetime.now(UTC).isoformat(timespec="seconds")],
     )
-    return FileLoad(
-        file.name,
-        file.table,
-        file.sha256,
-        rows,
-        loaded=True,
-        replaced=text.replaced,
-        replaced_line=text.replaced_line,
-        notes=file.notes,
-    )
+    return done

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from dmp_assets import connection_urls
-from dmp_assets.sources.csv_export import CsvExport, why_not_csv
+from dmp_assets.sources.csv_export import CsvExport, Utf8Blocks, why_not_csv
 from dmp_assets.sources.postgres import SESSION, why_not_connected
 from dmp_assets.sources.postgres_text import BASE_TYPE, as_text
 from dmp_assets.sources.web_connection import ReadOnlyWebDatabase, WebError
@@ -155,15 +155,15 @@ class PostgresSession:
             pa_csv.write_csv(batch, text, pa_csv.WriteOptions(include_header=False))
             self._copy(table, batch.schema.names, [text.getvalue()], "FORMAT csv")
 
-    def load_csv(self, file: CsvExport, text: Iterator[bytes]) -> int:
+    def load_csv(self, file: CsvExport, text: Utf8Blocks) -> int:
         # Like any other CSV reader, take "" for an empty field.
-        names = sql.SQL(", ").join(map(sql.Identifier, file.columns)).as_string(None)
+        names = sql.SQL(", ").join(map(sql.Identifier, file.loaded)).as_string(None)
         parted = sql.Literal(file.delimiter).as_string(None)
         options = f"FORMAT csv, HEADER true, DELIMITER {parted}, FORCE_NULL ({names})"
         try:
-            return self._copy(file.table, file.columns, text, options)
+            return self._copy(file.table, file.loaded, text.picked(), options)
         except (psycopg.errors.DataError, psycopg.errors.ProgramLimitExceeded) as error:
-            raise WebError(why_not_csv(file, error)) from None
+            raise WebError(why_not_csv(file, text, error)) from None
 
     def _copy(
         self, table: str, columns: Sequence[str], blocks: Iterable[bytes], options: str

@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.sources.csv_export import CsvExport, stray_quote
+from dmp_assets.sources.csv_export import CsvExport, Utf8Blocks, stray_quote
+from dmp_assets.sources.csv_header import LONGEST
 from dmp_assets.sources.web_connection import ReadOnlyWebDatabase, WebError
 
 _HASH_ROWS = 2_000
@@ -164,26 +165,24 @@ class SqliteSession:
             columns = [column.to_pylist() for column in batch.columns]
             self.connection.executemany(_insertion(table, names), zip(*columns, strict=True))
 
-    def load_csv(self, file: CsvExport, text: Iterator[bytes]) -> int:
+    def load_csv(self, file: CsvExport, text: Utf8Blocks) -> int:
+        csv.field_size_limit(LONGEST)
         reader = csv.reader(_lines(text), strict=True, delimiter=file.delimiter)
-        columns = file.columns
 
         def rows() -> Iterator[list[str | None]]:
             for row in islice(reader, 1, None):
-                if row and len(row) != len(columns):
-                    raise WebError(
-                        f"{file.name} line {reader.line_num}: {len(row)} values for "
-                        f"{len(columns)} columns"
-                    )
                 if row:
-                    yield [value or None for value in row]
+                    line = text.line(reader.line_num)
+                    yield [value or None for value in file.picked(row, line)]
 
         try:
-            done = self.connection.executemany(_insertion(file.table, columns), rows())
+            done = self.connection.executemany(_insertion(file.table, file.loaded), rows())
         except csv.Error as error:
             if "end of data" in str(error):
                 raise WebError(stray_quote(file)) from None
-            raise WebError(f"{file.name} line {reader.line_num} is not CSV: {error}") from error
+            raise WebError(
+                f"{file.name} line {text.line(reader.line_num)} is not CSV: {error}"
+            ) from error
         return max(done.rowcount, 0)
 
 

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from dmp_assets.cli.main import app
-from dmp_assets.sources.csv_header import ALIASES, HeaderError, Reading
+from dmp_assets.sources.csv_header import ALIASES
+from dmp_assets.sources.csv_reading import HeaderError, Reading
 from dmp_assets.sources.shop import TABLES, probe
 from dmp_assets.sources.shop_connection import ShopError, connect
 from dmp_assets.sources.shop_load import load_shop
@@ -135,7 +136,7 @@ def test_what_is_wrong_is_said_with_its_line_and_what_is_expected(
 @pytest.mark.parametrize(
     ("delimiter", "names", "message"),
     [("::", (), "one character"), ('"', (), "one character"), (None, ("email",), "COLUMN=NAME"),
-     (None, ("email=a", "email=b"), "email twice")],
+     (None, ("email=",), "COLUMN=NAME"), (None, (".email=a",), "FILE.COLUMN=NAME")],
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(
     delimiter: str | None, names: tuple[str, ...], message: str
@@ -199,9 +200,6 @@ def test_a_quote_that_never_ends_is_located_in_the_web_database_too(tmp_path: Pa
     source.init()
     (tmp_path / "session_costs.csv").write_text('session_id,cost\ns1,1\ns2,"2\ns3,3\n')
     with pytest.raises(WebError, match=r"session_costs\.csv line 3: unterminated"):
-        source.load(tmp_path, append=True)
-    (tmp_path / "session_costs.csv").write_text("session_id,cost,chanel\ns1,1,x\n")
-    with pytest.raises(WebError, match="columns that the table session_costs lacks: chanel"):
         source.load(tmp_path, append=True)
 
 

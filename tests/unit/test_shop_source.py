@@ -152,7 +152,7 @@ def test_exports_with_a_header_only_load_as_an_empty_shop(
             r"users\.csv lacks the required column created_at \(it has: user_id, email\)",
         ),
         ("user_id,created_at,x,x\n1,2,3,4\n", r"users\.csv has the column x twice"),
-        ("user_id,created_at,\n1,2,3\n", r"users\.csv has a column name that is empty"),
+        ("user_id,created_at,\n1,2,3\n", r"users\.csv line 2: column 3 holds a value"),
         ("user_id,created_at,_row_id\n1,2,3\n", r"users\.csv has the column _row_id, which is res"),
         ("user_id,created_at\nu1,a\nu2,b,c\n", r"users\.csv line 3: extra data after last"),
         (
@@ -213,8 +213,9 @@ def test_bytes_that_are_not_utf8_are_replaced_counted_and_located(
     )
     summary = load_shop(shop_url, exports)
     users = summary.files[0]
-    assert (users.replaced, users.replaced_line) == (3, 3)
-    assert "3 unreadable characters (not UTF-8, first in line 3)" in summary.message
+    assert users.replaced == 3
+    assert "2 unreadable characters (not UTF-8, first in line 3)" in summary.message
+    assert "1 NUL characters (U+0000, first in line 4)" in summary.message
     cities = [row[0] for row in rows(shop_url, "SELECT city FROM users ORDER BY user_id")]
     assert cities == ["Zürich", "Z\ufffdrich", "B\ufffdn\ufffd"]
 

@@ -279,11 +279,6 @@ def test_a_replacement_restores_a_table_that_somebody_emptied(
     ("file", "text", "said"),
     [
         ("session_costs.csv", "session_id\ns1\n", "lacks the required column cost"),
-        (
-            "session_costs.csv",
-            "session_id,cost,vat\ns1,1,2\n",
-            "the table session_costs lacks: vat",
-        ),
         ("session_costs.csv", "", "empty"),
         ("conversions.csv", "conv_id,user_id,conv_date,conv_time,revenue\nc1,u1\n", "line 2"),
         ("conversions.csv", 'conv_id,user_id,conv_date,conv_time,revenue\n"c1,u1,,,\n', "line"),
@@ -310,10 +305,11 @@ def test_fields_with_line_breaks_quotes_and_bad_bytes_survive(
     web: WebSource, exports: Path
 ) -> None:
     head = b"\xef\xbb\xbfsession_id,cost\r\n"
-    (exports / "session_costs.csv").write_bytes(head + b'"a\n""b""",1\r\nc\xff,2\r\n"",3\r\n\r\n')
+    (exports / "session_costs.csv").write_bytes(head + b'"a\n""b""",1\r\nc,\xff2\r\n"",3\r\n\r\n')
     summary = web.load(exports)
     assert summary.files[2].replaced == 1
-    assert [row["session_id"] for row in rows(web, "session_costs")] == ['a\n"b"', "c\ufffd", None]
+    assert [row["session_id"] for row in rows(web, "session_costs")] == ['a\n"b"', "c", None]
+    assert rows(web, "session_costs")[1]["cost"] == "\ufffd2"
 
 
 # reading --------------------------------------------------------------------------------------
