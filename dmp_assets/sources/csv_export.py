@@ -112,7 +112,8 @@ def inspect(
     )  # fmt: skip
     if encoding == "utf-8" or reading.encoding:
         return export
-    return export.noted(f"read as {export.read_as}, not UTF-8")
+    otherwise = "; if it is written otherwise, add --encoding" if encoding == "cp1252" else ""
+    return export.noted(f"read as {export.read_as}, not UTF-8{otherwise}")
 
 
 def _start(text: Iterator[str]) -> Iterator[str]:
@@ -195,9 +196,9 @@ def _decodable(file: IO[bytes], name: str, encoding: str) -> Iterator[bytes]:
     while True:
         block = file.read(BLOCK) + file.readline()
         try:
-            line += decoder.decode(block, final=not block).count("\n")
+            line += _breaks(decoder.decode(block, final=not block))
         except UnicodeDecodeError as error:
-            line += error.object[: error.start].decode(encoding, "replace").count("\n")
+            line += _breaks(error.object[: error.start].decode(encoding, "replace"))
             raise ShopError(
                 f"{name} line {line}: byte 0x{error.object[error.start]:02X} is not {encoding} "
                 f"({error.reason}); name the encoding that the file is written in"
@@ -210,6 +211,10 @@ def _decodable(file: IO[bytes], name: str, encoding: str) -> Iterator[bytes]:
         if not block:
             return
         yield block
+
+
+def _breaks(text: str) -> int:
+    return text.count("\n") or text.count("\r")
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -130,6 +130,8 @@ def parse(
 
 def missing(column: str, given: Collection[str]) -> str:
     """Advice where a required column is missing: the name in the header that likely means it."""
+    if any("\N{REPLACEMENT CHARACTER}" in name for name in given):
+        return "; if its names are unreadable here, add --encoding, e.g. --encoding shift_jis"
     likely = [name for name in given if plain(name) in ALIASES.get(column, ())]
     close = nearest(column, {plain(name): name for name in given})
     found = likely or [name for name in given if plain(name) == close]

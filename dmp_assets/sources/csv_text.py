@@ -145,7 +145,12 @@ class Utf8Blocks:
     A block ends with a line. After iterating, `digest` is the file's, `replaced` counts the
     characters that became U+FFFD and `remarks` says what was done. Iterating raises ShopError where
     such a character is in an id or a code: two of them would become one.
+
+    A quote within a field opens one, as PostgreSQL has it, or with `letters` is a letter of a field
+    that does not begin with one, as Python has it.
     """
+
+    letters = False
 
     def __init__(self, source: IO[bytes], file: CsvExport) -> None:
         self._source, self._file = source, file
@@ -169,18 +174,18 @@ class Utf8Blocks:
     def remarks(self) -> tuple[str, ...]:
         """What was found and put right, for people."""
         said = []
-        if count := self._unreadable:
+        if self._unreadable:
             said.append(
-                f"{count} unreadable characters (not {self._file.read_as}, first in line "
-                f"{self._first_unreadable}) were replaced by \N{REPLACEMENT CHARACTER}"
+                f"{_replaced('unreadable character', self._unreadable)} (not "
+                f"{self._file.read_as}, first in line {self._first_unreadable})"
             )
-        if count := self._nuls:
+        if self._nuls:
             said.append(
-                f"{count} NUL characters (U+0000, first in line {self._first_nul}) were replaced "
-                "by \N{REPLACEMENT CHARACTER}"
+                f"{_replaced('NUL character', self._nuls)} (U+0000, first in line "
+                f"{self._first_nul})"
             )
         if count := self._blank:
-            said.append(f"{count} blank line{'s were' if count > 1 else ' was'} left out")
+            said.append(f"{count:,} blank line{'s were' if count > 1 else ' was'} left out")
         return tuple(said)
 
     def line(self, number: int) -> int:
@@ -266,7 +271,9 @@ class Utf8Blocks:
 
     def _is_clean(self, block: bytes) -> bool:
         """Whether nothing in it is to be changed and it ends where a row does."""
-        if self._open or b"\0" in block or block.count(b'"') % 2 or _BLANK[self._end](block):
+        if self._open or b"\0" in block or block.count(b'"') % 2:
+            return False
+        if block.startswith((self._end, b"\r\n")) or any(e in block for e in _BLANK[self._end]):
             return False
         try:
             block.decode()
@@ -298,13 +305,19 @@ class Utf8Blocks:
 
     def _walk(self, line: str) -> None:
         """Follow quotes and delimiters; raises ShopError for a bad character in a key."""
+        begin = -1 if self._open else 0  # where the field begins
         if not self._open:
             self._place = 0
-        for sign in self._signs.findall(line):
+        for found in self._signs.finditer(line):
+            sign = found[0]
             if sign == '"':
-                self._open = not self._open
+                if self._open or not self.letters or found.start() == begin:
+                    self._open = not self._open
+                    begin = found.end()  # right behind an end another quote opens again
             elif sign == self._file.delimiter:
-                self._place += not self._open
+                if not self._open:
+                    self._place += 1
+                    begin = found.end()
             elif self._place in self._file.keys and not self._in_header:
                 raise ShopError(self._bad_key(sign))
 
@@ -321,13 +334,15 @@ class Utf8Blocks:
         )
 
 
+def _replaced(what: str, count: int) -> str:
+    many = "s were" if count > 1 else " was"
+    return f"{count:,} {what}{many} replaced by \N{REPLACEMENT CHARACTER}"
+
+
 _BAD = "dmp_bad_bytes"
 codecs.register_error(_BAD, lambda error: ("\udcff", error.end))  # type: ignore[attr-defined]
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_BLANK = {
-    b"\n": re.compile(rb"(?:\A|\n)\r?\n").search,
-    b"\r": re.compile(rb"(?:\A|\r)\r").search,
-}
+_BLANK = {b"\n": (b"\n\n", b"\n\r\n"), b"\r": (b"\r\r",)}
 
 
 def _parted(block: bytes, end: bytes) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ Each load is one transaction and is written down in `dmp_web_load`, so that the 
 never loaded twice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from dmp_assets.sources.web_tables import (
     OPTIONAL,
     TABLES,
     creation,
+    lakehouse_names,
     shape_problems,
 )
 
@@ -75,7 +76,7 @@ def load_web(
         elif not append:
             _refuse_filled(session, database.name)
         columns = session.columns(TABLES)
-        files = [_fitted(file, columns[file.table]) for file in files]
+        files = [_fitted(file, [*columns[file.table]]) for file in files]
         done = tuple(
             FileLoad.left_alone(file)
             if file.sha256 in held.get(file.table, {})
@@ -165,15 +166,15 @@ def _refuse_filled(session: Session, name: str) -> None:
             )
 
 
-def _fitted(file: CsvExport, there: Iterable[str]) -> CsvExport:
+def _fitted(file: CsvExport, there: Sequence[str]) -> CsvExport:
     """The file with the table's own names of its columns, and without those that it lacks."""
-    exact = {name: name for name in there}
-    folded = {name.casefold(): name for name in exact}
+    ours = {ours: name for name, ours in lakehouse_names(there, TABLES[file.table]).items()}
+    folded = {name.casefold(): name for name in there}
     taken: set[str] = set()
     names: dict[int, str] = {}
-    for place in sorted(range(len(file.columns)), key=lambda p: file.columns[p] not in exact):
+    for place in sorted(range(len(file.columns)), key=lambda p: file.columns[p] not in there):
         column = file.columns[place]
-        name = exact.get(column) or folded.get(column.casefold())
+        name = column if column in there else ours.get(column, folded.get(column.casefold()))
         if name and name not in taken:
             names[place] = name
             taken.add(name)

@@ -166,6 +166,7 @@ class SqliteSession:
             self.connection.executemany(_insertion(table, names), zip(*columns, strict=True))
 
     def load_csv(self, file: CsvExport, text: Utf8Blocks) -> int:
+        text.letters = True
         csv.field_size_limit(LONGEST)
         reader = csv.reader(_lines(text), strict=True, delimiter=file.delimiter)
 

@@ -214,8 +214,11 @@ def test_bytes_that_are_not_utf8_are_replaced_counted_and_located(
     summary = load_shop(shop_url, exports)
     users = summary.files[0]
     assert users.replaced == 3
-    assert "2 unreadable characters (not UTF-8, first in line 3)" in summary.message
-    assert "1 NUL characters (U+0000, first in line 4)" in summary.message
+    assert (
+        "2 unreadable characters were replaced by \ufffd (not UTF-8, first in line 3)"
+        in summary.message
+    )
+    assert "1 NUL character was replaced by \ufffd (U+0000, first in line 4)" in summary.message
     cities = [row[0] for row in rows(shop_url, "SELECT city FROM users ORDER BY user_id")]
     assert cities == ["Zürich", "Z\ufffdrich", "B\ufffdn\ufffd"]
 
