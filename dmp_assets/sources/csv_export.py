@@ -142,12 +142,15 @@ def _why_unused(naming: Naming, files: Sequence[CsvExport]) -> str:
     if not holders:
         there = "; ".join(f"{file.name}: {', '.join(file.given)}" for file in its)
         return f"no file has a column of that name ({there})"
-    named = [file.name for file in holders if naming.column in file.columns]
-    if named:
+    own = [file.name for file in holders if naming.column in file.given]
+    if own:
         return (
-            f"not applied, as {', '.join(named)} has {naming.column} without it; for one file "
-            f"write it as {named[0].removesuffix('.csv')}.{naming.column}={naming.name}"
+            f"not applied, as {', '.join(own)} has {naming.column} too; to take {naming.name!r} "
+            f"for it, rename that one as well: --map other_{naming.column}={naming.column}"
         )
+    told = [str(other) for file in holders for other in file.applied if other.table]
+    if told:
+        return f"not applied, as for the same file there is --map {', '.join(told)}"
     names = ", ".join(file.name for file in holders)
     return f"of what has a column {naming.name!r} ({names}) none has {naming.column}"
 

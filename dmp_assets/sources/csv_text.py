@@ -197,14 +197,24 @@ class Utf8Blocks:
         for block in self._decoded():
             if not self._end:
                 self._end = b"\r" if b"\r" in block and b"\n" not in block else b"\n"
-            end = block.rfind(self._end) + 1
-            if end:
-                yield self._clean(rest + block[:end])
-                rest = block[end:]
-            else:
-                rest += block
+            rest += block
+            if end := self._whole_rows(rest):
+                yield self._clean(rest[:end])
+                rest = rest[end:]
         if rest:
             yield self._clean(rest)
+
+    def _whole_rows(self, text: bytes) -> int:
+        """Where the last row ends that is whole; the last line where a row is longer than that."""
+        last = begin = text.rfind(self._end) + 1
+        if self._open:
+            return last
+        quotes = text.count(b'"', 0, last) % 2
+        while quotes and begin:  # back to the line that opens what is open at the end
+            line = text.rfind(self._end, 0, begin - 1) + 1
+            quotes ^= text.count(b'"', line, begin) % 2
+            begin = line
+        return begin or last
 
     def picked(self) -> Iterator[bytes]:
         """The blocks without the columns that are left out. Raises ShopError, as `file.picked`."""

@@ -139,7 +139,7 @@ def test_a_column_that_a_file_has_by_its_own_name_is_left_and_two_can_be_exchang
         ("conv_time=date", r"conversions\.csv: --map conv_date=date and --map conv_time=date both"),
         ("conversions.event_date=date",
          r"conversions\.event_date=date: of what has a column 'date' \(conversions\.csv\) none h"),
-        ("user_id=session_id", r"user_id=session_id: not applied, as session_sources\.csv has use"),
+        ("user_id=session_id", r"user_id=session_id: not applied, as session_sources\.csv has us"),
         ("session_costs.cost=Preis", r"no file has .*\(session_costs\.csv: session_id, cost\)"),
     ],
 )  # fmt: skip
@@ -148,6 +148,18 @@ def test_a_renaming_of_no_use_and_two_that_exclude_each_other_are_named(
 ) -> None:
     with pytest.raises(WebError, match=message):
         load(web, tmp_path, Reading.of(None, [*SAID, name]))
+
+
+def test_a_column_is_taken_in_the_place_of_another_when_both_are_renamed(shop: Shop) -> None:
+    users = "user_id,created_at,email,Alt\nu1,2024-01-01,a@x.de,b@x.de\n"
+    with pytest.raises(ShopError, match=r"email too; .*: --map other_email=email$"):
+        shop(users=users, names=("email=Alt",))
+    names = ("email=Alt", "other_email=email")
+    assert shop("SELECT email FROM users", users=users, names=names)[1] == [("b@x.de",)]
+    with pytest.raises(
+        ShopError, match=r"email=Mail: not applied, .* there is --map users\.email=A"
+    ):
+        shop(users=users.replace("email", "Mail"), names=("email=Mail", "users.email=Alt"))
 
 
 # columns ----------------------------------------------------------------------------------------
