@@ -111,6 +111,21 @@ def test_what_is_said_of_a_file_goes_before_what_is_said_of_all(shop: Shop) -> N
     query = "SELECT u.user_id, p.user_id FROM users u, promo_usages p"
     names = ("user_id=id", "promo_usages.user_id=customer_id")
     assert shop(query, names=names, users=users, promo_usages=usages)[1] == [("u1", "u1")]
+    users = "user_id,created_at,when\nu1,2024-01-01,x\n"
+    usages = "user_id,promo_code,when\nu1,P1,2024-01-01\n"
+    names = ("used_at=when", "dob=when", "users.city=when")
+    query = "SELECT u.city, p.used_at FROM users u, promo_usages p"
+    with pytest.raises(
+        ShopError, match=r"dob=when: not applied, .* there is --map users\.city=when"
+    ):
+        shop(query, names=names, users=users, promo_usages=usages)
+    rows = shop(query, names=names[::2], users=users, promo_usages=usages)[1]
+    assert rows == [("x", "2024-01-01")]
+
+
+def test_two_names_of_one_file_that_exclude_each_other_are_told(shop: Shop) -> None:
+    users = SHOP["users"].replace("user_id", "id")
+    usages = "id,customer_id,promo_code,used_at\n7,u1,P1,2024-01-01\n"
     with pytest.raises(ShopError) as said:
         shop(names=("user_id=id", "user_id=customer_id"), users=users, promo_usages=usages)
     assert (
