@@ -18,11 +18,11 @@ from dmp_assets import currencies
 from dmp_assets.cleaned import formats, reading
 from dmp_assets.cleaned.reading import Readings
 from dmp_assets.table_asset import Check, TableRun
-from dmp_assets.values import flags, money_signs, numerals, readers, times, words
+from dmp_assets.values import blank_words, flags, money_signs, numerals, readers, times, words
 
 CODE = (
     sys.modules[__name__], formats, reading,
-    currencies, flags, money_signs, numerals, readers, times, words,
+    blank_words, currencies, flags, money_signs, numerals, readers, times, words,
 )  # fmt: skip
 """What decides how received rows are read, judged and parted, whatever the table."""
 

@@ -1,19 +1,21 @@
 """Words that mean nothing: what systems write where they have no value.
 
-`NULL`, `(not set)`, `N/A`, an id of zeros: taken for values they make one person of all who lack
-one. There is one list per kind of value, in any case and without what stands around it; the
-setting `DMP_NO_VALUES` extends it. The lakehouse (`cleaned/reading.py`) and the service
+`NULL`, `(not set)`, `無し`, an id of zeros: taken for values they make one person of all who lack
+one. There is one list per kind of value, in any case and width and without what stands around it;
+the setting `DMP_NO_VALUES` extends it. The lakehouse (`cleaned/reading.py`) and the service
 (`abuse/received.py`) ask the same list.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
+from dmp_assets.values.blank_words import COMMON, OTHERWISE, listed
 from dmp_assets.values.flags import FALSE_WORDS, TRUE_WORDS
-from dmp_assets.values.numerals import INVISIBLE
+from dmp_assets.values.numerals import INVISIBLE, figures
 
 Kind = Literal[
     "id", "visitor", "email", "phone", "device", "ip", "user_agent", "name", "city", "timezone",
@@ -51,33 +53,6 @@ LONGEST = 64
 """A longer text means something."""
 
 
-def _listed(text: str) -> frozenset[str]:
-    """Words by spaces; `~` inside of one stands for a space."""
-    return frozenset(word.replace("~", " ") for word in text.split())
-
-
-_COMMON = _listed(
-    r"""
-    null (null) <null> [null] \n nil none (none) <none> [none] undefined (undefined) void nan <na>
-    #n/a #na #null! #value! #ref! #name? #div/0! n/a n/a. n.a. n.a (n/a) na n/d n.d. n/v {} []
-    '' "" inf -inf infinity -infinity nat [object~object] not~set (not~set) not_set not-set notset
-    (notset) missing (missing) empty (empty) <empty> blank (blank) unspecified unassigned
-    (unassigned) not~available not~provided (not~provided) not~applicable not~specified not~known
-    no~value no~data data~not~found
-    unknown (unknown) <unknown> unknow unkown unbekannt k.a. k.a k.~a. keine keiner keine~angabe
-    keine~angaben nicht~angegeben nicht~bekannt nicht~gesetzt leer inconnu inconnue aucun aucune
-    non~défini non~renseigné vide desconocido desconocida ninguno ninguna no~disponible
-    no~definido sin~datos vacío vacio desconhecido desconhecida nenhum nenhuma não~informado
-    nao~informado não~definido vazio sconosciuto sconosciuta nessuno non~disponibile non~definito
-    vuoto onbekend geen niet~ingevuld niet~bekend nieznany nieznane brak brak~danych ukjent
-    ikke~angitt okänd ukendt tuntematon ei~tiedossa neznámý bilinmiyor yok неизвестно неизвестный
-    нет не~указано не~задано нет~данных невідомо 不明 未知 无 無 なし 없음
-    - -- --- ---- – — ― _ __ ___ . .. ... … ? ?? ??? * ** *** / // \ \\ | # ## = : ; , ! +
-    """
-)
-_OTHERWISE = _listed("na nil yok brak leer vide void")
-"""Common words that people, places, ids and codes are called as well."""
-
 _ZEROS = r"(?:0x)?[0{}:-]*0[0{}:-]+"
 """An id, UUID or hardware address of nothing but zeros."""
 _FULL = r"f{8}-f{4}-f{4}-f{4}-f{12}|f{32}|(?:ff[:-]){5}ff|(?:02[:-])(?:00[:-]){4}00"
@@ -108,31 +83,33 @@ _NOWHERE = (
 _SAME_DIGIT = "|".join(rf"(?:{digit}[ ()./-]*){{7,}}" for digit in range(10))
 
 _WORDS: Mapping[Kind, frozenset[str]] = {
-    "visitor": _listed(
+    "visitor": listed(
         "0 -1 guest (guest) guests gast gäste anonymous (anonymous) anonym anon anonyme anonimo "
-        "invité invite invitado visitor besucher visitante hóspede convidado ospite гость"
+        "invité invite invitado visitor besucher visitante hóspede convidado ospite гость gość "
+        "misafir gjest gæst vieras návštěvník ゲスト 匿名 游客 遊客 访客 訪客 "
+        "게스트 익명 손님 अतिथि ضيف زائر"
     ),
-    "email": _listed("0 x xx xxx no@email no@mail @ email e-mail"),
-    "phone": _listed(
+    "email": listed("0 x xx xxx no@email no@mail @ email e-mail"),
+    "phone": listed(
         "0 x xx xxx 1234567 12345678 123456789 1234567890 0123456789 12345678901 +1234567890 "
         "123-456-7890 (123)~456-7890 +1~123-456-7890 +1~(123)~456-7890 phone telefon +1 +49"
     ),
-    "device": _listed(
+    "device": listed(
         "0 1 -1 x xx xxx test device browser web mobile desktop android ios iphone default "
         "unknown~device unknown-device unknown_device no~device "
         "9774d56d682e549c"  # one id of many early Android phones
     ),
-    "ip": _listed("0 localhost 255.255.255.255"),
-    "user_agent": _listed("0 user~agent user-agent useragent test"),
-    "name": _listed(
+    "ip": listed("0 localhost 255.255.255.255"),
+    "user_agent": listed("0 user~agent user-agent useragent test"),
+    "name": listed(
         "first~name last~name firstname lastname your~name vorname nachname prénom nombre apellido "
         "guest gast anonymous anonym user name"
     ),
-    "city": _listed("0 city stadt ort ville ciudad other (other)"),
-    "timezone": _listed("0 factory local default localtime"),
-    "code": _listed("0 no~code nocode no-code kein~code"),
-    "channel": _listed("0"),
-    "time": _listed("0 never forever nie jamais nunca mai"),
+    "city": listed("0 city stadt ort ville ciudad other (other)"),
+    "timezone": listed("0 factory local default localtime"),
+    "code": listed("0 no~code nocode no-code kein~code"),
+    "channel": listed("0"),
+    "time": listed("0 never forever nie jamais nunca mai"),
 }
 
 _PATTERNS: Mapping[Kind, str] = {
@@ -155,6 +132,50 @@ NO_CHANNEL = "unknown"
 """The channel of sessions whose channel means nothing: they count, under one name."""
 
 
+def key(text: str) -> str:
+    """How words are compared: small letters of usual width, one dash, one space, ASCII figures."""
+    if text.isascii():
+        return text.lower()
+    word = figures(unicodedata.normalize("NFKC", text)).lower().replace("\u0307", "")
+    dashed = ("-" if unicodedata.category(sign) == "Pd" else sign for sign in word)
+    return " ".join("".join(dashed).split())
+
+
+_ANSWERS = TRUE_WORDS | FALSE_WORDS
+_NAMED: tuple[Kind, ...] = ("name", "city", "id", "code")
+_COMMON = frozenset(map(key, COMMON))
+_PAIRS = dict(zip("<([{\"'“‘«‹「『【《〈〔*_-~", ">)]}\"'”’»›」』】》〉〕*_-~", strict=True))
+"""What stands around a word that is none of the value's own."""
+_STOPS = ".!。｡"
+_LONG_VOWELS = "ー"
+
+
+def _otherwise(kind: Kind) -> frozenset[str]:
+    """Common words that may be values of this kind."""
+    return OTHERWISE if kind in _NAMED else _ANSWERS if kind == "flag" else frozenset()
+
+
+@lru_cache(maxsize=1024)
+def _is_mark(sign: str) -> bool:
+    """Punctuation, a sign of mathematics or money, a line: of such alone is no value.
+
+    Pictures are none of them, nor is the cross that answers a question.
+    """
+    return sign != "×" and (
+        unicodedata.category(sign)[0] in "PZ"
+        or unicodedata.category(sign) in ("Sm", "Sk", "Sc")
+        or "\u2500" <= sign <= "\u257f"
+        or sign in _LONG_VOWELS
+    )
+
+
+def _bare(word: str) -> str:
+    """Without brackets, quotes and full stops around."""
+    while len(word) > 2 and _PAIRS.get(word[0]) == word[-1]:
+        word = word[1:-1].strip()
+    return word.rstrip(_STOPS).rstrip() if len(word) > 2 and word[:1].isalpha() else word
+
+
 @dataclass(frozen=True)
 class Words:
     """The lists with what a setting adds. `more`: kind, or `any`, → further words."""
@@ -164,26 +185,31 @@ class Words:
     @cached_property
     def exact(self) -> dict[Kind, frozenset[str]]:
         """Small letters: the words of each kind."""
-        listed = {}
+        lists = {}
         for kind in KINDS:
-            named = kind in ("name", "city", "id", "code")
-            common = _COMMON - _OTHERWISE if named else _COMMON
-            if kind == "flag":
-                common -= TRUE_WORDS | FALSE_WORDS
             own = (*self.more.get(ANY, ()), *self.more.get(kind, ()))
-            listed[kind] = (
-                common
+            lists[kind] = (
+                _COMMON - _otherwise(kind)
                 | _WORDS.get(kind, frozenset())
-                | {word.strip(SPACES).lower() for word in own}
+                | {key(word.strip(SPACES)) for word in own}
             )
-        return listed
+        return lists
 
     def mean_nothing(self, kind: Kind, text: str) -> bool:
         """Whether a text without spaces around it says that there is no value."""
         if len(text) > LONGEST or kind == "as received":
             return False
-        word = text.lower()
-        return word in self.exact[kind] or _COMPILED[kind].fullmatch(word) is not None
+        word = key(text)
+        if word in self.exact[kind] or _COMPILED[kind].fullmatch(word) is not None:
+            return True
+        if kind == "flag" and word in _ANSWERS:
+            return False
+        if all(map(_is_mark, word)):
+            return True
+        bare = _bare(word)
+        if bare == word:
+            return False
+        return bare in self.exact[kind] or (kind != "flag" and bare in _COMMON)
 
     def given(self, kind: Kind, text: str | None) -> str | None:
         """The text without spaces around it, an id's number whole; None when it means nothing."""

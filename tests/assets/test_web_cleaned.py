@@ -118,7 +118,7 @@ def test_rows_of_one_session_are_one_and_what_they_dispute_is_unknown(
 
 
 def test_flags_are_read_from_words_and_numbers_and_unknown_is_no(spark: "SparkSession") -> None:
-    words = ["1", "0.7", "TRUE", "yes", "t", "0", "0.0", "-1", "false", "no", "maybe", "", None]
+    words = ["1", "0.7", "TRUE", "-1", "x", "0", "0.0", "無し", "false", "no", "maybe", "", None]
     found = clean_sessions(
         spark, *(session(f"s{n}", holder_engagement=word) for n, word in enumerate(words))
     )

@@ -228,10 +228,18 @@ def test_a_time_of_day_beside_its_day_is_read_as_one_within_a_time(time: str, re
 
 
 FLAGS = {
-    True: "TRUE yes oui ja t 1 1.0 1,00 １ ✓ ☑ WAHR VERO да так evet はい 예 نعم כן",
-    False: "FALSE no non nein f 0 0.0 0.00 ✗ ☐ FALSCH нет ні HAYIR いいえ 아니오 لا לא",
-    None: f"2 -1 x maybe nan inf {'1' * 400}",
+    True: "TRUE yes oui ja t 1 1.0 1,00 １ ✓ ☑ WAHR VERO да так evet はい 예 نعم כן "
+    "-1 −1 -1.0 x X ｘ [x] ✔ ✔️ wahr vrai 是 有 ○",
+    False: "FALSE no non nein f 0 0.0 0.00 ✗ ☐ FALSCH нет ні HAYIR いいえ 아니오 لا לא "
+    "-0 無 なし 没有 없음 yok नहीं ＦＡＬＳＥ",
+    None: f"2 × maybe nan inf {'1' * 400}",
 }
+
+
+def test_a_flag_that_counts_is_true_but_for_nothing() -> None:
+    texts: list[str | None] = ["2", "-1", "-0,5", "0", "0.00", "-0", "x", "無し", "maybe"]
+    wanted = [True] * 3 + [False] * 3 + [True, False, None]
+    assert read(reading.flag("v", is_count=True), texts, kind=pa.bool_()) == wanted
 
 
 def test_flags_are_read_in_many_languages_and_a_doubtful_one_is_none() -> None:
