@@ -48,15 +48,16 @@ class Check:
     """A rule that a written table must obey, evaluated by DuckDB after the write.
 
     `sql` names tables as `layer.table` and returns one row: how much offends the rule (0 passes),
-    then any further figures, which become metadata. None: what offends is a `problem` among the
-    figures that the write noted. A `blocking` check is an ERROR and stops what depends on the
-    table; any other is a WARN.
+    then any further figures, which become metadata. None: what offends is what the write noted
+    among its figures by the name `noted`. A `blocking` check is an ERROR and stops what depends on
+    the table; any other is a WARN.
     """
 
     name: str
     sql: str | None
     description: str
     blocking: bool = False
+    noted: str = "problem"
 
 
 def source_checks(table: str, key: str) -> tuple[Check, ...]:

@@ -78,7 +78,7 @@ class Described:
     def _result(self, check: "Check") -> dg.AssetCheckResult:
         if check.sql is None:
             own = self._standing(self._key)
-            problem = own.stamp.get("figures", {}).get("problem") if own else None
+            problem = own.stamp.get("figures", {}).get(check.noted) if own else None
             figures = {"offending": int(problem is not None)} | (
                 {"cause": problem} if problem else {}
             )

@@ -5,6 +5,7 @@ Imports no engine but DuckDB: reports read received text again by the very forma
 
 from collections.abc import Mapping
 
+from dmp_assets.sources.written import DAYS
 from dmp_assets.tables import Tables
 from dmp_assets.values import readers
 from dmp_assets.values.readers import SETTINGS, SIDES, TYPED, USUAL, Format, Kind
@@ -16,7 +17,10 @@ _TEXT = ("text", "varchar", "char", "citext", "clob", "string")
 def of_columns(
     tables: Tables, given: Mapping[str, str], table: str, columns: Mapping[str, Kind]
 ) -> dict[str, Format]:
-    """The format of these columns of raw/<table>. `given`: DMP_COLUMN_FORMATS."""
+    """The format of these columns of raw/<table>. `given`: DMP_COLUMN_FORMATS.
+
+    Beside a spreadsheet's number of a day stands its part of a day.
+    """
     there = set(written(tables, table, columns))
     declared = _declared(tables, table)
     forms = {name: _set(given, table, name, kind) for name, kind in columns.items()}
@@ -29,10 +33,17 @@ def of_columns(
             "[" + readers.evidence('"' + name + '"', columns[name]) + f"] AS c{n}"
             for n, name in enumerate(open_)
         )
-        row = tables.sql(f"SELECT {counts} FROM raw.{table}").to_pylist()[0]
-        forms |= {
-            name: readers.decide(columns[name], *row[f"c{n}"]) for n, name in enumerate(open_)
-        }
+        received = tables.columns(f"raw/{table}")
+        serial = "".join(
+            ", " + readers.serial_days(f'"{DAYS[name]}"') + f" AS s{n}"
+            for n, name in enumerate(open_)
+            if DAYS.get(name) in received
+        )
+        row = tables.sql(f"SELECT {counts}{serial} FROM raw.{table}").to_pylist()[0]
+        for n, name in enumerate(open_):
+            one, other, either, further = row[f"c{n}"]
+            further = 0 if row.get(f"s{n}") else further
+            forms[name] = readers.decide(columns[name], one, other, either, further)
     return {name: form or USUAL[columns[name]] for name, form in forms.items()}
 
 

@@ -12,9 +12,9 @@ from dmp_assets.values.readers import Format, Kind
 CHECK = Check(
     "columns_unambiguous",
     None,
-    "Every column tells by its values, or DMP_COLUMN_FORMATS says, whether 1.234 is a thousand and "
-    "03/04 is in March or April; values that could be both are not read. A column's amounts are in "
-    "one currency.",
+    "Every column tells by its values, or DMP_COLUMN_FORMATS says, whether 1.234 is a thousand, "
+    "03/04 is in March or April and 0.30 is a time or a part of a day; values that could be both "
+    "are not read. A column's amounts are in one currency.",
 )
 
 
@@ -52,14 +52,16 @@ def _mixed(tables: Tables, table: str, names: Sequence[str]) -> list[str]:
     ]
 
 
+_CHOICES: Mapping[Kind, tuple[str, tuple[str, ...]]] = {
+    "amount": ("1.234", ("decimal-point", "decimal-comma")),
+    "time": ("03/04/2024", ("day-first", "month-first", "year-first (03/04/24)")),
+    "clock": ("0.30", ("clock-time (00:30)", "part-of-day (07:12)")),
+}
+
+
 def _question(table: str, name: str, kind: Kind, form: Format) -> str:
-    choices: tuple[str, ...]
-    example, choices = (
-        ("1.234", ("decimal-point", "decimal-comma"))
-        if kind == "amount"
-        else ("03/04/2024", ("day-first", "month-first", "year-first (03/04/24)"))
-    )
-    setting = json.dumps({f"{table}.{name}": choices[0]})
+    example, choices = _CHOICES[kind]
+    setting = json.dumps({f"{table}.{name}": choices[0].split()[0]})
     return (
         f"{form.either} values of {table}.{name} can be read in two ways, as {example} can, and no "
         f"other value tells which: set DMP_COLUMN_FORMATS='{setting}' or {' or '.join(choices[1:])}"

@@ -50,7 +50,7 @@ def derived(
     agents = [normalise.user_agent(value) for value in text("user_agent_received")]
     zones = [normalise.timezone(value) for value in text("timezone_received")]
     typed = batch.column(batch.schema.get_field_index("date_of_birth_received"))
-    born = _born(
+    born, is_plausible = _born(
         typed.to_pylist(), batch.column(batch.schema.get_field_index("created_at")), birthday
     )
     columns: dict[str, pa.Array] = {
@@ -74,7 +74,7 @@ def derived(
         "is_timezone_valid": pa.array([z[1] for z in zones], pa.bool_()),
         "is_abuser": _flags(text("label_received")),
         "date_of_birth": born,
-        "is_date_of_birth_valid": pc.if_else(pc.is_valid(typed), pc.is_valid(born), None),
+        "is_date_of_birth_valid": is_plausible,
     }
     return pa.RecordBatch.from_arrays(
         [*batch.columns, *columns.values()], names=[*batch.schema.names, *columns]
@@ -85,8 +85,9 @@ def _flags(values: list[str | None]) -> pa.Array:
     return pa.array([normalise.flag(value) for value in values], pa.bool_())
 
 
-def _born(texts: list[str | None], registered: pa.Array, form: Format) -> pa.Array:
-    """Days of birth, null for those before 1900 or after the registration."""
+def _born(texts: list[str | None], registered: pa.Array, form: Format) -> tuple[pa.Array, pa.Array]:
+    """Days of birth, null for those before 1900 or after the registration, and whether they are
+    none of these; null where none is read."""
     since = registered.cast(pa.date32())
     read = [
         None if text is None else read_day(text, form, born_before)
@@ -97,4 +98,4 @@ def _born(texts: list[str | None], registered: pa.Array, form: Format) -> pa.Arr
         pc.less_equal(days, since),
         pc.greater_equal(pc.year(days), EARLIEST_BIRTH),
     )
-    return pc.if_else(plausible, days, None)
+    return pc.if_else(plausible, days, None), plausible

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, reading, rules
+from dmp_assets.cleaned import formats, reading, rules, unread
+from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.sources.written import WRITTEN
@@ -67,17 +68,7 @@ def clean(
     raw: DataFrame, no_value: Words = STANDARD, forms: Mapping[str, Format] | None = None
 ) -> Split:
     """Type and deduplicate codes; a code defined twice stays once, disputed attributes null."""
-    of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms or {})
-    terms = {
-        "discount_type": reading.one_of("discount_type", DISCOUNT_TYPES),
-        "discount_value": reading.amount("discount_value", of["discount_value"], MONEY),
-        "min_purchase_amount": reading.amount(
-            "min_purchase_amount", of["min_purchase_amount"], MONEY
-        ),
-        "valid_from": reading.time("valid_from", of["valid_from"]),
-        "valid_until": reading.time("valid_until", of["valid_until"]),
-        "max_uses_per_user": reading.whole("max_uses_per_user", of["max_uses_per_user"]),
-    }
+    terms = readings_of(forms or {})
     read = {f"{name}_read": terms[name] for name in TERMS}
     received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | read)
     judged = rules.split_by_rules(received, RULES)
@@ -100,6 +91,21 @@ def clean(
     )
 
 
+def readings_of(forms: Mapping[str, Format]) -> dict[str, Reading]:
+    """By what each received term is read."""
+    of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms)
+    return {
+        "discount_type": reading.one_of("discount_type", DISCOUNT_TYPES),
+        "discount_value": reading.amount("discount_value", of["discount_value"], MONEY),
+        "min_purchase_amount": reading.amount(
+            "min_purchase_amount", of["min_purchase_amount"], MONEY
+        ),
+        "valid_from": reading.time("valid_from", of["valid_from"]),
+        "valid_until": reading.time("valid_until", of["valid_until"]),
+        "max_uses_per_user": reading.whole("max_uses_per_user", of["max_uses_per_user"]),
+    }
+
+
 @table_asset(
     "cleaned",
     deps=["raw/promo_codes"],
@@ -109,7 +115,7 @@ def clean(
     },
     settings=["max_bad_share", "no_values", "column_formats"],
     uses=rules.CODE,
-    checks=(*rules.standard_checks("promo_codes", ["promo_code"]), formats.CHECK),
+    checks=rules.standard_checks("promo_codes", ["promo_code"]),
 )
 def promo_codes(run: TableRun) -> None:
     """One row per promo code.
@@ -119,4 +125,5 @@ def promo_codes(run: TableRun) -> None:
     """
     no_value = run.settings.no_value_words
     forms = formats.found(run, "promo_codes", READERS)
+    unread.note(run, "promo_codes", KINDS, readings_of(forms), no_value)
     rules.write_split(run, clean(run.read("raw/promo_codes"), no_value, forms))

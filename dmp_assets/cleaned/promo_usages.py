@@ -6,7 +6,8 @@ Grain: one redemption. Key: user_id, promo_code, used_at. Source: raw/promo_usag
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, reading, rules
+from dmp_assets.cleaned import formats, reading, rules, unread
+from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.shop import TABLES
 from dmp_assets.sources.written import WRITTEN
@@ -63,8 +64,8 @@ def clean(
     used_at: Format = USUAL["time"],
 ) -> Split:
     """Type, key and deduplicate redemptions; those of unknown users or codes go to quarantine."""
-    used = {"used_promo_read": reading.flag("used_promo")}
-    read = used | {"used_at_read": reading.time("used_at", used_at)}
+    read = {f"{name}_read": by for name, by in readings_of(used_at).items()}
+    used = {"used_promo_read": read["used_promo_read"]}
     timed = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | read).withColumnsRenamed(
         {"used_at": "used_at_received", "used_at_read": "used_at"}
     )
@@ -94,6 +95,13 @@ def clean(
     return Split(kept, rules.quarantine(RECEIVED, unusable, single.quarantined))
 
 
+def readings_of(used_at: Format) -> dict[str, Reading]:
+    """By what each received column is read."""
+    return {
+        "used_promo": reading.flag("used_promo"), "used_at": reading.time("used_at", used_at)
+    }  # fmt: skip
+
+
 @table_asset(
     "cleaned",
     deps=["raw/promo_usages", "cleaned/users", "cleaned/promo_codes"],
@@ -105,7 +113,6 @@ def clean(
     uses=rules.CODE,
     checks=(
         *rules.standard_checks("promo_usages", KEY),
-        formats.CHECK,
         Check(
             "users_known",
             "SELECT count(*) FROM cleaned.promo_usages ANTI JOIN cleaned.users USING (user_id)",
@@ -131,5 +138,6 @@ def promo_usages(run: TableRun) -> None:
     no_value = run.settings.no_value_words
     form = formats.found(run, "promo_usages", WRITTEN["promo_usages"])["used_at"]
     users, codes = run.read("cleaned/users"), run.read("cleaned/promo_codes")
+    unread.note(run, "promo_usages", KINDS, readings_of(form), no_value)
     split = clean(raw, users, codes, no_value, form)
     rules.write_split(run, split)

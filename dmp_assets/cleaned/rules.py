@@ -15,13 +15,14 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from dmp_assets import currencies
-from dmp_assets.cleaned import formats, reading
+from dmp_assets.cleaned import evidence, formats, reading, unread
 from dmp_assets.cleaned.reading import Readings
+from dmp_assets.sources import written
 from dmp_assets.table_asset import Check, TableRun
 from dmp_assets.values import blank_words, flags, money_signs, numerals, readers, times, words
 
 CODE = (
-    sys.modules[__name__], formats, reading,
+    sys.modules[__name__], evidence, formats, reading, unread, written,
     blank_words, currencies, flags, money_signs, numerals, readers, times, words,
 )  # fmt: skip
 """What decides how received rows are read, judged and parted, whatever the table."""
@@ -204,7 +205,7 @@ def quarantine(received: Sequence[str], *parts: DataFrame) -> DataFrame:
 
 
 def standard_checks(table: str, keys: Sequence[str]) -> tuple[Check, ...]:
-    """Checks that every cleaned table has: unique keys, and rows that add up."""
+    """Checks that every cleaned table has: unique keys, rows that add up, columns that are read."""
     columns = ", ".join(keys)
     return (
         Check(
@@ -228,6 +229,8 @@ def standard_checks(table: str, keys: Sequence[str]) -> tuple[Check, ...]:
             "Rows received = kept + duplicates + quarantined.",
             blocking=True,
         ),
+        formats.CHECK,
+        unread.CHECK,
     )
 
 
@@ -250,12 +253,12 @@ def _write_tested(run: TableRun, split: Split, table: str, received: int) -> Non
     bad = run.written[f"quarantine/{table}"].rows
     share = bad / received if received else 0.0
     run.metadata |= {"rows_received": received, "rows_quarantined": bad, "bad_share": share}
-    problem = run.metadata.get("problem")
+    noted = [run.metadata[name] for name in ("problem", "unread") if name in run.metadata]
     if share > run.settings.max_bad_share:
         raise dg.Failure(
             f"{bad} of {received} rows of raw/{table} ({share:.1%}) cannot be used; allowed are "
             f"{run.settings.max_bad_share:.1%} (DMP_MAX_BAD_SHARE). {run.key} is left as it was; "
-            f"see `dmp show quarantine/{table}`." + (f" {problem}." if problem else "")
+            f"see `dmp show quarantine/{table}`." + "".join(f" {problem}." for problem in noted)
         )
     run.overwrite(split.kept)
 

@@ -3,15 +3,16 @@
 Grain: one user. Key: user_id. Source: raw/users.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
-from dmp_assets.cleaned import formats, normal_batches, normalise, reading, rules
+from dmp_assets.cleaned import formats, normal_batches, normalise, reading, rules, unread
 from dmp_assets.cleaned.normal_batches import user_batches
+from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.identity import evidence
 from dmp_assets.identity.evidence import IDENTITIES, most_holders_sql
@@ -72,7 +73,8 @@ COLUMNS = {
     "gender": "Gender as received.",
     "date_of_birth_received": "Date of birth as received.",
     "date_of_birth": "Date of birth; null when it cannot be read or lies after the registration.",
-    "is_date_of_birth_valid": "Whether it could be used; null when none was received.",
+    "is_date_of_birth_valid": "Whether a person can have it: false before 1900 and after the "
+    "registration, null when none was received or none could be read.",
     "timezone_received": "Time zone as received.",
     "timezone": "IANA name of the time zone.",
     "is_timezone_valid": "Whether IANA knows it; null when none was received.",
@@ -136,6 +138,27 @@ def clean(
     )
 
 
+def _is_read(text: str, reader: Callable[[str], NamedTuple]) -> bool | None:
+    """What `unread.note` asks of an attribute that has no type: whether it is one at all."""
+    return reader(text)._asdict()["is_valid"] or None
+
+
+def readings_of(phone_region: str, forms: Mapping[str, Format]) -> dict[str, Reading]:
+    """By what each received column is read."""
+    of = partial(_form, forms)
+    one: dict[str, Callable[[str], NamedTuple]] = {
+        "email": normalise.email, "ip_address": normalise.ip,
+        "phone": partial(normalise.phone, region=phone_region),
+    }  # fmt: skip
+    return {
+        "created_at": reading.time("created_at", of("created_at")),
+        "dob": reading.day("dob", of("dob")),
+        "timezone": Reading(("timezone",), zones.canonical),
+        **{name: reading.flag(name) for name, kind in KINDS.items() if kind == "flag"},
+        **{name: Reading((name,), partial(_is_read, reader=by)) for name, by in one.items()},
+    }
+
+
 def _form(forms: Mapping[str, Format], name: str) -> Format:
     return forms.get(name, USUAL[READERS[name]])
 
@@ -176,7 +199,6 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
     uses=[*rules.CODE, evidence, normal_batches, normalise, zones],
     checks=(
         *rules.standard_checks("users", ["user_id"]),
-        formats.CHECK,
         Check(
             "values_are_identities",
             CROWDS,
@@ -193,4 +215,6 @@ def users(run: TableRun) -> None:
     raw = run.read("raw/users")
     no_value = run.settings.no_value_words
     forms = formats.found(run, "users", READERS)
-    rules.write_split(run, clean(raw, run.settings.phone_region, no_value, forms))
+    region = run.settings.phone_region
+    unread.note(run, "users", KINDS, readings_of(region, forms), no_value)
+    rules.write_split(run, clean(raw, region, no_value, forms))

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pyspark.sql import DataFrame
 
-from dmp_assets.cleaned import formats, reading, rules, web_values
+from dmp_assets.cleaned import formats, reading, rules, unread, web_values
 from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
@@ -67,7 +67,7 @@ def clean(
         web_values.not_in_future("converted_at", now),
         "the conversion is said to be later than now",
     )
-    read = _typed(forms or {}) | {"visitor": reading.given_as("user_id", "visitor", no_value)}
+    read = readings_of(forms or {}) | {"visitor": reading.given_as("user_id", "visitor", no_value)}
     received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | read)
     judged = rules.split_by_rules(received, (*RULES, future))
     usable = judged.kept.select(*RECEIVED, *read, *rules.LINEAGE)
@@ -80,10 +80,13 @@ def clean(
     )
 
 
-def _typed(forms: Mapping[str, Format]) -> dict[str, Reading]:
+def readings_of(forms: Mapping[str, Format]) -> dict[str, Reading]:
+    """By what the received columns of time and money are read."""
     of = {name: USUAL[reader] for name, reader in WRITTEN["web_conversions"].items()} | dict(forms)
     return {
-        "converted_at": web_values.moment("conv_date", "conv_time", of["conv_date"]),
+        "converted_at": web_values.moment(
+            "conv_date", "conv_time", of["conv_date"], of["conv_time"]
+        ),
         "amount": reading.amount("revenue", of["revenue"], MONEY),
     }
 
@@ -101,7 +104,7 @@ def _typed(forms: Mapping[str, Format]) -> dict[str, Reading]:
     },
     settings=["max_bad_share", "no_values", "column_formats"],
     uses=[*rules.CODE, web_values],
-    checks=(*rules.standard_checks("web_conversions", ["conv_id"]), formats.CHECK),
+    checks=rules.standard_checks("web_conversions", ["conv_id"]),
 )  # fmt: skip
 def web_conversions(run: TableRun) -> None:
     """One row per conversion, with its revenue.
@@ -110,4 +113,5 @@ def web_conversions(run: TableRun) -> None:
     """
     no_value, now = run.settings.no_value_words, run.lakehouse.home.now()
     forms = formats.found(run, "web_conversions", WRITTEN["web_conversions"])
+    unread.note(run, "web_conversions", KINDS, readings_of(forms), no_value)
     rules.write_split(run, clean(run.read("raw/web_conversions"), now, no_value, forms))

@@ -7,7 +7,7 @@ cleaned/web_sessions. Received cost = kept + duplicates + quarantined.
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, reading, rules, web_values
+from dmp_assets.cleaned import formats, reading, rules, unread, web_values
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
@@ -96,7 +96,6 @@ def _sums(layer: str, cost: str) -> str:
     uses=[*rules.CODE, web_values],
     checks=(
         *rules.standard_checks("web_session_costs", ["session_id"]),
-        formats.CHECK,
         Check(
             "cost_adds_up",
             f"""
@@ -127,4 +126,8 @@ def web_session_costs(run: TableRun) -> None:
     """
     form = formats.found(run, "web_session_costs", WRITTEN["web_session_costs"])["cost"]
     raw, sessions = run.read("raw/web_session_costs"), run.read("cleaned/web_sessions")
-    rules.write_split(run, clean(raw, sessions, run.settings.no_value_words, form))
+    no_value = run.settings.no_value_words
+    unread.note(
+        run, "web_session_costs", KINDS, {"cost": reading.amount("cost", form, MONEY)}, no_value
+    )
+    rules.write_split(run, clean(raw, sessions, no_value, form))

@@ -9,7 +9,8 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, reading, rules, web_values
+from dmp_assets.cleaned import formats, reading, rules, unread, web_values
+from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.sources.written import WRITTEN
@@ -60,6 +61,7 @@ def clean(
     now: datetime,
     no_value: Words = STANDARD,
     day: Format = USUAL["time"],
+    clock: Format = USUAL["clock"],
 ) -> Split:
     """Type, deduplicate and name the channels of sessions; those after `now` are unusable."""
     future = Rule(
@@ -68,9 +70,8 @@ def clean(
         "the session is said to be later than now",
     )
     read = {
-        "event_at": web_values.moment("event_date", "event_time", day),
+        **readings_of(day, clock),
         "mapped": web_values.mapped("channel_name", mapping, no_value),
-        **{f"{name}_read": reading.flag(name, is_count=True) for name in FLAGS},
     }
     received = rules.received(raw, RECEIVED, reading.given(KINDS, no_value) | read)
     judged = rules.split_by_rules(received, (*RULES, future))
@@ -86,6 +87,14 @@ def clean(
     return Split(kept, rules.quarantine(RECEIVED, judged.quarantined, single.quarantined))
 
 
+def readings_of(day: Format, clock: Format) -> dict[str, Reading]:
+    """By what the received columns of time and flags are read."""
+    return {
+        "event_at": web_values.moment("event_date", "event_time", day, clock),
+        **{f"{name}_read": reading.flag(name, is_count=True) for name in FLAGS},
+    }
+
+
 @table_asset(
     "cleaned",
     deps=["raw/web_sessions"],
@@ -99,7 +108,6 @@ def clean(
     uses=[*rules.CODE, web_values],
     checks=(
         *rules.standard_checks("web_sessions", ["session_id"]),
-        formats.CHECK,
         Check(
             "visitors_known",
             "SELECT count(*) FILTER (user_id IS NULL), count(*) AS sessions "
@@ -114,6 +122,8 @@ def web_sessions(run: TableRun) -> None:
     Grain: one session. Key: session_id. Source: raw/web_sessions.
     """
     raw, mapping = run.read("raw/web_sessions"), run.settings.channel_mapping
-    day = formats.found(run, "web_sessions", WRITTEN["web_sessions"])["event_date"]
+    forms = formats.found(run, "web_sessions", WRITTEN["web_sessions"])
+    day, clock = forms["event_date"], forms["event_time"]
     no_value = run.settings.no_value_words
-    rules.write_split(run, clean(raw, mapping, run.lakehouse.home.now(), no_value, day))
+    unread.note(run, "web_sessions", KINDS, readings_of(day, clock), no_value)
+    rules.write_split(run, clean(raw, mapping, run.lakehouse.home.now(), no_value, day, clock))

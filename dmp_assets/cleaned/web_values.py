@@ -19,13 +19,15 @@ AHEAD = timedelta(hours=1)
 """How far ahead of ours another clock may be before what it says is a mistake."""
 
 
-def moment(day: str, time: str, form: Format = USUAL["time"]) -> Reading:
+def moment(
+    day: str, time: str, form: Format = USUAL["time"], clock: Format = USUAL["clock"]
+) -> Reading:
     """The UTC time, to the second, that two columns of text name; NULL without either."""
-    return Reading((day, time), partial(_moment, form=form), "timestamp")
+    return Reading((day, time), partial(_moment, form=form, clock=clock), "timestamp")
 
 
-def _moment(day: str, time: str, form: Format) -> datetime | None:
-    found = read_moment(day, time, form)
+def _moment(day: str, time: str, form: Format, clock: Format) -> datetime | None:
+    found = read_moment(day, time, form, clock)
     return found.replace(microsecond=0) if found else None
 
 

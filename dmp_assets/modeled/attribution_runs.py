@@ -126,7 +126,7 @@ def _unusable(tables: Tables, given: Mapping[str, str]) -> dict[str, tuple[date 
            OR NOT EXISTS (FROM cleaned.web_conversions AS c WHERE c.conv_id = q.conv_id)
         GROUP BY ALL"""
     )
-    read = cache(partial(_day, form=forms["conv_date"]))
+    read = cache(partial(_day, form=forms["conv_date"], clock=forms["conv_time"]))
     found: dict[str, tuple[date | None, Decimal]] = {}
     for row in rows.to_pylist():
         day, revenue = read(row["conv_date"], row["conv_time"]), row["amount"] or Decimal(0)
@@ -136,11 +136,11 @@ def _unusable(tables: Tables, given: Mapping[str, str]) -> dict[str, tuple[date 
     return found
 
 
-def _day(day: str | None, time: str | None, *, form: Format) -> date | None:
+def _day(day: str | None, time: str | None, *, form: Format, clock: Format) -> date | None:
     """The day (UTC) of a moment, or the day as written where the time of day says nothing."""
     if day is None:
         return None
-    moment = times.read_moment(day, time, form) if time is not None else None
+    moment = times.read_moment(day, time, form, clock) if time is not None else None
     return moment.date() if moment is not None else times.read_day(day, form)
 
 

@@ -12,11 +12,13 @@ WRITTEN: Mapping[str, Mapping[str, Kind]] = {
         "valid_from": "time", "valid_until": "time",
     },
     "promo_usages": {"used_at": "time"},
-    "web_sessions": {"event_date": "time"},
-    "web_conversions": {"conv_date": "time", "revenue": "amount"},
+    "web_sessions": {"event_date": "time", "event_time": "clock"},
+    "web_conversions": {"conv_date": "time", "conv_time": "clock", "revenue": "amount"},
     "web_session_costs": {"cost": "amount"},
 }  # fmt: skip
 """Table below raw/ → column → what it writes."""
+DAYS: Mapping[str, str] = {"event_time": "event_date", "conv_time": "conv_date"}
+"""Column of times of day → the column of their days."""
 _AT_THE_SOURCE = {
     "session_sources": "web_sessions", "conversions": "web_conversions",
     "session_costs": "web_session_costs",

@@ -11,9 +11,10 @@ _PROGRAMS = r"""
 null \n nil none undefined void nan na <na> #n/a #na #null! #value! #ref! #name? #div/0!
 n/a n/a. n~/~a n.~a. n.a. n.a n/d n.d. n/v n.v. {} [] '' "" inf -inf infinity -infinity nat
 object~object not~set not_set not-set notset missing empty blank unspecified unassigned unset
-uninitialized unavailable unidentified undetermined undisclosed redacted withheld anonymized tbd tba t.b.d.
+uninitialized unavailable unidentified undetermined undisclosed redacted withheld anonymized tbd tba
 not~available not~provided not~applicable not~specified not~known not~given not~entered not~found
-not~recorded not~collected not~defined not~assigned not~disclosed not~supplied no~value no~data
+not~collected
+t.b.d. not~recorded not~defined not~assigned not~disclosed not~supplied no~value no~data
 no~name no~information no~info data~not~found unknown unknow unkown
 """
 _WORDS = """

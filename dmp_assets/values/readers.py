@@ -14,15 +14,15 @@ from typing import Literal
 from dmp_assets.values.money_signs import AFTER, BEFORE
 from dmp_assets.values.numerals import ASCII, OTHERS, figures
 
-Kind = Literal["amount", "time"]
-Side = Literal["point", "comma", "day", "month", "year"]
+Kind = Literal["amount", "time", "clock"]
+Side = Literal["point", "comma", "day", "month", "year", "part", "clock"]
 SETTINGS: Mapping[str, Side] = {
     "decimal-point": "point", "decimal-comma": "comma", "day-first": "day", "month-first": "month",
-    "year-first": "year",
+    "year-first": "year", "part-of-day": "part", "clock-time": "clock",
 }  # fmt: skip
 """What `DMP_COLUMN_FORMATS` may say of a column."""
 SIDES: Mapping[Kind, tuple[Side, ...]] = {
-    "amount": ("point", "comma"), "time": ("day", "month", "year"),
+    "amount": ("point", "comma"), "time": ("day", "month", "year"), "clock": ("part", "clock"),
 }  # fmt: skip
 """How a column of the kind can write; values alone tell between the first two."""
 
@@ -44,9 +44,11 @@ class Format:
         return self.side is None and self.either > 0
 
 
-USUAL: Mapping[Kind, Format] = {"amount": Format("point"), "time": Format("day")}
+USUAL: Mapping[Kind, Format] = {
+    "amount": Format("point"), "time": Format("day"), "clock": Format("clock"),
+}  # fmt: skip
 """Where no evidence was asked for."""
-TYPED: Mapping[Kind, Format] = {"amount": Format("point"), "time": Format("day")}
+TYPED: Mapping[Kind, Format] = {**USUAL, "clock": Format("part")}
 """How a database writes its own numbers and times."""
 
 
@@ -190,11 +192,23 @@ _NEITHER_OVER = (
 )
 """Of a year of two figures the first number may be the year as well."""
 _DOTTED = "^[0-9]{1,2}[.] ?[0-9]{1,2}[.] ?[0-9]{4}"
+_BELOW_ONE = "^(0?[.,][0-9]+|0|[0-9]([.,][0-9]+)?[eE]-[0-9]{1,2})$"
+_PART_OR_CLOCK = "^0[.,]([1-5][0-9]|0[1-9])$"
+"""`0.30`: half past midnight, or the time at which 30 % of the day is over."""
+_PART = "^([.,][0-9]+|0[.,]([0-9]|[6-9][0-9]|[0-9]{3,})|[0-9]([.,][0-9]+)?[eE]-[0-9]{1,2})$"
+_DOTTED_CLOCK = "^([1-9]|[01][0-9]|2[0-4])[.,][0-5][0-9]([.,][0-5][0-9])?$"
+_SERIAL = "^[1-9][0-9]{4}([.,]0*)?$"
+
+
+def serial_days(column: str) -> str:
+    """DuckDB's SQL that says whether a column of days has a spreadsheet's numbers of days."""
+    serial = _matches(_ascii(column), _SERIAL)
+    return f"count(*) FILTER ({serial}) * 2 > count({column})"
 
 
 def evidence(column: str, kind: Kind) -> str:
     """DuckDB's SQL of four counts over a column: sure of one side, of the other, of neither, and
-    dotted days."""
+    dotted days, or times that are no number below one."""
 
     def count(pattern: str, of: str) -> str:
         return f"count(*) FILTER ({_matches(of, pattern)})"
@@ -207,6 +221,11 @@ def evidence(column: str, kind: Kind) -> str:
             for pattern in (_POINT, _COMMA)
         ]
         return ", ".join((*sure, count(_EITHER, bare), "0"))
+    if kind == "clock":
+        text = _ascii(column)
+        other = f"{_matches(text, '[0-9]')} AND NOT {_matches(text, _BELOW_ONE)}"
+        told = (count(pattern, text) for pattern in (_PART, _DOTTED_CLOCK, _PART_OR_CLOCK))
+        return ", ".join((*told, f"count(*) FILTER ({other})"))
     text = f"regexp_replace({_ascii(column)}, {_text(_BEFORE_DAY)}, '')"
     return ", ".join(
         count(pattern, text) for pattern in (_FIRST_OVER, _SECOND_OVER, _NEITHER_OVER, _DOTTED)
@@ -231,6 +250,9 @@ def decide(kind: Kind, one: int, other: int, either: int, dotted: int) -> Format
         return Format(first, either)
     if other > OVERWHELMING * one or (other and not one):
         return Format(second, either)
+    if kind == "clock":
+        is_part = either and not (one or other or dotted)  # all of it are numbers below one
+        return Format(first if is_part else None, either)
     if dotted and not other:  # day.month.year is written day first
         return Format(first, either)
     return Format(None, either)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from dmp_assets.values.numerals import BY_DOT, MONTHS, WEEKDAYS, figures
-from dmp_assets.values.readers import Format
+from dmp_assets.values.readers import USUAL, Format
 
 EARLIEST, LATEST = 1990, 2100
 """Years of times; days of birth begin earlier."""
@@ -61,6 +61,9 @@ _EAST_ASIAN = re.compile(
     r"(?: ?(?:\([月火水木金土日一二三四五六월화수목금토일]\)|[月火水木金土日]曜日"
     r"|(?:星期|周|週)[一二三四五六日天]|[월화수목금토일]요일))?"
 )
+_ERAS = {"明治": 1867, "大正": 1911, "昭和": 1925, "平成": 1988, "令和": 2018}
+"""Japan's, and the year before the first of each."""
+_ERA = re.compile(rf"({'|'.join(_ERAS)}) ?(元|[0-9]{{1,2}})(?= ?[年/.-])")
 _VIETNAMESE = re.compile(r"([0-9]{1,2}) tháng ([0-9]{1,2}),? (?:năm )?([0-9]{4})(?![0-9])")
 _WORD = r"([^\W\d_]{3,})\.?"
 _GAP = r"[ /-]*(?:de[ ]+|of[ ]+)?"
@@ -109,6 +112,9 @@ _CLOCK = re.compile(
     """,
     re.VERBOSE,
 )
+_PART = re.compile(r"0?[.,][0-9]+|[0-9](?:[.,][0-9]+)?e-[0-9]{1,2}")
+"""Of a day, as a spreadsheet's number."""
+_PART_OR_CLOCK = re.compile(r"0[.,](?:[1-5][0-9]|0[1-9])")
 _ZONES = {
     **dict.fromkeys(("z", "ut", "utc", "gmt", "wet"), 0), "west": 1, "cet": 1, "met": 1, "cest": 2,
     "mest": 2, "eet": 2, "eest": 3, "msk": 3, "hkt": 8, "jst": 9, "kst": 9, "aest": 10, "aedt": 11,
@@ -180,11 +186,14 @@ def read_day(text: str, form: Format, born_before: date | None = None) -> date |
     return can_be[0] if len(can_be) == 1 else None
 
 
-def read_moment(day: str, time: str, form: Format) -> datetime | None:
+def read_moment(
+    day: str, time: str, form: Format, clock: Format = USUAL["clock"]
+) -> datetime | None:
     """The UTC time that a text of the day and a text of the time of day name.
 
     The time of day may stand beside a day, its own or the first of the calendar of spreadsheets,
-    or be a spreadsheet's part of a day (`0.5208333`).
+    or be a spreadsheet's part of a day (`0.5208333`). Which of the two `0.30` is, its column says
+    (`clock`); where that says nothing, it is not read.
     """
     on = read_day(day, form)
     if on is None:
@@ -192,7 +201,11 @@ def read_moment(day: str, time: str, form: Format) -> datetime | None:
     if _ISO_CLOCK.fullmatch(time):
         return read_time(f"{on} {time}", form)
     time = _plain(time)
-    if re.fullmatch(r"0[.,][0-9]{3,}", time):
+    is_either = _PART_OR_CLOCK.fullmatch(time) is not None
+    if is_either and clock.side is None:
+        return None
+    is_part = time == "0" or is_either if clock.side == "part" else False
+    if is_part or (_PART.fullmatch(time) and not is_either):
         part = Decimal(time.replace(",", "."))
         return _since(datetime.combine(on, _MIDNIGHT, UTC), round(part * 86_400) * 1_000_000)
     if dated := re.match(r"(1899-12-3[01]|[0-9]{4}-[0-9]{2}-[0-9]{2})(?=[t ])", time):
@@ -208,7 +221,12 @@ def _plain(text: str) -> str:
         return ""
     if not text.isascii():
         text = figures(unicodedata.normalize("NFC", text))
+        text = _ERA.sub(_of_common_era, text, count=1)
     return " ".join(text.lower().split())
+
+
+def _of_common_era(found: re.Match[str]) -> str:
+    return str(_ERAS[found[1]] + (1 if found[2] == "元" else int(found[2])))
 
 
 def _iso(text: str) -> datetime | None:

@@ -154,7 +154,7 @@ def test_a_malformed_attribute_never_removes_a_row_and_stays_as_received(
     for name in ("email", "phone", "ip", "timezone"):
         assert row[name] is None
         assert row[f"is_{name}_valid"] is False
-    assert (row["date_of_birth"], row["is_date_of_birth_valid"]) == (None, False)
+    assert (row["date_of_birth"], row["is_date_of_birth_valid"]) == (None, None)
     assert (row["is_email_verified"], row["is_abuser"], row["browser_family"]) == (None,) * 3
     received = ("email", "phone", "timezone", "ip", "user_agent")
     assert [row[f"{name}_received"] for name in received] == [
@@ -202,10 +202,11 @@ def test_attributes_stand_in_normal_form_beside_what_was_received(spark: "SparkS
 
 def test_a_birth_after_the_registration_or_before_1900_is_no_birth(spark: "SparkSession") -> None:
     births = {"a": "2024-01-02", "b": "1899-12-29", "c": "2024-01-01", "d": "1900-01-02",
-              "nobody's": "1900-01-01"}  # fmt: skip
+              "nobody's": "1900-01-01", "unread": "31/31/1990", "era": "平成3年1月2日"}  # fmt: skip
     found = clean_users(spark, *(user(name, dob=text) for name, text in births.items()))
     assert {name: found.kept[name]["is_date_of_birth_valid"] for name in births} == {
         "a": False, "b": False, "c": True, "d": True, "nobody's": None,
+        "unread": None, "era": True,
     }  # fmt: skip
 
 

@@ -67,8 +67,7 @@ def shop(tables: Mapping[str, pa.Table], region: str = "US") -> duckdb.DuckDBPyC
     c.execute(
         f"""CREATE TABLE cleaned.users AS SELECT *,
             CASE WHEN {plausible} THEN {birth} END AS date_of_birth,
-            CASE WHEN date_of_birth_received IS NOT NULL THEN coalesce({plausible}, false) END
-                AS is_date_of_birth_valid
+            {plausible} AS is_date_of_birth_valid
         FROM normal_users"""
     )
     known = {row[0] for row in c.sql("DESCRIBE received_promo_codes").fetchall()}

@@ -180,6 +180,11 @@ COLUMNS: dict[str, tuple[readers.Kind, list[str], Format]] = {
     "nothing tells": ("time", ["03/04/2024", "2024-03-04"], Format(None, 1)),
     "comma": ("amount", ["12,50 €", "1.250 €", "R$ 1.234,56"], Format("comma", 1)),
     "point": ("amount", ["(1,250)", "US$12.50", "1,23,456"], Format("point", 1)),
+    "parts of a day": ("clock", ["0.25", "0,5", "14:30"], Format("part", 1)),
+    "parts alone": ("clock", ["0.25", "0.30", "0"], Format("part", 2)),
+    "clock times": ("clock", ["0.30", "14.30", "09.05"], Format("clock", 1)),
+    "part or time": ("clock", ["0.30", "14:30"], Format(None, 1)),
+    "both": ("clock", ["0.30", "14.30", "0.7"], Format(None, 1)),
     "thousand?": ("amount", ["1,250", "7", "500円"], Format(None, 1)),
 }
 """What a column writes, and what that says of it."""
@@ -225,6 +230,32 @@ def test_short_years_are_read_as_the_setting_says() -> None:
 def test_a_time_of_day_beside_its_day_is_read_as_one_within_a_time(time: str, read: bool) -> None:
     found = times.read_moment("01.03.2024", time, DAY)
     assert found == (datetime(2024, 3, 1, 14, 30, tzinfo=UTC) if read else None)
+
+
+CLOCKS: dict[str, tuple[readers.Side | None, int | None]] = {
+    "0.5": ("clock", 720), "0.75": ("clock", 1080), "0,1": ("clock", 144), ".25": ("clock", 360),
+    "4.16666666666667E-02": ("clock", 60), "0.00": (None, 0), "0.25": ("part", 360),
+    "0,05": ("part", 72), "0": ("part", 0), "0.30": ("clock", 30), "00.30": ("part", 30),
+    "14.30": ("part", 870), "0.10": (None, None), "1.5": ("part", None),
+}  # fmt: skip
+"""Time of day → what its column writes, and the minute that it is."""
+
+
+@pytest.mark.parametrize("text", CLOCKS)
+def test_a_part_of_a_day_is_told_from_a_clock_time_by_its_column(text: str) -> None:
+    side, minute = CLOCKS[text]
+    found = times.read_moment("45356", text, DAY, Format(side))
+    at = datetime(2024, 3, 5, tzinfo=UTC)
+    assert found == (None if minute is None else at + timedelta(minutes=minute))
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [("平成3年1月2日", date(1991, 1, 2)), ("令和元年5月1日", date(2019, 5, 1)),
+     ("昭和６４年１月７日", date(1989, 1, 7)), ("平成03/12/31", date(1991, 12, 31)), ("平成三年1月2日", None)],
+)  # fmt: skip
+def test_a_year_of_a_japanese_era_is_read(text: str, day: date | None) -> None:
+    assert times.read_day(text, DAY) == day
 
 
 FLAGS = {
