@@ -59,6 +59,8 @@ _SAME_RELEASES = {
 _BROWSERS = (*_RELEASES, *_SAME_RELEASES)
 
 
+FEW = 10
+"""Of fewer accounts it is not asked what most of them give."""
 zone_countries = zones.countries
 """Time zone → ISO country."""
 
@@ -134,6 +136,23 @@ def _missing(view: View) -> Floats:
     return surprise
 
 
+def _email_invalid(view: View) -> Floats:
+    given = view.number("accounts_with_email")
+    unread = given - view.number("accounts_with_valid_email")
+    return _where_most_can(_not(view.number("is_email_valid")), unread, given)
+
+
+def _ip_invalid(view: View) -> Floats:
+    unread = view.number("accounts_with_invalid_ip")
+    given = unread + view.number("accounts_with_ip")
+    return _where_most_can(_not(view.number("is_ip_valid")), unread, given)
+
+
+def _where_most_can(invalid: Floats, unread: Floats, given: Floats) -> Floats:
+    """Unknown where the shop's are mostly no such thing (hashes, say): no sign of one account."""
+    return np.where((given >= FEW) & (2 * unread > given), np.nan, invalid)
+
+
 def _phone_invalid_share(view: View) -> Floats:
     phones = view.number("accounts_with_phone")
     phones = np.where(phones > 0, phones, np.nan)
@@ -177,6 +196,7 @@ def _features(*groups: tuple[str, tuple[tuple[str, str, str, Callable[[View], Fl
     )
 
 
+_MOST_ODD = "no {} known, or the shop's are mostly none"
 _NO_MAIL, _NO_PHONE, _NO_DEVICE = "no e-mail known", "no phone known", "no device known"
 _NO_IP, _NO_AGENT, _NO_USE = "no valid IP known", "no user agent known", "no redemption yet"
 
@@ -184,8 +204,8 @@ FEATURES: tuple[Feature, ...] = _features(
     (
         "e-mail",
         (
-            ("email_invalid", "The e-mail cannot be one", _NO_MAIL,
-             lambda v: _not(v.number("is_email_valid"))),
+            ("email_invalid", "The e-mail cannot be one", _MOST_ODD.format("e-mail"),
+             _email_invalid),
             ("email_alias", "Plus tag, or dots that the provider ignores", "no valid e-mail known",
              lambda v: v.number("has_email_alias")),
             ("email_digits", "Digits before the @", _NO_MAIL,
@@ -255,8 +275,8 @@ FEATURES: tuple[Feature, ...] = _features(
              lambda v: v.others("city_accounts")),
             ("hour_local", "Hour of registration in the own time zone", "no time zone known",
              _local_hour),
-            ("ip_invalid", "The IP address cannot be one", "no IP known",
-             lambda v: _not(v.number("is_ip_valid"))),
+            ("ip_invalid", "The IP address cannot be one", _MOST_ODD.format("IP"),
+             _ip_invalid),
             ("ip_private", "An address that the internet does not route", _NO_IP,
              lambda v: v.matching("ip", _PRIVATE)),
             ("ip_others", "log(1 + other accounts from this IP)", _NO_IP,

@@ -215,11 +215,13 @@ class Holders:
             ("accounts", True),
             ("accounts_with_name", True),
             ("accounts_with_email", a["email_received"] is not None),
+            ("accounts_with_valid_email", a["is_email_valid"] is True),
             ("accounts_with_phone", a["phone_received"] is not None),
             ("accounts_with_valid_phone", a["is_phone_valid"] is True),
             ("accounts_with_city", a["city"] is not None),
             ("accounts_with_device", a["device_id"] is not None),
             ("accounts_with_ip", a["ip"] is not None),
+            ("accounts_with_invalid_ip", a["is_ip_valid"] is False),
             ("accounts_with_user_agent", a["user_agent_received"] is not None),
             ("accounts_with_date_of_birth", a["date_of_birth"] is not None),
             (

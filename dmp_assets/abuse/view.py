@@ -79,11 +79,13 @@ VIEW = pa.schema(
         ("accounts", _WHOLE),
         ("accounts_with_name", _WHOLE),
         ("accounts_with_email", _WHOLE),
+        ("accounts_with_valid_email", _WHOLE),
         ("accounts_with_phone", _WHOLE),
         ("accounts_with_valid_phone", _WHOLE),
         ("accounts_with_city", _WHOLE),
         ("accounts_with_device", _WHOLE),
-        ("accounts_with_ip", _WHOLE),
+        ("accounts_with_ip", _WHOLE),  # one that is an address
+        ("accounts_with_invalid_ip", _WHOLE),
         ("accounts_with_user_agent", _WHOLE),
         ("accounts_with_date_of_birth", _WHOLE),
         ("accounts_with_home_phone", _WHOLE),  # phone of the country of their time zone
@@ -220,11 +222,13 @@ shop AS (
     SELECT count(*) AS accounts,
         count(name_key) AS accounts_with_name,
         count(email_received) AS accounts_with_email,
+        count(*) FILTER (is_email_valid) AS accounts_with_valid_email,
         count(phone_received) AS accounts_with_phone,
         count(*) FILTER (is_phone_valid) AS accounts_with_valid_phone,
         count(city) AS accounts_with_city,
         count(device_key) AS accounts_with_device,
         count(ip) AS accounts_with_ip,
+        count(*) FILTER (NOT is_ip_valid) AS accounts_with_invalid_ip,
         count(agent_key) AS accounts_with_user_agent,
         count(date_of_birth) AS accounts_with_date_of_birth,
         count(*) FILTER (phone_country = zone_country.country) AS accounts_with_home_phone

@@ -97,7 +97,9 @@ WITH held AS ({
     " UNION ALL ".join(
         f"SELECT '{kind.name}' AS kind, {kind.cap} AS cap, ({kind.value})::VARCHAR AS value, "
         f"count(*) AS accounts FROM cleaned.users WHERE ({kind.value}) IS NOT NULL "
-        f"GROUP BY ALL HAVING count(*) > {most_holders_sql(kind.cap, ALL)}"
+        f"GROUP BY ALL HAVING count(*) > {most_holders_sql(kind.cap, ALL)} "
+        f"OR (count(*) >= {evidence.SUSPECT} AND count(*) * {evidence.SUSPECT_SHARE} > "
+        f"(SELECT count({kind.value}) FROM cleaned.users))"
         for kind in KINDS_OF_EVIDENCE
         if kind.name in IDENTITIES
     )
@@ -106,7 +108,7 @@ SELECT count(*), coalesce(sum(accounts), 0)::BIGINT AS accounts,
     string_agg(kind || ' ' || left(value, 2) || '…: ' || accounts || ' accounts', '; '
                ORDER BY accounts DESC) AS crowds
 FROM held"""
-"""Values that are no identity: kind, first letters, and how many accounts hold them."""
+"""Values that are no identity, or look like none: kind, first letters, and how many hold them."""
 
 
 READERS = WRITTEN["users"]
@@ -202,8 +204,10 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
         Check(
             "values_are_identities",
             CROWDS,
-            "No e-mail, phone, device or person is held by far more accounts than can be; such a "
-            "value counts as nobody's. A word that means no value belongs into DMP_NO_VALUES.",
+            "No e-mail, phone, device or person is held by far more accounts than can be: such a "
+            "value counts as nobody's. None is held by ten and more, and by more than a quarter of "
+            "those who give one: such a value still links, since it may be a ring. A word that "
+            "means no value belongs into DMP_NO_VALUES.",
         ),
     ),
 )

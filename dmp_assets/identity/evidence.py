@@ -62,6 +62,12 @@ LEAST_CROWD = 50
 CROWD_SHARE = 20
 
 
+SUSPECT, SUSPECT_SHARE = 10, 4
+"""So many holders, more than one in `SUSPECT_SHARE` of those who give such a value: a form's word
+for nothing, or a ring that is most of a small shop. Counts do not tell which, so such a value still
+links, and a check names it."""
+
+
 def most_holders(cap: int, accounts: int) -> int:
     """Above so many holders a value is no identity, whatever it looks like.
 

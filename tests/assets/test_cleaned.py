@@ -210,6 +210,23 @@ def test_a_birth_after_the_registration_or_before_1900_is_no_birth(spark: "Spark
     }  # fmt: skip
 
 
+def test_a_column_of_which_nothing_can_be_read_is_named_and_accuses_nobody(
+    lakehouse: Lakehouse,
+) -> None:
+    people = [user(f"u{n}", dob="Heisei 3", is_email_verified="perhaps") for n in range(12)]
+    receive(lakehouse, users=people, promo_codes=[], promo_usages=[])
+    assert failed_checks(run()) == ["columns_read"]
+    figures = lakehouse.tables.stamp("cleaned/users")["figures"]
+    assert figures["unread"] == (
+        "12 of 12 values of users.dob cannot be read; "
+        "12 of 12 values of users.is_email_verified cannot be read"
+    )
+    (births,) = lakehouse.tables.sql(
+        "SELECT count(is_date_of_birth_valid) AS judged FROM cleaned.users"
+    ).to_pylist()
+    assert births == {"judged": 0}
+
+
 # one row a key ---------------------------------------------------------------------------------
 
 
@@ -467,8 +484,8 @@ def test_of_any_dirt_no_row_falls_between_kept_duplicates_and_quarantine(
     for rows in given.values():
         rows += [dict(dice.choice(rows)) for _ in range(20)]
     receive(lakehouse, **given)
-    # times of both orders, drawn at random, tell of no one order
-    assert set(failed_checks(run())) <= {"columns_unambiguous"}
+    # drawn at random, times tell of no one order, and few values can be read
+    assert set(failed_checks(run())) <= {"columns_unambiguous", "columns_read"}
     for name in given:
         kept = f"SELECT coalesce(sum(received_rows), 0)::BIGINT FROM cleaned.{name}"
         bad = f"SELECT count(*) FROM quarantine.{name}"

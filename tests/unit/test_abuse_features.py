@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from dmp_assets.abuse import keys, rules
 from dmp_assets.abuse.features import COLUMN, FEATURES, NAMES, matrix
 from dmp_assets.abuse.view import VIEW, as_view
+from dmp_assets.cleaned import normal_batches
+from dmp_assets.values.readers import USUAL
 
 ONE = {
     "user_id": ["u1"],
@@ -120,7 +122,32 @@ def test_age_says_only_whether_it_is_plausible() -> None:
     assert value("age_implausible", date_of_birth=date(1990, 1, 1)) == 0
     assert value("age_implausible", date_of_birth=date(1940, 1, 1)) == 0
     assert value("age_implausible", date_of_birth=date(2015, 1, 1)) == 1
+    assert value("age_implausible", date_of_birth=None, is_date_of_birth_valid=False) == 1
     assert np.isnan(value("age_implausible", date_of_birth=None, is_date_of_birth_valid=None))
+
+
+@pytest.mark.parametrize(("given", "odd"), [(120, 120), (120, 61), (120, 60), (9, 9)])
+def test_an_address_that_cannot_be_one_says_nothing_where_most_cannot(given: int, odd: int) -> None:
+    shop = {
+        "accounts_with_email": given, "accounts_with_valid_email": given - odd,
+        "accounts_with_ip": given - odd, "accounts_with_invalid_ip": odd,
+    }  # fmt: skip
+    for name, valid in (("email_invalid", "is_email_valid"), ("ip_invalid", "is_ip_valid")):
+        found = value(name, **{valid: False}, **shop)
+        assert np.isnan(found) if (given, odd) in ((120, 120), (120, 61)) else found == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "born", "is_valid"),
+    [("Heisei 3", None, None), ("31/31/1990", None, None), ("1899-01-01", None, False),
+     ("2030-01-01", None, False), ("平成3年1月2日", date(1991, 1, 2), True), (None, None, None)],
+)  # fmt: skip
+def test_a_birth_that_cannot_be_read_is_unknown_and_only_a_read_one_is_impossible(
+    text: str | None, born: date | None, is_valid: bool | None
+) -> None:
+    registered = pa.array([datetime(2024, 1, 5)], pa.timestamp("us", "UTC"))
+    days, plausible = normal_batches._born([text], registered, USUAL["time"])
+    assert (days.to_pylist(), plausible.to_pylist()) == ([born], [is_valid])
 
 
 @pytest.mark.parametrize("forbidden", ["is_abuser", "label", "year", "gender"])

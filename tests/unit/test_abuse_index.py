@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dmp_assets.identity.evidence import LEAST_CROWD
 from tests.support import accounts, model_quality, serving
 
 HELD_OUT = 300
+NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module", params=["simulated", "real"])
@@ -248,11 +249,36 @@ def test_a_value_that_far_too_many_hold_is_no_identity_in_the_tables_and_in_the_
     assert crowded["identity_accounts"] == 1, "20 namesakes of one birthday are none"
     assert (crowded["links"] is None) == (holders > LEAST_CROWD)
     (crowds,) = shop.sql(users.CROWDS).fetchall()
-    if holders > LEAST_CROWD:
-        assert crowds[0] == 4 and f"device so…: {holders} accounts" in crowds[2]
-        assert "some-form" not in crowds[2] and "till@" not in crowds[2]
-    else:
-        assert crowds[0] == 1 and crowds[2].startswith("name_and_birth we…")
+    assert crowds[0] == 4 and f"device so…: {holders} accounts" in crowds[2]
+    assert "some-form" not in crowds[2] and "till@" not in crowds[2]
+
+
+def _shop_of(devices: list[str]) -> duckdb.DuckDBPyConnection:
+    """An account for each device id as received, with nothing else in common."""
+    people = [
+        normal_form(f"a{n:03}", {"device_id": device}, NOW + timedelta(days=n), "US")
+        for n, device in enumerate(devices)
+    ]
+    shop = accounts.empty()
+    accounts.add(shop, people)
+    accounts.link(shop)
+    return shop
+
+
+def test_words_for_nothing_of_any_language_link_nobody() -> None:
+    words = ["無し", "－", "ー", "ＮＵＬＬ", "該当なし", "n.v.t.", "<nil>"]
+    shop = _shop_of([device for word in words for device in [word] * 12])
+    assert shop.sql("SELECT count(*), count(device_id) FROM cleaned.users").fetchall() == [(84, 0)]
+    assert shop.sql("FROM modeled.account_links").fetchall() == []
+
+
+def test_what_most_of_a_small_shop_hold_is_named_and_a_ring_is_found() -> None:
+    unknown = _shop_of(["geraet-leer"] * 40 + [f"d{n}" for n in range(80)])
+    assert unknown.sql(users.CROWDS).fetchall() == [(1, 40, "device ge…: 40 accounts")]
+    ring = _shop_of(["one"] * 30 + [f"d{n}" for n in range(370)])
+    assert ring.sql(users.CROWDS).fetchall() == [(0, 0, None)]
+    (found,) = ring.sql("SELECT max(links) FROM modeled.account_clusters").fetchall()
+    assert found[0] >= 4
 
 
 def test_accounts_without_a_device_behind_one_address_are_no_farm() -> None:

@@ -252,7 +252,8 @@ def test_a_part_of_a_day_is_told_from_a_clock_time_by_its_column(text: str) -> N
 @pytest.mark.parametrize(
     ("text", "day"),
     [("平成3年1月2日", date(1991, 1, 2)), ("令和元年5月1日", date(2019, 5, 1)),
-     ("昭和６４年１月７日", date(1989, 1, 7)), ("平成03/12/31", date(1991, 12, 31)), ("平成三年1月2日", None)],
+     ("昭和６４年１月７日", date(1989, 1, 7)), ("平成03/12/31", date(1991, 12, 31)),
+     ("平成三年1月2日", None)],
 )  # fmt: skip
 def test_a_year_of_a_japanese_era_is_read(text: str, day: date | None) -> None:
     assert times.read_day(text, DAY) == day
