@@ -16,6 +16,7 @@ from dmp_assets.cleaned import (
     web_conversions,
     web_sessions,
 )
+from dmp_assets.sources.written import WRITTEN
 from dmp_assets.table_asset import TableRun
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD
@@ -33,11 +34,15 @@ def run_over(table: str, **columns: list[str | None]) -> TableRun:
     connection = duckdb.connect()
     connection.register("received", received)
     connection.execute(f"CREATE SCHEMA raw; CREATE TABLE raw.{table} AS FROM received")
-    tables = SimpleNamespace(columns=lambda _: received.column_names, stamp=lambda _: {})
+    tables = SimpleNamespace(
+        columns=lambda _: received.column_names,
+        stamp=lambda _: {},
+        sql=lambda query: connection.sql(query).to_arrow_table(),
+    )
     made: Any = SimpleNamespace(
         lakehouse=SimpleNamespace(tables=tables),
         settings=SimpleNamespace(column_formats={}),
-        sql=lambda query: connection.sql(query).to_arrow_table(),
+        sql=tables.sql,
         metadata={},
     )
     return cast(TableRun, made)
@@ -104,7 +109,7 @@ def test_a_time_beside_a_spreadsheets_day_is_its_part_and_a_doubtful_one_is_name
     days: list[str | None], times: list[str | None], wanted: Format, problem: str | None
 ) -> None:
     run = run_over("web_sessions", event_date=days, event_time=times)
-    found = formats.found(run, "web_sessions", web_sessions.READERS, {"event_time": "event_date"})
+    found = formats.found(run, "web_sessions", WRITTEN["web_sessions"])
     assert found["event_time"] == wanted
     said = run.metadata.get("problem", "")
     assert (f'{{"web_sessions.event_time": "{problem}"}}' in said) if problem else said == ""
