@@ -146,6 +146,8 @@ _NAMED: tuple[Kind, ...] = ("name", "city", "id", "code")
 _COMMON = frozenset(map(key, COMMON))
 _PAIRS = dict(zip("<([{\"'“‘«‹「『【《〈〔*_-~", ">)]}\"'”’»›」』】》〉〕*_-~", strict=True))
 """What stands around a word that is none of the value's own."""
+_BRACKETS = "<([{«‹「『【《〈〔"
+"""No person, place, id or code stands in these: inside of them each common word means nothing."""
 _STOPS = ".!。｡"
 _LONG_VOWELS = "ー"
 
@@ -157,13 +159,14 @@ def _otherwise(kind: Kind) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def _is_mark(sign: str) -> bool:
-    """Punctuation, a sign of mathematics or money, a line: of such alone is no value.
+    """Punctuation, a sign of mathematics, a line: of such alone is no value.
 
-    Pictures are none of them, nor is the cross that answers a question.
+    Pictures and money's signs are none of them, nor is a percentage's, or the cross that answers a
+    question.
     """
-    return sign != "×" and (
+    return sign not in "×%‰" and (
         unicodedata.category(sign)[0] in "PZ"
-        or unicodedata.category(sign) in ("Sm", "Sk", "Sc")
+        or unicodedata.category(sign) in ("Sm", "Sk")
         or "\u2500" <= sign <= "\u257f"
         or sign in _LONG_VOWELS
     )
@@ -209,7 +212,8 @@ class Words:
         bare = _bare(word)
         if bare == word:
             return False
-        return bare in self.exact[kind] or (kind != "flag" and bare in _COMMON)
+        is_bracketed = kind != "flag" and word[0] in _BRACKETS
+        return bare in self.exact[kind] or (is_bracketed and bare in _COMMON)
 
     def given(self, kind: Kind, text: str | None) -> str | None:
         """The text without spaces around it, an id's number whole; None when it means nothing."""

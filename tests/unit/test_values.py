@@ -70,7 +70,8 @@ def test_what_programs_write_without_a_value_is_no_value(kind: words.Kind) -> No
      ("other", '="NULL"', None), ("id", '"1003"', "1003"), ("id", "1.23457E+15", None),
      ("device", "1e+05", None), ("time", "0000-00-00 00:00:00", None), ("time", "9999-12-31", None),
      ("time", "0001-01-01T00:00:00Z", None), ("time", "1900-01-02", "1900-01-02"),
-     ("name", '"Ann"', '"Ann"'), ("flag", "нет", "нет"), ("other", "нет", None)],
+     ("name", '"Ann"', '"Ann"'), ("flag", "нет", "нет"), ("other", "нет", None),
+     ("other", "%", "%"), ("other", "€", "€"), ("name", '"Nil"', '"Nil"'), ("name", "<nil>", None)],
 )  # fmt: skip
 def test_what_programs_put_around_and_into_a_value_is_no_part_of_it(
     kind: words.Kind, text: str, is_: str | None
