@@ -39,6 +39,7 @@ from dmp_assets.api.routes import (
     review,
     review_csv,
     review_lists,
+    review_search,
     review_what_if,
     runs,
 )
@@ -60,7 +61,8 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 ROUTERS = (
     abuse.router, health.router, decisions.router, promo.router, attribution.router, runs.router,
-    reports.router, review.router, review_csv.router, review_lists.router, review_what_if.router,
+    reports.router, review.router, review_csv.router, review_lists.router, review_search.router,
+    review_what_if.router,
     pages.router, login_link.router, oidc.router,
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from dmp_assets.abuse.clusters import Cluster
-from dmp_assets.api import case, drawing, finding
+from dmp_assets.api import case, drawing
 from dmp_assets.api.access import needs
 from dmp_assets.api.names import LONGEST, Names
 from dmp_assets.api.output import opened, sealed
@@ -106,74 +106,6 @@ def queue(
     )  # fmt: skip
 
 
-# searching ---------------------------------------------------------------------------------------
-@router.post("/search")
-def search(
-    request: Request,
-    _: Reviewer,
-    text: Annotated[str, Form(min_length=1, max_length=320, pattern=NO_NUL)],
-) -> Response:
-    """Go to what is found. What was searched for is sealed: addresses end up in logs."""
-    token = sealed(service_of(request).seal, "search", text.strip())
-    return RedirectResponse(f"/review/search?token={token}", 303)
-
-
-@router.get("/search")
-def found(
-    request: Request, who: Reviewer, token: Annotated[str | None, Query(max_length=4000)] = None
-) -> Response:
-    """Accounts by id, e-mail, phone, device or IP; a single one is opened.
-
-    Without personal:read by the whole id alone: what is masked must not be learnt by guessing it.
-    """
-    service, text = service_of(request), ""
-    if token:
-        (text,) = opened(service.seal, token, "search", "query.token")
-    names: list[str] = []
-    in_full = names_for(request, who).in_full
-    if text and in_full and service.live is not None:
-        names = service.live.search(text)
-
-    def read(store: sa.Connection) -> dict[str, Any]:
-        if text and text not in names and _is_known(service, store, text):
-            names.insert(0, text)
-        if not names and in_full:
-            names.extend(finding.by_part(service, store, text))
-        return _described(service, store, names)
-
-    described = service.in_store(read)
-    if len(names) == 1:
-        return RedirectResponse(names_for(request, who).address(names[0]), 303)
-    return review_page(
-        request,
-        who,
-        "review_search.html",
-        here="search",
-        text=text,
-        names=names,
-        in_full=in_full,
-        **described,
-    )
-
-
-def _described(service: Service, store: sa.Connection, names: Collection[str]) -> dict[str, Any]:
-    """What is said and decided of accounts, for a list of them."""
-    verdicts = review.verdicts(store, names)
-    return {
-        "opinions": opinions.of(store, names, share=service.settings.review_sample_share),
-        "verdicts": verdicts,
-    }
-
-
-def _is_known(service: Service, store: sa.Connection, account_id: str) -> bool:
-    share = service.settings.review_sample_share
-    return bool(
-        opinions.of(store, [account_id], share=share)
-        or review.decisions_of(store, [account_id])
-        or (service.live is not None and service.live.attributes(account_id))
-    )
-
-
 # an account --------------------------------------------------------------------------------------
 @router.get("/account")
 def account(request: Request, who: Reviewer, id: AccountQuery) -> HTMLResponse:
@@ -198,7 +130,7 @@ def _account(
     now = service.now()
 
     def read(store: sa.Connection) -> dict[str, Any]:
-        if not _is_known(service, store, account_id):
+        if not is_known(service, store, account_id):
             raise Problem(404, "not-found", "no account of this id was ever scored or decided")
         cluster = _cluster(service, store, account_id, drawing.MOST_NODES)
         scored = opinions.predictions(store, account_id)
@@ -224,7 +156,7 @@ def _account(
             "redeemed": case.redemptions(store, account_id, used),
             "used": used,
             "since": claims.waiting_since(store, account_id, decided_at),
-            **_described(service, store, cluster.members),
+            **described(service, store, cluster.members),
         }
 
     found = service.in_store(read)
@@ -342,7 +274,7 @@ def decide(
     entered = {"category": category, "scope": scope, "comment": comment}
 
     def work(store: sa.Connection) -> uuid.UUID:
-        if not _is_known(service, store, account):
+        if not is_known(service, store, account):
             raise Problem(404, "not-found", "no account of this id was ever scored or decided")
         members: tuple[str, ...] = (account,)
         if scope == "cluster":
@@ -449,7 +381,7 @@ def claim(
         raise Problem(422, "invalid", "only a person takes a case on; this is a program's key")
 
     def work(store: sa.Connection) -> None:
-        if not _is_known(service, store, account):
+        if not is_known(service, store, account):
             raise Problem(404, "not-found", "no account of this id was ever scored or decided")
         if mine:
             claims.claim(store, account, person, now=service.now())
@@ -458,6 +390,24 @@ def claim(
 
     service.change(work)
     return RedirectResponse(names.address(account), 303)
+
+
+def described(service: Service, store: sa.Connection, names: Collection[str]) -> dict[str, Any]:
+    """What is said and decided of accounts, for a list of them."""
+    verdicts = review.verdicts(store, names)
+    return {
+        "opinions": opinions.of(store, names, share=service.settings.review_sample_share),
+        "verdicts": verdicts,
+    }
+
+
+def is_known(service: Service, store: sa.Connection, account_id: str) -> bool:
+    share = service.settings.review_sample_share
+    return bool(
+        opinions.of(store, [account_id], share=share)
+        or review.decisions_of(store, [account_id])
+        or (service.live is not None and service.live.attributes(account_id))
+    )
 
 
 # pages -------------------------------------------------------------------------------------------
