@@ -14,12 +14,12 @@ def done_aside(work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     its start included, and is ended when this one leaves. Work, arguments and result are pickled.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
         try:
-            asked = pool.submit(work, *arguments, **named)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        try:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+            try:
+                asked = pool.submit(work, *arguments, **named)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)  # one that came is heard here
             return asked.result()
         except KeyboardInterrupt:
             for child in multiprocessing.active_children():

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def take_long():
 if __name__ == "__mp_main__" and {starting}:
     take_long()
 if __name__ == "__main__":
+    if {asked_slowly}:  # it comes while the other process is being started
+        from concurrent.futures import ProcessPoolExecutor as Pool
+        submit = Pool.submit
+        def slowly(*arguments):
+            asked = submit(*arguments)
+            time.sleep(5)
+            return asked
+        Pool.submit = slowly
     try:
         done_aside(take_long)
     except KeyboardInterrupt:
@@ -51,19 +60,26 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("starting", [True, False])
+@pytest.mark.parametrize("asked_slowly", [True, False])
 def test_a_stop_of_work_in_another_process_is_silent_and_leaves_nothing(
-    starting: bool, tmp_path: Path
+    starting: bool, asked_slowly: bool, tmp_path: Path
 ) -> None:
     """Ctrl-C goes to every process of a terminal, whatever it is at."""
     began, script = tmp_path / "began", tmp_path / "script.py"
-    script.write_text(_WORK_ASIDE.format(began=str(began), starting=starting))
+    script.write_text(
+        _WORK_ASIDE.format(began=str(began), starting=starting, asked_slowly=asked_slowly)
+    )
     with subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
     ) as asking:  # fmt: skip
-        until(began.exists, 60)
-        os.killpg(asking.pid, signal.SIGINT)
-        said, _ = asking.communicate(timeout=60)  # until nobody holds its output any more
+        try:
+            until(began.exists, 60)
+            os.killpg(asking.pid, signal.SIGINT)
+            said, _ = asking.communicate(timeout=60)  # until nobody holds its output any more
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(asking.pid, signal.SIGKILL)
     assert said == "stopped\n"
 
 
