@@ -1,6 +1,7 @@
 """What all tests share: nothing outside loopback is configured, and a skipped test is a failure."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from tests.support.demo import demo, folder  # noqa: F401
 for name in [name for name in os.environ if name.startswith(("DMP_", "DAGSTER_HOME"))]:
     if name not in ("DMP_JARS_DIR", "DMP_MAVEN_URL"):
         del os.environ[name]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # so that tests' programs hear it
 
 
 @pytest.hookimpl(hookwrapper=True)
