@@ -7,18 +7,16 @@ share: declared inputs, data version, doing nothing when nothing changed, metada
 import hashlib
 import inspect
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-from dmp_assets import readings
+from dmp_assets import fingerprint, readings
 from dmp_assets.home import Home
 from dmp_assets.resources.lakehouse import Lakehouse, Written
 from dmp_assets.resources.window import Window
@@ -176,7 +174,6 @@ def table_asset(
     checks: Sequence[Check] = (),
     personal: Sequence[str] = (),
     settings: Sequence[str] = (),
-    uses: Sequence[ModuleType] = (),
     probe: Probe | None = None,
     windowed: bool = False,
     daily: str | None = None,
@@ -190,7 +187,6 @@ def table_asset(
     checks: evaluated by SQL after every run, also after one that changed nothing.
     personal: columns left out of previews.
     settings: names of settings on which the content depends.
-    uses: modules whose code decides the content, beside the function's own.
     probe: state of a source outside the lakehouse; the table is written again when it changes.
     windowed: a run with a date range writes the table, unless the run before had the same one
     and nothing is new.
@@ -204,8 +200,7 @@ def table_asset(
     def decorate(body: Body) -> dg.AssetsDefinition:
         key = f"{layer}/{body.__name__}"
         tables = {key: dict(columns)} | {k: dict(c) for k, c in (also or {}).items()}
-        module = sys.modules[body.__module__]
-        code = _hash([inspect.getsource(m) for m in (module, *uses)])
+        code = fingerprint.code(body.__module__)
         doc = inspect.cleandoc(body.__doc__ or "")
 
         def spec(table_key: str) -> dg.AssetSpec:
@@ -249,10 +244,12 @@ def table_asset(
             }
             chosen = {name: str(getattr(lakehouse.settings, name)) for name in settings}
             in_range = [day.isoformat() for day in days] if days and windowed else None
-            fingerprint = _hash([code, inputs, chosen, in_range, probed])
+            made_of = [inputs, chosen, in_range, probed]
+            mark = _hash([code, *made_of])
+            marks = {mark, *(_hash([old, *made_of]) for old in fingerprint.same_as(key, code))}
             old = {k: _stamp(stands[k]) for k in tables}
             again = key in context.run.tags.get(AGAIN_TAG, "").split(",")
-            same = all(noted.get("fingerprint") == fingerprint for noted in old.values())
+            same = all(noted.get("fingerprint") in marks for noted in old.values())
             unchanged = same and not again
             run = TableRun(
                 key=key,
@@ -262,8 +259,8 @@ def table_asset(
                 window=days if windowed else None,
                 log=context.log,
                 stamp={
-                    "fingerprint": fingerprint,
-                    "data_version": fingerprint,
+                    "fingerprint": mark,
+                    "data_version": mark,
                     "run_id": context.run_id,
                     "probe": probed,
                 },
@@ -301,9 +298,7 @@ def table_asset(
                             ),
                             **(now.stamp.get("figures", {}) | in_days if table_key == key else {}),
                         },
-                        data_version=dg.DataVersion(
-                            str(now.stamp.get("data_version", fingerprint))
-                        ),
+                        data_version=dg.DataVersion(str(now.stamp.get("data_version", mark))),
                         check_results=results if table_key == key else [],
                     )
                 )

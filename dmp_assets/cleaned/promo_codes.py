@@ -114,7 +114,6 @@ def readings_of(forms: Mapping[str, Format]) -> dict[str, Reading]:
         "quarantine/promo_codes": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=rules.CODE,
     checks=rules.standard_checks("promo_codes", ["promo_code"]),
 )
 def promo_codes(run: TableRun) -> None:

@@ -110,7 +110,6 @@ def readings_of(used_at: Format) -> dict[str, Reading]:
         "quarantine/promo_usages": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=rules.CODE,
     checks=(
         *rules.standard_checks("promo_usages", KEY),
         Check(

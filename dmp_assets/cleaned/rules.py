@@ -4,7 +4,6 @@ Every received row ends in exactly one of three places: kept, counted as a dupli
 row (`received_rows`), or in quarantine with the rules that it failed.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -14,18 +13,9 @@ import dagster as dg
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from dmp_assets import currencies
-from dmp_assets.cleaned import evidence, formats, reading, unread
+from dmp_assets.cleaned import formats, reading, unread
 from dmp_assets.cleaned.reading import Readings
-from dmp_assets.sources import written
 from dmp_assets.table_asset import Check, TableRun
-from dmp_assets.values import blank_words, flags, money_signs, numerals, readers, times, words
-
-CODE = (
-    sys.modules[__name__], evidence, formats, reading, unread, written,
-    blank_words, currencies, flags, money_signs, numerals, readers, times, words,
-)  # fmt: skip
-"""What decides how received rows are read, judged and parted, whatever the table."""
 
 # What raw adds to the received columns.
 LINEAGE = ("_row_id", "_received_at", "_source", "_loaded_at")

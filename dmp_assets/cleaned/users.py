@@ -198,7 +198,6 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
     also={"quarantine/users": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}},
     personal=PERSONAL,
     settings=["phone_region", "max_bad_share", "no_values", "column_formats"],
-    uses=[*rules.CODE, evidence, normal_batches, normalise, zones],
     checks=(
         *rules.standard_checks("users", ["user_id"]),
         Check(

@@ -103,7 +103,6 @@ def readings_of(forms: Mapping[str, Format]) -> dict[str, Reading]:
         }
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[*rules.CODE, web_values],
     checks=rules.standard_checks("web_conversions", ["conv_id"]),
 )  # fmt: skip
 def web_conversions(run: TableRun) -> None:

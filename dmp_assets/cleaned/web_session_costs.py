@@ -7,7 +7,7 @@ cleaned/web_sessions. Received cost = kept + duplicates + quarantined.
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from dmp_assets.cleaned import formats, reading, rules, unread, web_values
+from dmp_assets.cleaned import formats, reading, rules, unread
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
@@ -93,7 +93,6 @@ def _sums(layer: str, cost: str) -> str:
         }
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    uses=[*rules.CODE, web_values],
     checks=(
         *rules.standard_checks("web_session_costs", ["session_id"]),
         Check(

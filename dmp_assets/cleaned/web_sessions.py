@@ -105,7 +105,6 @@ def readings_of(day: Format, clock: Format) -> dict[str, Reading]:
         "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
     },
     settings=["max_bad_share", "channel_mapping", "no_values", "column_formats"],
-    uses=[*rules.CODE, web_values],
     checks=(
         *rules.standard_checks("web_sessions", ["session_id"]),
         Check(

@@ -5,10 +5,8 @@ so an open notebook or BI tool keeps the file it has opened and never blocks a r
 """
 
 import hashlib
-import inspect
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
+from dmp_assets import fingerprint as fingerprints
 from dmp_assets.marts.inputs import COLUMNS, empty
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.run.executor import ALONE_TAG
@@ -369,9 +368,9 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def fingerprint(tables: Tables) -> str:
+def made_of(tables: Tables) -> str:
     """What the warehouse is built from: this code, and every input's data version."""
-    code = inspect.getsource(sys.modules[__name__])
+    code = fingerprints.code(__name__)
     inputs = {key: tables.stamp(key).get("data_version") for key in INPUTS}
     text = json.dumps([code, inputs], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
@@ -404,7 +403,7 @@ def _step(step: str, members: tuple[Mart, ...], tags: Mapping[str, str]) -> dg.A
     def made(lakehouse: Lakehouse) -> Iterator[dg.MaterializeResult[Any]]:
         """All marts at once: they are one file."""
         tables, file = lakehouse.tables, lakehouse.home.warehouse
-        state = fingerprint(tables)
+        state = made_of(tables)
         built = build(tables, file, fingerprint=state, run_id=lakehouse.run_id)
         with duckdb.connect(str(file), read_only=True) as connection:
             for mart in members:

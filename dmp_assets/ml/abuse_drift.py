@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from dmp_assets.abuse import features
 from dmp_assets.abuse.features import NAMES
-from dmp_assets.ml import drift, model_registry, registry
+from dmp_assets.ml import model_registry, registry
 from dmp_assets.table_asset import Check, TableRun, table_asset
 
 # Pinned, because Evidently's own choice changes with the number of rows. Both are distances whose
@@ -194,7 +194,6 @@ def _offending(kind: str) -> str:
         "ml/abuse_features", "ml/abuse_scores", "modeled/abuse_labels", "cleaned/users",
         "raw/abuse_predictions", "ml/model_registry",
     ],
-    uses=(features, drift),
     columns={
         "model_version": "The serving model.",
         "evaluated_at": "When it was evaluated (UTC).",

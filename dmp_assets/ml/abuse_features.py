@@ -10,8 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from dmp_assets.abuse import columns, counts, features, view
-from dmp_assets.identity import evidence, witness
+from dmp_assets.abuse import features, view
 from dmp_assets.table_asset import Check, TableRun, table_asset
 
 BATCH = 50_000
@@ -45,7 +44,6 @@ def account_views(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader
     owner="team:risk",
     kinds=("duckdb", "delta"),
     deps=list(view.TABLES),
-    uses=(columns, counts, evidence, features, view, witness),
     columns={"user_id": "The user."}
     | {f.name: f"{f.description} (null: {f.missing})." for f in features.FEATURES},
     checks=(

@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from dmp_assets.abuse import features, money, rules
 from dmp_assets.abuse.store import Model
 from dmp_assets.ml import registry
 from dmp_assets.ml.abuse_features import BATCH
-from dmp_assets.ml.code import located
 from dmp_assets.ml.model_registry import matrix_of
 from dmp_assets.table_asset import Check, TableRun, table_asset
 
@@ -64,7 +62,6 @@ def score(
     owner="team:risk",
     kinds=("sklearn", "delta"),
     deps=["ml/abuse_features", "ml/model_registry"],
-    uses=(features, money, rules, registry, *located("models", "explain", "store")),
     settings=("cost_blocked_customer", "cost_lost_discount", "review_cost"),
     columns={
         "user_id": "The user.",

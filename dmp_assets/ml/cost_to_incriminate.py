@@ -9,11 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.abuse import counts, features, money, rules, view
-from dmp_assets.identity import evidence, witness
+from dmp_assets.abuse import view
 from dmp_assets.ml import registry
 from dmp_assets.ml.abuse_features import with_zones
-from dmp_assets.ml.code import located
 from dmp_assets.table_asset import Check, TableRun, table_asset
 
 SCHEMA = pa.schema(
@@ -52,10 +50,6 @@ _READ = (
     owner="team:risk",
     kinds=("sklearn", "delta"),
     deps=[*_READ, "ml/model_registry"],
-    uses=(
-        counts, evidence, features, money, registry, rules, view, witness,
-        *located("incriminate", "models", "store"),
-    ),
     columns={
         "model_version": "The model that was asked.",
         "shared": "What the newcomers share with an honest account that came before them.",

@@ -5,7 +5,6 @@ cleaned/users (registration), modeled/account_clusters (folds).
 """
 
 import hashlib
-import inspect
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,18 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dmp_assets import whole_file
-from dmp_assets.abuse import counts, features, money, rules, view
+from dmp_assets import fingerprint, whole_file
+from dmp_assets.abuse import features, money
 from dmp_assets.abuse.features import NAMES
-from dmp_assets.identity import witness
 from dmp_assets.ml import registry
-from dmp_assets.ml.code import located
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.window import Window
 from dmp_assets.table_asset import Check, TableRun, table_asset
 
-CODE = located("models", "evaluate", "train", "store")
-_LEARNT_FROM = (features, view, counts, witness, rules, money, *CODE)
+_LEARNT_FROM = ("dmp_assets.abuse.train", "dmp_assets.abuse.store")
 UTC_TIME = pa.timestamp("us", tz="UTC")
 WINDOW_ROWS = 5_000
 """Size of the window of the latest accounts that drift compares then and now."""
@@ -155,7 +151,6 @@ def unreadable(lakehouse: Lakehouse, window: Window) -> list[str]:
         "ml/abuse_features", "modeled/abuse_labels", "cleaned/users", "modeled/account_clusters",
     ],
     also={"ml/abuse_evaluation": _EVALUATION_COLUMNS, "ml/model_card": _CARD_COLUMNS},
-    uses=(*_LEARNT_FROM, registry),
     settings=(
         "cost_blocked_customer", "cost_lost_discount", "review_cost", "train_sample_rows",
         "retrain_min_labels",
@@ -189,6 +184,7 @@ def model_registry(run: TableRun) -> None:
     tables = run.lakehouse.tables
     known = _existing(run, "ml/model_registry", REGISTRY)
     code = _code_version(run)
+    same_code = (code, *fingerprint.same_as("model", fingerprint.code(*_LEARNT_FROM)))
     serving = next((row for row in known if row["is_serving"]), None)
     labels_known = int(run.sql("SELECT count(*) AS n FROM modeled.abuse_labels")["n"][0].as_py())
     new_labels = registry.new_labels(tables)
@@ -198,7 +194,7 @@ def model_registry(run: TableRun) -> None:
         serving is not None
         and not run.again
         and not run.probe
-        and serving["code"] == code
+        and serving["code"] in same_code
         and new_labels < run.settings.retrain_min_labels
         and any(card["model_version"] == serving["model_version"] for card in cards)
     ):
@@ -317,9 +313,7 @@ def _existing(run: TableRun, key: str, schema: pa.Schema) -> list[dict[str, Any]
 
 def _code_version(run: TableRun) -> str:
     """Hash of the code and the costs that a model depends on, not of the data."""
-    parts = [inspect.getsource(module) for module in _LEARNT_FROM]
-    parts.append(repr(registry.costs(run.settings)))
-    return _hash(*parts)
+    return _hash(fingerprint.code(*_LEARNT_FROM), repr(registry.costs(run.settings)))
 
 
 def _hash(*parts: str) -> str:

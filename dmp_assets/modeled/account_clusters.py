@@ -154,7 +154,6 @@ def with_merges(history: pa.Table, new: pa.Table) -> pa.Table:
     columns=COLUMNS,
     also={"modeled/account_cluster_history": HISTORY_COLUMNS},
     kinds=("scipy", "delta"),
-    uses=[components, witness],
     checks=(
         Check(
             "key_unique",

@@ -6,7 +6,7 @@ The evidence and its reasons are in `dmp_assets.identity.evidence`.
 
 from collections.abc import Sequence
 
-from dmp_assets.identity import evidence, witness
+from dmp_assets.identity import witness
 from dmp_assets.identity.evidence import (
     KINDS,
     MIN_WEIGHT,
@@ -116,7 +116,6 @@ def _seconds(kind: Kind) -> str:
     deps=["cleaned/users"],
     columns=COLUMNS,
     kinds=("duckdb", "delta"),
-    uses=[evidence, witness],
     checks=(
         Check(
             "key_unique",

@@ -20,7 +20,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, StructField, StructType
 
-from dmp_assets.attribution import batches, markov, models, positions, roles, shapley
 from dmp_assets.attribution.batches import credit_batches
 from dmp_assets.attribution.models import Fitted, Parameters, fit, models_of
 from dmp_assets.attribution.paths import Paths
@@ -194,7 +193,6 @@ def conversions(
         "markov_orders", "ihc_conversion_type", "ihc_redistribution",
         "ihc_max_sessions",
     ],
-    uses=[batches, models, markov, positions, roles, shapley],
     probe=lambda lakehouse, window: _probe(lakehouse),
     daily="conversion_date",
     checks=(

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.cleaned import evidence, web_values
+from dmp_assets.cleaned import evidence
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.written import WRITTEN
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
@@ -151,7 +151,6 @@ def _day(day: str | None, time: str | None, *, form: Format, clock: Format) -> d
     tags=ATTRIBUTION,
     columns=COLUMNS,
     settings=["reporting_model", "column_formats"],
-    uses=[evidence, readers, times, web_values],
     kinds=("duckdb", "delta"),
     windowed=True,
     checks=(

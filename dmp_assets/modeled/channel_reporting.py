@@ -9,7 +9,6 @@ channel is there on every day on which it has cost or credit. Every run computes
 credits stored so far, so the days that new journeys touch are always right.
 """
 
-from dmp_assets.attribution import maturity
 from dmp_assets.attribution.maturity import DELAY, open_days
 from dmp_assets.attribution.models import models_of
 from dmp_assets.cleaned.web_values import MONEY
@@ -87,7 +86,6 @@ nothing was converted, and `days`, after which a day is closed."""
     tags=ATTRIBUTION,
     columns=COLUMNS,
     settings=["lookback_days", "markov_orders"],
-    uses=[maturity],
     daily="date",
     checks=(
         Check(

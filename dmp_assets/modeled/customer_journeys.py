@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from dmp_assets.identity import evidence
 from dmp_assets.identity.evidence import CROWD_SHARE, LEAST_CROWD, most_holders_sql
 from dmp_assets.settings import Settings
 from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
@@ -133,7 +132,6 @@ def journeys(sessions: DataFrame, conversions: DataFrame, rules: JourneyRules) -
         "journeys_collapse_repeats",
         "journey_max_touchpoints",
     ],
-    uses=[evidence],
     daily="conversion_date",
     checks=(
         Check(

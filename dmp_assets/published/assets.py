@@ -1,15 +1,14 @@
 """What the assets of the group `published` have in common: version, skipping, what they tell."""
 
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
+from dmp_assets import fingerprint
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.tables import Tables
 
@@ -23,11 +22,10 @@ class Published:
     unchanged: bool
 
 
-def fingerprint(tables: Tables, deps: Sequence[str], code: Sequence[ModuleType], *more: str) -> str:
+def made_of(tables: Tables, deps: Sequence[str], module: str, *more: str) -> str:
     """What a publication is made of: every input's data version, code, and what else is said."""
     inputs = {key: tables.stamp(key).get("data_version") for key in deps}
-    sources = [inspect.getsource(module) for module in code]
-    text = json.dumps([sources, more, inputs], sort_keys=True)
+    text = json.dumps([fingerprint.code(module), more, inputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 

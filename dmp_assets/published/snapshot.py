@@ -7,15 +7,11 @@ What the files hold is in `dmp_assets.abuse.snapshot`.
 from datetime import UTC, datetime
 
 from dmp_assets import secret_files
-from dmp_assets.abuse import columns, counts, features, keys, snapshot, view
-from dmp_assets.identity import evidence, witness
+from dmp_assets.abuse import keys, snapshot, view
 from dmp_assets.ml.abuse_features import with_zones
-from dmp_assets.published.assets import Published, fingerprint, published_asset
+from dmp_assets.published.assets import Published, made_of, published_asset
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.store import where
-
-CODE = (columns, counts, evidence, features, keys, snapshot, view, witness)
-"""What makes a snapshot, beside the tables."""
 
 
 def publish(lakehouse: Lakehouse) -> Published | None:
@@ -26,7 +22,7 @@ def publish(lakehouse: Lakehouse) -> Published | None:
     if not where.is_configured(lakehouse.home):
         return None
     folder = lakehouse.home.serving
-    wanted = fingerprint(lakehouse.tables, view.TABLES, CODE)
+    wanted = made_of(lakehouse.tables, view.TABLES, __name__)
     secret = secret_files.of(lakehouse.home, secret_files.INDEX_KEY)
     if snapshot.current(folder) == wanted and snapshot.is_keyed(folder):
         try:

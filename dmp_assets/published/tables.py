@@ -4,14 +4,13 @@ Each is computed by DuckDB from the lakehouse and takes its predecessor's place 
 A home without an operational store publishes nothing, and says so.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from dmp_assets.marts.warehouse import MARTS
-from dmp_assets.published.assets import Published, fingerprint, published_asset
+from dmp_assets.published.assets import Published, made_of, published_asset
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.store import where
 from dmp_assets.table_asset import ATTRIBUTION
@@ -100,8 +99,7 @@ def publish(lakehouse: Lakehouse, publication: Publication) -> Published | None:
     from dmp_assets.store import publish as swap
 
     tables = lakehouse.tables
-    here = sys.modules[__name__]
-    version = fingerprint(tables, publication.deps, [here], publication.name, publication.sql)
+    version = made_of(tables, publication.deps, __name__, publication.name, publication.sql)
     with database.opened(where.store_url(lakehouse.home)) as store, store.begin() as connection:
         unchanged = swap.versions(connection).get(publication.name) == version
         if unchanged:

@@ -7,37 +7,21 @@ run or a setting that it shows has changed.
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from dmp_assets import fingerprint as fingerprints
 from dmp_assets import readings
-from dmp_assets.abuse import fairness, shares
-from dmp_assets.attribution import maturity
-from dmp_assets.figures import catalogue, short_ids
 from dmp_assets.home import Home
 from dmp_assets.reporting import (
     attribution_figures,
-    corrections,
-    dashboard,
-    day_filter,
     figures,
-    freshness,
-    journey_figures,
-    look,
-    markdown,
-    messages,
-    outputs,
-    page,
-    reader,
     renderer,
-    tabular,
 )
 from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.charts import REGISTRATIONS, USAGES, Panel, daily_chart, usage_chart
@@ -63,11 +47,12 @@ SHOWN_SETTINGS = (
     "cost_blocked_customer", "cost_lost_discount", "review_cost", "currency", "timezone",
     "reporting_model", "lookback_days", "markov_orders", "expected_weekly_events", "public_url",
 )  # fmt: skip
-_CODE = (
-    sys.modules[__name__], attribution_figures, catalogue, dashboard, day_filter, fairness, figures,
-    freshness, journey_figures, look, markdown, maturity, outputs, page, reader, renderer, shares,
-    short_ids, tabular,
-)  # fmt: skip
+_MACHINERY = tuple(
+    name
+    for name in fingerprints.MACHINERY
+    if name.rpartition(".")[2] not in ("check_results", "foreign_text", "reporting")
+)
+"""What decides no report and no message."""
 
 
 def fingerprint(name: str, tables: Tables, settings: Settings, params: Mapping[str, Any]) -> str:
@@ -76,10 +61,10 @@ def fingerprint(name: str, tables: Tables, settings: Settings, params: Mapping[s
     folder = project_dir() / "reports"
     sources = [folder / file for file in (f"{name}.qmd", *SHARED)]
     texts = [path.read_text() for path in sources]
-    texts += _text_of(*_CODE)
+    code = fingerprints.code(renderer.__name__, text=texts[0], machinery=_MACHINERY)
     chosen = {field: str(getattr(settings, field)) for field in SHOWN_SETTINGS}
     read = [reading and reading.at.date().isoformat() for reading in _readings(name, settings)]
-    state = [data, texts, dict(params), chosen, str(find_quarto()), read]
+    state = [data, texts, code, dict(params), chosen, str(find_quarto()), read]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -334,12 +319,8 @@ def _made_of(name: str, home: Home, days: Period | None) -> list[Any] | None:
     return [
         state.get("fingerprint"), state.get("table_versions"), home.now().date(),
         days and [days.first, days.last], settings.slack_channel, settings.timezone,
-        _text_of(sys.modules[__name__], messages, corrections),
+        fingerprints.code(__name__, machinery=_MACHINERY),
     ]  # fmt: skip
-
-
-def _text_of(*modules: ModuleType) -> list[str]:
-    return [Path(str(module.__file__)).read_text() for module in modules]
 
 
 def deliver_failure(

@@ -1,0 +1,112 @@
+"""Which code decides a result: found by what is imported, the same wherever it lies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dmp_assets import fingerprint
+
+ONE = """
+from typing import TYPE_CHECKING
+from dmp_assets.values import times, words
+from dmp_assets.abuse.money import (
+    Thresholds,  # of the model
+    costs,
+)
+if TYPE_CHECKING:
+    from dmp_assets.settings import Settings
+
+def half(x):
+    from dmp_assets.abuse import rules
+    return x / 2
+"""
+MOVED = """
+from typing import TYPE_CHECKING
+from dmp_assets.platform.values import words, times
+from dmp_assets.abuse.model.money import Thresholds, costs
+if TYPE_CHECKING:
+    from dmp_assets.elsewhere import Settings
+
+def half(x):
+    from dmp_assets.abuse.model import rules
+    return x / 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def read_anew() -> Iterator[None]:
+    fingerprint._read.cache_clear()
+    yield
+    fingerprint._read.cache_clear()
+
+
+def test_code_that_moved_is_the_same_code_and_other_code_is_not() -> None:
+    own, _ = fingerprint._parsed(ONE)
+    assert fingerprint._parsed(MOVED)[0] == own
+    for other in (
+        ONE.replace("x / 2", "x / 3"),
+        ONE.replace("times, words", "times, zones"),
+        ONE.replace("    costs,", "    costs as money,"),
+    ):
+        assert fingerprint._parsed(other)[0] != own
+
+
+def test_what_is_imported_anywhere_in_a_module_counts_but_for_types() -> None:
+    _, imported = fingerprint._parsed(ONE)
+    assert set(imported) == {
+        "dmp_assets.values.times", "dmp_assets.values.words", "dmp_assets.abuse.money",
+        "dmp_assets.abuse.rules",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "counts"),
+    [
+        ("modeled.attribution", {"attribution.channel_values", "attribution.journeys",
+                                 "attribution.paths", "attribution.shapley"}),
+        ("modeled.account_links", {"identity.evidence", "identity.witness"}),
+        ("cleaned.users", {"values.times", "values.words", "cleaned.rules", "cleaned.normalise"}),
+        ("ml.model_registry", {"abuse.train", "abuse.models", "abuse.evaluate", "abuse.features"}),
+        ("ml.abuse_scores", {"abuse.explain", "abuse.rules"}),
+        ("published.snapshot", {"abuse.view", "abuse.keys", "identity.evidence"}),
+    ],
+)  # fmt: skip
+def test_a_table_counts_all_that_its_values_come_from(module: str, counts: set[str]) -> None:
+    found = fingerprint.closure(f"dmp_assets.{module}")
+    assert {f"dmp_assets.{name}" for name in counts} <= found
+    machinery = {"dmp_assets.table_asset", "dmp_assets.resources.lakehouse", "dmp_assets.settings"}
+    assert not machinery & found
+
+
+def test_a_change_below_changes_the_code_of_what_stands_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changed, source = "dmp_assets.attribution.channel_values", fingerprint._source
+    above, beside = "dmp_assets.modeled.attribution", "dmp_assets.modeled.account_links"
+    before = fingerprint.code(above), fingerprint.code(beside)
+    fingerprint._read.cache_clear()
+    monkeypatch.setattr(
+        fingerprint, "_source",
+        lambda name: f"{source(name)}\nMORE = 1\n" if name == changed else source(name),
+    )  # fmt: skip
+    assert fingerprint.code(above) != before[0]
+    assert fingerprint.code(beside) == before[1]
+
+
+def test_the_code_of_a_page_is_that_of_its_cells() -> None:
+    text = "# A page\n\n```{python}\nfrom dmp_assets.abuse import fairness\n```\n"
+    assert "dmp_assets.abuse.fairness" in fingerprint.closure(text=text)
+    assert fingerprint.code(text=text) != fingerprint.code(text=text.replace("A page", "Another"))
+
+
+def test_the_machinery_is_there() -> None:
+    for name in fingerprint.MACHINERY:
+        assert fingerprint._source(name) is not None, name
+    with pytest.raises(ImportError, match=r"no module dmp_assets\.nowhere"):
+        fingerprint.code("dmp_assets.nowhere")
+
+
+def test_what_earlier_versions_knew_is_named_by_tables_that_there_are() -> None:
+    layers = {path.name for path in Path(fingerprint.__file__).parent.iterdir()} | {"quarantine"}
+    assert all(key == "model" or key.partition("/")[0] in layers for key in fingerprint._known())
