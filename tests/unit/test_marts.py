@@ -88,11 +88,11 @@ def test_nothing_is_built_again_when_nothing_changed(home: Home) -> None:
 
 def test_the_fingerprint_follows_the_inputs(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path)
-    first = warehouse.fingerprint(tables(home))
-    assert warehouse.fingerprint(tables(home)) == first
+    first = warehouse.made_of(tables(home))
+    assert warehouse.made_of(tables(home)) == first
     codes = lakehouse.tables()["cleaned/promo_codes"]
     lakehouse.write(home, "cleaned/promo_codes", codes, stamp="another")
-    assert warehouse.fingerprint(tables(home)) != first
+    assert warehouse.made_of(tables(home)) != first
 
 
 def test_an_open_reader_neither_blocks_a_run_nor_loses_its_file(tmp_path: Path) -> None:
