@@ -28,9 +28,6 @@ from dmp_assets.worked_out import WorkedOut
 AGAIN_TAG = "dmp/again"
 """Tag of a run: keys, by commas, of tables that are written again though nothing is new."""
 
-ATTRIBUTION = {"domain": "attribution"}
-"""Tag of the assets that are made from the web database."""
-
 WHOLE_TAG = "dmp/whole"
 """Tag of a run whose range of partitions is everything there is, so whole tables are replaced."""
 
@@ -177,7 +174,6 @@ def table_asset(
     probe: Probe | None = None,
     windowed: bool = False,
     daily: str | None = None,
-    tags: Mapping[str, str] | None = None,
 ) -> Callable[[Body], dg.AssetsDefinition]:
     """Make `def <table>(run: TableRun) -> None` the asset `<layer>/<table>`.
 
@@ -214,7 +210,6 @@ def table_asset(
                 description=first,
                 code_version=code,
                 metadata={"dagster/column_schema": schema(tables[table_key])},
-                tags=dict(tags or {}),
             )
 
         check_specs = [

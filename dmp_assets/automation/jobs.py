@@ -1,38 +1,43 @@
 """Jobs: what a schedule, a sensor or a person in Dagster's UI launches."""
 
+from typing import Any
+
 import dagster as dg
 from pydantic import Field
 
+from dmp_assets import domains
+from dmp_assets.platform import lake
 from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.table_asset import AGAIN_TAG
-from dmp_assets.table_asset import ATTRIBUTION as TAGS
 
 REPORTS = dg.AssetSelection.groups("reports")
-ATTRIBUTION = dg.AssetSelection.tag(*next(iter(TAGS.items())))
-"""Left out of every job: a job with partitioned assets would split a backfill into a run a day."""
 
-DELIVERED = dg.AssetSelection.assets(["reports", "attribution"], ["delivery", "attribution"])
-SHOP = dg.AssetSelection.all() - ATTRIBUTION
-LABELS = dg.AssetSelection.assets(["raw", "abuse_decisions"], ["modeled", "abuse_labels"])
 
-daily_refresh = dg.define_asset_job(
-    "daily_refresh",
-    selection=SHOP - REPORTS,
-    description="Read what is new in the shop and bring tables, model, scores and marts up to it.",
-)
+def shared() -> dg.AssetSelection:
+    """What the shared jobs make: the platform's own, and of each domain that wants it."""
+    chosen = lake.of(lake.PLATFORM)
+    for name, given in domains.lakes().items():
+        if given.in_shared_jobs:
+            chosen = chosen | lake.of(name)
+    return chosen
 
-weekly_report = dg.define_asset_job(
-    "weekly_report",
-    selection=SHOP,
-    description="Bring everything up to the shop, render the reports and deliver them.",
-)
 
-retrain = dg.define_asset_job(
-    "retrain",
-    selection=dg.AssetSelection.groups("ml") | LABELS,
-    tags={AGAIN_TAG: "ml/model_registry"},
-    description="Train, compare and promote models on the labels as they are, and score again.",
-)
+def build_jobs() -> list[Any]:
+    """The shared jobs, and each domain's own."""
+    return [
+        dg.define_asset_job(
+            "daily_refresh",
+            selection=shared() - REPORTS,
+            description="Read what is new in the shop and bring tables, model, scores and marts "
+            "up to it.",
+        ),
+        dg.define_asset_job(
+            "weekly_report",
+            selection=shared(),
+            description="Bring everything up to the shop, render the reports and deliver them.",
+        ),
+        monthly_maintenance,
+        *(job for given in domains.lakes().values() for job in given.jobs),
+    ]
 
 
 class Maintenance(dg.Config):

@@ -1,137 +1,31 @@
-"""Sensors: new data, drift, failed runs and checks, the API's health, what waits in the outbox."""
+"""Sensors of all domains: failed runs and checks, the API's health, what waits in the outbox."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from dmp_assets.automation import jobs, readiness
-from dmp_assets.automation.schedules import attribution_request, runs
+from dmp_assets.automation import readiness
+from dmp_assets.automation.telling import alert_people, run_url
 from dmp_assets.check_results import results_of
 from dmp_assets.home import Home
-from dmp_assets.raw.web import SOURCES
-from dmp_assets.reporting.alerts import Alert, raise_alert
+from dmp_assets.reporting.alerts import Alert
 from dmp_assets.reporting.check_news import CheckNews
 from dmp_assets.reporting.delivery import flush
 from dmp_assets.reporting.report_assets import deliver_failure, in_range
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.shop import has_news, shop_url
 from dmp_assets.resources.slack import SlackResource
-from dmp_assets.resources.web import web_source
 from dmp_assets.resources.window import Window
 from dmp_assets.run.causes import first_cause
-from dmp_assets.sources import shop
-from dmp_assets.sources.shop_connection import ShopError
-from dmp_assets.sources.web_connection import WebError
 
 _ENDED = [
     dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED,
 ]  # fmt: skip
 
 
-def _status(name: str) -> dg.DefaultSensorStatus:
-    return dg.DefaultSensorStatus.RUNNING if runs(name) else dg.DefaultSensorStatus.STOPPED
-
-
-def ui_url(home: Home, path: str) -> str:
-    """Address in Dagster's UI: where people reach it, else the reports', else this machine's."""
-    settings = home.settings()
-    here = f"http://{settings.webserver_host}:{settings.webserver_port}"
-    return f"{(settings.webserver_url or settings.public_url or here).rstrip('/')}/{path}"
-
-
-def run_url(home: Home, run_id: str) -> str:
-    """Address of a run in Dagster's UI."""
-    return ui_url(home, f"runs/{run_id}")
-
-
-def _alert(home: Home, slack: SlackResource, alert: Alert) -> None:
-    raise_alert(slack.client(), home.outbox, alert, home.settings())
-
-
-@dg.sensor(
-    job=jobs.daily_refresh,
-    minimum_interval_seconds=60,
-    default_status=_status("new_data"),
-    description="Refreshes when the shop holds rows that the lakehouse has not seen.",
-)
-def new_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    home = Home.current()
-    try:
-        state = shop.probe(shop_url(home), home.settings().shop_schema)
-    except ShopError as error:
-        return dg.SkipReason(str(error))
-    if not has_news(state, Lakehouse().tables):
-        return dg.SkipReason("nothing new in the shop")
-    return dg.RunRequest(run_key="/".join(known.content_hash for known in state.tables.values()))
-
-
-@dg.sensor(
-    target=jobs.ATTRIBUTION - jobs.DELIVERED,
-    minimum_interval_seconds=300,
-    default_status=_status("new_web_data"),
-    description="Attributes when the web database holds what the lakehouse has not seen.",
-)
-def new_web_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    home = Home.current()
-    source = web_source(home)
-    if source is None:
-        return dg.SkipReason("no web database is configured (DMP_WEB_DATABASE)")
-    try:
-        state = source.probe()
-    except WebError as error:
-        return dg.SkipReason(str(error))
-    store = Lakehouse().tables
-    now = {key: state.tables[name].content_hash for key, name in SOURCES.items()}
-    if all(
-        (store.stamp(f"raw/{key}").get("probe") or {}).get("content") == content
-        for key, content in now.items()
-    ):
-        return dg.SkipReason("nothing new in the web database")
-    return attribution_request(home, run_key="/".join(now.values()))
-
-
-@dg.sensor(
-    job=jobs.retrain,
-    minimum_interval_seconds=3600,
-    default_status=_status("persistent_drift"),
-    description="Alerts when drift persists; retrains when enough new labels are there.",
-)
-def persistent_drift(
-    context: dg.SensorEvaluationContext, slack: SlackResource
-) -> dg.RunRequest | dg.SkipReason:
-    from dmp_assets.ml import drift, registry
-
-    home = Home.current()
-    settings = home.settings()
-    store = Lakehouse().tables
-    if not store.exists("ml/abuse_drift") or not drift.persistent_drift(store, settings):
-        return dg.SkipReason("no persistent drift")
-    labels = registry.new_labels(store)
-    enough = labels >= settings.retrain_min_labels
-    _alert(
-        home,
-        slack,
-        Alert(
-            kind="drift",
-            asset="ml/abuse_drift",
-            cause=f"features or predictions drifted in {settings.drift_persistent_runs} "
-            f"evaluations in a row; {labels} new labels since training "
-            f"({'retraining now' if enough else f'{settings.retrain_min_labels} are needed'})",
-            owner="team:risk",
-            run_url=ui_url(home, "locations/dmp_assets/jobs/retrain/playground"),
-        ),
-    )
-    if not enough:
-        return dg.SkipReason(f"drift persists, but only {labels} new labels")
-    version = store.stamp("ml/abuse_drift").get("data_version")
-    return dg.RunRequest(run_key=f"drift-{version}-{labels}")
-
-
 @dg.run_failure_sensor(
     monitor_all_code_locations=True,
     minimum_interval_seconds=30,
-    default_status=_status("run_failure"),
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tells the owner's alert channel which table failed, why, and where to look.",
 )
 def run_failure(context: dg.RunFailureSensorContext, slack: SlackResource) -> None:
@@ -143,10 +37,10 @@ def run_failure(context: dg.RunFailureSensorContext, slack: SlackResource) -> No
         key = (event.step_key or "?").replace("__", "/", 1)
         cause = first_cause(event.step_failure_data)
         owner = owner_of(context, key)
-        _alert(home, slack, Alert("run_failure", key, cause, owner, run.run_id, link))
+        alert_people(home, slack, Alert("run_failure", key, cause, owner, run.run_id, link))
     if not failed:
         cause = context.failure_event.message or "the run failed"
-        _alert(home, slack, Alert("run_failure", run.job_name, cause, None, run.run_id, link))
+        alert_people(home, slack, Alert("run_failure", run.job_name, cause, None, run.run_id, link))
 
     steps = [(event.step_key or "?").replace("__", "/", 1) for event in failed]
     config: Any = run.run_config
@@ -181,7 +75,7 @@ def owner_of(context: Any, key: str) -> str | None:
 
 @dg.sensor(
     minimum_interval_seconds=30,
-    default_status=_status("check_failure"),
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tells the owners' channels which checks begin to fail or pass again: blocking "
     "ones at once, warnings in one digest a day. A failed check that does not block leaves its run "
     "green.",
@@ -212,7 +106,7 @@ def check_failure(context: dg.SensorEvaluationContext, slack: SlackResource) -> 
 
 @dg.sensor(
     minimum_interval_seconds=60,
-    default_status=_status("api_readiness"),
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Tells the alert channel when the API turns not ready, and when it is ready again.",
 )
 def api_readiness(context: dg.SensorEvaluationContext, slack: SlackResource) -> dg.SensorResult:
@@ -224,14 +118,14 @@ def api_readiness(context: dg.SensorEvaluationContext, slack: SlackResource) -> 
     answer = readiness.ask(url)
     seen, alert = before.after(answer, datetime.now(UTC))
     if alert is not None:
-        _alert(home, slack, alert)
+        alert_people(home, slack, alert)
     said = "ready" if answer.ready else f"not ready: {answer.cause}"
     return dg.SensorResult(skip_reason=said, cursor=seen.model_dump_json())
 
 
 @dg.sensor(
     minimum_interval_seconds=300,
-    default_status=_status("outbox"),
+    default_status=dg.DefaultSensorStatus.RUNNING,
     description="Sends once what could not be sent when it was due.",
 )
 def outbox(context: dg.SensorEvaluationContext, slack: SlackResource) -> dg.SkipReason:
@@ -240,3 +134,6 @@ def outbox(context: dg.SensorEvaluationContext, slack: SlackResource) -> dg.Skip
     sent = sum(delivery.state == "sent" for delivery in done)
     waiting = sum(delivery.state == "kept" for delivery in done)
     return dg.SkipReason(f"{sent} sent, {waiting} still waiting")
+
+
+SENSORS = (run_failure, check_failure, api_readiness, outbox)

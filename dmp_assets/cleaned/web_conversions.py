@@ -14,7 +14,7 @@ from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.sources.written import WRITTEN
-from dmp_assets.table_asset import ATTRIBUTION, TableRun, table_asset
+from dmp_assets.table_asset import TableRun, table_asset
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
@@ -95,7 +95,6 @@ def readings_of(forms: Mapping[str, Format]) -> dict[str, Reading]:
     "cleaned",
     deps=["raw/web_conversions"],
     owner="team:marketing",
-    tags=ATTRIBUTION,
     columns=COLUMNS,
     also={
         "quarantine/web_conversions": {

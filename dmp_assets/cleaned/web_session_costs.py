@@ -12,7 +12,7 @@ from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.sources.written import WRITTEN
-from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.table_asset import Check, TableRun, table_asset
 from dmp_assets.values import readers
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
@@ -85,7 +85,6 @@ def _sums(layer: str, cost: str) -> str:
     "cleaned",
     deps=["raw/web_session_costs", "cleaned/web_sessions"],
     owner="team:marketing",
-    tags=ATTRIBUTION,
     columns=COLUMNS,
     also={
         "quarantine/web_session_costs": {

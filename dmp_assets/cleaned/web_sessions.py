@@ -14,7 +14,7 @@ from dmp_assets.cleaned.reading import Reading
 from dmp_assets.cleaned.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.sources.web_tables import TABLES
 from dmp_assets.sources.written import WRITTEN
-from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.table_asset import Check, TableRun, table_asset
 from dmp_assets.values.readers import USUAL, Format
 from dmp_assets.values.words import STANDARD, Kind, Words
 
@@ -99,7 +99,6 @@ def readings_of(day: Format, clock: Format) -> dict[str, Reading]:
     "cleaned",
     deps=["raw/web_sessions"],
     owner="team:marketing",
-    tags=ATTRIBUTION,
     columns=COLUMNS,
     also={
         "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}

@@ -3,6 +3,7 @@
 import json
 import sys
 import webbrowser
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,6 @@ def report(
 ) -> None:
     """Render a report from the tables as they are, and print its path."""
     with explained():
-        from dmp_assets.reporting.reads import READS
         from dmp_assets.reporting.renderer import Renderer, RenderError
 
         home = Home.current()
@@ -34,7 +34,7 @@ def report(
                 f"there is no report {name!r} (there are {', '.join(known)}, and all of them: all)"
                 f"{meant(name, known)}"
             )
-        names = list(READS) if name == "all" else [name]
+        names = list(_all_reports()) if name == "all" else [name]
         try:
             with Renderer(project_dir(), home) as renderer:
                 for each in names:
@@ -46,6 +46,12 @@ def report(
             raise HomeError(str(error)) from error
         if open_it:
             webbrowser.open(rendered.path.as_uri())
+
+
+def _all_reports() -> Iterable[str]:
+    from dmp_assets.reporting.report_assets import specs
+
+    return specs()
 
 
 def catalogue(

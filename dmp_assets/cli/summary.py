@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from dmp_assets.cli.shared import out, tables, typed
-from dmp_assets.figures.catalogue import figure
+from dmp_assets import domains
+from dmp_assets.cli.shared import out, typed
 from dmp_assets.home import Home
-from dmp_assets.ml.registry import headline
-from dmp_assets.reporting import attribution_figures, figures
-from dmp_assets.reporting.reader import Report
 from dmp_assets.run.results import RunSummary
 
 if TYPE_CHECKING:
@@ -51,8 +48,9 @@ def print_summary(
             f"{spent[layer]:.1f}" if layer in spent else "",
         )
     out.print(layers)
-    for line in (*_model_quality(home), *_attribution(home)):
-        out.print(line, highlight=False)
+    for domain in domains.known():
+        for line in domain.summary(home):
+            out.print(line, highlight=False)
     for line in _checks(summary, {found.key for found in expected}):
         out.print(line, highlight=False, soft_wrap=True)
     for failure in summary.failures:
@@ -64,38 +62,20 @@ def print_summary(
             typed("Look into it: `dmp status`, `dmp doctor`; the log is in Dagster's UI (`dmp up`)")
         )
         return
-    if (home.reports / "promo_abuse.html").exists():
-        out.print(f"Dashboard  {home.reports / 'promo_abuse.html'}", highlight=False)
-        out.print(f"Reports    {home.reports / 'index.html'}", highlight=False)
-    if (exported := home.exports / "channel_reporting.csv").exists():
-        out.print(f"CSV        {exported}", highlight=False)
+    results = {"Reports": home.reports / "index.html"}
+    for domain in domains.known():
+        results |= domain.results(home)
+    for label, file in results.items():
+        if file.exists():
+            out.print(f"{label:<10} {file}", highlight=False)
     if (slack := home.sandbox / "slack" / "index.html").exists():
         out.print(f"Slack      {slack}", highlight=False, soft_wrap=True)
+    examples = [key for domain in domains.known() for key in domain.examples]
     for line in (
-        "Tables     dmp show cleaned/users · dmp show ml/abuse_scores",
+        f"Tables     {' · '.join(f'dmp show {key}' for key in examples)}",
         "Dagster    dmp up  (and the API: docs/api.md)",
     ):
         out.print(typed(line), highlight=False, soft_wrap=True)
-
-
-def _model_quality(home: Home) -> list[str]:
-    store = tables(home)
-    if not store.exists("ml/model_registry"):
-        return []
-    return [headline(store), *_flagged(home)]
-
-
-def _flagged(home: Home) -> list[str]:
-    """Flagged accounts, by the words and the count of the dashboard."""
-    report = Report.open(home, {})
-    found = figures.flagged(report)
-    if found is None:
-        return []
-    unmeasured = f" ({figures.UNMEASURED})" if figures.is_measured(report) is False else ""
-    return [
-        f"{figure('flagged_accounts').label} {found.accounts:,}, "
-        f"{figure('accounts_to_block').label.lower()} {found.blocked:,}{unmeasured}"
-    ]
 
 
 def _checks(summary: RunSummary, expected: set[str]) -> list[str]:
@@ -115,24 +95,3 @@ def _checks(summary: RunSummary, expected: set[str]) -> list[str]:
         )
         lines.append(f"[green]✓[/] {escape(typed(text))}")
     return lines
-
-
-def _attribution(home: Home) -> list[str]:
-    """How the last attribution adds up, and what it found."""
-    if not tables(home).exists("modeled/attribution_runs"):
-        return []
-    report = attribution_figures.opened(home)
-    days = attribution_figures.period(report)
-    if days is None:
-        return []
-    settings = home.settings()
-    found = attribution_figures.totals(report, settings.reporting_model, days)
-    shown = " · ".join(
-        f"{figure(name).titled(settings.currency)} {'—' if value is None else f'{value:,.2f}'}"
-        for name, value in (
-            ("paid_roas", found.paid_roas), ("roas", found.roas),
-            ("paid_cost_per_order", found.paid_cpo), ("cost_per_order", found.cpo),
-        )
-    )  # fmt: skip
-    conversions, _ = attribution_figures.added_up(report, days).lines(settings.currency)
-    return [f"Attribution {days}: {shown}", f"  {conversions}"]

@@ -21,7 +21,6 @@ from dmp_assets import fingerprint as fingerprints
 from dmp_assets.marts.inputs import COLUMNS, empty
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.run.executor import ALONE_TAG
-from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables, named_tables
 
 
@@ -376,7 +375,7 @@ def made_of(tables: Tables) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def _step(step: str, members: tuple[Mart, ...], tags: Mapping[str, str]) -> dg.AssetsDefinition:
+def _step(step: str, members: tuple[Mart, ...]) -> dg.AssetsDefinition:
     """The assets of some marts, which one step makes: the file is built with all of them."""
 
     @dg.multi_asset(
@@ -390,7 +389,6 @@ def _step(step: str, members: tuple[Mart, ...], tags: Mapping[str, str]) -> dg.A
                 group_name="marts",
                 owners=["team:data-platform"],
                 kinds={"duckdb"},
-                tags=dict(tags),
                 metadata={
                     "dagster/column_schema": dg.TableSchema(
                         [dg.TableColumn(name, description=d) for name, d in mart.columns.items()]
@@ -427,6 +425,6 @@ def _step(step: str, members: tuple[Mart, ...], tags: Mapping[str, str]) -> dg.A
     return made
 
 
-marts = _step("marts", tuple(mart for mart in MARTS if mart not in CHANNEL_MARTS), {})
+marts = _step("marts", tuple(mart for mart in MARTS if mart not in CHANNEL_MARTS))
 # Apart, so that what fails on the web's way does not hold up the shop's marts.
-channel_marts = _step("marts__attribution", CHANNEL_MARTS, ATTRIBUTION)
+channel_marts = _step("marts__attribution", CHANNEL_MARTS)

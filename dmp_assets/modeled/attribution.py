@@ -29,7 +29,7 @@ from dmp_assets.resources.web import ihc_config
 from dmp_assets.settings import Settings
 from dmp_assets.sources import ihc
 from dmp_assets.sources.ihc_answers import AnswerStore
-from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.table_asset import Check, TableRun, table_asset
 
 IHC = "ihc"
 OWN_IHC = "initializer_holder_closer"
@@ -185,7 +185,6 @@ def conversions(
         "ml/abuse_scores",
     ],
     owner="team:marketing",
-    tags=ATTRIBUTION,
     columns=COLUMNS,
     also={"modeled/attributed_conversions": CONVERSION_COLUMNS},
     settings=[

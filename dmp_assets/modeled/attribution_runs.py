@@ -19,7 +19,7 @@ import pyarrow as pa
 from dmp_assets.cleaned import evidence
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.sources.written import WRITTEN
-from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.table_asset import Check, TableRun, table_asset
 from dmp_assets.tables import Tables
 from dmp_assets.values import readers, times
 from dmp_assets.values.readers import Format
@@ -148,7 +148,6 @@ def _day(day: str | None, time: str | None, *, form: Format, clock: Format) -> d
     "modeled",
     deps=[*RESULTS, "cleaned/web_conversions", "quarantine/web_conversions"],
     owner="team:marketing",
-    tags=ATTRIBUTION,
     columns=COLUMNS,
     settings=["reporting_model", "column_formats"],
     kinds=("duckdb", "delta"),

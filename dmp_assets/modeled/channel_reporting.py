@@ -13,7 +13,7 @@ from dmp_assets.attribution.maturity import DELAY, open_days
 from dmp_assets.attribution.models import models_of
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.modeled.attribution import IHC, parameters
-from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
     "channel_name": "Channel.",
@@ -83,7 +83,6 @@ nothing was converted, and `days`, after which a day is closed."""
     ],
     owner="team:marketing",
     kinds=("duckdb", "delta"),
-    tags=ATTRIBUTION,
     columns=COLUMNS,
     settings=["lookback_days", "markov_orders"],
     daily="date",

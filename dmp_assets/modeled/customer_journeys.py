@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from dmp_assets.identity.evidence import CROWD_SHARE, LEAST_CROWD, most_holders_sql
 from dmp_assets.settings import Settings
-from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
     "conv_id": "The conversion.",
@@ -123,7 +123,6 @@ def journeys(sessions: DataFrame, conversions: DataFrame, rules: JourneyRules) -
     "modeled",
     deps=["cleaned/web_conversions", "cleaned/web_sessions"],
     owner="team:marketing",
-    tags=ATTRIBUTION,
     columns=COLUMNS,
     personal=["user_id"],
     settings=[

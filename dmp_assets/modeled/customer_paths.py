@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from dmp_assets.cleaned.web_values import MONEY
 from dmp_assets.modeled.customer_journeys import JourneyRules
-from dmp_assets.table_asset import ATTRIBUTION, Check, TableRun, table_asset
+from dmp_assets.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
     "path": "Channels in order.",
@@ -85,7 +85,6 @@ def paths(
     "modeled",
     deps=["modeled/customer_journeys", "cleaned/web_sessions", "cleaned/web_conversions"],
     owner="team:marketing",
-    tags=ATTRIBUTION,
     columns=COLUMNS,
     settings=["journeys_collapse_repeats"],
     checks=(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,6 @@ def published_asset(
     deps: Sequence[str],
     owner: str,
     kinds: set[str],
-    tags: Mapping[str, str],
 ) -> dg.AssetsDefinition:
     """The asset `published/<name>`; `publish` gives None where there is no operational store."""
     key = ["published", name]
@@ -52,7 +51,6 @@ def published_asset(
                 group_name="published",
                 owners=[owner],
                 kinds=kinds,
-                tags=dict(tags),
                 skippable=True,
             )
         ],

@@ -46,5 +46,4 @@ account_snapshot = published_asset(
     deps=view.TABLES,
     owner="team:risk",
     kinds={"duckdb", "arrow"},
-    tags={},
 )

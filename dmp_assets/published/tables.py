@@ -4,8 +4,7 @@ Each is computed by DuckDB from the lakehouse and takes its predecessor's place 
 A home without an operational store publishes nothing, and says so.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -13,7 +12,6 @@ from dmp_assets.marts.warehouse import MARTS
 from dmp_assets.published.assets import Published, made_of, published_asset
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.store import where
-from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import named_tables
 
 
@@ -25,7 +23,7 @@ class Publication:
     about: str
     sql: str
     owner: str = "team:data-platform"
-    tags: Mapping[str, str] = field(default_factory=dict)
+    domain: str = "abuse"
 
     @property
     def deps(self) -> tuple[str, ...]:
@@ -82,7 +80,7 @@ PUBLICATIONS = (
         "SELECT date, channel_name, model, cost, conversions, revenue, conversions_without_abuse, "
         "revenue_without_abuse, is_open FROM modeled.channel_reporting",
         owner="team:marketing",
-        tags=ATTRIBUTION,
+        domain="attribution",
     ),
 )
 
@@ -122,8 +120,11 @@ def _asset(publication: Publication) -> dg.AssetsDefinition:
         deps=publication.deps,
         owner=publication.owner,
         kinds={"duckdb", "postgres"},
-        tags=publication.tags,
     )
 
 
-ASSETS = [_asset(publication) for publication in PUBLICATIONS]
+ASSETS = {
+    domain: [_asset(publication) for publication in PUBLICATIONS if publication.domain == domain]
+    for domain in {publication.domain for publication in PUBLICATIONS}
+}
+"""Domain → what is published of it."""

@@ -14,7 +14,7 @@ from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.web import state_in_run, web_source
 from dmp_assets.resources.window import Window
 from dmp_assets.sources.web_tables import ROW_NUMBER, TABLES
-from dmp_assets.table_asset import ATTRIBUTION, TableRun, source_checks, table_asset
+from dmp_assets.table_asset import TableRun, source_checks, table_asset
 
 LINEAGE = pa.schema(
     [
@@ -55,7 +55,6 @@ def _web_table(table: str, key: str) -> Any:
         columns={**dict.fromkeys(TABLES[SOURCES[table]], "As received."), **LINEAGE_COLUMNS},
         probe=lambda lakehouse, window: _probe(table, lakehouse, window),
         owner="team:marketing",
-        tags=ATTRIBUTION,
         kinds=("sqlite", "delta"),
         checks=source_checks(table, key),
     )

@@ -17,7 +17,6 @@ from dmp_assets.resources.web import web_source
 from dmp_assets.resources.window import Window
 from dmp_assets.sources.web import ReadOnlyWebDatabase
 from dmp_assets.sources.web_results import ResultsWritten
-from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables
 from dmp_assets.worked_out import WorkedOut
 
@@ -68,7 +67,6 @@ def journey_credits(tables: Tables, model: str) -> Iterator[pa.RecordBatch]:
     group_name="reports",
     owners=["team:marketing"],
     kinds={"csv"},
-    tags=ATTRIBUTION,
     description="Cost, conversions, revenue, CPO and ROAS by channel and day of the reporting "
     "model: exports/channel_reporting.csv holds the days in range, the web database's tables "
     "attribution_customer_journey and channel_reporting hold everything.",

@@ -68,6 +68,11 @@ def state(target: Path) -> dict[str, Any]:
     return dict(json.loads(note.read_text())) if target.exists() and note.exists() else {}
 
 
+def versions_shown(home: Home, name: str) -> dict[str, int]:
+    """Versions of the tables that the rendered report shows."""
+    return dict(state(home.reports / f"{name}.html").get("table_versions", {}))
+
+
 def render(
     name: str,
     *,

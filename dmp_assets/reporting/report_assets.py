@@ -7,42 +7,36 @@ run or a setting that it shows has changed.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from dmp_assets import domains, readings
 from dmp_assets import fingerprint as fingerprints
-from dmp_assets import readings
 from dmp_assets.home import Home
+from dmp_assets.platform.lake import PLATFORM, TAG
 from dmp_assets.reporting import (
     attribution_figures,
-    figures,
+    platform_reports,
     renderer,
 )
 from dmp_assets.reporting.attribution_figures import Period
-from dmp_assets.reporting.charts import REGISTRATIONS, USAGES, Panel, daily_chart, usage_chart
 from dmp_assets.reporting.corrections import correct
 from dmp_assets.reporting.delivery import Delivery, Message, already_sent, deliver, sent
-from dmp_assets.reporting.messages import ReportFigures, report_message, warning
-from dmp_assets.reporting.reader import Report
-from dmp_assets.reporting.reads import AFTERWARDS, READS, UNAWAITED
+from dmp_assets.reporting.messages import report_message, warning
 from dmp_assets.reporting.renderer import Renderer, RenderError, find_quarto
+from dmp_assets.reporting.report_spec import MessageSpec, ReportSpec
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.window import Window
 from dmp_assets.run.executor import ALONE_TAG
 from dmp_assets.settings import Settings, project_dir
-from dmp_assets.table_asset import ATTRIBUTION
 from dmp_assets.tables import Tables
 from dmp_assets.worked_out import WorkedOut
 
 SHARED = ("_quarto.yml", "theme.css", "callouts.lua", "dashboard.js", "filter.js", "attribution.js")
-RANGED = frozenset({"promo_abuse", "attribution"})
-TAGS = {"attribution": ATTRIBUTION}
 SHOWN_SETTINGS = (
     "cost_blocked_customer", "cost_lost_discount", "review_cost", "currency", "timezone",
     "reporting_model", "lookback_days", "markov_orders", "expected_weekly_events", "public_url",
@@ -57,7 +51,7 @@ _MACHINERY = tuple(
 
 def fingerprint(name: str, tables: Tables, settings: Settings, params: Mapping[str, Any]) -> str:
     """What the report is made from: data versions, sources, parameters, settings, engine."""
-    data = {key: _data_version(tables, key) for key in READS[name]}
+    data = {key: _data_version(tables, key) for key in _spec(name).reads}
     folder = project_dir() / "reports"
     sources = [folder / file for file in (f"{name}.qmd", *SHARED)]
     texts = [path.read_text() for path in sources]
@@ -71,7 +65,7 @@ def fingerprint(name: str, tables: Tables, settings: Settings, params: Mapping[s
 def _readings(name: str, settings: Settings) -> list[readings.Reading | None]:
     """When the sources were last read; a simulated business stands still."""
     home = Home(settings.home)
-    keys = [key for key in READS[name] if key.startswith("raw/")]
+    keys = [key for key in _spec(name).reads if key.startswith("raw/")]
     return [] if home.profile == "sandbox" else [readings.last(home, key) for key in keys]
 
 
@@ -79,6 +73,34 @@ def _data_version(tables: Tables, key: str) -> str | None:
     if not tables.exists(key):
         return None
     return str(tables.stamp(key).get("data_version") or tables.version(key))
+
+
+def specs() -> Mapping[str, tuple[str, ReportSpec]]:
+    """Report → its domain and what it is, in the order in which they are rendered."""
+    of = {PLATFORM: platform_reports.REPORTS} | dict(domains.reports())
+    found = [(domain, spec) for domain, listed in of.items() for spec in listed]
+    found.sort(key=lambda pair: (pair[1].is_last, pair[1].name == INDEX))
+    return {spec.name: (domain, spec) for domain, spec in found}
+
+
+def _spec(name: str) -> ReportSpec:
+    return specs()[name][1]
+
+
+def build() -> list[dg.AssetsDefinition]:
+    """Every report, rendered by one step or by one of its own, and every message."""
+    known = specs()
+    together = [name for name, (_, spec) in known.items() if not spec.is_apart]
+    apart = [name for name, (_, spec) in known.items() if spec.is_apart]
+    return [
+        _rendering("reports", together),
+        *(_rendering(f"reports__{name}", [name]) for name in apart),
+        *(
+            _delivery(domain, spec, spec.message)
+            for domain, spec in known.values()
+            if spec.message is not None
+        ),
+    ]
 
 
 def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
@@ -93,19 +115,19 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
                 deps=[
                     *(
                         dg.AssetKey(key.split("/"))
-                        for key in keys
-                        if key not in UNAWAITED.get(name, ())
+                        for key in spec.reads
+                        if key not in spec.unawaited
                     ),
-                    *(dg.AssetKey(["reports", r]) for r in names if name == "index" and r != name),
+                    *(dg.AssetKey(["reports", r]) for r in names if name == INDEX and r != name),
                 ],
                 description=f"The report {name}.qmd as one HTML file that needs no network.",
                 group_name="reports",
                 owners=["team:data-platform"],
                 kinds={"quarto", "html"},
-                tags=TAGS.get(name, {}),
+                tags={TAG: domain},
                 skippable=False,
             )
-            for name, keys in READS.items()
+            for name, (domain, spec) in specs().items()
             if name in names
         ],
         can_subset=True,
@@ -121,11 +143,11 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
             for name in names:
                 if name not in wanted:
                     continue
-                params = _range(window) if name in RANGED else {}
+                params = _range(window) if _spec(name).is_ranged else {}
                 mark = fingerprint(name, lakehouse.tables, lakehouse.settings, params)
                 target = lakehouse.home.reports / f"{name}.html"
                 unchanged = renderer.state(target).get("fingerprint") == mark
-                if name == "index" and rendered_now:
+                if name == INDEX and rendered_now:
                     unchanged = False
                 if unchanged:
                     context.log.info(f"reports/{name}: nothing new, left as it is")
@@ -152,7 +174,7 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
                     },
                     data_version=dg.DataVersion(mark),
                 )
-            if rendered_now and "index" not in names:
+            if rendered_now and INDEX not in names:
                 failed += _looked_at_again(engine, lakehouse)
         if failed:
             raise dg.Failure("; ".join(failed))
@@ -163,12 +185,14 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
 def _looked_at_again(engine: Renderer, lakehouse: Lakehouse) -> list[str]:
     """Render what shows what another step has made since; what could not be rendered."""
     failed: list[str] = []
-    for name in AFTERWARDS:
+    for name, (_, spec) in specs().items():
+        if not spec.is_last:
+            continue
         target = lakehouse.home.reports / f"{name}.html"
         if not target.exists():
             continue
         mark = fingerprint(name, lakehouse.tables, lakehouse.settings, {})
-        if name != "index" and renderer.state(target).get("fingerprint") == mark:
+        if name != INDEX and renderer.state(target).get("fingerprint") == mark:
             continue
         try:
             engine.render(name, fingerprint=mark)
@@ -177,81 +201,21 @@ def _looked_at_again(engine: Renderer, lakehouse: Lakehouse) -> list[str]:
     return failed
 
 
-reports = _rendering("reports", [name for name in READS if name != "attribution"])
-# Apart, so that what fails on one domain's way does not hold up the other's reports.
-attribution_report = _rendering("reports__attribution", ["attribution"])
-
-
 def _range(window: Window) -> dict[str, str]:
     """The run's days as the report's parameters; none without a range."""
     return {"start": window.start, "end": window.end} if window.days() else {}
 
 
 # delivery -----------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Outline:
-    """One report's message: its figures, the zone of its days, its chart and the thread's files."""
-
-    figures: ReportFigures
-    zone: str
-    image: Path
-    image_alt: str
-    files: tuple[tuple[Path, str], ...]
-
-
-def _noted(home: Home, name: str) -> dict[str, int]:
-    """Versions of the tables that the rendered report shows."""
-    return dict(renderer.state(home.reports / f"{name}.html").get("table_versions", {}))
-
-
-def weekly_figures(home: Home, problem: str | None = None) -> tuple[Report, ReportFigures]:
-    """Reader and figures of the weekly message, from the versions that the report shows."""
-    report = Report.open(home, _noted(home, "promo_abuse"))
-    return report, figures.weekly(report, as_of=home.now(), problem=problem)
-
-
-def _promo_abuse(home: Home, problem: str | None, days: Period | None) -> Outline:
-    report, now = weekly_figures(home, problem)
-    used = figures.by_day(report, now)
-    return Outline(
-        now,
-        report.settings.timezone,
-        usage_chart(*used, home.reports / "promo_abuse.png"),
-        "Promo codes used and accounts registered per day of the week",
-        ((home.reports / "promo_abuse.html", "Promo-code abuse dashboard"),),
-    )
-
-
-def _attribution(home: Home, problem: str | None, days: Period | None) -> Outline:
-    report = attribution_figures.opened(home, _noted(home, "attribution"))
-    now = attribution_figures.message(report, as_of=home.now(), days=days, problem=problem)
-    shown = Period(now.period_start, now.period_end)
-    every, revenue, cost = attribution_figures.by_day(report, shown)
-    currency = report.settings.currency
-    panels = (
-        Panel(f"Credited revenue per day, {currency}", revenue, USAGES),
-        Panel(f"Cost per day, {currency}", cost, REGISTRATIONS),
-    )
-    return Outline(
-        now,
-        "UTC",
-        daily_chart(every, panels, home.reports / "attribution.png"),
-        "Credited revenue and cost per day",
-        (
-            (home.reports / "attribution.html", "Attribution report"),
-            (home.exports / "channel_reporting.csv", "Channels by day, of all days in range"),
-        ),
-    )
-
-
+INDEX = "index"
+"""The report that links to the others."""
 _INCOMPLETE = "_incomplete"
 """Ends the version of a message that says why there are no numbers."""
 
-OUTLINES: dict[str, Callable[[Home, str | None, Period | None], Outline]] = {
-    "promo_abuse": _promo_abuse,
-    "attribution": _attribution,
-}
-"""Report → what its message says."""
+
+def messages() -> Mapping[str, MessageSpec]:
+    """Report → its message, of those that have one."""
+    return {name: spec.message for name, (_, spec) in specs().items() if spec.message}
 
 
 def deliver_report(
@@ -281,7 +245,7 @@ def _told(
     if before and (out := already_sent(home.outbox, name, before)):
         return [out]
     settings = home.settings()
-    outline = OUTLINES[name](home, problem, days)
+    outline = messages()[name].outline(home, problem, days)
     now = outline.figures
     incomplete = warning(now, outline.zone) is not None
     period = f"{now.period_start}_{now.period_end}"
@@ -319,7 +283,9 @@ def _made_of(name: str, home: Home, days: Period | None) -> list[Any] | None:
     return [
         state.get("fingerprint"), state.get("table_versions"), home.now().date(),
         days and [days.first, days.last], settings.slack_channel, settings.timezone,
-        fingerprints.code(__name__, machinery=_MACHINERY),
+        fingerprints.code(
+            __name__, messages()[name].outline.__module__, machinery=_MACHINERY
+        ),
     ]  # fmt: skip
 
 
@@ -337,7 +303,7 @@ def deliver_failure(
     numbers have been sent: they hold.
     """
     names = [
-        name for name in OUTLINES
+        name for name in messages()
         if f"delivery/{name}" in set(wanted) and f"delivery/{name}" not in failed
     ]  # fmt: skip
     cause = f"The run failed at {', '.join(failed) or 'its start'}."
@@ -350,7 +316,7 @@ def deliver_failure(
 
 def _has_numbers(name: str, home: Home, days: Period | None) -> bool:
     """Whether the period's message has been sent with numbers."""
-    now = OUTLINES[name](home, None, days).figures
+    now = messages()[name].outline(home, None, days).figures
     period = f"{now.period_start}_{now.period_end}"
     with_numbers = Message(name, period, home.settings().slack_channel, "")
     return sent(home.outbox, with_numbers.delivery_id) is not None
@@ -372,18 +338,19 @@ def blocking_failure(
     return f"A check failed: {', '.join(sorted(failed))}." if failed else None
 
 
-def _delivery(name: str, after: Sequence[str], description: str) -> dg.AssetsDefinition:
+def _delivery(domain: str, spec: ReportSpec, told: MessageSpec) -> dg.AssetsDefinition:
     """The asset `delivery/<name>`: the report's message, sent once; what cannot be sent is kept."""
+    name = spec.name
 
     @dg.asset(
         key=["delivery", name],
         op_tags={ALONE_TAG: "outbox"},
-        deps=[dg.AssetKey(key.split("/")) for key in after],
+        deps=[dg.AssetKey(key.split("/")) for key in told.after],
         group_name="reports",
         owners=["team:data-platform"],
         kinds={"slack"},
-        tags=TAGS.get(name, {}),
-        description=description,
+        tags={TAG: domain},
+        description=told.about,
         check_specs=[
             dg.AssetCheckSpec(
                 "delivered",
@@ -398,7 +365,7 @@ def _delivery(name: str, after: Sequence[str], description: str) -> dg.AssetsDef
         slack: SlackResource,
         window: Window,
     ) -> dg.MaterializeResult:
-        inputs = {dg.AssetKey(key.split("/")) for key in READS[name]}
+        inputs = {dg.AssetKey(key.split("/")) for key in spec.reads}
         known = context.job_def.asset_layer.asset_graph.asset_check_keys
         problem = blocking_failure(context.instance, [k for k in known if k.asset_key in inputs])
         done, *corrected = _told(name, lakehouse.home, slack, problem, in_range(window))
@@ -428,16 +395,3 @@ def in_range(window: Window) -> Period | None:
     """The run's days; None without a range."""
     days = window.days()
     return Period(days[0], days[1] - attribution_figures.DAY) if days else None
-
-
-promo_abuse_delivery = _delivery(
-    "promo_abuse",
-    ["reports/promo_abuse"],
-    "The weekly message in Slack: numbers, chart, table, the dashboard to download.",
-)
-attribution_delivery = _delivery(
-    "attribution",
-    ["reports/attribution", "exports/channel_reporting"],
-    "The message in Slack, of the last full week or of the run's days: cost per order, ROAS, "
-    "channels, how the conversions add up, the report and the CSV to download.",
-)

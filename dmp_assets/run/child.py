@@ -11,11 +11,11 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+from dmp_assets import domains
 from dmp_assets.errors import UserError
 from dmp_assets.home import Home
 from dmp_assets.leaving import run_and_leave
 from dmp_assets.run.ends import PID_TAG
-from dmp_assets.run.partitions import partition_tags
 from dmp_assets.run.process import REFUSAL, REFUSED, request
 from dmp_assets.tables import Tables
 
@@ -25,14 +25,13 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
 
     `warm`: Spark has been started.
     """
-    import dagster as dg
 
     from dmp_assets.definitions import defs
-    from dmp_assets.reporting import renderer, report_assets
+    from dmp_assets.platform import lake
+    from dmp_assets.reporting import renderer
     from dmp_assets.run import history
     from dmp_assets.run.executor import run_job
     from dmp_assets.settings import project_dir
-    from dmp_assets.table_asset import ATTRIBUTION
 
     home = Home.current()
     if request["shop"] and not warm:
@@ -41,9 +40,9 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     job = repository.get_implicit_global_asset_job_def()
     graph = repository.asset_graph
     keys = _selected(request["select"], graph)
-    if home.settings().web_database is None:  # skipped, unless nothing else is asked for
-        web = dg.AssetSelection.tag(*next(iter(ATTRIBUTION.items()))).resolve(graph)
-        keys = keys - web or keys
+    for domain in domains.known():
+        if not domain.is_configured(home):  # skipped, unless nothing else is asked for
+            keys = keys - lake.of(domain.name).resolve(graph) or keys
     daily = any(graph.get(key).is_partitioned for key in keys)
     window = {"start": request["start"], "end": request["end"]}
     with (
@@ -51,7 +50,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
         home.exclusive(request["run_id"], wait=request["wait"]),
         renderer.kept(project_dir(), home) as engine,
     ):
-        if keys & report_assets.reports.keys and not home.reports.exists():
+        if not home.reports.exists() and any(key.path[0] == "reports" for key in keys):
             engine.start()  # all reports will be rendered: their kernel imports beside other work
         result = run_job(
             job,
@@ -61,7 +60,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
             tags={
                 PID_TAG: str(os.getpid()),
                 "dmp/trigger": "cli",
-                **(partition_tags(home, request["start"], request["end"]) if daily else {}),
+                **(_partition_tags(home, request["start"], request["end"]) if daily else {}),
             },
             run_config={
                 "resources": {"window": {"config": window}},
@@ -71,6 +70,12 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     if not result.success:
         _tell_of_failure(home, result, {"/".join(key.path) for key in keys}, window)
     return 0 if result.success else 1
+
+
+def _partition_tags(home: Home, start: str, end: str) -> dict[str, str]:
+    """The range of daily partitions; one run has one, so that of the first domain that has any."""
+    having = [domain.partition_tags for domain in domains.known() if domain.partition_tags]
+    return dict(having[0](home, start, end)) if having else {}
 
 
 def _selected(asked: str, graph: Any) -> Any:

@@ -2,13 +2,12 @@
 
 import shutil
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.resources.postgres import EmbeddedPostgres
 from dmp_assets.run.outside import outside_systems
 from dmp_assets.store import where
 from dmp_assets.tables import LAYERS
-
-_LOGS = ("raw/abuse_predictions", "raw/abuse_decisions")  # whose source forgets old rows
 
 
 def _publish_nothing(home: Home) -> None:
@@ -31,7 +30,7 @@ def clear(home: Home, *, everything: bool = False) -> None:
     The outbox, Dagster's history, the sandbox and the embedded PostgreSQL stay unless
     `everything`; so do, in a live home, the logs of the service.
     """
-    kept = _LOGS if home.profile == "live" else ()
+    kept = {key for domain in domains.known() for key in domain.logs if home.profile == "live"}
     with home.exclusive("clear"):
         if where.is_configured(home) and not everything:
             _publish_nothing(home)

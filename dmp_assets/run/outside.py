@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.resources.postgres import EmbeddedPostgres
 from dmp_assets.store import where
@@ -28,14 +29,8 @@ def missing_parts(home: Home) -> list[str]:
     missing = []
     if settings.slack_token is None and home.profile == "live":
         missing.append("Slack (no DMP_SLACK_TOKEN): messages wait in the outbox")
-    if settings.shop_database_url is None and home.profile == "live":
-        missing.append(
-            "DMP_SHOP_DATABASE_URL: the embedded PostgreSQL is the shop (fill it: dmp load-shop)"
-        )
-    if settings.web_database is None:
-        missing.append("DMP_WEB_DATABASE: no attribution")
-    elif settings.ihc_api_key is None:
-        missing.append("DMP_IHC_API_KEY: our own initializer-holder-closer model stands in")
+    for domain in domains.known():
+        missing += domain.lacks(home)
     if not where.is_configured(home):
         missing.append("the operational store (`dmp migrate`): nothing is published to the API")
     if settings.public_url is None:

@@ -25,6 +25,7 @@ from dmp_assets.attribution.batches import credit_batches
 from dmp_assets.attribution.journeys import COLUMNS as TOUCHPOINT
 from dmp_assets.attribution.journeys import Journeys
 from dmp_assets.attribution.models import Fitted, credits, fit, models_of
+from dmp_assets.attribution.partitions import partition_tags
 from dmp_assets.attribution.paths import Paths
 from dmp_assets.cleaned import web_conversions, web_session_costs, web_sessions
 from dmp_assets.home import Home
@@ -46,7 +47,6 @@ from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.postgres import Endpoint
 from dmp_assets.resources.window import Window
 from dmp_assets.run.causes import first_cause
-from dmp_assets.run.partitions import partition_tags
 from dmp_assets.sources.web import WebSource
 from dmp_assets.tables import Tables
 from tests.support.lakehouse import write

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dmp_assets.abuse.domain import DOMAIN
 from dmp_assets.figures.catalogue import CATALOGUE, figure
 from dmp_assets.home import Home
 from dmp_assets.reporting import attribution_figures, figures
@@ -74,9 +75,7 @@ def by_service(home: Home) -> Mapping[str, float | None]:
 
 def by_summary(home: Home) -> dict[str, float]:
     """Name → value, as a run's summary says them."""
-    from dmp_assets.cli import summary
-
-    (line,) = summary._flagged(home)
+    (line,) = (line for line in DOMAIN.summary(home) if line.startswith("Flagged"))
     return {
         name: float(found[1].replace(",", ""))
         for name in ("flagged_accounts", "accounts_to_block")

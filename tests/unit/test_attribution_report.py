@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from dmp_assets.automation import schedules, sensors
+from dmp_assets.attribution import lake
+from dmp_assets.automation import schedules
 from dmp_assets.demo.sandbox import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.reporting import attribution_figures as figures
@@ -223,9 +224,12 @@ def current(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         path.unlink()
 
 
+DELIVERY = dg.AssetKey(["delivery", "attribution"])
+
+
 def deliver(**window: str) -> dict[str, Any]:
     result = dg.materialize(
-        [report_assets.attribution_delivery],
+        [made for made in report_assets.build() if DELIVERY in made.keys],
         resources={
             "lakehouse": Lakehouse(), "slack": SlackResource(), "window": Window(**window)
         },
@@ -328,7 +332,7 @@ def test_new_rows_on_the_web_ask_for_a_run(web: Home, repository: Any) -> None:
         dg.DagsterInstance.ephemeral() as instance,
         dg.build_sensor_context(instance=instance, repository_def=repository) as context,
     ):
-        (request,) = sensors.new_web_data.evaluate_tick(context).run_requests or ()
+        (request,) = lake.new_web_data.evaluate_tick(context).run_requests or ()
     assert request.tags["dagster/asset_partition_range_end"] == "2024-02-07"
     assert request.run_key
 
@@ -339,16 +343,16 @@ def test_without_a_web_database_nothing_of_it_runs_by_default(
     monkeypatch.setenv("DMP_HOME", str(tmp_path))
     monkeypatch.delenv("DMP_WEB_DATABASE", raising=False)
     home = Home(tmp_path).prepare("live")
-    assert not any(schedules.runs(name) for name in schedules.NEEDS_WEB)
-    assert schedules.runs("daily_refresh")
-    assert isinstance(schedules.attribution_request(home), dg.SkipReason)
-    assert set(schedules.RUNS_BY_DEFAULT) > schedules.NEEDS_WEB
+    status = {made.name: made.default_status for made in schedules.build_schedules()}
+    off = {name for name, found in status.items() if found == dg.DefaultScheduleStatus.STOPPED}
+    assert off == {"daily_attribution", "weekly_attribution"} < set(status)
+    assert isinstance(lake.request(home), dg.SkipReason)
 
 
 def test_a_database_that_cannot_be_read_skips_the_tick_and_says_why(
     web: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DMP_WEB_DATABASE", str(tmp_path / "gone.sqlite"))
-    skipped = schedules.attribution_request(web)
+    skipped = lake.request(web)
     assert isinstance(skipped, dg.SkipReason)
     assert "gone.sqlite" in str(skipped.skip_message)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.reporting import document, reads, report_assets
+from dmp_assets.reporting import document, report_assets
 from dmp_assets.reporting.messages import report_message
 from dmp_assets.reporting.renderer import Renderer
 from dmp_assets.settings import project_dir
@@ -56,7 +56,7 @@ def drawn() -> Pages:
 
 def page_of(report: str, home: Home, engine: Renderer, drawn: Pages) -> str:
     tables = Tables(str(home.lakehouse))
-    held = (tables.stamp(key).get("data_version") for key in reads.READS[report])
+    held = (tables.stamp(key).get("data_version") for key in report_assets.specs()[report][1].reads)
     made_from = (report, *held)
     if made_from not in drawn:
         engine.home = home
@@ -82,12 +82,12 @@ def test_a_report_renders_whatever_is_missing(
 
 
 @pytest.mark.parametrize("name", degenerate.HOMES)
-@pytest.mark.parametrize("report", report_assets.OUTLINES)
+@pytest.mark.parametrize("report", report_assets.messages())
 def test_a_message_is_made_whatever_is_missing(
     homes: dict[str, Home], report: str, name: str
 ) -> None:
     home = homes[name]
-    outline = report_assets.OUTLINES[report](home, None, None)
+    outline = report_assets.messages()[report].outline(home, None, None)
     message = report_message(
         outline.figures, report=report, version="1", channel="C1", tz=outline.zone,
         image=outline.image, image_alt=outline.image_alt,
@@ -97,7 +97,7 @@ def test_a_message_is_made_whatever_is_missing(
 
 
 def test_the_homes_are_made_of_every_table_that_reports_read(whole: dict[str, pa.Table]) -> None:
-    assert {key for keys in reads.READS.values() for key in keys} <= set(whole)
+    assert {key for _, spec in report_assets.specs().values() for key in spec.reads} <= set(whole)
 
 
 @pytest.mark.parametrize("name", sorted(set(degenerate.HOMES) - UNKEYED))

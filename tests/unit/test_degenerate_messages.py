@@ -17,7 +17,7 @@ from dmp_assets.demo.sandbox_slack_blocks import block_errors
 from dmp_assets.home import Home
 from dmp_assets.reporting.delivery import Record
 from dmp_assets.reporting.messages import report_message
-from dmp_assets.reporting.report_assets import OUTLINES, deliver_report
+from dmp_assets.reporting.report_assets import deliver_report, messages
 from dmp_assets.resources.slack import SlackResource
 from tests.support import attribution_tables, lakehouse
 
@@ -69,7 +69,7 @@ def degenerate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     return home
 
 
-@pytest.mark.parametrize("report", OUTLINES)
+@pytest.mark.parametrize("report", messages())
 @pytest.mark.parametrize("problem", [None, "The run failed at raw/users."])
 def test_a_message_says_nothing_misleading_of_a_home_that_holds_next_to_nothing(
     report: str, problem: str | None, degenerate: Home, monkeypatch: pytest.MonkeyPatch
@@ -84,14 +84,14 @@ def test_a_message_says_nothing_misleading_of_a_home_that_holds_next_to_nothing(
     assert problem is None or f"no numbers. {problem}" in record.text
 
 
-@pytest.mark.parametrize("report", OUTLINES)
+@pytest.mark.parametrize("report", messages())
 def test_numbers_of_next_to_nothing_are_zeros_or_left_out(
     report: str, degenerate: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the source had been read to the end of the period, so that the numbers are shown."""
     monkeypatch.setenv("DMP_HOME", str(degenerate.root))
     degenerate.reports.mkdir(exist_ok=True)
-    figures = OUTLINES[report](degenerate, None, None).figures
+    figures = messages()[report].outline(degenerate, None, None).figures
     read = replace(figures, data_through=datetime(2030, 1, 1, tzinfo=UTC))
     message = report_message(read, report=report, version="1", channel="C_REPORTS", tz="UTC")
     assert_readable(list(message.blocks), message.text)

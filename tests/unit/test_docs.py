@@ -13,9 +13,9 @@ import typer.main
 
 from dmp_assets.abuse import explain, limits, rules
 from dmp_assets.automation import catalogue
-from dmp_assets.automation.schedules import RUNS_BY_DEFAULT
 from dmp_assets.cleaned import promo_codes, promo_usages, users
 from dmp_assets.cli.main import app
+from dmp_assets.definitions import defs
 from dmp_assets.settings import Settings
 from dmp_assets.sources import contract
 from dmp_assets.store.roles import ROLES
@@ -217,7 +217,11 @@ def test_the_roles_on_the_page_of_the_api_have_the_scopes_of_the_code() -> None:
 
 def test_everything_that_runs_unattended_is_on_the_page_of_monitoring() -> None:
     page = (ROOT / "docs" / "monitoring.md").read_text()
-    assert [name for name in RUNS_BY_DEFAULT if f"| `{name}` |" not in page] == []
+    repository = defs.get_repository_def()
+    names = [made.name for made in repository.schedule_defs]
+    names += [made.name for made in repository.sensor_defs]
+    assert len(names) == 12
+    assert [name for name in names if f"| `{name}` |" not in page] == []
 
 
 def test_the_readme_leads_to_every_page() -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from dmp_assets.abuse.features import NAMES
-from dmp_assets.automation import jobs
+from dmp_assets.abuse.lake import retrain
 from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
 from dmp_assets.modeled import abuse_labels
@@ -351,7 +351,7 @@ def test_the_last_decision_of_a_reviewer_wins_over_the_shops_label(
 def test_training_by_hand_knows_the_decisions_of_today() -> None:
     from dmp_assets.definitions import defs
 
-    job = defs.get_repository_def().get_job(jobs.retrain.name)
+    job = defs.get_repository_def().get_job(retrain.name)
     made = {"/".join(key.path) for key in job.asset_layer.executable_asset_keys}
     assert {"raw/abuse_decisions", "modeled/abuse_labels", "ml/model_registry"} <= made
 

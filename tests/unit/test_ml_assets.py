@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from dmp_assets.abuse import models, view
 from dmp_assets.abuse.features import COLUMN, FEATURES
-from dmp_assets.automation import jobs
+from dmp_assets.abuse.lake import retrain
 from dmp_assets.demo import shop
 from dmp_assets.home import Home
 from dmp_assets.ml import (
@@ -232,7 +232,7 @@ def test_few_new_labels_keep_the_model_and_many_or_the_retrain_job_replace_it(
     place.run()
     assert place.column(serving) == first
     assert registry.new_labels(place.tables) == 10
-    place.run(tags=jobs.retrain.tags)
+    place.run(tags=retrain.tags)
     second = place.column(serving)
     assert second != first
     assert registry.new_labels(place.tables) == 0

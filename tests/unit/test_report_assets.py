@@ -9,20 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dmp_assets.abuse.report import weekly_figures
 from dmp_assets.demo.sandbox import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.marts.warehouse import marts
-from dmp_assets.reporting import freshness, reads, renderer, report_assets
+from dmp_assets.reporting import freshness, renderer, report_assets
 from dmp_assets.reporting.delivery import flush
 from dmp_assets.reporting.privacy import find_personal_data
 from dmp_assets.reporting.reader import SHOP_EVENTS, Report
-from dmp_assets.reporting.report_assets import (
-    attribution_delivery,
-    attribution_report,
-    promo_abuse_delivery,
-    reports,
-    weekly_figures,
-)
 from dmp_assets.resources.lakehouse import Lakehouse
 from dmp_assets.resources.slack import SlackResource
 from dmp_assets.resources.window import Window
@@ -30,7 +24,7 @@ from dmp_assets.settings import project_dir
 from dmp_assets.tables import Tables
 from tests.support import lakehouse
 
-ASSETS = [marts, attribution_report, reports, promo_abuse_delivery, attribution_delivery]
+ASSETS = [marts, *report_assets.build()]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +70,7 @@ def test_without_slack_all_is_made_and_the_message_is_kept_with_a_warning(
 ) -> None:
     assert first.success
     made = metadata(first)
-    assert {f"reports/{name}" for name in reads.READS} < set(made)
+    assert {f"reports/{name}" for name in report_assets.specs()} < set(made)
     assert made["delivery/promo_abuse"]["state"] == "kept"
     assert made["delivery/attribution"]["state"] == "kept"
     checks = first.get_asset_check_evaluations()
@@ -88,7 +82,7 @@ def test_without_slack_all_is_made_and_the_message_is_kept_with_a_warning(
 def test_each_report_reads_only_tables_that_its_asset_declares(
     first: dg.ExecuteInProcessResult, home: Home
 ) -> None:
-    for name, keys in reads.READS.items():
+    for name, keys in ((n, s.reads) for n, (_, s) in report_assets.specs().items()):
         noted = renderer.state(home.reports / f"{name}.html")
         assert set(noted["table_versions"]) <= set(keys), name
         assert noted["table_versions"]
@@ -117,7 +111,7 @@ def test_the_index_links_to_what_has_been_rendered(
     first: dg.ExecuteInProcessResult, home: Home
 ) -> None:
     page = (home.reports / "index.html").read_text()
-    for name in reads.READS:
+    for name in report_assets.specs():
         assert name == "index" or f'href="{name}.html"' in page
 
 
@@ -205,7 +199,7 @@ def test_a_failed_blocking_check_is_said_in_words() -> None:
 def test_a_range_is_shown_by_the_reports_that_know_one(
     first: dg.ExecuteInProcessResult, home: Home
 ) -> None:
-    names = [f"reports/{name}" for name in sorted(report_assets.RANGED)]
+    names = [f"reports/{name}" for name in ("attribution", "promo_abuse")]
     ranged = metadata(materialize(*names, start="2024-01-01", end="2024-01-31"))
     assert not any(found["unchanged"] for found in ranged.values())
     page = (home.reports / "promo_abuse.html").read_text()

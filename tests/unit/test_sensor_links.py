@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dmp_assets.automation.sensors import run_url
+from dmp_assets.automation.telling import run_url
 from dmp_assets.home import Home
 
 

@@ -1,0 +1,50 @@
+"""Promo-code abuse: users, codes and usages of the shop, and the model that judges accounts."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dmp_assets.home import Home
+from dmp_assets.platform.domain import Domain
+
+
+def _lacks(home: Home) -> Sequence[str]:
+    if home.settings().shop_database_url is None and home.profile == "live":
+        return [
+            "DMP_SHOP_DATABASE_URL: the embedded PostgreSQL is the shop (fill it: dmp load-shop)"
+        ]
+    return []
+
+
+def _summary(home: Home) -> Sequence[str]:
+    """The model's headline and flagged accounts, by the words and counts of the dashboard."""
+    from dmp_assets.figures.catalogue import figure
+    from dmp_assets.ml.registry import headline
+    from dmp_assets.reporting import figures
+    from dmp_assets.reporting.reader import Report
+
+    report = Report.open(home, {})
+    if not report.tables.exists("ml/model_registry"):
+        return []
+    found = figures.flagged(report)
+    if found is None:
+        return [headline(report.tables)]
+    unmeasured = f" ({figures.UNMEASURED})" if figures.is_measured(report) is False else ""
+    return [
+        headline(report.tables),
+        f"{figure('flagged_accounts').label} {found.accounts:,}, "
+        f"{figure('accounts_to_block').label.lower()} {found.blocked:,}{unmeasured}",
+    ]
+
+
+def _results(home: Home) -> Mapping[str, Path]:
+    return {"Dashboard": home.reports / "promo_abuse.html"}
+
+
+DOMAIN = Domain(
+    name="abuse",
+    lacks=_lacks,
+    summary=_summary,
+    results=_results,
+    examples=("cleaned/users", "ml/abuse_scores"),
+    logs=("raw/abuse_predictions", "raw/abuse_decisions"),
+)

@@ -1,0 +1,131 @@
+"""What promo-code abuse gives to the lakehouse: the shop's tables, the model's, what runs them."""
+
+import dagster as dg
+
+from dmp_assets.automation.telling import alert_people, ui_url
+from dmp_assets.cleaned import promo_codes, promo_usages, users
+from dmp_assets.home import Home
+from dmp_assets.marts import warehouse
+from dmp_assets.ml import (
+    abuse_drift,
+    abuse_features,
+    abuse_scores,
+    cost_to_incriminate,
+    model_registry,
+)
+from dmp_assets.modeled import (
+    abuse_labels,
+    account_clusters,
+    account_links,
+    promo_usage_by_code,
+    promo_usage_by_user,
+    promo_usage_daily,
+    registrations_daily,
+)
+from dmp_assets.platform.lake import Lake
+from dmp_assets.published import tables as published
+from dmp_assets.published.snapshot import account_snapshot
+from dmp_assets.raw import abuse as raw_abuse
+from dmp_assets.raw import shop as raw_shop
+from dmp_assets.reporting.alerts import Alert
+from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.resources.shop import has_news, shop_url
+from dmp_assets.resources.slack import SlackResource
+from dmp_assets.sources import shop
+from dmp_assets.sources.shop_connection import ShopError
+from dmp_assets.table_asset import AGAIN_TAG
+
+LABELS = dg.AssetSelection.assets(["raw", "abuse_decisions"], ["modeled", "abuse_labels"])
+
+retrain = dg.define_asset_job(
+    "retrain",
+    selection=dg.AssetSelection.groups("ml") | LABELS,
+    tags={AGAIN_TAG: "ml/model_registry"},
+    description="Train, compare and promote models on the labels as they are, and score again.",
+)
+
+
+@dg.sensor(
+    job_name="daily_refresh",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Refreshes when the shop holds rows that the lakehouse has not seen.",
+)
+def new_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    home = Home.current()
+    try:
+        state = shop.probe(shop_url(home), home.settings().shop_schema)
+    except ShopError as error:
+        return dg.SkipReason(str(error))
+    if not has_news(state, Lakehouse().tables):
+        return dg.SkipReason("nothing new in the shop")
+    return dg.RunRequest(run_key="/".join(known.content_hash for known in state.tables.values()))
+
+
+@dg.sensor(
+    job=retrain,
+    minimum_interval_seconds=3600,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Alerts when drift persists; retrains when enough new labels are there.",
+)
+def persistent_drift(
+    context: dg.SensorEvaluationContext, slack: SlackResource
+) -> dg.RunRequest | dg.SkipReason:
+    from dmp_assets.ml import drift, registry
+
+    home = Home.current()
+    settings = home.settings()
+    store = Lakehouse().tables
+    if not store.exists("ml/abuse_drift") or not drift.persistent_drift(store, settings):
+        return dg.SkipReason("no persistent drift")
+    labels = registry.new_labels(store)
+    enough = labels >= settings.retrain_min_labels
+    alert_people(
+        home,
+        slack,
+        Alert(
+            kind="drift",
+            asset="ml/abuse_drift",
+            cause=f"features or predictions drifted in {settings.drift_persistent_runs} "
+            f"evaluations in a row; {labels} new labels since training "
+            f"({'retraining now' if enough else f'{settings.retrain_min_labels} are needed'})",
+            owner="team:risk",
+            run_url=ui_url(home, "locations/dmp_assets/jobs/retrain/playground"),
+        ),
+    )
+    if not enough:
+        return dg.SkipReason(f"drift persists, but only {labels} new labels")
+    version = store.stamp("ml/abuse_drift").get("data_version")
+    return dg.RunRequest(run_key=f"drift-{version}-{labels}")
+
+
+LAKE = Lake(
+    in_shared_jobs=True,
+    assets=(
+        raw_shop.users,
+        raw_shop.promo_codes,
+        raw_shop.promo_usages,
+        raw_abuse.abuse_predictions,
+        raw_abuse.abuse_decisions,
+        users.users,
+        promo_codes.promo_codes,
+        promo_usages.promo_usages,
+        registrations_daily.registrations_daily,
+        promo_usage_daily.promo_usage_daily,
+        promo_usage_by_user.promo_usage_by_user,
+        promo_usage_by_code.promo_usage_by_code,
+        account_links.account_links,
+        account_clusters.account_clusters,
+        abuse_labels.abuse_labels,
+        abuse_features.abuse_features,
+        model_registry.model_registry,
+        abuse_scores.abuse_scores,
+        abuse_drift.abuse_drift,
+        cost_to_incriminate.cost_to_incriminate,
+        warehouse.marts,
+        *published.ASSETS["abuse"],
+        account_snapshot,
+    ),
+    jobs=(retrain,),
+    sensors=(new_data, persistent_drift),
+)

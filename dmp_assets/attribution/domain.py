@@ -1,0 +1,65 @@
+"""Attribution: sessions, costs and conversions of the web, and what each channel earned."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dmp_assets.home import Home
+from dmp_assets.platform.domain import Domain
+
+
+def is_configured(home: Home) -> bool:
+    """Whether there is a web database to read."""
+    return home.settings().web_database is not None
+
+
+def _lacks(home: Home) -> Sequence[str]:
+    if not is_configured(home):
+        return ["DMP_WEB_DATABASE: no attribution"]
+    if home.settings().ihc_api_key is None:
+        return ["DMP_IHC_API_KEY: our own initializer-holder-closer model stands in"]
+    return []
+
+
+def _summary(home: Home) -> Sequence[str]:
+    """How the last attribution adds up, and what it found."""
+    from dmp_assets.figures.catalogue import figure
+    from dmp_assets.reporting import attribution_figures
+    from dmp_assets.reporting.reader import Report
+
+    if not Report.open(home, {}).tables.exists("modeled/attribution_runs"):
+        return []
+    report = attribution_figures.opened(home)
+    days = attribution_figures.period(report)
+    if days is None:
+        return []
+    settings = home.settings()
+    found = attribution_figures.totals(report, settings.reporting_model, days)
+    shown = " · ".join(
+        f"{figure(name).titled(settings.currency)} {'—' if value is None else f'{value:,.2f}'}"
+        for name, value in (
+            ("paid_roas", found.paid_roas), ("roas", found.roas),
+            ("paid_cost_per_order", found.paid_cpo), ("cost_per_order", found.cpo),
+        )
+    )  # fmt: skip
+    conversions, _ = attribution_figures.added_up(report, days).lines(settings.currency)
+    return [f"Attribution {days}: {shown}", f"  {conversions}"]
+
+
+def _results(home: Home) -> Mapping[str, Path]:
+    return {"CSV": home.exports / "channel_reporting.csv"}
+
+
+def _partition_tags(home: Home, start: str, end: str) -> Mapping[str, str]:
+    from dmp_assets.attribution.partitions import partition_tags
+
+    return partition_tags(home, start, end)
+
+
+DOMAIN = Domain(
+    name="attribution",
+    is_configured=is_configured,
+    lacks=_lacks,
+    summary=_summary,
+    results=_results,
+    partition_tags=_partition_tags,
+)

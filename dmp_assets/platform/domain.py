@@ -1,0 +1,41 @@
+"""What anybody may know of a domain without Dagster, Spark or a web framework."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmp_assets.home import Home
+
+
+def _nothing(home: Home) -> Sequence[str]:
+    return ()
+
+
+def _no_results(home: Home) -> Mapping[str, Path]:
+    return {}
+
+
+def _always(home: Home) -> bool:
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """A domain's name, and what a home has or lacks of it.
+
+    `is_configured`: whether its source is; else a run of everything leaves its assets out, and its
+    schedules and sensors are off. `lacks`: what is not configured and therefore skipped, in words.
+    `summary`: lines on its results for the end of a command; `results`: label → file that a run
+    leaves for people; `examples`: tables to look at. `logs`: keys of tables whose source forgets
+    old rows, so they outlive a change of the shop. `partition_tags`: (home, first day, last day) →
+    tags by which a run makes its daily partitions; None where it has none.
+    """
+
+    name: str
+    is_configured: Callable[[Home], bool] = _always
+    lacks: Callable[[Home], Sequence[str]] = _nothing
+    summary: Callable[[Home], Sequence[str]] = _nothing
+    results: Callable[[Home], Mapping[str, Path]] = _no_results
+    examples: Sequence[str] = ()
+    logs: Sequence[str] = ()
+    partition_tags: Callable[[Home, str, str], Mapping[str, str]] | None = None
