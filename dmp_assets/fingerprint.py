@@ -6,16 +6,15 @@ are read and never executed, so naming scikit-learn's users costs nothing.
 """
 
 import hashlib
-import inspect
 import json
 import re
 import sys
 from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 ROOT = "dmp_assets"
+_HERE = Path(__file__).parent
 MACHINERY = tuple(
     f"{ROOT}.{name}"
     for name in (
@@ -68,9 +67,7 @@ def same_as(key: str, now: str) -> Sequence[str]:
 
 @cache
 def _known() -> dict[str, dict[str, list[str]]]:
-    known: dict[str, dict[str, list[str]]] = json.loads(
-        files(ROOT).joinpath("same_code.json").read_text()
-    )
+    known: dict[str, dict[str, list[str]]] = json.loads((_HERE / "same_code.json").read_text())
     return known
 
 
@@ -81,7 +78,6 @@ def _outside(machinery: Sequence[str], names: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
-@cache
 def _read(name: str) -> tuple[str, tuple[str, ...]]:
     """(hash of a module's text, the modules of ours that it imports)."""
     text = _source(name)
@@ -90,6 +86,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
     return _parsed(text)
 
 
+@cache
 def _parsed(text: str) -> tuple[str, tuple[str, ...]]:
     text = _FOR_TYPES.sub("", text)
     imported: list[str] = []
@@ -99,7 +96,7 @@ def _parsed(text: str) -> tuple[str, tuple[str, ...]]:
             continue
         for given in _names(found["names"]):
             below = f"{found['place']}.{given.partition(' ')[0]}"
-            imported.append(below if _source(below) is not None else found["place"])
+            imported.append(below if _place(below) is not None else found["place"])
     bare = _IMPORT.sub(lambda found: ", ".join(_names(found["names"] or "")) + "\n", text)
     return _hash(bare), tuple(dict.fromkeys(imported))
 
@@ -110,15 +107,26 @@ def _names(listed: str) -> list[str]:
     return sorted(name.strip() for name in plain.split(",") if name.strip())
 
 
-@cache
 def _source(name: str) -> str | None:
-    if not name.startswith(f"{ROOT}."):  # who extends the lakehouse has tables elsewhere
-        return inspect.getsource(sys.modules[name]) if name in sys.modules else None
-    place = Path(str(files(ROOT))).joinpath(*name.split(".")[1:])
-    for file in (place.with_suffix(".py"), place / "__init__.py"):
-        if file.is_file():
-            return file.read_text()
-    return None
+    place = _place(name)
+    return None if place is None else _text(place, place.stat().st_mtime_ns)
+
+
+def _place(name: str) -> Path | None:
+    """The file of a module: where it was loaded from, else where it would be."""
+    if (known := getattr(sys.modules.get(name), "__file__", None)) is not None:
+        return Path(known)
+    parts = name.split(".")
+    if parts[0] != ROOT:
+        return None
+    place = _HERE.joinpath(*parts[1:])
+    files = (place.with_suffix(".py"), place / "__init__.py")
+    return next((file for file in files if file.is_file()), None)
+
+
+@cache
+def _text(file: Path, changed: int) -> str:
+    return file.read_text()
 
 
 def _hash(value: object) -> str:

@@ -1,6 +1,5 @@
 """Which code decides a result: found by what is imported, the same wherever it lies."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,13 +31,6 @@ def half(x):
     from dmp_assets.abuse.model import rules
     return x / 2
 """
-
-
-@pytest.fixture(autouse=True)
-def read_anew() -> Iterator[None]:
-    fingerprint._read.cache_clear()
-    yield
-    fingerprint._read.cache_clear()
 
 
 def test_code_that_moved_is_the_same_code_and_other_code_is_not() -> None:
@@ -85,7 +77,6 @@ def test_a_change_below_changes_the_code_of_what_stands_on_it(
     changed, source = "dmp_assets.attribution.channel_values", fingerprint._source
     above, beside = "dmp_assets.modeled.attribution", "dmp_assets.modeled.account_links"
     before = fingerprint.code(above), fingerprint.code(beside)
-    fingerprint._read.cache_clear()
     monkeypatch.setattr(
         fingerprint, "_source",
         lambda name: f"{source(name)}\nMORE = 1\n" if name == changed else source(name),
