@@ -19,8 +19,8 @@ MACHINERY = tuple(
     f"{ROOT}.{name}"
     for name in (
         "addresses", "answers", "aside", "check_results", "connection_urls", "date_range",
-        "errors", "fingerprint", "foreign_text", "home", "leaving", "marts", "published",
-        "readings", "reporting", "resources", "run", "secret_files", "setting_sources",
+        "domains", "errors", "fingerprint", "foreign_text", "home", "leaving", "marts", "platform",
+        "published", "readings", "reporting", "resources", "run", "secret_files", "setting_sources",
         "setting_values", "settings", "spelling", "store", "table_asset", "table_metadata",
         "tables", "whole_file", "worked_out", "writes",
     )

@@ -23,7 +23,7 @@ def _summary(home: Home) -> Sequence[str]:
     from dmp_assets.reporting.reader import Report
 
     report = Report.open(home, {})
-    if not report.tables.exists("ml/model_registry"):
+    if not report.has("ml/model_registry"):
         return []
     found = figures.flagged(report)
     if found is None:

@@ -2,9 +2,9 @@
 
 from dmp_assets.home import Home
 from dmp_assets.reporting import figures, renderer
-from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.charts import usage_chart
 from dmp_assets.reporting.messages import ReportFigures
+from dmp_assets.reporting.period import Period
 from dmp_assets.reporting.platform_reports import CLEANED, RECEIVED
 from dmp_assets.reporting.reader import Report
 from dmp_assets.reporting.report_spec import MessageSpec, Outline, ReportSpec

@@ -20,13 +20,13 @@ SYMBOL = 9.0
 class Node:
     """An account at its place; 0 ≤ x ≤ width, 0 ≤ y ≤ height of the picture.
 
-    `is_named`: its id has room below it.
+    `name_x`: where the middle of its id is, `NAME_BELOW` below it; None where that has no room.
     """
 
     account_id: str
     x: float
     y: float
-    is_named: bool
+    name_x: float | None
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,9 @@ def graph(cluster: Cluster, width: float, height: float, margin: float) -> Graph
     links = [link for link in cluster.links if link.a in number and link.b in number]
     pairs = np.array([(number[k.a], number[k.b]) for k in links], dtype=int).reshape(-1, 2)
     places = _spread(_springs(len(members), pairs), width, height, margin)
-    named = _named(places, width)
     nodes = tuple(
-        Node(name, round(float(x), 1), round(float(y), 1), n in named)
-        for n, (name, (x, y)) in enumerate(zip(members, places, strict=True))
+        Node(name, round(float(x), 1), round(float(y), 1), middle)
+        for name, (x, y), middle in zip(members, places, _names(places, width), strict=True)
     )
     heaviest = max((link.weight for link in links), default=1.0)
     edges = []
@@ -106,8 +105,8 @@ def _spread(places: np.ndarray, width: float, height: float, margin: float) -> n
     return np.where(flat, np.array([width / 2, height / 2]), scaled)
 
 
-def _named(places: np.ndarray, width: float) -> set[int]:
-    """The first point, and those whose names then cover neither another point nor another name."""
+def _names(places: np.ndarray, width: float) -> list[float | None]:
+    """Where names stand: the first point's, and those that cover neither a point nor a name."""
     named: list[int] = []
     middles = np.column_stack(
         [np.clip(places[:, 0], NAME[0] / 2, width - NAME[0] / 2), places[:, 1] + NAME_BELOW]
@@ -118,7 +117,7 @@ def _named(places: np.ndarray, width: float) -> set[int]:
         over = np.abs(middles[named] - middle) < np.array(NAME)
         if n == 0 or (not near.all(axis=1).any() and not over.all(axis=1).any()):
             named.append(n)
-    return set(named)
+    return [round(float(x), 1) if n in named else None for n, x in enumerate(middles[:, 0])]
 
 
 @dataclass(frozen=True)

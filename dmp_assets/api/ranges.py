@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 from dmp_assets.api.problems import FieldError, Problem
 
 LONGEST = 3660
+DEFAULT = 90
 
 
 def _day(given: Any) -> Any:
@@ -25,7 +26,6 @@ def _day(given: Any) -> Any:
 _ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 Day = Annotated[date, BeforeValidator(_day)]
 """A day as it is written, and never a number of seconds."""
-DEFAULT = 90
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,9 @@ def _summary(home: Home) -> Sequence[str]:
     """How the last attribution adds up, and what it found."""
     from dmp_assets.figures.catalogue import figure
     from dmp_assets.reporting import attribution_figures
-    from dmp_assets.reporting.reader import Report
 
-    if not Report.open(home, {}).tables.exists("modeled/attribution_runs"):
-        return []
     report = attribution_figures.opened(home)
-    days = attribution_figures.period(report)
+    days = attribution_figures.period(report) if report.has("modeled/attribution_runs") else None
     if days is None:
         return []
     settings = home.settings()

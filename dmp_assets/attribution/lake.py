@@ -27,6 +27,7 @@ from dmp_assets.resources.web import web_source
 from dmp_assets.sources.web_connection import WebError
 
 ALL = lake.of("attribution")
+NOT_CONFIGURED = dg.SkipReason("no web database is configured (DMP_WEB_DATABASE)")
 DELIVERED = dg.AssetSelection.assets(["reports", "attribution"], ["delivery", "attribution"])
 SENSING = (
     dg.DefaultSensorStatus.RUNNING
@@ -38,7 +39,7 @@ SENSING = (
 def request(home: Home, run_key: str | None = None) -> dg.RunRequest | dg.SkipReason:
     """A run over all days with conversions; skipped where there is no (readable) web database."""
     if not is_configured(home):
-        return dg.SkipReason("no web database is configured (DMP_WEB_DATABASE)")
+        return NOT_CONFIGURED
     try:
         return dg.RunRequest(run_key=run_key, tags=partition_tags(home))
     except WebError as error:
@@ -55,7 +56,7 @@ def new_web_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
     home = Home.current()
     source = web_source(home)
     if source is None:
-        return dg.SkipReason("no web database is configured (DMP_WEB_DATABASE)")
+        return NOT_CONFIGURED
     try:
         state = source.probe()
     except WebError as error:

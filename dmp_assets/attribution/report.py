@@ -2,8 +2,8 @@
 
 from dmp_assets.home import Home
 from dmp_assets.reporting import attribution_figures, renderer
-from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.charts import REGISTRATIONS, USAGES, Panel, daily_chart
+from dmp_assets.reporting.period import Period
 from dmp_assets.reporting.platform_reports import OF_THE_WEB
 from dmp_assets.reporting.report_spec import MessageSpec, Outline, ReportSpec
 

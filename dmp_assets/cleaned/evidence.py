@@ -21,19 +21,17 @@ def of_columns(
 
     Beside a spreadsheet's number of a day stands its part of a day.
     """
-    there = set(written(tables, table, columns))
-    declared = _declared(tables, table)
+    received, declared = tables.columns(f"raw/{table}"), _declared(tables, table)
     forms = {name: _set(given, table, name, kind) for name, kind in columns.items()}
     for name, kind in columns.items():
         if forms[name] is None and not _is_text(declared, name):
             forms[name] = TYPED[kind]
-    open_ = [name for name in columns if name in there and forms[name] is None]
+    open_ = [name for name in columns if name in received and forms[name] is None]
     if open_:
         counts = ", ".join(
             "[" + readers.evidence('"' + name + '"', columns[name]) + f"] AS c{n}"
             for n, name in enumerate(open_)
         )
-        received = tables.columns(f"raw/{table}")
         serial = "".join(
             ", " + readers.serial_days(f'"{DAYS[name]}"') + f" AS s{n}"
             for n, name in enumerate(open_)

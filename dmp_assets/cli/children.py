@@ -27,6 +27,7 @@ LOG_BYTES = 5_000_000
 """A log that is larger than this at a start gives way to a new one and is kept as `.1`."""
 
 _PATIENCE_SECONDS = 20.0
+_GRACE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Children:
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-        _end(theirs, max(until - time.monotonic(), 1))
+        _end(theirs)
 
     def _theirs(self) -> list[psutil.Process]:
         """What the programs started in their turn, in groups of their own too."""
@@ -134,7 +135,7 @@ class Children:
         return found
 
 
-def _end(processes: list[psutil.Process], seconds: float) -> None:
+def _end(processes: list[psutil.Process]) -> None:
     """Wait for them, then end those that only wait for their parents; one that works goes on."""
     for ending in (None, psutil.Process.terminate, psutil.Process.kill):
         for process in processes:
@@ -142,7 +143,7 @@ def _end(processes: list[psutil.Process], seconds: float) -> None:
                 # Dagster's code server is deaf to a SIGTERM; while a run is its child it works
                 if ending is not None and not process.children():
                     ending(process)
-        _, processes = psutil.wait_procs(processes, timeout=min(seconds, 2))
+        _, processes = psutil.wait_procs(processes, timeout=_GRACE_SECONDS)
 
 
 _UNBUFFERED: Mapping[str, str] = {"PYTHONUNBUFFERED": "1"}

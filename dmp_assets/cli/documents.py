@@ -3,7 +3,6 @@
 import json
 import sys
 import webbrowser
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +33,11 @@ def report(
                 f"there is no report {name!r} (there are {', '.join(known)}, and all of them: all)"
                 f"{meant(name, known)}"
             )
-        names = list(_all_reports()) if name == "all" else [name]
+        names = [name]
+        if name == "all":
+            from dmp_assets.reporting.report_assets import specs
+
+            names = list(specs())
         try:
             with Renderer(project_dir(), home) as renderer:
                 for each in names:
@@ -46,12 +49,6 @@ def report(
             raise HomeError(str(error)) from error
         if open_it:
             webbrowser.open(rendered.path.as_uri())
-
-
-def _all_reports() -> Iterable[str]:
-    from dmp_assets.reporting.report_assets import specs
-
-    return specs()
 
 
 def catalogue(

@@ -22,8 +22,8 @@ class Publication:
     name: str
     about: str
     sql: str
+    domain: str
     owner: str = "team:data-platform"
-    domain: str = "abuse"
 
     @property
     def deps(self) -> tuple[str, ...]:
@@ -45,6 +45,7 @@ PUBLICATIONS = (
                b.first_used_at, b.last_used_at, s.decision, s.probability
         FROM modeled.promo_usage_by_user b LEFT JOIN ml.abuse_scores s USING (user_id)
         """,
+        domain="abuse",
     ),
     Publication(
         "account_score",
@@ -61,17 +62,20 @@ PUBLICATIONS = (
         LEFT JOIN modeled.account_clusters c USING (user_id)
         """,
         owner="team:risk",
+        domain="abuse",
     ),
     Publication(
         "code_usage",
         "How each promo code is used. One row per code. Key: promo_code.",
         f"SELECT *, rank() OVER (ORDER BY usages DESC) AS rank "
         f"FROM ({_mart('promo_code_performance')})",
+        domain="abuse",
     ),
     Publication(
         "daily_activity",
         "Registrations and redemptions per day (UTC), days without any included. Key: date.",
         _mart("daily_activity"),
+        domain="abuse",
     ),
     Publication(
         "channel_reporting",

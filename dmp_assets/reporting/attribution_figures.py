@@ -6,7 +6,7 @@ Conversions count on their day, channels on the day of the session that cost or 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import pandas as pd
@@ -17,46 +17,18 @@ from dmp_assets.home import Home
 from dmp_assets.reporting import freshness
 from dmp_assets.reporting.freshness import incomplete
 from dmp_assets.reporting.messages import Figure, ReportFigures, last_full_week
+from dmp_assets.reporting.period import DAY, Period
 from dmp_assets.reporting.reader import WEB_EVENTS, Report
 from dmp_assets.settings import Settings
 
 NEEDED = ("modeled/attribution_runs", "modeled/channel_reporting", "modeled/attribution")
 PARTS = ("attributed", "without_touchpoint", "failed", "quarantined")
-DAY = timedelta(days=1)
 SUMS = """
     coalesce(sum(cost), 0)::DOUBLE AS cost,
     coalesce(sum(conversions), 0) AS conversions,
     coalesce(sum(revenue), 0) AS revenue,
     coalesce(sum(conversions_without_abuse), 0) AS conversions_without_abuse,
     coalesce(sum(revenue_without_abuse), 0) AS revenue_without_abuse"""
-
-
-@dataclass(frozen=True)
-class Period:
-    """Days, both included. `whole`: everything that is stored, also what lies outside of them."""
-
-    first: date
-    last: date
-    whole: bool = False
-
-    @property
-    def bounds(self) -> tuple[date, date]:
-        """First and last day that count."""
-        return (date(1, 1, 1), date(9999, 12, 31)) if self.whole else (self.first, self.last)
-
-    @property
-    def length(self) -> int:
-        return (self.last - self.first).days + 1
-
-    def days(self) -> list[date]:
-        return [self.first + DAY * i for i in range(self.length)]
-
-    def before(self) -> "Period":
-        """As many days, just before."""
-        return Period(self.first - DAY * self.length, self.first - DAY)
-
-    def __str__(self) -> str:
-        return f"{self.first} to {self.last}"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from dmp_assets.foreign_text import visible
-from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.look import labels
+from dmp_assets.reporting.period import Period
 from dmp_assets.reporting.reader import Report
 
 MOST_ROWS = 40_000

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dmp_assets.reporting.attribution_figures import Period
+from dmp_assets.reporting.period import Period
 from dmp_assets.reporting.reader import Report
 
 STEPS = 3

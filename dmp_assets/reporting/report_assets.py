@@ -8,6 +8,7 @@ run or a setting that it shows has changed.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -18,14 +19,13 @@ from dmp_assets import fingerprint as fingerprints
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import PLATFORM, TAG
 from dmp_assets.reporting import (
-    attribution_figures,
     platform_reports,
     renderer,
 )
-from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.corrections import correct
 from dmp_assets.reporting.delivery import Delivery, Message, already_sent, deliver, sent
 from dmp_assets.reporting.messages import report_message, warning
+from dmp_assets.reporting.period import DAY, Period
 from dmp_assets.reporting.renderer import Renderer, RenderError, find_quarto
 from dmp_assets.reporting.report_spec import MessageSpec, ReportSpec
 from dmp_assets.resources.lakehouse import Lakehouse
@@ -75,6 +75,7 @@ def _data_version(tables: Tables, key: str) -> str | None:
     return str(tables.stamp(key).get("data_version") or tables.version(key))
 
 
+@cache
 def specs() -> Mapping[str, tuple[str, ReportSpec]]:
     """Report → its domain and what it is, in the order in which they are rendered."""
     of = {PLATFORM: platform_reports.REPORTS} | dict(domains.reports())
@@ -394,4 +395,4 @@ def _delivery(domain: str, spec: ReportSpec, told: MessageSpec) -> dg.AssetsDefi
 def in_range(window: Window) -> Period | None:
     """The run's days; None without a range."""
     days = window.days()
-    return Period(days[0], days[1] - attribution_figures.DAY) if days else None
+    return Period(days[0], days[1] - DAY) if days else None

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmp_assets.home import Home
-from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.messages import ReportFigures
+from dmp_assets.reporting.period import Period
 
 
 @dataclass(frozen=True)

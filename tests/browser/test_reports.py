@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from dmp_assets.home import Home
 from dmp_assets.reporting import attribution_figures
+from dmp_assets.reporting.period import Period
 from dmp_assets.reporting.renderer import Renderer
 from dmp_assets.settings import project_dir
 from dmp_assets.tables import Tables
@@ -362,7 +363,7 @@ def test_the_days_of_attribution_are_chosen_without_a_server(
     assert dates(page) == ("2024-03-11", "2024-03-17")
     found = attribution_figures.totals(
         attribution_figures.opened(home, {}), "ihc",
-        attribution_figures.Period(date(2024, 3, 11), date(2024, 3, 17)),
+        Period(date(2024, 3, 11), date(2024, 3, 17)),
     )  # fmt: skip
     assert tile_values(page) == {
         "paid_roas": f"{found.paid_roas:,.2f}",

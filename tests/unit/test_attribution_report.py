@@ -20,10 +20,10 @@ from dmp_assets.demo.sandbox import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.reporting import attribution_figures as figures
 from dmp_assets.reporting import journey_figures, report_assets
-from dmp_assets.reporting.attribution_figures import Period
 from dmp_assets.reporting.cost_figures import received_cost
 from dmp_assets.reporting.delivery import flush
 from dmp_assets.reporting.messages import warning
+from dmp_assets.reporting.period import Period
 from dmp_assets.reporting.privacy import find_personal_data
 from dmp_assets.reporting.renderer import Renderer
 from dmp_assets.resources.lakehouse import Lakehouse

@@ -893,11 +893,11 @@ def test_a_cluster_is_drawn_inside_its_picture_the_same_each_time(count: int, li
     places = [(node.x, node.y) for node in picture.nodes]
     apart = [math.dist(a, b) for n, a in enumerate(places) for b in places[n + 1 :]]
     assert min(apart, default=99) > 12
-    assert picture.nodes[0].is_named
-    names = [(n.x, n.y) for n in picture.nodes if n.is_named]
+    assert picture.nodes[0].name_x is not None
+    names = [(n.name_x, n.y) for n in picture.nodes if n.name_x is not None]
     for n, a in enumerate(names):
         for b in names[n + 1 :]:
-            assert abs(a[0] - b[0]) > 56 or abs(a[1] - b[1]) >= 18 - 0.2
+            assert abs(a[0] - b[0]) >= 112 - 0.2 or abs(a[1] - b[1]) >= 18 - 0.2
 
 
 def test_linked_accounts_are_drawn_closer_than_others() -> None:

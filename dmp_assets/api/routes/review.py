@@ -402,6 +402,7 @@ def described(service: Service, store: sa.Connection, names: Collection[str]) ->
 
 
 def is_known(service: Service, store: sa.Connection, account_id: str) -> bool:
+    """Whether the account was ever scored or decided."""
     share = service.settings.review_sample_share
     return bool(
         opinions.of(store, [account_id], share=share)

@@ -60,12 +60,6 @@ def found(
     if len(names) == 1:
         return RedirectResponse(names_for(request, who).address(names[0]), 303)
     return review_page(
-        request,
-        who,
-        "review_search.html",
-        here="search",
-        text=text,
-        names=names,
-        in_full=in_full,
-        **shown,
-    )
+        request, who, "review_search.html", here="search", text=text, names=names,
+        in_full=in_full, **shown,
+    )  # fmt: skip
