@@ -90,7 +90,10 @@ def _age(view: View) -> Floats:
     born = view.days("date_of_birth")
     years, oldest = (view.days("created_at") - born) / 365.2425, (last_seen - born) / 365.2425
     implausible = np.where(np.isnan(years), np.nan, (years < 13) | (oldest > 100))
-    return np.where(view.number("is_date_of_birth_valid") == 0, 1.0, implausible)
+    unread = view.number("accounts_with_impossible_birth")
+    given = unread + view.number("accounts_with_date_of_birth")
+    impossible = _where_most_can(np.ones(view.size), unread, given)
+    return np.where(view.number("is_date_of_birth_valid") == 0, impossible, implausible)
 
 
 def _local_hour(view: View) -> Floats:
@@ -149,7 +152,8 @@ def _ip_invalid(view: View) -> Floats:
 
 
 def _where_most_can(invalid: Floats, unread: Floats, given: Floats) -> Floats:
-    """Unknown where the shop's are mostly no such thing (hashes, say): no sign of one account."""
+    """Unknown where the shop's are mostly no such thing (hashes, or days of another calendar, say):
+    no sign of one account."""
     return np.where((given >= FEW) & (2 * unread > given), np.nan, invalid)
 
 
@@ -260,7 +264,7 @@ FEATURES: tuple[Feature, ...] = _features(
             ("identity_others", "log(1 + others with these names and date of birth)",
              "a name or the date of birth not known", lambda v: v.others("identity_accounts")),
             ("age_implausible", "Under 13 when registered, over 100 when last seen, or a date that "
-             "nobody can have", "no date of birth known, or none that can be read", _age),
+             "nobody can have", "no date of birth known or read, or the shop's are mostly none", _age),
             ("missing_unusual", "−log10 of the share of accounts that leave out the same", "never",
              _missing),
         ),

@@ -224,6 +224,7 @@ class Holders:
             ("accounts_with_invalid_ip", a["is_ip_valid"] is False),
             ("accounts_with_user_agent", a["user_agent_received"] is not None),
             ("accounts_with_date_of_birth", a["date_of_birth"] is not None),
+            ("accounts_with_impossible_birth", a["is_date_of_birth_valid"] is False),
             (
                 "accounts_with_home_phone",
                 a["phone_country"] is not None

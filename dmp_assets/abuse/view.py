@@ -87,7 +87,8 @@ VIEW = pa.schema(
         ("accounts_with_ip", _WHOLE),  # one that is an address
         ("accounts_with_invalid_ip", _WHOLE),
         ("accounts_with_user_agent", _WHOLE),
-        ("accounts_with_date_of_birth", _WHOLE),
+        ("accounts_with_date_of_birth", _WHOLE),  # one that a person can have
+        ("accounts_with_impossible_birth", _WHOLE),
         ("accounts_with_home_phone", _WHOLE),  # phone of the country of their time zone
         # links
         ("links", _WHOLE),  # whether they count or not
@@ -231,6 +232,7 @@ shop AS (
         count(*) FILTER (NOT is_ip_valid) AS accounts_with_invalid_ip,
         count(agent_key) AS accounts_with_user_agent,
         count(date_of_birth) AS accounts_with_date_of_birth,
+        count(*) FILTER (NOT is_date_of_birth_valid) AS accounts_with_impossible_birth,
         count(*) FILTER (phone_country = zone_country.country) AS accounts_with_home_phone
     FROM u LEFT JOIN zone_country USING (timezone)
 ),

@@ -132,7 +132,11 @@ def test_an_address_that_cannot_be_one_says_nothing_where_most_cannot(given: int
         "accounts_with_email": given, "accounts_with_valid_email": given - odd,
         "accounts_with_ip": given - odd, "accounts_with_invalid_ip": odd,
     }  # fmt: skip
-    for name, valid in (("email_invalid", "is_email_valid"), ("ip_invalid", "is_ip_valid")):
+    shop |= {"accounts_with_date_of_birth": given - odd, "accounts_with_impossible_birth": odd}
+    for name, valid in (
+        ("email_invalid", "is_email_valid"), ("ip_invalid", "is_ip_valid"),
+        ("age_implausible", "is_date_of_birth_valid"),  # 1403-01-12: of another calendar
+    ):  # fmt: skip
         found = value(name, **{valid: False}, **shop)
         assert np.isnan(found) if (given, odd) in ((120, 120), (120, 61)) else found == 1
 
