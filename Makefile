@@ -31,7 +31,7 @@ $(VENV)/.python:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
-$(VENV)/.ready: $(VENV)/.python pyproject.toml setup.cfg uv.lock dmp_assets/resources/jars.toml
+$(VENV)/.ready: $(VENV)/.python pyproject.toml setup.cfg uv.lock dmp_assets/platform/lake/jars.toml
 	@$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --no-dev
 	@$(BIN)/dmp setup
 	@touch $@

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
 
-from dmp_assets.abuse import evaluate, models, rules
-from dmp_assets.abuse.features import FEATURES, Floats
+from dmp_assets.abuse.model import evaluate, models, rules
+from dmp_assets.abuse.model.features import FEATURES, Floats
 from tests.support import model_quality as quality
 
 Rows = npt.NDArray[np.int64]

@@ -33,9 +33,9 @@ import psutil
 from pydantic import SecretStr
 
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.store import access, database
-from dmp_assets.store.roles import SCOPES
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.store import access, database
+from dmp_assets.platform.store.roles import SCOPES
 from tests.support import serving
 from tests.support.machine import watched
 from tests.support.postgres import fresh_database, stoppable_server

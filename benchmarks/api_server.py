@@ -10,8 +10,8 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
-from dmp_assets.api import serve
 from dmp_assets.home import Home
+from dmp_assets.platform.api import serve
 
 
 def echo() -> FastAPI:

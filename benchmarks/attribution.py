@@ -100,11 +100,11 @@ def ours(path: Path) -> dict[str, Any]:
 
     import pyarrow as pa
 
-    from dmp_assets.attribution.journeys import Journeys
-    from dmp_assets.attribution.markov import removal_effects
-    from dmp_assets.attribution.models import MODELS, Fitted, Parameters, credits
-    from dmp_assets.attribution.paths import paths_of
-    from dmp_assets.attribution.shapley import shapley_values
+    from dmp_assets.attribution.model.journeys import Journeys
+    from dmp_assets.attribution.model.markov import removal_effects
+    from dmp_assets.attribution.model.models import MODELS, Fitted, Parameters, credits
+    from dmp_assets.attribution.model.paths import paths_of
+    from dmp_assets.attribution.model.shapley import shapley_values
 
     with np.load(path) as held:
         sessions = {name: held[name] for name in held.files}

@@ -29,7 +29,7 @@ def simulate(count: int) -> int:
     """Write the cleaned tables of `count` users into the current home; sessions written."""
     import pyarrow as pa
 
-    from dmp_assets.resources.lakehouse import Lakehouse
+    from dmp_assets.platform.lake.lakehouse import Lakehouse
 
     random = np.random.default_rng(count)
     length = np.minimum(random.geometric(0.25, count), 60)
@@ -93,10 +93,15 @@ def make() -> dict[str, float]:
     began = time.monotonic()
     import dagster as dg
 
-    from dmp_assets.modeled import attribution, channel_reporting, customer_journeys, customer_paths
-    from dmp_assets.resources.lakehouse import Lakehouse
-    from dmp_assets.resources.window import Window
-    from dmp_assets.table_asset import WHOLE_TAG
+    from dmp_assets.attribution.tables import (
+        attribution,
+        channel_reporting,
+        customer_journeys,
+        customer_paths,
+    )
+    from dmp_assets.platform.lake.lakehouse import Lakehouse
+    from dmp_assets.platform.lake.table_asset import WHOLE_TAG
+    from dmp_assets.platform.lake.window import Window
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(

@@ -18,15 +18,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import SecretStr
 
-from dmp_assets.sources.ihc import IhcConfig, compute
-from dmp_assets.sources.ihc_answers import AnswerStore
+from dmp_assets.sources.ihc.answers import AnswerStore
+from dmp_assets.sources.ihc.client import IhcConfig, compute
 
 JOURNEYS = 10_000
 SERVER = """
 import json, sys
 from pathlib import Path
-from dmp_assets.demo import sandbox
-from dmp_assets.demo.sandbox_ihc import IhcSandbox
+from dmp_assets.demo.sandbox import server as sandbox
+from dmp_assets.demo.sandbox.ihc import IhcSandbox
 from dmp_assets.home import Home
 sandbox.SERVICES = (IhcSandbox,)
 with sandbox.Sandbox(Home(Path(sys.argv[1])).prepare("sandbox")).running() as endpoint:

@@ -8,15 +8,15 @@ from typing import Any
 import dagster as dg
 
 from dmp_assets import domains
-from dmp_assets.automation import jobs, schedules, sensors
-from dmp_assets.foreign_text import guard_logs
 from dmp_assets.home import Home
-from dmp_assets.platform.lake import TAG
-from dmp_assets.reporting import report_assets
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.slack import SlackResource
-from dmp_assets.resources.window import Window
-from dmp_assets.run.executor import threads_executor
+from dmp_assets.platform.automation import jobs, schedules, sensors
+from dmp_assets.platform.base.foreign_text import guard_logs
+from dmp_assets.platform.faces.lake import TAG
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.reporting import report_assets
+from dmp_assets.platform.reporting.slack import SlackResource
+from dmp_assets.platform.run.executor import threads_executor
 
 guard_logs()  # whichever process of Dagster's loads this
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from dmp_assets.platform.domain import Domain
+from dmp_assets.platform.faces.domain import Domain
 
 if TYPE_CHECKING:
-    from dmp_assets.platform.lake import Lake
-    from dmp_assets.reporting.report_spec import ReportSpec
+    from dmp_assets.platform.faces.lake import Lake
+    from dmp_assets.platform.reporting.report_spec import ReportSpec
 
 DOMAINS = ("abuse", "attribution")
 

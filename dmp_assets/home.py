@@ -16,9 +16,10 @@ from typing import Any, Literal, get_args
 
 import filelock
 
-from dmp_assets import connection_urls, whole_file
 from dmp_assets import settings as settings_module
-from dmp_assets.errors import UserError
+from dmp_assets.platform.base import whole_file
+from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.config import connection_urls
 from dmp_assets.settings import Settings
 
 Profile = Literal["sandbox", "live"]

@@ -25,8 +25,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dmp_assets import connection_urls, setting_values
-from dmp_assets.setting_sources import (
+from dmp_assets.platform.config import connection_urls, setting_values
+from dmp_assets.platform.config.setting_sources import (
     ENV_FILE,
     Given,
     SettingsError,
@@ -37,7 +37,7 @@ from dmp_assets.setting_sources import (
 
 __all__ = ["Outside", "Settings", "SettingsError", "load", "outside_fields", "project_dir"]
 
-from dmp_assets.values import words
+from dmp_assets.platform.values import words
 
 PACKAGE_DIR = Path(__file__).resolve().parent
 NOT_SETTINGS = frozenset(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dmp_assets.home import Home
-from dmp_assets.platform.domain import Domain
+from dmp_assets.platform.faces.domain import Domain
 
 
 def _lacks(home: Home) -> Sequence[str]:
@@ -17,10 +17,10 @@ def _lacks(home: Home) -> Sequence[str]:
 
 def _summary(home: Home) -> Sequence[str]:
     """The model's headline and flagged accounts, by the words and counts of the dashboard."""
-    from dmp_assets.figures.catalogue import figure
-    from dmp_assets.ml.registry import headline
-    from dmp_assets.reporting import figures
-    from dmp_assets.reporting.reader import Report
+    from dmp_assets.abuse.report import figures
+    from dmp_assets.abuse.tables.registry import headline
+    from dmp_assets.platform.figures.catalogue import figure
+    from dmp_assets.platform.reporting.reader import Report
 
     report = Report.open(home, {})
     if not report.has("ml/model_registry"):

@@ -2,38 +2,36 @@
 
 import dagster as dg
 
-from dmp_assets.automation.telling import alert_people, ui_url
-from dmp_assets.cleaned import promo_codes, promo_usages, users
-from dmp_assets.home import Home
-from dmp_assets.marts import warehouse
-from dmp_assets.ml import (
+from dmp_assets.abuse.tables import (
     abuse_drift,
     abuse_features,
-    abuse_scores,
-    cost_to_incriminate,
-    model_registry,
-)
-from dmp_assets.modeled import (
     abuse_labels,
+    abuse_scores,
     account_clusters,
     account_links,
+    cost_to_incriminate,
+    model_registry,
     promo_usage_by_code,
     promo_usage_by_user,
     promo_usage_daily,
     registrations_daily,
 )
-from dmp_assets.platform.lake import Lake
-from dmp_assets.published import tables as published
-from dmp_assets.published.snapshot import account_snapshot
-from dmp_assets.raw import abuse as raw_abuse
+from dmp_assets.abuse.tables import service_log as raw_abuse
+from dmp_assets.abuse.tables.account_snapshot import account_snapshot
+from dmp_assets.cleaned.shop import promo_codes, promo_usages, users
+from dmp_assets.home import Home
+from dmp_assets.platform.automation.telling import alert_people, ui_url
+from dmp_assets.platform.faces.lake import Lake
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.table_asset import AGAIN_TAG
+from dmp_assets.platform.marts import warehouse
+from dmp_assets.platform.published import tables as published
+from dmp_assets.platform.reporting.alerts import Alert
+from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.raw import shop as raw_shop
-from dmp_assets.reporting.alerts import Alert
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.shop import has_news, shop_url
-from dmp_assets.resources.slack import SlackResource
-from dmp_assets.sources import shop
-from dmp_assets.sources.shop_connection import ShopError
-from dmp_assets.table_asset import AGAIN_TAG
+from dmp_assets.sources.shop import tables as shop
+from dmp_assets.sources.shop.connection import ShopError
+from dmp_assets.sources.shop.resource import has_news, shop_url
 
 LABELS = dg.AssetSelection.assets(["raw", "abuse_decisions"], ["modeled", "abuse_labels"])
 
@@ -71,7 +69,7 @@ def new_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReas
 def persistent_drift(
     context: dg.SensorEvaluationContext, slack: SlackResource
 ) -> dg.RunRequest | dg.SkipReason:
-    from dmp_assets.ml import drift, registry
+    from dmp_assets.abuse.tables import drift, registry
 
     home = Home.current()
     settings = home.settings()

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dmp_assets.home import Home
-from dmp_assets.platform.domain import Domain
+from dmp_assets.platform.faces.domain import Domain
 
 
 def is_configured(home: Home) -> bool:
@@ -22,8 +22,8 @@ def _lacks(home: Home) -> Sequence[str]:
 
 def _summary(home: Home) -> Sequence[str]:
     """How the last attribution adds up, and what it found."""
-    from dmp_assets.figures.catalogue import figure
-    from dmp_assets.reporting import attribution_figures
+    from dmp_assets.attribution.report import figures as attribution_figures
+    from dmp_assets.platform.figures.catalogue import figure
 
     report = attribution_figures.opened(home)
     days = attribution_figures.period(report) if report.has("modeled/attribution_runs") else None

@@ -6,25 +6,25 @@ import dagster as dg
 
 from dmp_assets.attribution.domain import is_configured
 from dmp_assets.attribution.partitions import partition_tags
-from dmp_assets.automation.schedules import zone
-from dmp_assets.cleaned import web_conversions, web_session_costs, web_sessions
-from dmp_assets.home import Home
-from dmp_assets.marts import warehouse
-from dmp_assets.modeled import (
+from dmp_assets.attribution.report import channel_export
+from dmp_assets.attribution.tables import (
     attribution,
     attribution_runs,
     channel_reporting,
     customer_journeys,
     customer_paths,
 )
-from dmp_assets.platform import lake
-from dmp_assets.platform.lake import Lake
-from dmp_assets.published import tables as published
+from dmp_assets.cleaned.web import web_conversions, web_session_costs, web_sessions
+from dmp_assets.home import Home
+from dmp_assets.platform.automation.schedules import zone
+from dmp_assets.platform.faces import lake
+from dmp_assets.platform.faces.lake import Lake
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.marts import warehouse
+from dmp_assets.platform.published import tables as published
 from dmp_assets.raw import web as raw_web
-from dmp_assets.reporting import channel_export
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.web import web_source
-from dmp_assets.sources.web_connection import WebError
+from dmp_assets.sources.web.connection import WebError
+from dmp_assets.sources.web.resource import web_source
 
 ALL = lake.of("attribution")
 NOT_CONFIGURED = dg.SkipReason("no web database is configured (DMP_WEB_DATABASE)")

@@ -2,8 +2,8 @@
 
 from datetime import UTC, date, datetime
 
-from dmp_assets.date_range import RangeError
 from dmp_assets.home import Home
+from dmp_assets.platform.lake.date_range import RangeError
 
 
 def partition_tags(home: Home, start: str = "", end: str = "") -> dict[str, str]:
@@ -11,8 +11,8 @@ def partition_tags(home: Home, start: str = "", end: str = "") -> dict[str, str]
 
     Raises RangeError for a range without a day that can be selected.
     """
-    from dmp_assets.resources import web
-    from dmp_assets.table_asset import WHOLE_TAG
+    from dmp_assets.platform.lake.table_asset import WHOLE_TAG
+    from dmp_assets.sources.web import resource as web
 
     settings = home.settings()
     whole = not start

@@ -16,11 +16,11 @@ from rich.markup import escape
 from dmp_assets.cli import reach, service
 from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out, typed
-from dmp_assets.errors import UserError
 from dmp_assets.home import Home, HomeError
-from dmp_assets.resources import java
-from dmp_assets.resources.postgres import EmbeddedPostgres
-from dmp_assets.run.outside import missing_parts
+from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake import java
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
+from dmp_assets.platform.run.outside import missing_parts
 from dmp_assets.settings import SettingsError
 
 _LONGEST_SECONDS = 20.0
@@ -143,7 +143,7 @@ def postgres_state(home: Home) -> str:
 
 
 def _quarto() -> str:
-    from dmp_assets.reporting.renderer import quarto_version
+    from dmp_assets.platform.reporting.renderer import quarto_version
 
     found = quarto_version()
     return found or "not found; reports are rendered by the embedded renderer"

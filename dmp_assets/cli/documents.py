@@ -10,8 +10,8 @@ import typer
 
 from dmp_assets.cli.shared import explained
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.base.spelling import meant
 from dmp_assets.settings import project_dir
-from dmp_assets.spelling import meant
 
 
 def report(
@@ -23,7 +23,7 @@ def report(
 ) -> None:
     """Render a report from the tables as they are, and print its path."""
     with explained():
-        from dmp_assets.reporting.renderer import Renderer, RenderError
+        from dmp_assets.platform.reporting.renderer import Renderer, RenderError
 
         home = Home.current()
         versions = json.loads(as_of.read_text()) if as_of else None
@@ -35,7 +35,7 @@ def report(
             )
         names = [name]
         if name == "all":
-            from dmp_assets.reporting.report_assets import specs
+            from dmp_assets.platform.reporting.report_assets import specs
 
             names = list(specs())
         try:
@@ -62,7 +62,7 @@ def catalogue(
 
         print(contract.markdown(), end="")
         return
-    from dmp_assets.automation import catalogue as assets
     from dmp_assets.definitions import defs
+    from dmp_assets.platform.automation import catalogue as assets
 
     print(assets.markdown(defs.get_repository_def().asset_graph), end="")

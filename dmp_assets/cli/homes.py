@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from dmp_assets import backup
 from dmp_assets.cli.doctor import postgres_state
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import EmbeddedPostgres
-from dmp_assets.run.clearing import clear
+from dmp_assets.platform import backup
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
+from dmp_assets.platform.run.clearing import clear
 
 db = typer.Typer(
     help="The embedded PostgreSQL: used as the shop when none is configured.", no_args_is_help=True

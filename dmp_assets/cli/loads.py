@@ -11,13 +11,13 @@ from rich.markup import escape
 
 from dmp_assets.cli.shared import err, explained, out, tables
 from dmp_assets.home import Home
-from dmp_assets.resources.shop import loading_url
-from dmp_assets.run.outside import outside_systems
-from dmp_assets.sources.csv_reading import Reading
-from dmp_assets.sources.ihc_journeys import export_training
-from dmp_assets.sources.shop_connection import ShopError
-from dmp_assets.sources.shop_load import load_shop
-from dmp_assets.sources.web import WebError, WebSource
+from dmp_assets.platform.run.outside import outside_systems
+from dmp_assets.sources.csv.reading import Reading
+from dmp_assets.sources.ihc.journeys import export_training
+from dmp_assets.sources.shop.connection import ShopError
+from dmp_assets.sources.shop.load import load_shop
+from dmp_assets.sources.shop.resource import loading_url
+from dmp_assets.sources.web.database import WebError, WebSource
 
 web = typer.Typer(
     help="The web database (DMP_WEB_DATABASE): sessions, conversions and costs.",
@@ -89,7 +89,7 @@ def sample(
 ) -> None:
     """Write a simulated shop's CSV exports, as `dmp load-shop` takes them, to try that out."""
     with explained():
-        from dmp_assets.demo.shop import generate
+        from dmp_assets.demo.business.shop import generate
 
         if directory.exists():
             raise ShopError(f"{directory} is there already; name another folder")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from dmp_assets.addresses import is_loopback
 from dmp_assets.home import Home
+from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.settings import Settings
 
 PATIENCE_SECONDS = 5.0
@@ -55,7 +55,8 @@ def probes(home: Home) -> list[Probe]:
 
 
 def _shop(settings: Settings) -> str:
-    from dmp_assets.sources import shop, shop_connection
+    from dmp_assets.sources.shop import connection as shop_connection
+    from dmp_assets.sources.shop import tables as shop
 
     url = settings.shop_database_url
     assert url is not None
@@ -66,7 +67,7 @@ def _shop(settings: Settings) -> str:
 
 
 def _web(settings: Settings) -> str:
-    from dmp_assets.sources.web import WebSource
+    from dmp_assets.sources.web.database import WebSource
 
     assert settings.web_database is not None
     source = WebSource(settings.web_database)
@@ -77,7 +78,7 @@ def _web(settings: Settings) -> str:
 
 
 def _lakehouse(settings: Settings) -> str:
-    from dmp_assets.tables import Tables
+    from dmp_assets.platform.lake.tables import Tables
 
     root = settings.lakehouse_root
     assert root is not None
@@ -115,7 +116,7 @@ def _connect(host: str, port: int, setting: str) -> None:
 def _slack(settings: Settings) -> str:
     from slack_sdk.errors import SlackApiError, SlackClientError
 
-    from dmp_assets.resources.slack import build_client
+    from dmp_assets.platform.reporting.slack import build_client
 
     client = build_client(settings, timeout=int(PATIENCE_SECONDS), pause=0.1)
     assert client is not None
@@ -198,7 +199,7 @@ def _limits(settings: Settings) -> str:
 
 
 def _health(settings: Settings) -> str:
-    from dmp_assets.automation import readiness
+    from dmp_assets.platform.automation import readiness
 
     answer = readiness.ask(settings.api_health_url)
     if not answer.ready:

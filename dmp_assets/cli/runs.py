@@ -12,16 +12,16 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from dmp_assets.aside import done_aside
 from dmp_assets.cli.shared import err, explained, out, typed
-from dmp_assets.date_range import parse_range
 from dmp_assets.home import Home
-from dmp_assets.leaving import INTERRUPTED
-from dmp_assets.run.process import prepared
+from dmp_assets.platform.base.aside import done_aside
+from dmp_assets.platform.base.leaving import INTERRUPTED
+from dmp_assets.platform.lake.date_range import parse_range
+from dmp_assets.platform.run.process import prepared
 
 if TYPE_CHECKING:
-    from dmp_assets.check_results import CheckResult
-    from dmp_assets.run.results import Account, RunSummary
+    from dmp_assets.platform.lake.check_results import CheckResult
+    from dmp_assets.platform.run.results import Account, RunSummary
 
 # What a command needs is imported when its child is at its own imports: both take seconds.
 
@@ -52,16 +52,16 @@ def demo(
         folder = home.sandbox / f"shop-{count}-{seed}-{last}"
         first = None if home.lakehouse.exists() else count + count // 50  # some came twice
         with home.alone("demo"), prepared(home, rows=first) as process, _outside(home):
-            from dmp_assets.resources.shop import loading_url
-            from dmp_assets.sources.shop_load import load_shop
+            from dmp_assets.sources.shop.load import load_shop
+            from dmp_assets.sources.shop.resource import loading_url
 
             if not folder.exists():
-                from dmp_assets.demo.shop import generate
+                from dmp_assets.demo.business.shop import generate
 
                 _say(json_output, f"simulating a shop of {count:,} users …")
                 _simulate(generate, folder, users=count, seed=seed, end=last)
             if web and not (folder / "web").exists():
-                from dmp_assets.demo.web import generate_web
+                from dmp_assets.demo.business.web import generate_web
 
                 _say(json_output, "simulating their visits on the web …")
                 _simulate(generate_web, folder / "web", folder / "export", seed=seed, end=last)
@@ -75,7 +75,7 @@ def demo(
             _migrate(home)
             summary = _run_with_bar(home, quiet=json_output, process=process)
             expected = _as_expected(home, summary, folder)
-            from dmp_assets.demo.sandbox_slack import SlackSandbox
+            from dmp_assets.demo.sandbox.slack import SlackSandbox
 
             SlackSandbox(home.sandbox).write_page()
         _end(home, summary, json_output, expected)
@@ -85,8 +85,8 @@ def _as_expected(home: Home, summary: "RunSummary", folder: Path) -> "list[Check
     """What checks found of the dirt that the demo put in on purpose; no alert tells of it."""
     if not summary.found:
         return []
-    from dmp_assets.demo.expected import Expected
-    from dmp_assets.reporting.check_news import CheckNews
+    from dmp_assets.demo.truth.expected import Expected
+    from dmp_assets.platform.reporting.check_news import CheckNews
 
     found = Expected.of(folder).among(summary.found)
     CheckNews(home.outbox).accept(found)
@@ -114,7 +114,7 @@ def run(
         parse_range(start, end)
         home = Home.current().prepare()
         if replace:
-            from dmp_assets.run.clearing import clear
+            from dmp_assets.platform.run.clearing import clear
 
             clear(home)
         with prepared(home) as process, _outside(home):
@@ -129,7 +129,7 @@ def run(
 def _bring_up_store(home: Home) -> None:
     """A home that an earlier version made has its own store brought up; a foreign one waits for
     `dmp migrate`."""
-    from dmp_assets.store import where
+    from dmp_assets.platform.store import where
 
     if where.is_embedded(home):
         _migrate(home)
@@ -143,7 +143,7 @@ def _migrate(home: Home) -> None:
 
 @contextmanager
 def _outside(home: Home, *, shop: bool = True) -> Iterator[None]:
-    from dmp_assets.run.outside import outside_systems
+    from dmp_assets.platform.run.outside import outside_systems
 
     with outside_systems(home, shop=shop):
         yield
@@ -180,7 +180,7 @@ def attribution(
         home = Home.current().prepare()
         if home.settings().web_database is None:
             from dmp_assets.cli.loads import NO_WEB_DATABASE
-            from dmp_assets.sources.web import WebError
+            from dmp_assets.sources.web.database import WebError
 
             raise WebError(NO_WEB_DATABASE)
         with prepared(home) as process, _outside(home, shop=False):
@@ -210,7 +210,7 @@ def _run_with_bar(home: Home, *, quiet: bool, **options: Any) -> "RunSummary":
 
 
 def _followed(home: Home, *, quiet: bool, **options: Any) -> "RunSummary":
-    from dmp_assets.run import parent
+    from dmp_assets.platform.run import parent
 
     with Bar(
         TextColumn("{task.description:<38}"),

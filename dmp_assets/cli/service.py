@@ -14,14 +14,14 @@ from rich.table import Table
 
 from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out
-from dmp_assets.foreign_text import terminal_text
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import EmbeddedPostgres
-from dmp_assets.run.instance import prepare_instance
-from dmp_assets.run.outside import outside_systems
-from dmp_assets.store import where
-from dmp_assets.store.errors import AccessError, StoreError
-from dmp_assets.store.roles import MIN_PASSWORD, SCOPES, Role
+from dmp_assets.platform.base.foreign_text import terminal_text
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
+from dmp_assets.platform.run.instance import prepare_instance
+from dmp_assets.platform.run.outside import outside_systems
+from dmp_assets.platform.store import where
+from dmp_assets.platform.store.errors import AccessError, StoreError
+from dmp_assets.platform.store.roles import MIN_PASSWORD, SCOPES, Role
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -45,7 +45,7 @@ def period(text: str) -> timedelta:
 
 def in_store(home: Home, work: Callable[["sa.Connection"], T]) -> T:
     """Run `work` in a transaction of the home's store, which is started for it if need be."""
-    from dmp_assets.store import database
+    from dmp_assets.platform.store import database
 
     if not where.is_configured(home):
         raise StoreError("this home has no operational store yet; `dmp migrate` makes it")
@@ -59,7 +59,7 @@ def in_store(home: Home, work: Callable[["sa.Connection"], T]) -> T:
 
 def store_state(home: Home) -> str:
     """What `dmp doctor` says of the store. Raises StoreError, PostgresError."""
-    from dmp_assets.store import database, rights
+    from dmp_assets.platform.store import database, rights
 
     if not where.is_configured(home):
         raise StoreError("none yet; `dmp migrate` makes it, `dmp up` and `dmp demo` do so too")
@@ -79,7 +79,7 @@ def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
 
     Its owner does so, and gives the service's role what that needs.
     """
-    from dmp_assets.store import database, rights
+    from dmp_assets.platform.store import database, rights
 
     embedded = home.settings().store_url is None
     if embedded:
@@ -127,7 +127,7 @@ def _actor() -> str:
 
 def _changed(action: str, work: Callable[["sa.Connection"], T], **detail: Any) -> T:
     """Do it and note it in the audit log, in one transaction; a person that it gives is named."""
-    from dmp_assets.store import audit
+    from dmp_assets.platform.store import audit
 
     def both(store: "sa.Connection") -> T:
         done = work(store)
@@ -148,7 +148,7 @@ def client_add(
 ) -> None:
     """Make a client and print its key, which is shown this once."""
     with explained():
-        from dmp_assets.store import access
+        from dmp_assets.platform.store import access
 
         until = None if expires == "never" else period(expires)
         key = _changed(
@@ -169,7 +169,7 @@ def client_rotate(
 ) -> None:
     """Print a new key for the client; the old one works on for a while."""
     with explained():
-        from dmp_assets.store import access
+        from dmp_assets.platform.store import access
 
         until = None if expires == "never" else period(expires)
         key = _changed(
@@ -188,7 +188,7 @@ def client_rotate(
 def client_revoke(name: str) -> None:
     """End all keys of a client for good."""
     with explained():
-        from dmp_assets.store import access
+        from dmp_assets.platform.store import access
 
         _changed(
             "client revoke",
@@ -204,7 +204,7 @@ def client_list() -> None:
     with explained():
         import sqlalchemy as sa
 
-        from dmp_assets.store.schema import api_client, api_key
+        from dmp_assets.platform.store.schema import api_client, api_key
 
         rows = in_store(
             Home.current(),
@@ -248,7 +248,7 @@ def user_add(
 ) -> None:
     """Make a person who logs in; the password is asked for, or read from a pipe."""
     with explained():
-        from dmp_assets.store import access
+        from dmp_assets.platform.store import access
 
         password = None if oidc else _password()
         _changed(
@@ -269,7 +269,7 @@ def user_password(
 ) -> None:
     """Give a person a new password; ends a lock and all sessions."""
     with explained():
-        from dmp_assets.store import access
+        from dmp_assets.platform.store import access
 
         password = None if oidc else _password()
         _changed("user password", lambda store: access.set_password(store, email, password))
@@ -282,7 +282,7 @@ def user_link(
 ) -> None:
     """Print a link that logs a person in, once, within 15 minutes: to the API and to Dagster."""
     with explained():
-        from dmp_assets.store import login_links
+        from dmp_assets.platform.store import login_links
 
         home = Home.current()
         sandbox = home.profile == "sandbox"
@@ -309,7 +309,7 @@ def user_link(
 def user_disable(email: str) -> None:
     """Let a person in no more."""
     with explained():
-        from dmp_assets.store import access
+        from dmp_assets.platform.store import access
 
         _changed("user disable", lambda store: access.disable_person(store, email, now=_now()))
         out.print(f"{terminal_text(email)} is not let in any more", highlight=False)
@@ -321,7 +321,7 @@ def user_list() -> None:
     with explained():
         import sqlalchemy as sa
 
-        from dmp_assets.store.schema import person
+        from dmp_assets.platform.store.schema import person
 
         rows = in_store(
             Home.current(), lambda store: store.execute(sa.select(person).order_by("email")).all()
@@ -347,7 +347,7 @@ def api(
         prepare(home)
         settings = home.settings()
         free_port(settings.api_host, settings.api_port, "DMP_API_PORT")
-        from dmp_assets.api import serve
+        from dmp_assets.platform.api import serve
 
         os.environ["DMP_HOME"] = str(home.root)
         with outside_systems(home, shop=False):
@@ -360,8 +360,8 @@ def prepare(home: Home, host: str | None = None, what: str = "the API") -> None:
     `host`: where `what` is to listen, when it is not the API.
     Raises StoreError, HomeError for what must not start.
     """
-    from dmp_assets.api import serve
-    from dmp_assets.store import database
+    from dmp_assets.platform.api import serve
+    from dmp_assets.platform.store import database
 
     serve.check_address(home, host, what)
     if home.settings().store_url is None:

@@ -3,7 +3,7 @@
 import os
 
 from dmp_assets.cli.shared import explained, out
-from dmp_assets.resources import class_archive, java
+from dmp_assets.platform.lake import class_archive, java
 
 
 def setup() -> None:

@@ -14,14 +14,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dmp_assets.errors import UserError
-from dmp_assets.foreign_text import visible
 from dmp_assets.home import Home
-from dmp_assets.leaving import INTERRUPTED
+from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.base.foreign_text import visible
+from dmp_assets.platform.base.leaving import INTERRUPTED
 from dmp_assets.settings import unknown_names
 
 if TYPE_CHECKING:
-    from dmp_assets.tables import Tables
+    from dmp_assets.platform.lake.tables import Tables
 
 
 class GuardedConsole(Console):
@@ -84,7 +84,7 @@ def explained() -> Iterator[None]:
 
 def tables(home: Home) -> "Tables":
     """The home's Delta tables, read without a JVM."""
-    from dmp_assets.tables import Tables
+    from dmp_assets.platform.lake.tables import Tables
 
     settings = home.settings()
     return Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)

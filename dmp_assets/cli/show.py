@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from dmp_assets.cli.shared import explained, out, tables
-from dmp_assets.foreign_text import visible, write_csv
 from dmp_assets.home import Home
-from dmp_assets.tables import TableError, Tables
+from dmp_assets.platform.base.foreign_text import visible, write_csv
+from dmp_assets.platform.lake.tables import TableError, Tables
 
 
 def show(

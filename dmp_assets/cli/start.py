@@ -4,7 +4,7 @@ import os
 import signal
 from types import FrameType
 
-from dmp_assets.leaving import run_and_leave
+from dmp_assets.platform.base.leaving import run_and_leave
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

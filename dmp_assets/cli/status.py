@@ -15,10 +15,10 @@ from rich.markup import escape
 
 from dmp_assets.cli import service
 from dmp_assets.cli.shared import explained, out, tables, typed
-from dmp_assets.errors import UserError
 from dmp_assets.home import Home
-from dmp_assets.run.instance import prepare_instance
-from dmp_assets.store import where
+from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.run.instance import prepare_instance
+from dmp_assets.platform.store import where
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _service(home: Home) -> Iterator[Line]:
         yield Line("store", service.store_state(home))
     except UserError as error:
         yield Line("store", str(error), attention=True)
-    from dmp_assets.automation import readiness
+    from dmp_assets.platform.automation import readiness
 
     url = readiness.health_url(home)
     if url is not None:

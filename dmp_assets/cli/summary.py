@@ -9,10 +9,10 @@ from rich.table import Table
 from dmp_assets import domains
 from dmp_assets.cli.shared import out, typed
 from dmp_assets.home import Home
-from dmp_assets.run.results import RunSummary
+from dmp_assets.platform.run.results import RunSummary
 
 if TYPE_CHECKING:
-    from dmp_assets.check_results import CheckResult
+    from dmp_assets.platform.lake.check_results import CheckResult
 
 _NAMED = 5
 """So many made assets are named one by one."""

@@ -15,9 +15,9 @@ from dmp_assets.cli.children import Program, running, to_terminal
 from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
-from dmp_assets.run.ends import bury_dead_runs
-from dmp_assets.run.instance import prepare_instance
-from dmp_assets.run.outside import outside_systems
+from dmp_assets.platform.run.ends import bury_dead_runs
+from dmp_assets.platform.run.instance import prepare_instance
+from dmp_assets.platform.run.outside import outside_systems
 from dmp_assets.settings import project_dir
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def up(
             port = free_port(host, settings.webserver_port, "DMP_WEBSERVER_PORT")
             service.prepare(home, host, "Dagster's UI")
             os.environ["DMP_WEBSERVER_PORT"] = str(port)
-            started.append(Program("webserver", [sys.executable, "-m", "dmp_assets.gate.serve"]))
+            started.append(
+                Program("webserver", [sys.executable, "-m", "dmp_assets.platform.gate.serve"])
+            )
             scheme = "http" if settings.api_tls_certificate is None else "https"
             address = f"{scheme}://{host}:{port}"
             out.print(f"Dagster: {address}  (Ctrl-C stops it)", highlight=False)
@@ -93,7 +95,7 @@ def up(
 
 def _say_how_to_log_in(home: Home, address: str) -> None:
     """A sandbox is open to who started it, by a link; elsewhere people have accounts."""
-    from dmp_assets.store import login_links
+    from dmp_assets.platform.store import login_links
 
     if home.profile == "sandbox":
         path = service.in_store(home, lambda s: login_links.for_sandbox(s, now=datetime.now(UTC)))
@@ -109,13 +111,13 @@ def _say_how_to_log_in(home: Home, address: str) -> None:
 def _say_where_messages_are(home: Home) -> None:
     """A sandbox's messages go to its stand-in for Slack, which has a page."""
     if home.profile == "sandbox":
-        from dmp_assets.demo.sandbox import PAGES, Sandbox
+        from dmp_assets.demo.sandbox.server import PAGES, Sandbox
 
         if (endpoint := Sandbox(home).living()) is not None:
             out.print(f"Slack:   {endpoint.url}{PAGES}/slack  (the sandbox's)", highlight=False)
 
 
 def _has_no_people(store: "sa.Connection") -> bool:
-    from dmp_assets.store.schema import person
+    from dmp_assets.platform.store.schema import person
 
     return store.execute(person.select().limit(1)).first() is None

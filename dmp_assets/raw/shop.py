@@ -15,16 +15,17 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.shop import shop_url, state_in_run
-from dmp_assets.resources.window import Window
-from dmp_assets.sources import names, postgres_text, shop
+from dmp_assets.platform.base.spelling import meant
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.table_asset import TableRun, source_checks, table_asset
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.sources import names, postgres_text
 from dmp_assets.sources.postgres import why_not_connected
-from dmp_assets.sources.shop import ReadPlan, ShopState
-from dmp_assets.sources.shop_connection import ShopError
-from dmp_assets.sources.shop_jdbc import jdbc_options
-from dmp_assets.spelling import meant
-from dmp_assets.table_asset import TableRun, source_checks, table_asset
+from dmp_assets.sources.shop import tables as shop
+from dmp_assets.sources.shop.connection import ShopError
+from dmp_assets.sources.shop.jdbc import jdbc_options
+from dmp_assets.sources.shop.resource import shop_url, state_in_run
+from dmp_assets.sources.shop.tables import ReadPlan, ShopState
 
 LINEAGE_COLUMNS = {
     "_row_id": "Number of the row in the shop's landing table; null in a foreign shop.",

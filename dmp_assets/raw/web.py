@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.web import state_in_run, web_source
-from dmp_assets.resources.window import Window
-from dmp_assets.sources.web_tables import ROW_NUMBER, TABLES
-from dmp_assets.table_asset import TableRun, source_checks, table_asset
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.table_asset import TableRun, source_checks, table_asset
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.sources.web.resource import state_in_run, web_source
+from dmp_assets.sources.web.tables import ROW_NUMBER, TABLES
 
 LINEAGE = pa.schema(
     [

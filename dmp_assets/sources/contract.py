@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Literal
 
-from dmp_assets.sources import shop, web_tables
-from dmp_assets.sources.csv_header import ALIASES, DELIMITERS
+from dmp_assets.sources.csv.header import ALIASES, DELIMITERS
+from dmp_assets.sources.shop import tables as shop
+from dmp_assets.sources.web import tables as web_tables
 
 Kind = Literal["id", "code", "text", "time", "day", "clock", "amount", "count", "flag", "ip"]
 

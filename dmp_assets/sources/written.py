@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from dmp_assets.spelling import meant
-from dmp_assets.values.readers import SETTINGS, SIDES, Kind
+from dmp_assets.platform.base.spelling import meant
+from dmp_assets.platform.values.readers import SETTINGS, SIDES, Kind
 
 WRITTEN: Mapping[str, Mapping[str, Kind]] = {
     "users": {"created_at": "time", "dob": "time"},

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.resources import spark as spark_module
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.postgres import Endpoint
+from dmp_assets.platform.lake import spark as spark_module
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.postgres.embedded import Endpoint
 from tests.support.postgres import postgres_server
 from tests.support.things import Frame, arrow, spark_frame
 

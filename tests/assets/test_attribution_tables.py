@@ -20,35 +20,35 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dmp_assets.attribution import maturity
-from dmp_assets.attribution.batches import credit_batches
-from dmp_assets.attribution.journeys import COLUMNS as TOUCHPOINT
-from dmp_assets.attribution.journeys import Journeys
-from dmp_assets.attribution.models import Fitted, credits, fit, models_of
+from dmp_assets.attribution.model import maturity
+from dmp_assets.attribution.model.batches import credit_batches
+from dmp_assets.attribution.model.journeys import COLUMNS as TOUCHPOINT
+from dmp_assets.attribution.model.journeys import Journeys
+from dmp_assets.attribution.model.models import Fitted, credits, fit, models_of
+from dmp_assets.attribution.model.paths import Paths
 from dmp_assets.attribution.partitions import partition_tags
-from dmp_assets.attribution.paths import Paths
-from dmp_assets.cleaned import web_conversions, web_session_costs, web_sessions
-from dmp_assets.home import Home
-from dmp_assets.identity.evidence import LEAST_CROWD
-from dmp_assets.modeled import (
+from dmp_assets.attribution.report import channel_export
+from dmp_assets.attribution.tables import (
     attribution,
     attribution_runs,
     channel_reporting,
     customer_journeys,
     customer_paths,
 )
-from dmp_assets.modeled.attribution import ANSWERS, IHC, OWN_IHC, STATUS
-from dmp_assets.modeled.customer_journeys import JourneyRules, journeys
-from dmp_assets.modeled.customer_paths import paths
+from dmp_assets.attribution.tables.attribution import ANSWERS, IHC, OWN_IHC, STATUS
+from dmp_assets.attribution.tables.customer_journeys import JourneyRules, journeys
+from dmp_assets.attribution.tables.customer_paths import paths
+from dmp_assets.cleaned.web import web_conversions, web_session_costs, web_sessions
+from dmp_assets.home import Home
+from dmp_assets.identity.evidence import LEAST_CROWD
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.run.causes import first_cause
 from dmp_assets.raw import web as raw_web
-from dmp_assets.reporting import channel_export
-from dmp_assets.resources import web
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.resources.window import Window
-from dmp_assets.run.causes import first_cause
-from dmp_assets.sources.web import WebSource
-from dmp_assets.tables import Tables
+from dmp_assets.sources.web import resource as web
+from dmp_assets.sources.web.database import WebSource
 from tests.support.lakehouse import write
 from tests.support.postgres import fresh_database
 from tests.support.web import (

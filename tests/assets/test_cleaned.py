@@ -13,14 +13,15 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dmp_assets.cleaned import promo_codes, promo_usages, rules, users
-from dmp_assets.cleaned.rules import Rule, Split
-from dmp_assets.demo import shop as demo
-from dmp_assets.demo.shop_dirt import UNUSABLE
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.window import Window
-from dmp_assets.run.causes import first_cause
-from dmp_assets.sources.shop import TABLES
+from dmp_assets.cleaned.shop import promo_codes, promo_usages, users
+from dmp_assets.demo.business import shop as demo
+from dmp_assets.demo.business.shop_dirt import UNUSABLE
+from dmp_assets.platform.cleaning import rules
+from dmp_assets.platform.cleaning.rules import Rule, Split
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.run.causes import first_cause
+from dmp_assets.sources.shop.tables import TABLES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

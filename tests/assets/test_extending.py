@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.reporting.renderer import render
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.window import Window
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.reporting.renderer import render
 from dmp_assets.settings import project_dir
 from tests.support.docs import ROOT, files
 

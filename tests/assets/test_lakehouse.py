@@ -13,9 +13,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from dmp_assets.home import Home
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.spark import SMALL
-from dmp_assets.tables import TableError
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.spark import SMALL
+from dmp_assets.platform.lake.tables import TableError
 from tests.support.things import KEY, STAMP, Frame, Rows, arrow, content, spark_frame
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ WRITE_FOR_EVER = """
 import sys, time
 import numpy as np
 import pyarrow as pa
-from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.platform.lake.lakehouse import Lakehouse
 
 def batches():
     for n in range(10_000):

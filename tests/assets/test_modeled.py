@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dmp_assets.modeled import (
+from dmp_assets.abuse.tables import (
     account_clusters,
     account_links,
     promo_usage_by_code,
@@ -18,8 +18,8 @@ from dmp_assets.modeled import (
     promo_usage_daily,
     registrations_daily,
 )
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.window import Window
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.window import Window
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -11,13 +11,13 @@ import pytest
 from pydantic import SecretStr
 
 from dmp_assets.home import Home
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.run.causes import first_cause
 from dmp_assets.raw import shop as raw
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.resources.window import Window
-from dmp_assets.run.causes import first_cause
-from dmp_assets.sources.shop_connection import shop_name
-from dmp_assets.sources.shop_load import load_shop
+from dmp_assets.sources.shop.connection import shop_name
+from dmp_assets.sources.shop.load import load_shop
 from tests.support.pooler import pooler
 from tests.support.postgres import fresh_database
 

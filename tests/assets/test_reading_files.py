@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.resources.lakehouse import Lakehouse
+from dmp_assets.platform.lake.lakehouse import Lakehouse
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from dmp_assets.resources import spark as spark_module
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.spark import SMALL, collected
+from dmp_assets.platform.lake import spark as spark_module
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.spark import SMALL, collected
 from tests.support.things import KEY, Frame, arrow, content, spark_frame
 
 if TYPE_CHECKING:

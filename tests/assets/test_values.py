@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
-from dmp_assets.cleaned import reading
-from dmp_assets.cleaned.reading import Reading
-from dmp_assets.values import readers, times, words
-from dmp_assets.values.readers import Format, Kind
+from dmp_assets.platform.cleaning import reading
+from dmp_assets.platform.cleaning.reading import Reading
+from dmp_assets.platform.values import readers, times, words
+from dmp_assets.platform.values.readers import Format, Kind
 from tests.unit import test_values as cases
 from tests.unit.test_reading import AMOUNTS
 

@@ -10,12 +10,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dmp_assets.cleaned import web_conversions, web_session_costs, web_sessions
-from dmp_assets.cleaned.web_values import AHEAD
-from dmp_assets.demo import shop as demo_shop
-from dmp_assets.demo import web as demo_web
+from dmp_assets.cleaned.web import web_conversions, web_session_costs, web_sessions
+from dmp_assets.cleaned.web.web_values import AHEAD
+from dmp_assets.demo.business import shop as demo_shop
+from dmp_assets.demo.business import web as demo_web
 from dmp_assets.raw.web import SOURCES
-from dmp_assets.sources.web import WebSource
+from dmp_assets.sources.web.database import WebSource
 from tests.support.web import NOW, Cleaned, Row, at, conversion, cost, raw, session
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from dmp_assets.resources.postgres import Endpoint
+from dmp_assets.platform.postgres.embedded import Endpoint
 from tests.support import chromium
 from tests.support.postgres import postgres_server
 

@@ -230,7 +230,7 @@ def test_a_name_that_was_made_to_lead_here_is_refused(up: Up, page: Page) -> Non
 def test_ctrl_c_stops_all_that_was_started(up: Up, demo: Demo) -> None:
     family = up.family()
     commands = " ".join(" ".join(process.cmdline()) for process in family)
-    assert "dmp_assets.gate.serve" in commands
+    assert "dmp_assets.platform.gate.serve" in commands
     assert "dagster-webserver" not in commands
     assert "dagster-daemon" in commands
     assert demo.dmp.postgres.status().running

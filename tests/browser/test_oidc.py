@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import Browser
 from pydantic import SecretStr
 
-from dmp_assets.api.access import COOKIE
-from dmp_assets.api.oidc import Issuer
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.store import access
+from dmp_assets.platform.api.access import COOKIE
+from dmp_assets.platform.api.oidc import Issuer
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.store import access
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, openid_provider
 from tests.support.postgres import fresh_database
 from tests.support.service import Api, now, running_api

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from dmp_assets.attribution.report import figures as attribution_figures
 from dmp_assets.home import Home
-from dmp_assets.reporting import attribution_figures
-from dmp_assets.reporting.period import Period
-from dmp_assets.reporting.renderer import Renderer
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.reporting.period import Period
+from dmp_assets.platform.reporting.renderer import Renderer
 from dmp_assets.settings import project_dir
-from dmp_assets.tables import Tables
 from tests.support import lakehouse
 
 DESK, PHONE = (1440, 900), (390, 844)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from dmp_assets.abuse.service.store import review
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.store import access, review
-from dmp_assets.store.schema import (
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.store import access
+from dmp_assets.platform.store.schema import (
     abuse_case_view,
     abuse_decision,
     abuse_list_entry,

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from dmp_assets.demo.sandbox import Endpoint, Sandbox
+from dmp_assets.demo.sandbox.server import Endpoint, Sandbox
 from dmp_assets.home import Home
 from tests.support.dmp import Dmp, Ran
 from tests.support.web import add_rows, conversion, customers, session, write_csv
@@ -124,7 +124,7 @@ def killed(dmp: Dmp, service: Endpoint, key: dict[str, str]) -> list[dict[str, A
         time.sleep(0.05)
     with contextlib.suppress(psutil.NoSuchProcess):
         for process in psutil.Process(child.pid).children():
-            if "dmp_assets.run.child" in process.cmdline():
+            if "dmp_assets.platform.run.child" in process.cmdline():
                 process.send_signal(signal.SIGKILL)
     out, err = child.communicate(timeout=60)
     assert child.returncode != 0, out + err

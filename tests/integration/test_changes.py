@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv
 
-from dmp_assets.demo import shop as demo_shop
+from dmp_assets.demo.business import shop as demo_shop
 from tests.support.demo import USERS, Demo, source_url
 from tests.support.dmp import Dmp
 from tests.support.recount import recount, tally

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
-from dmp_assets.figures.short_ids import short_ids
-from dmp_assets.reporting.privacy import find_personal_data
-from dmp_assets.tables import LAYERS
+from dmp_assets.platform.figures.short_ids import short_ids
+from dmp_assets.platform.lake.tables import LAYERS
+from dmp_assets.platform.reporting.privacy import find_personal_data
 from tests.support.demo import Demo
 from tests.support.dmp import Dmp, Ran
 from tests.support.recount import recount, rows, tally

@@ -19,12 +19,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dmp_assets.demo import shop as demo_shop
-from dmp_assets.demo.sandbox import Sandbox
+from dmp_assets.demo.business import shop as demo_shop
+from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
-from dmp_assets.reporting.delivery import flush
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.resources.slack import build_client
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.reporting.delivery import flush
+from dmp_assets.platform.reporting.slack import build_client
 from dmp_assets.settings import Settings
 from tests.support.cut import FailingRelay
 from tests.support.dmp import PROGRAM, Dmp, Ran
@@ -101,7 +101,7 @@ def filled(empty: tuple[Dmp, Ran], small: demo_shop.Summary) -> tuple[Dmp, dict[
         if runner is None:
             for process in psutil.Process(child.pid).children():
                 with contextlib.suppress(psutil.Error):
-                    if "dmp_assets.run.child" in process.cmdline():
+                    if "dmp_assets.platform.run.child" in process.cmdline():
                         runner = process
         if set(dmp.home.lakehouse.rglob("*.parquet")) - known and runner:
             runner.send_signal(signal.SIGKILL)

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from dmp_assets.abuse.domain import DOMAIN
-from dmp_assets.figures.catalogue import CATALOGUE, figure
+from dmp_assets.abuse.report import figures
+from dmp_assets.abuse.service.store import figures as service
+from dmp_assets.attribution.report import figures as attribution_figures
 from dmp_assets.home import Home
-from dmp_assets.reporting import attribution_figures, figures
-from dmp_assets.reporting.messages import last_full_week
-from dmp_assets.reporting.reader import Report
-from dmp_assets.store import database, where
-from dmp_assets.store import figures as service
+from dmp_assets.platform.figures.catalogue import CATALOGUE, figure
+from dmp_assets.platform.reporting.messages import last_full_week
+from dmp_assets.platform.reporting.reader import Report
+from dmp_assets.platform.store import database, where
 from tests.support.demo import Demo
 
 TILE = re.compile(r'data-name="(\w+)"[^>]*>(.*?)</div><div class="tile-value"[^>]*>([^<]*)<')

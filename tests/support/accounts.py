@@ -12,13 +12,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from dmp_assets.abuse import features
-from dmp_assets.abuse.view import VIEW, account_view_sql
-from dmp_assets.cleaned import users
-from dmp_assets.cleaned.normal_batches import derived
-from dmp_assets.modeled import account_clusters
-from dmp_assets.modeled.account_links import links_sql
-from dmp_assets.values.words import STANDARD
+from dmp_assets.abuse.model import features
+from dmp_assets.abuse.model.view import VIEW, account_view_sql
+from dmp_assets.abuse.tables import account_clusters
+from dmp_assets.abuse.tables.account_links import links_sql
+from dmp_assets.cleaned.shop import users
+from dmp_assets.platform.cleaning.normal_batches import derived
+from dmp_assets.platform.values.words import STANDARD
 
 _TIME = """coalesce(try_cast({0} AS TIMESTAMP), try_strptime({0}, [
     '%Y-%m-%d %H:%M:%S', '%Y-%m-%d %-H:%M:%S', '%d.%m.%Y %H:%M:%S', '%d.%m.%Y %H:%M',

@@ -11,9 +11,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from dmp_assets.attribution.journeys import Journeys
-from dmp_assets.attribution.models import credits, fit
-from dmp_assets.attribution.paths import paths_of
+from dmp_assets.attribution.model.journeys import Journeys
+from dmp_assets.attribution.model.models import credits, fit
+from dmp_assets.attribution.model.paths import paths_of
 
 FIRST_DAY = datetime(2024, 2, 1, tzinfo=UTC)
 DAYS = 60  # 2024-02-01 … 2024-03-31

@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dmp_assets.demo.sandbox_slack import SlackSandbox
+from dmp_assets.demo.sandbox.slack import SlackSandbox
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import EmbeddedPostgres
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from tests.support.dmp import Dmp, Ran, workplace
 
 USERS = 3_000

@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import EmbeddedPostgres
-from dmp_assets.tables import Tables
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = Path(sys.executable).parent / "dmp"

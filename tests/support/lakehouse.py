@@ -16,7 +16,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, write_deltalake
 
 from dmp_assets.home import Home
-from dmp_assets.tables import STAMP
+from dmp_assets.platform.lake.tables import STAMP
 from tests.support import attribution_tables
 
 UTC_TIME = pa.timestamp("us", tz="UTC")

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from sklearn.metrics import average_precision_score
 
-from dmp_assets.abuse import evaluate, features, models, rules
-from dmp_assets.abuse.money import Costs, thresholds
-from dmp_assets.abuse.train import SEEDS
-from dmp_assets.demo import shop
-from dmp_assets.ml.model_registry import EVERYONE_ROWS
+from dmp_assets.abuse.model import evaluate, features, models, rules
+from dmp_assets.abuse.model.money import Costs, thresholds
+from dmp_assets.abuse.model.train import SEEDS
+from dmp_assets.abuse.tables.model_registry import EVERYONE_ROWS
+from dmp_assets.demo.business import shop
 from dmp_assets.settings import Settings
 from tests.support import accounts
 

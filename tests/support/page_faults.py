@@ -5,7 +5,7 @@ from collections import Counter
 
 from bs4 import BeautifulSoup, Tag
 
-from dmp_assets.reporting.document import Document
+from dmp_assets.platform.reporting.document import Document
 
 LEFT_OVER = (
     ("a fenced div", re.compile(r"^:::", re.MULTILINE)),

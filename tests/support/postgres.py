@@ -11,7 +11,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, Endpoint
 
 
 @contextmanager

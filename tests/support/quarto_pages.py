@@ -14,8 +14,8 @@ from typing import Any
 import pypandoc
 import yaml
 
-from dmp_assets.reporting import document
-from dmp_assets.reporting.document import Cell, Document
+from dmp_assets.platform.reporting import document
+from dmp_assets.platform.reporting.document import Cell, Document
 
 KINDS = {"fig": "Figure", "tbl": "Table"}
 PRIORITY = (

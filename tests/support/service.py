@@ -19,12 +19,12 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from dmp_assets.api.app import create_app
-from dmp_assets.api.serve import HARDENED
 from dmp_assets.home import Home
-from dmp_assets.store import access, database, publish
-from dmp_assets.store.roles import ROLES
-from dmp_assets.store.schema import person
+from dmp_assets.platform.api.app import create_app
+from dmp_assets.platform.api.serve import HARDENED
+from dmp_assets.platform.store import access, database, publish
+from dmp_assets.platform.store.roles import ROLES
+from dmp_assets.platform.store.schema import person
 
 PASSWORD = "correct horse battery"
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)

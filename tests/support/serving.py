@@ -12,16 +12,15 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, write_deltalake
 
-from dmp_assets import secret_files
-from dmp_assets.abuse import keys, snapshot, view
-from dmp_assets.demo import shop
+from dmp_assets.abuse.model import keys, snapshot, view
+from dmp_assets.abuse.tables import abuse_features, abuse_labels, abuse_scores, model_registry
+from dmp_assets.abuse.tables import service_log as raw_abuse
+from dmp_assets.demo.business import shop
 from dmp_assets.home import Home
-from dmp_assets.ml import abuse_features, abuse_scores, model_registry
-from dmp_assets.modeled import abuse_labels
-from dmp_assets.raw import abuse as raw_abuse
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.window import Window
-from dmp_assets.tables import STAMP
+from dmp_assets.platform.config import secret_files
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.tables import STAMP
+from dmp_assets.platform.lake.window import Window
 from tests.support import accounts
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.cleaned.rules import Split
+from dmp_assets.platform.cleaning.rules import Split
 from dmp_assets.raw.web import LINEAGE, SOURCES
-from dmp_assets.sources.web_tables import TABLES
+from dmp_assets.sources.web.tables import TABLES
 
 Row = Mapping[str, Any]
 NOW = datetime(2024, 4, 1, 12, tzinfo=UTC)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from dmp_assets.demo.sandbox import Endpoint as SandboxEndpoint
-from dmp_assets.demo.sandbox import Sandbox
+from dmp_assets.demo.sandbox.server import Endpoint as SandboxEndpoint
+from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.store import database
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.store import database
 from tests.support.postgres import fresh_database, postgres_server
 from tests.support.service import Api, running_api
 

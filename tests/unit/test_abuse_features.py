@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.abuse import keys, rules
-from dmp_assets.abuse.features import COLUMN, FEATURES, NAMES, matrix
-from dmp_assets.abuse.view import VIEW, as_view
-from dmp_assets.cleaned import normal_batches
-from dmp_assets.values.readers import USUAL
+from dmp_assets.abuse.model import keys, rules
+from dmp_assets.abuse.model.features import COLUMN, FEATURES, NAMES, matrix
+from dmp_assets.abuse.model.view import VIEW, as_view
+from dmp_assets.platform.cleaning import normal_batches
+from dmp_assets.platform.values.readers import USUAL
 
 ONE = {
     "user_id": ["u1"],

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.abuse import keys, snapshot, view
-from dmp_assets.abuse.index import AccountIndex, LiveAccount
-from dmp_assets.abuse.received import normal_form
-from dmp_assets.cleaned import normalise, users
+from dmp_assets.abuse.model import keys, snapshot, view
+from dmp_assets.abuse.model.index import AccountIndex, LiveAccount
+from dmp_assets.abuse.model.received import normal_form
+from dmp_assets.cleaned.shop import users
 from dmp_assets.home import Home
 from dmp_assets.identity.evidence import LEAST_CROWD
+from dmp_assets.platform.cleaning import normalise
 from tests.support import accounts, model_quality, serving
 
 HELD_OUT = 300

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.abuse import models, rules
-from dmp_assets.abuse.explain import FEATURE_PREFIX, explain
-from dmp_assets.abuse.features import COLUMN, NAMES, matrix
-from dmp_assets.abuse.money import Thresholds
-from dmp_assets.abuse.store import Model
+from dmp_assets.abuse.model import models, rules
+from dmp_assets.abuse.model.explain import FEATURE_PREFIX, explain
+from dmp_assets.abuse.model.features import COLUMN, NAMES, matrix
+from dmp_assets.abuse.model.money import Thresholds
+from dmp_assets.abuse.model.store import Model
 from tests.unit.test_abuse_features import ONE
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.abuse import evaluate, models, money, rules, shares, store, trees
-from dmp_assets.abuse.explain import explain
-from dmp_assets.abuse.features import COLUMN, NAMES
-from dmp_assets.abuse.money import Costs, Thresholds, thresholds
-from dmp_assets.abuse.train import Labelled, train
+from dmp_assets.abuse.model import evaluate, models, money, rules, shares, store, trees
+from dmp_assets.abuse.model.explain import explain
+from dmp_assets.abuse.model.features import COLUMN, NAMES
+from dmp_assets.abuse.model.money import Costs, Thresholds, thresholds
+from dmp_assets.abuse.model.train import Labelled, train
 
 COSTS = Costs(60, 20, 3)
 MONEY = st.floats(0.1, 1000)

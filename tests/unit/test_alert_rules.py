@@ -7,7 +7,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from dmp_assets.api.metrics import Metrics
+from dmp_assets.platform.api.metrics import Metrics
 from tests.support.docs import ROOT
 
 RULES: list[dict[str, Any]] = [

@@ -18,18 +18,18 @@ import httpx
 import pytest
 import structlog
 
-from dmp_assets.api import serve
-from dmp_assets.api.access import COOKIE, KNOWN_SECONDS, scopes_of
-from dmp_assets.api.app import api_routes, create_app
-from dmp_assets.api.middleware import MAX_BODY, SECURITY_HEADERS
-from dmp_assets.api.problems import FieldError, wrong_fields
-from dmp_assets.api.secret import of as secret_of
 from dmp_assets.home import Home, HomeError
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.setting_sources import SettingsError
-from dmp_assets.store import access, database
-from dmp_assets.store.roles import ROLES
-from dmp_assets.store.schema import PUBLISHED_TABLES
+from dmp_assets.platform.api import serve
+from dmp_assets.platform.api.access import COOKIE, KNOWN_SECONDS, scopes_of
+from dmp_assets.platform.api.app import api_routes, create_app
+from dmp_assets.platform.api.middleware import MAX_BODY, SECURITY_HEADERS
+from dmp_assets.platform.api.problems import FieldError, wrong_fields
+from dmp_assets.platform.api.secret import of as secret_of
+from dmp_assets.platform.config.setting_sources import SettingsError
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.store import access, database
+from dmp_assets.platform.store.roles import ROLES
+from dmp_assets.platform.store.schema import PUBLISHED_TABLES
 from tests.support import lakehouse
 from tests.support.postgres import fresh_database, stoppable_server
 from tests.support.service import (
@@ -114,7 +114,7 @@ def test_an_unexpected_error_says_nothing_of_its_cause(
     def broken(*_: object) -> None:
         raise RuntimeError("the secret of ann@shop.example")
 
-    monkeypatch.setattr("dmp_assets.api.routes.health.look", broken)
+    monkeypatch.setattr("dmp_assets.platform.api.routes.health.look", broken)
     with structlog.testing.capture_logs() as lines, api.client() as client:
         body = problem(client.get("/health/ready"), 500, "internal")
         until(lambda: len(lines) >= 2)
@@ -345,7 +345,7 @@ def test_of_what_a_proxy_forwards_only_its_own_word_is_believed(api: Api) -> Non
     seen: list[str] = []
     monkey = pytest.MonkeyPatch()
     monkey.setattr(
-        "dmp_assets.api.routes.oidc.limit",
+        "dmp_assets.platform.api.routes.oidc.limit",
         lambda request, *_: _noted(seen, request.client.host),
     )
     monkey.setattr(api.app.state.service, "issuer", SimpleNamespace(name="issuer"))
@@ -851,7 +851,7 @@ def test_the_openapi_document_names_scopes_problems_and_both_forms(api: Api) -> 
 # starting ----------------------------------------------------------------------------------------
 def test_the_app_needs_neither_dagster_nor_spark() -> None:
     code = (
-        "import dmp_assets.api.serve, sys; "
+        "import dmp_assets.platform.api.serve, sys; "
         "print([m for m in ('dagster', 'pyspark', 'matplotlib', 'sklearn') "
         "if m in sys.modules])"
     )
@@ -899,7 +899,7 @@ def test_loopback_and_a_proxy_with_a_secret_are_fine(
 
 
 def test_another_schema_is_refused_at_the_start(postgres: Endpoint, home: Home) -> None:
-    from dmp_assets.store.errors import StoreError
+    from dmp_assets.platform.store.errors import StoreError
 
     with fresh_database(postgres) as url:
         store = database.engine(url)

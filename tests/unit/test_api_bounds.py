@@ -21,19 +21,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from dmp_assets.addresses import source_of
-from dmp_assets.api import connections, tending
-from dmp_assets.api.access import COOKIE
-from dmp_assets.api.app import api_routes
-from dmp_assets.api.denials import MOST_KINDS, WINDOW, Denial, Denials
-from dmp_assets.api.hosts import Hosts
-from dmp_assets.api.logins import BROWSER_COOKIE
-from dmp_assets.api.middleware import MAX_BODY
-from dmp_assets.api.problems import MOST_ERRORS
-from dmp_assets.api.routes.pages import here
 from dmp_assets.home import Home
+from dmp_assets.platform.api import connections, tending
+from dmp_assets.platform.api.access import COOKIE
+from dmp_assets.platform.api.app import api_routes
+from dmp_assets.platform.api.denials import MOST_KINDS, WINDOW, Denial, Denials
+from dmp_assets.platform.api.hosts import Hosts
+from dmp_assets.platform.api.logins import BROWSER_COOKIE
+from dmp_assets.platform.api.middleware import MAX_BODY
+from dmp_assets.platform.api.problems import MOST_ERRORS
+from dmp_assets.platform.api.routes.pages import here
+from dmp_assets.platform.base.addresses import source_of
+from dmp_assets.platform.store.schema import audit_event
 from dmp_assets.settings import Settings
-from dmp_assets.store.schema import audit_event
 from tests.support.postgres import stoppable_server
 from tests.support.service import PASSWORD, Api, email, running_api, served
 
@@ -342,7 +342,7 @@ def test_nobody_is_locked_out_by_others(api: Api, monkeypatch: pytest.MonkeyPatc
     nor anybody else there."""
     where = {"from": "198.51.100.1"}
     monkeypatch.setattr(
-        "dmp_assets.api.logins.caller_address", lambda request: source_of(where["from"])
+        "dmp_assets.platform.api.logins.caller_address", lambda request: source_of(where["from"])
     )
     right = {"email": email("risk"), "password": PASSWORD}
     wrong = right | {"password": "a wrong password"}
@@ -450,7 +450,7 @@ def test_without_a_key_readiness_says_no_paths_versions_or_numbers(
 
 def test_the_time_of_a_login_tells_nobody_who_is_known(api: Api) -> None:
     """Both ways compare a password: who is unknown with nobody's."""
-    from dmp_assets.store import access
+    from dmp_assets.platform.store import access
 
     compared: list[str] = []
     real = access._HASHER

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dmp_assets.attribution.compare import Totals, distances, misled, totals
-from dmp_assets.attribution.journeys import Journeys
-from dmp_assets.attribution.models import MODELS, credits, fit
-from dmp_assets.attribution.paths import paths_of
+from dmp_assets.attribution.model.compare import Totals, distances, misled, totals
+from dmp_assets.attribution.model.journeys import Journeys
+from dmp_assets.attribution.model.models import MODELS, credits, fit
+from dmp_assets.attribution.model.paths import paths_of
 
 unhurried = settings(deadline=None, max_examples=50)
 amounts = arrays(float, (4, 3), elements=st.floats(0, 1e6))

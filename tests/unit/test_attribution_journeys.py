@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.attribution.journeys import COLUMNS, Journeys
-from dmp_assets.attribution.paths import SCHEMA, Paths, combine, paths_of
+from dmp_assets.attribution.model.journeys import COLUMNS, Journeys
+from dmp_assets.attribution.model.paths import SCHEMA, Paths, combine, paths_of
 
 unhurried = settings(deadline=None, max_examples=50)
 sequences = st.lists(st.lists(st.sampled_from("abcdé"), min_size=1, max_size=6), max_size=12)
@@ -203,6 +203,6 @@ def test_repeats_are_the_same_counted_a_few_journeys_at_a_time(
 ) -> None:
     journeys = from_lists(paths)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dmp_assets.attribution.journeys._CELLS", cells)
+        patch.setattr("dmp_assets.attribution.model.journeys._CELLS", cells)
         found = from_lists(paths).repeats.tolist()
     assert found == journeys.repeats.tolist()

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.attribution import markov, positions, shapley
-from dmp_assets.attribution.channel_values import by_channel
-from dmp_assets.attribution.journeys import Floats, Journeys
-from dmp_assets.attribution.models import MODELS, Fitted, Parameters, credits, fit
-from dmp_assets.attribution.paths import Paths, paths_of
-from dmp_assets.attribution.roles import Roles, role_credits
+from dmp_assets.attribution.model import markov, positions, shapley
+from dmp_assets.attribution.model.channel_values import by_channel
+from dmp_assets.attribution.model.journeys import Floats, Journeys
+from dmp_assets.attribution.model.models import MODELS, Fitted, Parameters, credits, fit
+from dmp_assets.attribution.model.paths import Paths, paths_of
+from dmp_assets.attribution.model.roles import Roles, role_credits
 from tests.support import brute_force
 
 Touchpoint = tuple[str, float, float, float, bool]

@@ -15,22 +15,22 @@ import pyarrow.compute as pc
 import pytest
 
 from dmp_assets.attribution import lake
-from dmp_assets.automation import schedules
-from dmp_assets.demo.sandbox import Sandbox
+from dmp_assets.attribution.report import figures, journey_figures
+from dmp_assets.attribution.report.cost_figures import received_cost
+from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
-from dmp_assets.reporting import attribution_figures as figures
-from dmp_assets.reporting import journey_figures, report_assets
-from dmp_assets.reporting.cost_figures import received_cost
-from dmp_assets.reporting.delivery import flush
-from dmp_assets.reporting.messages import warning
-from dmp_assets.reporting.period import Period
-from dmp_assets.reporting.privacy import find_personal_data
-from dmp_assets.reporting.renderer import Renderer
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.slack import SlackResource
-from dmp_assets.resources.window import Window
+from dmp_assets.platform.automation import schedules
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.reporting import report_assets
+from dmp_assets.platform.reporting.delivery import flush
+from dmp_assets.platform.reporting.messages import warning
+from dmp_assets.platform.reporting.period import Period
+from dmp_assets.platform.reporting.privacy import find_personal_data
+from dmp_assets.platform.reporting.renderer import Renderer
+from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.settings import project_dir
-from dmp_assets.tables import Tables
 from tests.support import attribution_tables, lakehouse
 
 MARCH = Period(date(2024, 3, 1), date(2024, 3, 31))

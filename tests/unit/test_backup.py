@@ -13,9 +13,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dmp_assets.backup import Restored, back_up, restore
 from dmp_assets.home import Home, HomeError
-from dmp_assets.resources.postgres import EmbeddedPostgres, PostgresError
+from dmp_assets.platform.backup import Restored, back_up, restore
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, PostgresError
 from tests.support.dmp import workplace
 
 

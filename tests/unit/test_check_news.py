@@ -10,13 +10,13 @@ import dagster as dg
 import httpx
 import pytest
 
-from dmp_assets.check_results import ADVICE, CheckResult, failing, results_of
-from dmp_assets.demo.expected import Expected
-from dmp_assets.demo.sandbox import Endpoint
+from dmp_assets.demo.sandbox.server import Endpoint
+from dmp_assets.demo.truth.expected import Expected
 from dmp_assets.home import Home
-from dmp_assets.reporting.check_news import CheckNews
-from dmp_assets.reporting.delivery import Delivery
-from dmp_assets.resources.slack import build_client
+from dmp_assets.platform.lake.check_results import ADVICE, CheckResult, failing, results_of
+from dmp_assets.platform.reporting.check_news import CheckNews
+from dmp_assets.platform.reporting.delivery import Delivery
+from dmp_assets.platform.reporting.slack import build_client
 from tests.unit.test_delivery import received
 
 NOON = datetime(2024, 3, 18, 12, tzinfo=UTC)

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from dmp_assets.cli.main import app
 from dmp_assets.cli.shared import explained
 from dmp_assets.home import Home, HomeError
-from dmp_assets.resources import class_archive, java
-from dmp_assets.store import database
+from dmp_assets.platform.lake import class_archive, java
+from dmp_assets.platform.store import database
 
 
 def test_a_message_is_shown_as_it_is_written(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from dmp_assets.aside import done_aside
 from dmp_assets.cli import shared
 from dmp_assets.cli.shared import explained, typed
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.base.aside import done_aside
 from tests.support.service import until
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ main()
 
 _WORK_ASIDE = """
 import pathlib, time
-from dmp_assets.aside import done_aside
+from dmp_assets.platform.base.aside import done_aside
 
 def take_long():
     pathlib.Path({began!r}).touch()

@@ -7,13 +7,13 @@ import dagster as dg
 import pytest
 from slack_sdk import WebClient
 
-from dmp_assets.automation import sensors
-from dmp_assets.demo.sandbox import Endpoint
+from dmp_assets.demo.sandbox.server import Endpoint
 from dmp_assets.home import Home
-from dmp_assets.reporting.corrections import changed, correct
-from dmp_assets.reporting.delivery import Message, deliver, flush, kept
-from dmp_assets.resources.slack import build_client
-from dmp_assets.run.ends import report_canceled
+from dmp_assets.platform.automation import sensors
+from dmp_assets.platform.reporting.corrections import changed, correct
+from dmp_assets.platform.reporting.delivery import Message, deliver, flush, kept
+from dmp_assets.platform.reporting.slack import build_client
+from dmp_assets.platform.run.ends import report_canceled
 from tests.unit.test_delivery import received
 from tests.unit.test_messages import FIGURES, message_of
 
@@ -100,7 +100,7 @@ def test_a_correction_whose_outcome_is_unknown_is_looked_up_in_its_thread(
 ) -> None:
     import httpx
 
-    from dmp_assets.reporting import delivery
+    from dmp_assets.platform.reporting import delivery
 
     monkeypatch.setattr(delivery, "PAUSE_SECONDS", 0.01)
     deliver(slack, home.outbox, REFUSED)

@@ -9,11 +9,11 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from dmp_assets.cli.main import app
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.sources.csv_reading import HeaderError, Reading
-from dmp_assets.sources.shop_connection import ShopError, connect
-from dmp_assets.sources.shop_load import load_shop
-from dmp_assets.sources.web import WebError, WebSource
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.sources.csv.reading import HeaderError, Reading
+from dmp_assets.sources.shop.connection import ShopError, connect
+from dmp_assets.sources.shop.load import load_shop
+from dmp_assets.sources.web.database import WebError, WebSource
 from tests.support.postgres import fresh_database
 
 Rows = list[tuple[object, ...]]

@@ -11,13 +11,13 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from dmp_assets.cli.main import app
-from dmp_assets.sources.csv_header import ALIASES
-from dmp_assets.sources.csv_reading import HeaderError, Reading
-from dmp_assets.sources.shop import TABLES, probe
-from dmp_assets.sources.shop_connection import ShopError, connect
-from dmp_assets.sources.shop_load import load_shop
-from dmp_assets.sources.web import WebError, WebSource
-from dmp_assets.sources.web_tables import TABLES as WEB_TABLES
+from dmp_assets.sources.csv.header import ALIASES
+from dmp_assets.sources.csv.reading import HeaderError, Reading
+from dmp_assets.sources.shop.connection import ShopError, connect
+from dmp_assets.sources.shop.load import load_shop
+from dmp_assets.sources.shop.tables import TABLES, probe
+from dmp_assets.sources.web.database import WebError, WebSource
+from dmp_assets.sources.web.tables import TABLES as WEB_TABLES
 
 Load = Callable[..., tuple[str, list[tuple[object, ...]]]]
 CODES = "promo_code\nP1\n"

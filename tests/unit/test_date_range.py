@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmp_assets.date_range import RangeError, parse_range
-from dmp_assets.resources.window import Window
+from dmp_assets.platform.lake.date_range import RangeError, parse_range
+from dmp_assets.platform.lake.window import Window
 
 
 def test_the_last_day_is_included() -> None:

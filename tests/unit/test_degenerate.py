@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.reporting import document, report_assets
-from dmp_assets.reporting.messages import report_message
-from dmp_assets.reporting.renderer import Renderer
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.reporting import document, report_assets
+from dmp_assets.platform.reporting.messages import report_message
+from dmp_assets.platform.reporting.renderer import Renderer
 from dmp_assets.settings import project_dir
-from dmp_assets.tables import Tables
 from tests.support import degenerate, lakehouse
 from tests.support.page_faults import faults
 

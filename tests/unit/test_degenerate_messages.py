@@ -13,12 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dmp_assets.demo.sandbox_slack_blocks import block_errors
+from dmp_assets.demo.sandbox.slack_blocks import block_errors
 from dmp_assets.home import Home
-from dmp_assets.reporting.delivery import Record
-from dmp_assets.reporting.messages import report_message
-from dmp_assets.reporting.report_assets import deliver_report, messages
-from dmp_assets.resources.slack import SlackResource
+from dmp_assets.platform.reporting.delivery import Record
+from dmp_assets.platform.reporting.messages import report_message
+from dmp_assets.platform.reporting.report_assets import deliver_report, messages
+from dmp_assets.platform.reporting.slack import SlackResource
 from tests.support import attribution_tables, lakehouse
 
 NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)

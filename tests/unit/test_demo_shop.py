@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dmp_assets.cleaned import normalise
-from dmp_assets.demo.shop import Summary, generate, generate_increment
-from dmp_assets.demo.shop_dirt import UNUSABLE
-from dmp_assets.demo.shop_people import ABUSE_KINDS, HARD_NEGATIVES
+from dmp_assets.demo.business.shop import Summary, generate, generate_increment
+from dmp_assets.demo.business.shop_dirt import UNUSABLE
+from dmp_assets.demo.business.shop_people import ABUSE_KINDS, HARD_NEGATIVES
+from dmp_assets.platform.cleaning import normalise
 
 END = date(2024, 3, 31)
 USERS = 4_000

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dmp_assets.demo.shop import generate
-from dmp_assets.demo.web import Summary, generate_web
-from dmp_assets.demo.web_dirt import PLANS, UNKNOWN_CHANNELS
-from dmp_assets.demo.web_world import CAMPAIGNS, CHANNEL_NAMES
-from dmp_assets.sources.web import WebSource
+from dmp_assets.demo.business.shop import generate
+from dmp_assets.demo.business.web import Summary, generate_web
+from dmp_assets.demo.business.web_dirt import PLANS, UNKNOWN_CHANNELS
+from dmp_assets.demo.business.web_world import CAMPAIGNS, CHANNEL_NAMES
+from dmp_assets.sources.web.database import WebSource
 
 END = date(2024, 3, 31)
 USERS = 4_000

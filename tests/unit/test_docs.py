@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import typer.main
 
-from dmp_assets.abuse import explain, limits, rules
-from dmp_assets.automation import catalogue
-from dmp_assets.cleaned import promo_codes, promo_usages, users
+from dmp_assets.abuse.model import explain, limits, rules
+from dmp_assets.cleaned.shop import promo_codes, promo_usages, users
 from dmp_assets.cli.main import app
 from dmp_assets.definitions import defs
+from dmp_assets.platform.automation import catalogue
+from dmp_assets.platform.lake.tables import LAYERS
+from dmp_assets.platform.store.roles import ROLES
 from dmp_assets.settings import Settings
 from dmp_assets.sources import contract
-from dmp_assets.store.roles import ROLES
-from dmp_assets.tables import LAYERS
 from tests.support.docs import PAGES, ROOT, commands, files, inline, links
 
 DATA = ROOT.parent / "shared" / "data" / "noaat"

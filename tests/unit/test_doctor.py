@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from dmp_assets.cli.main import app
 from dmp_assets.home import Home
-from dmp_assets.store import database
+from dmp_assets.platform.store import database
 
 SECRET = "s3cr3t-word"
 

@@ -7,7 +7,7 @@ import pytest
 
 from dmp_assets import domains, platform
 from dmp_assets.definitions import defs
-from dmp_assets.platform.lake import PLATFORM, TAG
+from dmp_assets.platform.faces.lake import PLATFORM, TAG
 
 
 @pytest.fixture(scope="module")

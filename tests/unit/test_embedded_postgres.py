@@ -19,9 +19,9 @@ import psycopg
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.resources import postgres_server
-from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint, PostgresError, Role
-from dmp_assets.resources.postgres_endpoint import explain
+from dmp_assets.platform.postgres import server as postgres_server
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, Endpoint, PostgresError, Role
+from dmp_assets.platform.postgres.endpoint import explain
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_server_whose_starter_was_killed_is_found_and_stopped(server: Embedded
     root = server.folder.parent
     script = (
         "import sys, time; from pathlib import Path; from dmp_assets.home import Home;"
-        "from dmp_assets.resources.postgres import EmbeddedPostgres;"
+        "from dmp_assets.platform.postgres.embedded import EmbeddedPostgres;"
         "EmbeddedPostgres(Home(Path(sys.argv[1])), state_dir=Path(sys.argv[2])).start();"
         "print('up', flush=True); time.sleep(600)"
     )

@@ -15,9 +15,9 @@ import dagster as dg
 import pytest
 from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
 
-from dmp_assets.run import executor, parent
-from dmp_assets.run.executor import ALONE_TAG, run_job, threads_executor
-from dmp_assets.run.results import Account
+from dmp_assets.platform.run import executor, parent
+from dmp_assets.platform.run.executor import ALONE_TAG, run_job, threads_executor
+from dmp_assets.platform.run.results import Account
 
 SECONDS = 20  # for what surely happens
 

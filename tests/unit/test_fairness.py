@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from dmp_assets.abuse import fairness
+from dmp_assets.abuse.model import fairness
 
 
 @pytest.mark.parametrize(

@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from dmp_assets import fingerprint
+from dmp_assets.platform.lake import fingerprint
 
 ONE = """
 from typing import TYPE_CHECKING
-from dmp_assets.values import times, words
-from dmp_assets.abuse.money import (
-    Thresholds,  # of the model
+from dmp_assets.platform.values import times, words
+from dmp_assets.abuse.model.money import (
+    Thresholds,
     costs,
 )
 if TYPE_CHECKING:
     from dmp_assets.settings import Settings
 
 def half(x):
-    from dmp_assets.abuse import rules
+    from dmp_assets.abuse.model import rules
     return x / 2
 """
 MOVED = """
@@ -47,8 +47,8 @@ def test_code_that_moved_is_the_same_code_and_other_code_is_not() -> None:
 def test_what_is_imported_anywhere_in_a_module_counts_but_for_types() -> None:
     _, imported = fingerprint._parsed(ONE)
     assert set(imported) == {
-        "dmp_assets.values.times", "dmp_assets.values.words", "dmp_assets.abuse.money",
-        "dmp_assets.abuse.rules",
+        "dmp_assets.platform.values.times", "dmp_assets.platform.values.words", "dmp_assets.abuse.model.money",
+        "dmp_assets.abuse.model.rules",
     }  # fmt: skip
 
 
@@ -67,15 +67,22 @@ def test_what_is_imported_anywhere_in_a_module_counts_but_for_types() -> None:
 def test_a_table_counts_all_that_its_values_come_from(module: str, counts: set[str]) -> None:
     found = fingerprint.closure(f"dmp_assets.{module}")
     assert {f"dmp_assets.{name}" for name in counts} <= found
-    machinery = {"dmp_assets.table_asset", "dmp_assets.resources.lakehouse", "dmp_assets.settings"}
+    machinery = {
+        "dmp_assets.platform.lake.table_asset",
+        "dmp_assets.platform.lake.lakehouse",
+        "dmp_assets.settings",
+    }
     assert not machinery & found
 
 
 def test_a_change_below_changes_the_code_of_what_stands_on_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    changed, source = "dmp_assets.attribution.channel_values", fingerprint._source
-    above, beside = "dmp_assets.modeled.attribution", "dmp_assets.modeled.account_links"
+    changed, source = "dmp_assets.attribution.model.channel_values", fingerprint._source
+    above, beside = (
+        "dmp_assets.attribution.tables.attribution",
+        "dmp_assets.abuse.tables.account_links",
+    )
     before = fingerprint.code(above), fingerprint.code(beside)
     monkeypatch.setattr(
         fingerprint, "_source",
@@ -87,7 +94,7 @@ def test_a_change_below_changes_the_code_of_what_stands_on_it(
 
 def test_the_code_of_a_page_is_that_of_its_cells() -> None:
     text = "# A page\n\n```{python}\nfrom dmp_assets.abuse import fairness\n```\n"
-    assert "dmp_assets.abuse.fairness" in fingerprint.closure(text=text)
+    assert "dmp_assets.abuse.model.fairness" in fingerprint.closure(text=text)
     assert fingerprint.code(text=text) != fingerprint.code(text=text.replace("A page", "Another"))
 
 

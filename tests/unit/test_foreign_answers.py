@@ -15,15 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from dmp_assets.answers import LONGEST_WAIT, json_object, retry_after, said
-from dmp_assets.api.oidc import Begun, Issuer, IssuerDownError, RefusedError
-from dmp_assets.automation import readiness
-from dmp_assets.reporting import delivery
-from dmp_assets.reporting.delivery import Message, deliver
-from dmp_assets.resources import slack
+from dmp_assets.platform.api.oidc import Begun, Issuer, IssuerDownError, RefusedError
+from dmp_assets.platform.automation import readiness
+from dmp_assets.platform.base.answers import LONGEST_WAIT, json_object, retry_after, said
+from dmp_assets.platform.reporting import delivery, slack
+from dmp_assets.platform.reporting.delivery import Message, deliver
 from dmp_assets.settings import load
-from dmp_assets.sources.ihc import IhcConfig, compute
-from dmp_assets.sources.ihc_answers import AnswerStore
+from dmp_assets.sources.ihc.answers import AnswerStore
+from dmp_assets.sources.ihc.client import IhcConfig, compute
 from tests.unit.test_ihc import journeys
 
 NOW = datetime(2024, 3, 18, 12, tzinfo=UTC)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from dmp_assets.sources import names
-from dmp_assets.sources.shop import names_in_lakehouse, probe, read_plan
-from dmp_assets.sources.shop_connection import connect
-from dmp_assets.sources.web import WebSource
+from dmp_assets.sources.shop.connection import connect
+from dmp_assets.sources.shop.tables import names_in_lakehouse, probe, read_plan
+from dmp_assets.sources.web.database import WebSource
 
 OTHERS = """
 CREATE TABLE promo_codes (promo_code text);

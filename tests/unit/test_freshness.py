@@ -7,14 +7,15 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from dmp_assets import readings
+from dmp_assets.abuse.report import figures
 from dmp_assets.home import Home
-from dmp_assets.reporting import figures, freshness
-from dmp_assets.reporting.messages import report_message, warning
-from dmp_assets.reporting.reader import SHOP_EVENTS, Report
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.window import Window
-from dmp_assets.table_asset import TableRun, table_asset
+from dmp_assets.platform.lake import readings
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.table_asset import TableRun, table_asset
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.reporting import freshness
+from dmp_assets.platform.reporting.messages import report_message, warning
+from dmp_assets.platform.reporting.reader import SHOP_EVENTS, Report
 from tests.support import lakehouse
 
 MONDAY = datetime(2024, 4, 1, 4, tzinfo=UTC)

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from dmp_assets.store.roles import ROLES
+from dmp_assets.platform.store.roles import ROLES
 from tests.support.service import FIRST, Api
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "2000"))

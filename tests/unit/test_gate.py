@@ -24,13 +24,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from dmp_assets.api.access import COOKIE
-from dmp_assets.gate.app import create_gate
-from dmp_assets.gate.gate import may_launch
-from dmp_assets.gate.origins import Origins
-from dmp_assets.store import access, login_links
-from dmp_assets.store.errors import AccessError
-from dmp_assets.store.schema import audit_event, login_link, person
+from dmp_assets.platform.api.access import COOKIE
+from dmp_assets.platform.gate.app import create_gate
+from dmp_assets.platform.gate.gate import may_launch
+from dmp_assets.platform.gate.origins import Origins
+from dmp_assets.platform.store import access, login_links
+from dmp_assets.platform.store.errors import AccessError
+from dmp_assets.platform.store.schema import audit_event, login_link, person
 from tests.support.service import Api, email, free_port, now, served
 
 QUERY = {"query": "{ version }"}

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dmp_assets.run import history
+from dmp_assets.platform.run import history
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-06")
 

@@ -22,12 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from dmp_assets.demo import sandbox
-from dmp_assets.demo.sandbox import Endpoint, Sandbox
-from dmp_assets.demo.sandbox_ihc import IhcSandbox
+from dmp_assets.demo.sandbox import server as sandbox
+from dmp_assets.demo.sandbox.ihc import IhcSandbox
+from dmp_assets.demo.sandbox.server import Endpoint, Sandbox
 from dmp_assets.home import Home
-from dmp_assets.sources.ihc import Attribution, IhcConfig, compute
-from dmp_assets.sources.ihc_answers import (
+from dmp_assets.sources.ihc.answers import (
     CREDITS,
     Answer,
     AnswerError,
@@ -37,7 +36,8 @@ from dmp_assets.sources.ihc_answers import (
     judge,
     parse,
 )
-from dmp_assets.sources.ihc_journeys import (
+from dmp_assets.sources.ihc.client import Attribution, IhcConfig, compute
+from dmp_assets.sources.ihc.journeys import (
     IhcError,
     Journey,
     Redistribute,
@@ -664,8 +664,8 @@ import json, os, signal, sys
 from pathlib import Path
 import pyarrow as pa, pyarrow.feather
 from pydantic import SecretStr
-from dmp_assets.sources.ihc import IhcConfig, compute
-from dmp_assets.sources.ihc_answers import AnswerStore
+from dmp_assets.sources.ihc.client import IhcConfig, compute
+from dmp_assets.sources.ihc.answers import AnswerStore
 
 class Dying(AnswerStore):
     kept = 0

@@ -12,18 +12,20 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from dmp_assets.abuse.features import NAMES
 from dmp_assets.abuse.lake import retrain
+from dmp_assets.abuse.model.features import NAMES
+from dmp_assets.abuse.service.store import landing
+from dmp_assets.abuse.tables import abuse_labels
+from dmp_assets.abuse.tables import service_log as abuse
 from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
-from dmp_assets.modeled import abuse_labels
-from dmp_assets.raw import abuse
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.postgres import EmbeddedPostgres
-from dmp_assets.resources.window import Window
-from dmp_assets.run import clearing
-from dmp_assets.store import access, database, landing, where
-from dmp_assets.store.schema import (
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
+from dmp_assets.platform.run import clearing
+from dmp_assets.platform.store import access, database, where
+from dmp_assets.platform.store.schema import (
     METADATA,
     abuse_case_view,
     abuse_list_entry,
@@ -31,7 +33,6 @@ from dmp_assets.store.schema import (
     idempotent_answer,
     review_revision,
 )
-from dmp_assets.tables import Tables
 from tests.support import lakehouse
 from tests.support.abuse_log import ATTRIBUTES, REASONS, answer, decide, predict
 from tests.support.dmp import workplace

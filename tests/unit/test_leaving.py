@@ -7,7 +7,7 @@ import pytest
 
 _SCRIPT = """
 import atexit, sys, threading, time
-from dmp_assets.leaving import run_and_leave
+from dmp_assets.platform.base.leaving import run_and_leave
 def work():
     atexit.register(print, "registered")
     threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()

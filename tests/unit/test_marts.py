@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.marts import warehouse
-from dmp_assets.tables import Tables
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.marts import warehouse
 from tests.support import lakehouse
 
 READER = """

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dmp_assets.demo.sandbox_slack_blocks import block_errors
-from dmp_assets.reporting.charts import usage_chart
-from dmp_assets.reporting.delivery import Message
-from dmp_assets.reporting.messages import (
+from dmp_assets.demo.sandbox.slack_blocks import block_errors
+from dmp_assets.platform.reporting.charts import usage_chart
+from dmp_assets.platform.reporting.delivery import Message
+from dmp_assets.platform.reporting.messages import (
     MAX_ROWS,
     PHONE_WIDTH,
     Figure,
@@ -28,7 +28,7 @@ from dmp_assets.reporting.messages import (
     report_message,
     text_table,
 )
-from dmp_assets.reporting.privacy import (
+from dmp_assets.platform.reporting.privacy import (
     find_personal_data,
     mask_device,
     mask_email,

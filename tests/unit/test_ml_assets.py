@@ -17,26 +17,26 @@ import sqlalchemy as sa
 from deltalake import CommitProperties, write_deltalake
 from pydantic import SecretStr
 
-from dmp_assets.abuse import models, view
-from dmp_assets.abuse.features import COLUMN, FEATURES
 from dmp_assets.abuse.lake import retrain
-from dmp_assets.demo import shop
-from dmp_assets.home import Home
-from dmp_assets.ml import (
+from dmp_assets.abuse.model import models, view
+from dmp_assets.abuse.model.features import COLUMN, FEATURES
+from dmp_assets.abuse.tables import (
     abuse_drift,
     abuse_features,
+    abuse_labels,
     abuse_scores,
     cost_to_incriminate,
     drift,
     model_registry,
     registry,
 )
-from dmp_assets.modeled import abuse_labels
-from dmp_assets.raw import abuse
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.window import Window
-from dmp_assets.store import database
-from dmp_assets.tables import STAMP, Tables
+from dmp_assets.abuse.tables import service_log as abuse
+from dmp_assets.demo.business import shop
+from dmp_assets.home import Home
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.tables import STAMP, Tables
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.store import database
 from tests.support import accounts
 from tests.support.abuse_log import decide, predict
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from dmp_assets.cleaned import normalise
-from dmp_assets.cleaned.normalise import Email, Ip, Phone, UserAgent
-from dmp_assets.store import lists
-from dmp_assets.values import zones
+from dmp_assets.abuse.service.store import lists
+from dmp_assets.platform.cleaning import normalise
+from dmp_assets.platform.cleaning.normalise import Email, Ip, Phone, UserAgent
+from dmp_assets.platform.values import zones
 
 ANY_TEXT = st.none() | st.text(max_size=40)
 

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from dmp_assets.reporting.privacy import find_personal_data
+from dmp_assets.platform.reporting.privacy import find_personal_data
 from dmp_assets.settings import project_dir
 from tests.support import lakehouse
 

@@ -14,14 +14,14 @@ import structlog
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from dmp_assets.api import oidc
-from dmp_assets.api.access import COOKIE
-from dmp_assets.api.app import create_app
-from dmp_assets.api.oidc import BEGUN_SECONDS, Begun, Issuer
-from dmp_assets.api.routes.oidc import BEGUN_COOKIE
 from dmp_assets.home import Home, HomeError
-from dmp_assets.store import access
-from dmp_assets.store.schema import audit_event
+from dmp_assets.platform.api import oidc
+from dmp_assets.platform.api.access import COOKIE
+from dmp_assets.platform.api.app import create_app
+from dmp_assets.platform.api.oidc import BEGUN_SECONDS, Begun, Issuer
+from dmp_assets.platform.api.routes.oidc import BEGUN_COOKIE
+from dmp_assets.platform.store import access
+from dmp_assets.platform.store.schema import audit_event
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, FAULTS, Provider, openid_provider
 from tests.support.service import PASSWORD, Api, email, now, served
 

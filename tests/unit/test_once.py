@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dmp_assets.resources.once import once_a_run
+from dmp_assets.platform.lake.once import once_a_run
 
 
 def test_who_asks_at_the_same_time_waits_for_what_the_first_one_finds() -> None:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 import dmp_assets
 from dmp_assets.home import Home
-from dmp_assets.reporting.renderer import render
+from dmp_assets.platform.reporting.renderer import render
 from dmp_assets.settings import project_dir
 assert Path(dmp_assets.__file__).is_relative_to(sys.argv[1]), dmp_assets.__file__
 print(render("index", project_dir=project_dir(), home=Home.current()).path)

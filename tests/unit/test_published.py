@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from dmp_assets.home import Home
-from dmp_assets.published import tables as published
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.run import clearing
-from dmp_assets.run.causes import first_cause
-from dmp_assets.store import database
-from dmp_assets.store.schema import PUBLISHED_TABLES, publication
-from dmp_assets.tables import Tables
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.published import tables as published
+from dmp_assets.platform.run import clearing
+from dmp_assets.platform.run.causes import first_cause
+from dmp_assets.platform.store import database
+from dmp_assets.platform.store.schema import PUBLISHED_TABLES, publication
 from tests.support import lakehouse
 from tests.support.service import published as some_rows
 

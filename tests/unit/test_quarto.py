@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from dmp_assets.foreign_text import markdown_text, visible
 from dmp_assets.home import Home
-from dmp_assets.reporting import document, renderer
-from dmp_assets.reporting.markdown import Markdown, slug_of
-from dmp_assets.reporting.outputs import UNDER_QUARTO, for_quarto, raw_block
-from dmp_assets.reporting.renderer import Renderer, RenderError, render
+from dmp_assets.platform.base.foreign_text import markdown_text, visible
+from dmp_assets.platform.reporting import document, renderer
+from dmp_assets.platform.reporting.markdown import Markdown, slug_of
+from dmp_assets.platform.reporting.outputs import UNDER_QUARTO, for_quarto, raw_block
+from dmp_assets.platform.reporting.renderer import Renderer, RenderError, render
 from dmp_assets.settings import project_dir
 from tests.support import lakehouse
 from tests.support.page_faults import faults, heading_ids
@@ -81,7 +81,7 @@ def test_whatever_a_cell_shows_reaches_quarto_without_html_of_its_own(
     first = (
         "import pandas\nfrom IPython.display import HTML, SVG, Javascript, Markdown, display\n"
         "from IPython.display import publish_display_data\n"
-        "from dmp_assets.reporting.reader import Report\nreport = Report.open()\n"
+        "from dmp_assets.platform.reporting.reader import Report\nreport = Report.open()\n"
         "def publish():\n    publish_display_data({'text/html': '<u>raw</u>', 'text/plain': 'r'})\n"
     )
     cells = [first, *shown, *(f"display({code})" for code in shown if code != "publish()")]

@@ -8,12 +8,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from dmp_assets.automation import readiness, sensors
-from dmp_assets.automation.readiness import Answer, Seen
-from dmp_assets.demo.sandbox import Endpoint
+from dmp_assets.demo.sandbox.server import Endpoint
 from dmp_assets.home import Home
-from dmp_assets.resources.slack import SlackResource
-from dmp_assets.store import where
+from dmp_assets.platform.automation import readiness, sensors
+from dmp_assets.platform.automation.readiness import Answer, Seen
+from dmp_assets.platform.reporting.slack import SlackResource
+from dmp_assets.platform.store import where
 from tests.support.service import Api, now, running_api, served
 
 

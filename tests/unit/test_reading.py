@@ -10,11 +10,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dmp_assets.cleaned import normal_batches, normalise, promo_codes, reading, web_values
-from dmp_assets.cleaned.reading import Reading
-from dmp_assets.values import money_signs, readers, times
-from dmp_assets.values.readers import USUAL, Format
-from dmp_assets.values.words import STANDARD
+from dmp_assets.cleaned.shop import promo_codes
+from dmp_assets.cleaned.web import web_values
+from dmp_assets.platform.cleaning import normal_batches, normalise, reading
+from dmp_assets.platform.cleaning.reading import Reading
+from dmp_assets.platform.values import money_signs, readers, times
+from dmp_assets.platform.values.readers import USUAL, Format
+from dmp_assets.platform.values.words import STANDARD
 
 POINT, COMMA, DAY = USUAL["amount"], Format("comma"), USUAL["time"]
 DAY_LONG = timedelta(days=1)

@@ -7,13 +7,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dmp_assets.abuse.report import dashboard, figures
 from dmp_assets.home import Home
-from dmp_assets.reporting import dashboard, document, figures, renderer
-from dmp_assets.reporting.privacy import find_personal_data
-from dmp_assets.reporting.reader import Report
-from dmp_assets.reporting.renderer import Renderer, RenderError, render
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.reporting import document, renderer
+from dmp_assets.platform.reporting.privacy import find_personal_data
+from dmp_assets.platform.reporting.reader import Report
+from dmp_assets.platform.reporting.renderer import Renderer, RenderError, render
 from dmp_assets.settings import project_dir
-from dmp_assets.tables import Tables
 from tests.support import lakehouse
 from tests.support.page_faults import faults
 

@@ -9,19 +9,19 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dmp_assets.abuse.report import weekly_figures
-from dmp_assets.demo.sandbox import Sandbox
+from dmp_assets.abuse.report.reports import weekly_figures
+from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
-from dmp_assets.marts.warehouse import marts
-from dmp_assets.reporting import freshness, renderer, report_assets
-from dmp_assets.reporting.delivery import flush
-from dmp_assets.reporting.privacy import find_personal_data
-from dmp_assets.reporting.reader import SHOP_EVENTS, Report
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.slack import SlackResource
-from dmp_assets.resources.window import Window
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.marts.warehouse import marts
+from dmp_assets.platform.reporting import freshness, renderer, report_assets
+from dmp_assets.platform.reporting.delivery import flush
+from dmp_assets.platform.reporting.privacy import find_personal_data
+from dmp_assets.platform.reporting.reader import SHOP_EVENTS, Report
+from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.settings import project_dir
-from dmp_assets.tables import Tables
 from tests.support import lakehouse
 
 ASSETS = [marts, *report_assets.build()]

@@ -17,14 +17,15 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from dmp_assets.abuse.clusters import Cluster, Link
-from dmp_assets.api import drawing
-from dmp_assets.figures.catalogue import figure
-from dmp_assets.store import access, database, hindsight, lists, review, review_queue
-from dmp_assets.store.lists import ListError
-from dmp_assets.store.review import ChangedError
-from dmp_assets.store.roles import ROLES
-from dmp_assets.store.schema import (
+from dmp_assets.abuse.model.clusters import Cluster, Link
+from dmp_assets.abuse.service import drawing
+from dmp_assets.abuse.service.store import hindsight, lists, review, review_queue
+from dmp_assets.abuse.service.store.lists import ListError
+from dmp_assets.abuse.service.store.review import ChangedError
+from dmp_assets.platform.figures.catalogue import figure
+from dmp_assets.platform.store import access, database
+from dmp_assets.platform.store.roles import ROLES
+from dmp_assets.platform.store.schema import (
     abuse_case_claim,
     abuse_case_view,
     abuse_decision,

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from dmp_assets.errors import UserError
 from dmp_assets.home import Home
-from dmp_assets.run import parent
-from dmp_assets.run.process import prepared
+from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.run import parent
+from dmp_assets.platform.run.process import prepared
 
 
 def alive(run_id: str) -> list[int]:

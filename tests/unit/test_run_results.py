@@ -9,9 +9,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dmp_assets.run import parent
-from dmp_assets.run.ends import PID_TAG
-from dmp_assets.run.results import Account
+from dmp_assets.platform.run import parent
+from dmp_assets.platform.run.ends import PID_TAG
+from dmp_assets.platform.run.results import Account
 
 NOBODY = "2147483647"  # a process id that no system gives
 

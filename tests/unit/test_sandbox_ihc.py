@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.demo import sandbox
-from dmp_assets.demo.sandbox import Endpoint, Sandbox
-from dmp_assets.demo.sandbox_ihc import (
+from dmp_assets.demo.sandbox import server as sandbox
+from dmp_assets.demo.sandbox.ihc import (
     CONVERSION_TYPE,
     MAX_BYTES,
     WEIGHTS,
@@ -23,6 +22,7 @@ from dmp_assets.demo.sandbox_ihc import (
     Session,
     credit,
 )
+from dmp_assets.demo.sandbox.server import Endpoint, Sandbox
 from dmp_assets.home import Home
 
 

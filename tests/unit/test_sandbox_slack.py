@@ -14,10 +14,10 @@ from PIL import Image
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
-from dmp_assets.demo.sandbox import Endpoint, Sandbox
-from dmp_assets.demo.sandbox_slack import SlackSandbox
+from dmp_assets.demo.sandbox.server import Endpoint, Sandbox
+from dmp_assets.demo.sandbox.slack import SlackSandbox
 from dmp_assets.home import Home
-from dmp_assets.resources.slack import build_client
+from dmp_assets.platform.reporting.slack import build_client
 
 
 @pytest.fixture

@@ -26,27 +26,28 @@ import structlog
 from deltalake import write_deltalake
 from pydantic import SecretStr
 
-from dmp_assets.abuse import features, models, rules, store, view
-from dmp_assets.abuse.limits import CODE as DEVICE_LIMIT
-from dmp_assets.api.app import create_app
-from dmp_assets.api.asked import Asked, RecentAnswers
-from dmp_assets.api.refs import public
-from dmp_assets.api.told import OWN_REASONS, REDEEMED
-from dmp_assets.backup import back_up, restore
+from dmp_assets.abuse.model import features, models, rules, store, view
+from dmp_assets.abuse.model.limits import CODE as DEVICE_LIMIT
+from dmp_assets.abuse.service.asked import Asked, RecentAnswers
+from dmp_assets.abuse.service.refs import public
+from dmp_assets.abuse.service.store import lists, review
+from dmp_assets.abuse.service.store.predictions import Prediction, spool_line
+from dmp_assets.abuse.service.told import OWN_REASONS, REDEEMED
+from dmp_assets.abuse.tables import registry
 from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
-from dmp_assets.ml import registry
-from dmp_assets.resources.postgres import EmbeddedPostgres, Endpoint
-from dmp_assets.store import access, database, lists, review, where
-from dmp_assets.store.predictions import Prediction, spool_line
-from dmp_assets.store.schema import (
+from dmp_assets.platform.api.app import create_app
+from dmp_assets.platform.backup import back_up, restore
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, Endpoint
+from dmp_assets.platform.store import access, database, where
+from dmp_assets.platform.store.schema import (
     abuse_decision,
     abuse_list_entry,
     abuse_prediction,
     idempotent_answer,
     review_revision,
 )
-from dmp_assets.tables import Tables
 from tests.support import accounts, serving
 from tests.support.dmp import workplace
 from tests.support.postgres import fresh_database, stoppable_server
@@ -438,7 +439,7 @@ def test_a_repeated_request_that_fails_fails_each_time(risk: httpx.Client) -> No
 def test_one_request_that_cannot_be_scored_does_not_fail_its_neighbours(
     own: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dmp_assets.api import present
+    from dmp_assets.abuse.service import present
 
     whole = present.live_account
 
@@ -730,8 +731,8 @@ def test_with_a_model_file_that_cannot_serve_the_last_good_one_serves_on(
 def test_a_damaged_snapshot_is_written_again(
     home: Home, store_url: SecretStr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dmp_assets.published import snapshot
-    from dmp_assets.resources.lakehouse import Lakehouse
+    from dmp_assets.abuse.tables import account_snapshot as snapshot
+    from dmp_assets.platform.lake.lakehouse import Lakehouse
 
     monkeypatch.setenv("DMP_HOME", str(home.root))
     home.remember(store="embedded")
@@ -841,7 +842,7 @@ def test_what_a_killed_process_spooled_is_logged_by_the_next_one(own: Api, home:
 def test_half_a_line_of_a_full_disk_takes_no_other_with_it(
     own: Api, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dmp_assets.api.spool import Spool
+    from dmp_assets.abuse.service.spool import Spool
 
     with own.as_role("risk") as client:
         score(client, new())
@@ -863,7 +864,7 @@ def test_half_a_line_of_a_full_disk_takes_no_other_with_it(
 
 
 def test_what_the_store_refuses_is_kept_beside_and_the_rest_is_logged(own: Api, home: Home) -> None:
-    from dmp_assets.api.spool import Spool
+    from dmp_assets.abuse.service.spool import Spool
 
     with own.as_role("risk") as client:
         score(client, new())
@@ -884,7 +885,7 @@ def test_after_kill_9_under_load_every_answered_score_is_in_the_log(
 ) -> None:
     store_ = database.engine(store_url)
     database.migrate(store_)
-    from dmp_assets.store import access
+    from dmp_assets.platform.store import access
 
     with store_.begin() as connection:
         key = access.add_client(connection, "load", ["abuse:score"], now=datetime.now(UTC))
@@ -938,8 +939,8 @@ def _own_process(home: Home, url: SecretStr) -> Iterator[tuple[int, str]]:
     }  # fmt: skip
     code = (
         "from pathlib import Path; from dmp_assets.home import Home; "
-        "from dmp_assets.store import database; from pydantic import SecretStr; "
-        "from dmp_assets.api.app import create_app; import os, uvicorn; "
+        "from dmp_assets.platform.store import database; from pydantic import SecretStr; "
+        "from dmp_assets.platform.api.app import create_app; import os, uvicorn; "
         "app = create_app(Home(Path(os.environ['DMP_HOME'])), "
         "store=database.engine(SecretStr(os.environ['DMP_STORE_URL']), pool_size=5)); "
         "uvicorn.run(app, host='127.0.0.1', port=int(os.environ['DMP_API_PORT']), "

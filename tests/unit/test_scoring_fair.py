@@ -16,16 +16,17 @@ import sqlalchemy as sa
 import structlog
 from pydantic import SecretStr
 
-from dmp_assets.abuse import features
-from dmp_assets.api import present
-from dmp_assets.api.asked import Asked
-from dmp_assets.api.fair_queue import MOST_TOGETHER, MOST_WAITING, OWN_WAITING, FairQueue
-from dmp_assets.api.refs import owner_of
-from dmp_assets.api.spool import Spool
+from dmp_assets.abuse.model import features
+from dmp_assets.abuse.service import present
+from dmp_assets.abuse.service.asked import Asked
+from dmp_assets.abuse.service.fair_queue import MOST_TOGETHER, MOST_WAITING, OWN_WAITING, FairQueue
+from dmp_assets.abuse.service.refs import owner_of
+from dmp_assets.abuse.service.spool import Spool
+from dmp_assets.abuse.service.store import opinions
 from dmp_assets.home import Home
-from dmp_assets.store import access, opinions
-from dmp_assets.store.roles import ROLES
-from dmp_assets.store.schema import abuse_prediction, audit_event
+from dmp_assets.platform.store import access
+from dmp_assets.platform.store.roles import ROLES
+from dmp_assets.platform.store.schema import abuse_prediction, audit_event
 from tests.support.postgres import stoppable_server
 from tests.support.service import Api, running_api, until
 
@@ -170,8 +171,8 @@ def running_api_again(home: Home, url: SecretStr) -> Any:
     """The service of a home whose store is filled already."""
     from contextlib import contextmanager
 
-    from dmp_assets.api.app import create_app
-    from dmp_assets.store import database
+    from dmp_assets.platform.api.app import create_app
+    from dmp_assets.platform.store import database
     from tests.support.service import served
 
     @contextmanager

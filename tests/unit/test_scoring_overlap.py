@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
-from dmp_assets.api import score_log
-from dmp_assets.store import predictions
-from dmp_assets.store.schema import abuse_prediction
+from dmp_assets.abuse.service import score_log
+from dmp_assets.abuse.service.store import predictions
+from dmp_assets.platform.store.schema import abuse_prediction
 from tests.support.service import Api, until
 
 SCORE = "/v1/abuse/score"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dmp_assets.automation.telling import run_url
 from dmp_assets.home import Home
+from dmp_assets.platform.automation.telling import run_url
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dmp_assets import connection_urls, setting_values
-from dmp_assets.attribution.models import Parameters, models_of
+from dmp_assets.attribution.model.models import Parameters, models_of
 from dmp_assets.cli.main import app
-from dmp_assets.setting_values import MODELS
+from dmp_assets.platform.config import connection_urls, setting_values
+from dmp_assets.platform.config.setting_values import MODELS
 from dmp_assets.settings import NOT_SETTINGS, Settings, SettingsError, load, unknown_names
 
 ROOT = Path(__file__).resolve().parents[2]

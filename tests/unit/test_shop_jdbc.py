@@ -12,10 +12,10 @@ from cryptography.x509.oid import NameOID
 from psycopg import pq
 from pydantic import SecretStr
 
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.sources.shop_connection import ShopError
-from dmp_assets.sources.shop_jdbc import jdbc_options
-from dmp_assets.store import database
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.store import database
+from dmp_assets.sources.shop.connection import ShopError
+from dmp_assets.sources.shop.jdbc import jdbc_options
 from tests.support.pooler import pooler
 from tests.support.postgres import fresh_database
 

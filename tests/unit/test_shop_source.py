@@ -9,11 +9,11 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.sources.shop import check_columns, column_changes, probe, read_plan
-from dmp_assets.sources.shop_connection import ShopError, connect, shop_name
-from dmp_assets.sources.shop_jdbc import jdbc_options
-from dmp_assets.sources.shop_load import load_shop
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.sources.shop.connection import ShopError, connect, shop_name
+from dmp_assets.sources.shop.jdbc import jdbc_options
+from dmp_assets.sources.shop.load import load_shop
+from dmp_assets.sources.shop.tables import check_columns, column_changes, probe, read_plan
 from tests.support.postgres import fresh_database
 
 REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data" / "noaat"

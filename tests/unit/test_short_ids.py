@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmp_assets.figures.catalogue import AS_OF, CATALOGUE, figure
-from dmp_assets.figures.short_ids import case_link, short_id, short_ids
-from dmp_assets.reporting.privacy import find_personal_data
+from dmp_assets.platform.figures.catalogue import AS_OF, CATALOGUE, figure
+from dmp_assets.platform.figures.short_ids import case_link, short_id, short_ids
+from dmp_assets.platform.reporting.privacy import find_personal_data
 
 
 def test_short_ids_stay_whole() -> None:

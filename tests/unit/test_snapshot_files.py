@@ -7,11 +7,11 @@ import duckdb
 import numpy as np
 import pytest
 
-from dmp_assets import secret_files
-from dmp_assets.abuse import keys, snapshot
-from dmp_assets.abuse.index import AccountIndex, LiveAccount
-from dmp_assets.abuse.received import normal_form
+from dmp_assets.abuse.model import keys, snapshot
+from dmp_assets.abuse.model.index import AccountIndex, LiveAccount
+from dmp_assets.abuse.model.received import normal_form
 from dmp_assets.home import Home
+from dmp_assets.platform.config import secret_files
 from tests.support import serving
 from tests.support.service import now
 

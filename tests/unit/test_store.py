@@ -12,11 +12,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
 
-from dmp_assets.resources.postgres import Endpoint
-from dmp_assets.store import access, audit, database, publish
-from dmp_assets.store.access import NotLetInError
-from dmp_assets.store.errors import AccessError, StoreError
-from dmp_assets.store.schema import METADATA, PUBLISHED_TABLES, login_session, person, publication
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.store import access, audit, database, publish
+from dmp_assets.platform.store.access import NotLetInError
+from dmp_assets.platform.store.errors import AccessError, StoreError
+from dmp_assets.platform.store.schema import (
+    METADATA,
+    PUBLISHED_TABLES,
+    login_session,
+    person,
+    publication,
+)
 from tests.support.postgres import fresh_database
 from tests.support.service import PASSWORD, published, usage_rows
 

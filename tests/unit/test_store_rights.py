@@ -11,9 +11,9 @@ from sqlalchemy.exc import ProgrammingError
 
 from dmp_assets.cli import service
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import EmbeddedPostgres
-from dmp_assets.store import access, audit, database, publish, rights, where
-from dmp_assets.store.schema import METADATA, audit_event
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
+from dmp_assets.platform.store import access, audit, database, publish, rights, where
+from dmp_assets.platform.store.schema import METADATA, audit_event
 from tests.support.postgres import stoppable_server
 from tests.support.service import fill, now, published
 

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dmp_assets.abuse import features, view
-from dmp_assets.abuse.index import AccountIndex
-from dmp_assets.abuse.received import normal_form
+from dmp_assets.abuse.model import features, view
+from dmp_assets.abuse.model.index import AccountIndex
+from dmp_assets.abuse.model.received import normal_form
 from dmp_assets.home import Home
-from dmp_assets.resources.postgres import Endpoint
+from dmp_assets.platform.postgres.embedded import Endpoint
 from tests.support import accounts, serving
 from tests.support.postgres import fresh_database
 from tests.support.service import Api, running_api

@@ -9,18 +9,18 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from dmp_assets import fingerprint
 from dmp_assets.home import Home
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.resources.window import Window
-from dmp_assets.table_asset import (
+from dmp_assets.platform.lake import fingerprint
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.table_asset import (
     WHOLE_TAG,
     Check,
     TableRun,
     daily_partitions,
     table_asset,
 )
-from dmp_assets.table_metadata import preview
+from dmp_assets.platform.lake.table_metadata import preview
+from dmp_assets.platform.lake.window import Window
 
 Asset = dg.AssetsDefinition
 Source = dict[str, Any]

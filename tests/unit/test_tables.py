@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, write_deltalake
 
-from dmp_assets.tables import STAMP, TableError, Tables, named_tables
+from dmp_assets.platform.lake.tables import STAMP, TableError, Tables, named_tables
 
 
 def numbers(*values: int) -> pa.Table:
@@ -110,7 +110,7 @@ def test_times_are_utc_whatever_the_zone_of_the_machine(tables: Tables) -> None:
     midnight = pa.array([datetime(2024, 1, 1, tzinfo=UTC)], pa.timestamp("us", tz="UTC"))
     write_deltalake(tables.path("raw/times"), pa.table({"moment": midnight}))
     code = (
-        "import sys; from dmp_assets.tables import Tables; "
+        "import sys; from dmp_assets.platform.lake.tables import Tables; "
         "print(Tables(sys.argv[1]).scalar('SELECT moment::VARCHAR || moment::DATE FROM raw.times'))"
     )
     done = subprocess.run(

@@ -7,19 +7,23 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dmp_assets.cleaned import (
-    formats,
+from dmp_assets.cleaned.shop import (
     promo_codes,
     promo_usages,
-    unread,
     users,
+)
+from dmp_assets.cleaned.web import (
     web_conversions,
     web_sessions,
 )
+from dmp_assets.platform.cleaning import (
+    formats,
+    unread,
+)
+from dmp_assets.platform.lake.table_asset import TableRun
+from dmp_assets.platform.values.readers import USUAL, Format
+from dmp_assets.platform.values.words import STANDARD
 from dmp_assets.sources.written import WRITTEN
-from dmp_assets.table_asset import TableRun
-from dmp_assets.values.readers import USUAL, Format
-from dmp_assets.values.words import STANDARD
 
 FLAG = ["is_email_verified", "is_phone_verified", "is_abuser"]
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dmp_assets.abuse.received import normal_form
+from dmp_assets.abuse.model.received import normal_form
 from dmp_assets.identity.evidence import LEAST_CROWD, most_holders
+from dmp_assets.platform.values import words
+from dmp_assets.platform.values.words import KINDS, STANDARD
 from dmp_assets.settings import load
-from dmp_assets.values import words
-from dmp_assets.values.words import KINDS, STANDARD
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 EVERYWHERE = (

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from dmp_assets.sources.web import ReadOnlyWebDatabase, WebError, WebSource
-from dmp_assets.sources.web_tables import TABLES, kind_of
+from dmp_assets.sources.web.database import ReadOnlyWebDatabase, WebError, WebSource
+from dmp_assets.sources.web.tables import TABLES, kind_of
 
 FILES = {
     "session_sources.csv": (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dmp_assets import whole_file
+from dmp_assets.platform.base import whole_file
 
 
 def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.abuse import features, incriminate, models
-from dmp_assets.abuse.index import AccountIndex, LiveAccount
-from dmp_assets.abuse.money import Thresholds
-from dmp_assets.abuse.received import normal_form
-from dmp_assets.abuse.view import VIEW
+from dmp_assets.abuse.model import features, incriminate, models
+from dmp_assets.abuse.model.index import AccountIndex, LiveAccount
+from dmp_assets.abuse.model.money import Thresholds
+from dmp_assets.abuse.model.received import normal_form
+from dmp_assets.abuse.model.view import VIEW
+from dmp_assets.abuse.tables import registry
 from dmp_assets.identity import components, evidence, witness
-from dmp_assets.ml import registry
 
 HOLDER = {
     "email": "ann.lee7@shop.example", "phone": "+1 202 555 0143", "device_id": "phone-of-ann",

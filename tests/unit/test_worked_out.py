@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.worked_out import WorkedOut
+from dmp_assets.platform.lake.worked_out import WorkedOut
 
 Count = Callable[[], dict[str, Any]]
 

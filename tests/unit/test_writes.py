@@ -10,9 +10,9 @@ import pytest
 from deltalake.exceptions import DeltaError
 
 from dmp_assets.home import Home
-from dmp_assets.resources.lakehouse import Lakehouse
-from dmp_assets.tables import Tables
-from dmp_assets.writes import newest, publish
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.lake.writes import newest, publish
 from tests.support import lakehouse
 
 ROWS = pa.table({"user_id": ["a", "b"]})

@@ -1,0 +1,219 @@
+"""raw/abuse_predictions, raw/abuse_decisions: what the service answered and what people decided.
+
+Both are logs of the operational store, taken over from the last id on that is in the lakehouse.
+Nothing here stops a run: a home without a store has empty tables, and while a store cannot be
+read its tables stay as they are and a check says why.
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+from dmp_assets.home import Home
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.postgres.embedded import PostgresError
+from dmp_assets.platform.store import where
+from dmp_assets.platform.store.errors import StoreError
+
+UTC_TIME = pa.timestamp("us", tz="UTC")
+PREDICTIONS = pa.schema(
+    [
+        ("prediction_id", pa.int64()),
+        ("score_id", pa.string()),
+        ("predicted_at", UTC_TIME),
+        ("account_id", pa.string()),
+        ("is_new", pa.bool_()),
+        ("attributes", pa.string()),
+        ("probability", pa.float64()),
+        ("model_decision", pa.string()),
+        ("decision", pa.string()),
+        ("decided_by", pa.string()),
+        ("reasons", pa.string()),
+        ("linked_accounts", pa.list_(pa.string())),
+        ("cluster_id", pa.string()),
+        ("cluster_size", pa.int64()),
+        ("expected_abusers", pa.float64()),
+        ("model_version", pa.string()),
+        ("features", pa.list_(pa.float64())),
+        ("live_links", pa.bool_()),
+        ("caller", pa.string()),
+        ("request_id", pa.string()),
+    ]
+)
+DECISIONS = pa.schema(
+    [
+        ("decision_id", pa.int64()),
+        ("decided_at", UTC_TIME),
+        ("account_id", pa.string()),
+        ("verdict", pa.string()),
+        ("category", pa.string()),
+        ("comment", pa.string()),
+        ("decided_by", pa.string()),
+        ("group_id", pa.string()),
+        ("evidence", pa.string()),
+    ]
+)
+
+
+def _checks(table: str, key: str) -> tuple[Check, ...]:
+    return (
+        Check(
+            "key_unique",
+            f"SELECT count(*) - count(DISTINCT {key}) FROM raw.{table}",
+            f"{key} identifies a row.",
+            blocking=True,
+        ),
+        Check(
+            "store_was_read",
+            None,
+            "The operational store could be read; otherwise what has landed stays as it was.",
+        ),
+    )
+
+
+def _state(home: Home, log: str, days: int | None = None) -> dict[str, Any] | None:
+    """Where the store's log ends, or what is wrong with the store; None: the home has none.
+
+    `days`: tell also whether rows older than that are there.
+    """
+    if not where.is_configured(home):
+        return None
+    from dmp_assets.abuse.service.store import landing
+    from dmp_assets.platform.store import database
+
+    try:
+        with database.opened(where.store_url(home)) as store, store.connect() as connection:
+            expired = days is not None and landing.has_expired(connection, days=days)
+            return {"newest": landing.newest(connection, log), "expired": expired}
+    except (StoreError, PostgresError) as error:
+        return {"problem": str(error)}
+
+
+def _predictions_state(lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
+    state = _state(lakehouse.home, "abuse_prediction", lakehouse.settings.prediction_log_days)
+    if state and state.get("expired"):  # of interest in every run until it is gone
+        state["expired"] = lakehouse.run_id
+    return state
+
+
+def _decisions_state(lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
+    return _state(lakehouse.home, "abuse_decision")
+
+
+def _landed(run: TableRun, key: str) -> int | None:
+    """Greatest id in the lakehouse; None when there is no row."""
+    if not run.exists(run.key):
+        return None
+    found = run.sql(f"SELECT max({key}) AS last FROM {run.key.replace('/', '.')}")
+    last: int | None = found["last"][0].as_py()
+    return last
+
+
+def _land(run: TableRun, log: str, schema: pa.Schema) -> None:
+    """Append the rows of the store's log that are not in the lakehouse yet, in one commit."""
+    key = schema.names[0]
+    state, landed = run.probe or {}, _landed(run, key)
+    newest, problem = state.get("newest"), state.get("problem")
+    if run.probe is None:
+        run.log.info("nothing to land: this home has no operational store (`dmp migrate`)")
+    if newest is not None and newest < (landed or 0):
+        problem = (
+            f"the operational store's {log} ends with {newest}, and {landed} has landed before: it "
+            "is another store or an older copy. Let it count on: "
+            f"ALTER TABLE {log} ALTER {key} RESTART WITH {(landed or 0) + 1}"
+        )
+    if problem:
+        run.log.error(problem)
+        run.metadata["problem"] = problem
+    if newest is not None and newest > (landed or 0):
+        from dmp_assets.abuse.service.store import landing
+        from dmp_assets.platform.store import database
+
+        home = run.lakehouse.home
+        with database.opened(where.store_url(home)) as store, store.connect() as connection:
+            run.append(landing.rows_after(connection, log, landed, schema))
+    elif run.exists(run.key):
+        run.keep()
+    else:
+        run.overwrite(schema.empty_table())
+
+
+@table_asset(
+    "raw",
+    owner="team:risk",
+    kinds=("postgres", "delta"),
+    probe=_predictions_state,
+    personal=("attributes",),
+    settings=("prediction_log_days",),
+    columns={
+        "prediction_id": "Number of the score, growing.",
+        "score_id": "Id by which the caller was answered.",
+        "predicted_at": "When it was answered (UTC).",
+        "account_id": "The account, by the shop's user id.",
+        "is_new": "Whether the shop's tables did not have the account yet.",
+        "attributes": "What the caller gave of a new account (JSON); null for a known one.",
+        "probability": "Probability of promo abuse.",
+        "model_decision": "What the model advises: allow, review or block.",
+        "decision": "What was answered, lists and reviewers' decisions considered.",
+        "decided_by": "Who had the last word: the model, a list or a reviewer.",
+        "reasons": "Why, strongest first (JSON).",
+        "linked_accounts": "Accounts that it is linked with.",
+        "cluster_id": "The earliest registered account of its cluster; null: it has no link.",
+        "cluster_size": "Accounts in its cluster, itself included.",
+        "expected_abusers": "Sum of the probabilities in its cluster.",
+        "model_version": "The model that scored it.",
+        "features": "What the model saw, in the order of the columns of ml/abuse_features.",
+        "live_links": "Whether links with accounts since the last run were known.",
+        "caller": "The client that asked.",
+        "request_id": "Id of the request.",
+    },
+    checks=_checks("abuse_predictions", "prediction_id"),
+)
+def abuse_predictions(run: TableRun) -> None:
+    """Every score that the service answered, also after the store has forgotten it.
+
+    Grain: one score. Key: prediction_id. Source: abuse_prediction of the operational store, whose
+    rows older than `prediction_log_days` are deleted there once they are here.
+    """
+    _land(run, "abuse_prediction", PREDICTIONS)
+    landed = _landed(run, "prediction_id")
+    if run.probe and run.probe.get("expired"):
+        from dmp_assets.abuse.service.store import landing
+        from dmp_assets.platform.store import database
+
+        days = run.settings.prediction_log_days
+        with (
+            database.opened(where.store_url(run.lakehouse.home)) as store,
+            store.begin() as connection,
+        ):
+            deleted = landing.delete_expired(connection, days=days, landed=landed or 0)
+        run.log.info(f"{deleted} scores older than {days} days deleted from the store")
+
+
+@table_asset(
+    "raw",
+    owner="team:risk",
+    kinds=("postgres", "delta"),
+    probe=_decisions_state,
+    personal=("comment", "decided_by", "evidence"),
+    columns={
+        "decision_id": "Number of the decision, growing.",
+        "decided_at": "When it was taken (UTC).",
+        "account_id": "The account, by the shop's user id.",
+        "verdict": "allow, block, or undone: the account's decision is taken back.",
+        "category": "Kind of abuse; null when none was named.",
+        "comment": "The reviewer's words.",
+        "decided_by": "The reviewer.",
+        "group_id": "Decisions that were taken at once share it.",
+        "evidence": "What the reviewer saw (JSON).",
+    },
+    checks=_checks("abuse_decisions", "decision_id"),
+)
+def abuse_decisions(run: TableRun) -> None:
+    """Every decision of a reviewer on an account.
+
+    Grain: one decision. Key: decision_id. Source: abuse_decision of the operational store.
+    """
+    _land(run, "abuse_decision", DECISIONS)

@@ -1,0 +1,145 @@
+"""modeled/channel_reporting: cost per order and return on ad spend, by channel, day and model.
+
+Grain: one channel on one day by one model. Key: channel_name, date, model.
+Sources: modeled/attribution, modeled/attributed_conversions, modeled/customer_journeys,
+cleaned/web_session_costs, cleaned/web_sessions.
+
+The day is the session's: cost and the credit that it earned, whenever the conversion came. A
+channel is there on every day on which it has cost or credit. Every run computes all days from all
+credits stored so far, so the days that new journeys touch are always right.
+"""
+
+from dmp_assets.attribution.model.maturity import DELAY, open_days
+from dmp_assets.attribution.model.models import models_of
+from dmp_assets.attribution.tables.attribution import IHC, parameters
+from dmp_assets.cleaned.web.web_values import MONEY
+from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+
+COLUMNS = {
+    "channel_name": "Channel.",
+    "date": "Day of the sessions (UTC).",
+    "model": "Attribution model that shared the conversions out.",
+    "cost": "Cost of the channel's sessions of the day in EUR; the same by every model.",
+    "conversions": "Conversions credited to them.",
+    "revenue": "Revenue credited to them in EUR.",
+    "cpo": "Cost per order: cost / conversions; null without conversions.",
+    "roas": "Return on ad spend: revenue / cost; null without cost.",
+    "conversions_without_abuse": "As conversions, without those of accounts scored as abuse.",
+    "revenue_without_abuse": "As revenue, without those of accounts scored as promo abuse.",
+    "cpo_without_abuse": "As cpo, of these conversions.",
+    "roas_without_abuse": "As roas, of this revenue.",
+    "is_open": "Younger than the delay within which nine in ten touchpoints had their conversion "
+    "(at most the lookback window): later conversions add to it.",
+}
+
+
+REPORT = f"""
+WITH earned AS (
+  SELECT channel_name, session_date AS date, model,
+         fsum(credit) AS conversions,
+         fsum(credit * revenue::DOUBLE) AS revenue,
+         fsum(credit) FILTER (is_promo_abuse IS NOT TRUE) AS conversions_without_abuse,
+         fsum(credit * revenue::DOUBLE) FILTER (is_promo_abuse IS NOT TRUE)
+           AS revenue_without_abuse
+  FROM modeled.attribution JOIN modeled.attributed_conversions USING (conv_id)
+  GROUP BY ALL
+), spent AS (
+  SELECT channel_name, event_at::DATE AS date, sum(cost) AS cost
+  FROM cleaned.web_session_costs JOIN cleaned.web_sessions USING (session_id)
+  GROUP BY ALL
+), everything AS (
+  SELECT channel_name, date, model
+  FROM (SELECT channel_name, date FROM earned UNION SELECT channel_name, date FROM spent)
+  CROSS JOIN (SELECT unnest($models::VARCHAR[]) AS model UNION SELECT model FROM earned)
+), figures AS (
+  SELECT channel_name, date, model,
+         coalesce(cost, 0)::{MONEY} AS cost,
+         round(coalesce(conversions, 0), 9) AS conversions,
+         round(coalesce(revenue, 0), 9) AS revenue,
+         round(coalesce(conversions_without_abuse, 0), 9) AS conversions_without_abuse,
+         round(coalesce(revenue_without_abuse, 0), 9) AS revenue_without_abuse
+  FROM everything LEFT JOIN spent USING (channel_name, date)
+  LEFT JOIN earned USING (channel_name, date, model)
+), newest AS (SELECT max(event_at)::DATE AS day FROM cleaned.web_sessions)
+SELECT *,
+       CASE WHEN conversions > 0 THEN cost::DOUBLE / conversions END AS cpo,
+       CASE WHEN cost > 0 THEN revenue / cost::DOUBLE END AS roas,
+       CASE WHEN conversions_without_abuse > 0
+            THEN cost::DOUBLE / conversions_without_abuse END AS cpo_without_abuse,
+       CASE WHEN cost > 0 THEN revenue_without_abuse / cost::DOUBLE END AS roas_without_abuse,
+       coalesce(date > (SELECT day FROM newest) - $days::INTEGER, false) AS is_open
+FROM figures
+ORDER BY date, channel_name, model
+"""
+"""Cost and credit by channel, day and model. Parameters: `models`, by which cost is there though
+nothing was converted, and `days`, after which a day is closed."""
+
+
+@table_asset(
+    "modeled",
+    deps=[
+        "modeled/attribution", "modeled/attributed_conversions", "modeled/customer_journeys",
+        "cleaned/web_session_costs", "cleaned/web_sessions",
+    ],
+    owner="team:marketing",
+    kinds=("duckdb", "delta"),
+    columns=COLUMNS,
+    settings=["lookback_days", "markov_orders"],
+    daily="date",
+    checks=(
+        Check(
+            "key_unique",
+            "SELECT count(*) - count(DISTINCT (channel_name, date, model)) "
+            "FROM modeled.channel_reporting",
+            "channel_name, date, model identifies a row.",
+            blocking=True,
+        ),
+        Check(
+            "cost_agrees",
+            """
+            WITH reported AS (
+              SELECT date, channel_name, min(cost) AS least, max(cost) AS most
+              FROM modeled.channel_reporting GROUP BY ALL
+            ), spent AS (
+              SELECT s.event_at::DATE AS date, s.channel_name, sum(c.cost) AS cost
+              FROM cleaned.web_session_costs c JOIN cleaned.web_sessions s USING (session_id)
+              GROUP BY ALL
+            )
+            SELECT count(*) FROM spent FULL JOIN reported USING (date, channel_name)
+            WHERE coalesce(spent.cost, 0) IS DISTINCT FROM least OR least <> most
+            """,
+            "Every channel's cost of every day is reported to the last decimal.",
+            blocking=True,
+        ),
+        Check(
+            "revenue_agrees",
+            """
+            WITH given AS (
+              SELECT model, sum(revenue) AS revenue, sum(conversions) AS conversions
+              FROM modeled.channel_reporting GROUP BY model
+            ), had AS (
+              SELECT a.model, sum(c.revenue)::DOUBLE AS revenue, count(*) AS conversions
+              FROM (SELECT DISTINCT conv_id, model FROM modeled.attribution) a
+              JOIN modeled.attributed_conversions c USING (conv_id) GROUP BY a.model
+            )
+            SELECT count(*) FROM had LEFT JOIN given USING (model)
+            WHERE coalesce(abs(had.conversions - given.conversions), 1)
+                  > 1e-4 * had.conversions + 1e-6
+               OR coalesce(abs(had.revenue - given.revenue), 1) > 1e-4 * had.revenue + 1e-6
+            """,
+            "Credited revenue and conversions are those of the attributed conversions.",
+            blocking=True,
+        ),
+    ),
+)  # fmt: skip
+def channel_reporting(run: TableRun) -> None:
+    """Cost per order and return on ad spend, by channel, day and model.
+
+    Grain: one channel on one day by one model. Key: channel_name, date, model.
+    Sources: modeled/attribution, modeled/attributed_conversions, modeled/customer_journeys,
+    cleaned/web_session_costs, cleaned/web_sessions.
+    """
+    measured = run.sql(DELAY)["days"].to_pylist()[0]
+    days = open_days(measured, run.settings.lookback_days)
+    models = [*models_of(parameters(run.settings)), IHC]
+    run.overwrite(run.sql(REPORT, {"models": models, "days": days}).select(list(COLUMNS)))

@@ -1,0 +1,198 @@
+"""The app factory: `create_app(home)` is the whole service, under `/v1`, `/reports` and `/`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from importlib.resources import files
+
+import limits.aio
+import limits.errors
+import limits.storage
+import sqlalchemy as sa
+from cryptography.fernet import Fernet
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import SecretStr
+from starlette.concurrency import run_in_threadpool
+
+from dmp_assets.abuse.service.routes import (
+    abuse,
+    decisions,
+    promo,
+    review,
+    review_csv,
+    review_lists,
+    review_search,
+    review_what_if,
+)
+from dmp_assets.abuse.service.scoring import Scoring
+from dmp_assets.attribution.service.routes import (
+    attribution,
+)
+from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.api import problems, secret
+from dmp_assets.platform.api.access import COOKIE, Known, scopes_of
+from dmp_assets.platform.api.hosts import Hosts
+from dmp_assets.platform.api.metrics import Metrics
+from dmp_assets.platform.api.middleware import Guard
+from dmp_assets.platform.api.oidc import Issuer
+from dmp_assets.platform.api.problems import ProblemDetail
+from dmp_assets.platform.api.routes import (
+    health,
+    login_link,
+    oidc,
+    pages,
+    reports,
+    runs,
+)
+from dmp_assets.platform.api.state import Service
+from dmp_assets.platform.api.tending import tend
+from dmp_assets.platform.base import foreign_text
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.store import database, where
+
+ABOUT = """
+Results of the lakehouse for programs: promo-code usage, attribution, what was materialized when.
+
+Send a key as `Authorization: Bearer dmp_…` (`dmp client add` makes one). Errors are problem
+details (RFC 9457). Lists come as JSON pages with a cursor, or as CSV when `Accept: text/csv` asks
+for it. Times are UTC, dates are days in UTC, ranges include both ends.
+"""
+
+
+ROUTERS = (
+    abuse.router, health.router, decisions.router, promo.router, attribution.router, runs.router,
+    reports.router, review.router, review_csv.router, review_lists.router, review_search.router,
+    review_what_if.router,
+    pages.router, login_link.router, oidc.router,
+)  # fmt: skip
+
+
+def api_routes() -> list[APIRoute]:
+    """Every route of the service; static files apart."""
+    return [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+
+
+def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = None) -> FastAPI:
+    """The service of a home; `secure` when callers reach it by TLS.
+
+    Raises StoreError when the operational store's schema is not this program's.
+    """
+    settings = home.settings()
+    if store is None:
+        store = database.engine(where.store_url(home), pool_size=10, patience=10)
+    database.check(store)
+
+    metrics = Metrics()
+    tables = Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)
+    scoring = Scoring(home, settings, tables, store, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(scoring.start)
+        tending = asyncio.create_task(tend(app.state.service))
+        yield
+        tending.cancel()
+        await run_in_threadpool(scoring.stop)
+        app.state.service.store.dispose()
+
+    app = FastAPI(
+        title="dmp_assets",
+        version=version("dmp_assets"),
+        description=ABOUT,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # it would lead to whatever host the caller names
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+        responses=problems.responses(404, 422, 503),
+    )
+    app.state.service = service = Service(
+        home=home,
+        settings=settings,
+        store=store,
+        seal=Fernet(secret.of(home)),
+        limiter=limiter_of(settings.api_rate_limit_storage),
+        pages=templates(),
+        known=Known(),
+        secure=secure,
+        scoring=scoring,
+        metrics=metrics,
+        tables=tables,
+        issuer=Issuer.of(settings),
+        is_host_told=(hosts := Hosts.of(settings)).are_told,
+    )
+    problems.install(app)
+    pages.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=str(files("dmp_assets.platform.api") / "static")))
+    _describe(app)
+    app.add_middleware(Guard, metrics=service.metrics, secure=secure, hosts=hosts)
+    return app
+
+
+_REDIS = {"connect_timeout": 0.5, "stream_timeout": 0.5}
+"""A Redis that is silent must not hold the calls that wait to be counted."""
+
+
+def templates() -> Environment:
+    """The templates of our pages."""
+    return Environment(
+        loader=PackageLoader("dmp_assets.platform.api"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=foreign_text.page_value,
+    )
+
+
+def limiter_of(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
+    """Counts calls in this process, or where `storage` says, for all processes together."""
+    if storage is None:
+        return limits.aio.strategies.FixedWindowRateLimiter(limits.aio.storage.MemoryStorage())
+    url = storage.get_secret_value()
+    options = _REDIS if url.startswith("redis") else {}
+    try:
+        shared = limits.storage.storage_from_string(f"async+{url}", wrap_exceptions=True, **options)
+    except limits.errors.ConfigurationError as error:
+        raise HomeError(
+            "DMP_API_RATE_LIMIT_STORAGE cannot be used; for Redis: redis://host:port, and "
+            "`uv sync --frozen --inexact --extra redis`"
+        ) from error
+    assert isinstance(shared, limits.aio.storage.Storage)
+    return limits.aio.strategies.FixedWindowRateLimiter(shared)
+
+
+def _describe(app: FastAPI) -> None:
+    """Put the schema of problem details, and how to authenticate, into the OpenAPI document."""
+    generate = app.openapi
+
+    def described() -> dict[str, object]:
+        if app.openapi_schema is None:
+            document = generate()
+            components = document.setdefault("components", {})
+            schemas = components.setdefault("schemas", {})
+            schema = ProblemDetail.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= schema.pop("$defs", {}) | {"ProblemDetail": schema}
+            schemas.pop("HTTPValidationError", None)
+            schemas.pop("ValidationError", None)
+            components["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer", "description": "A client's key."},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            }
+            for route in api_routes():
+                if scopes_of(route) and route.include_in_schema:
+                    for method in route.methods or ():
+                        operation = document["paths"][route.path_format][method.lower()]
+                        operation["security"] = [{"key": []}, {"session": []}]
+                        scopes = ", ".join(f"`{scope}`" for scope in scopes_of(route))
+                        said = operation.get("description", "")
+                        operation["description"] = f"{said}\n\nScope: {scopes}.".strip()
+            app.openapi_schema = document
+        return dict(app.openapi_schema or {})
+
+    app.openapi = described  # type: ignore[method-assign]

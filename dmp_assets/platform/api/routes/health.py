@@ -1,0 +1,177 @@
+"""Whether the service lives, whether it can serve, and what Prometheus is told."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Request, Response
+from limits.errors import StorageError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.concurrency import run_in_threadpool
+
+from dmp_assets.abuse.service.store import review_queue
+from dmp_assets.platform.api import problems
+from dmp_assets.platform.api.access import needs, principal_of
+from dmp_assets.platform.api.problems import Problem
+from dmp_assets.platform.api.state import Service, service_of
+from dmp_assets.platform.store import database
+from dmp_assets.platform.store.access import Principal
+from dmp_assets.platform.store.errors import SchemaError, StoreError
+from dmp_assets.platform.store.schema import publication
+
+router = APIRouter(tags=["health"])
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    status: str = Field(examples=["live"])
+
+
+class Check(BaseModel):
+    """One thing that must be right before the service can serve."""
+
+    name: str = Field(examples=["store"])
+    ok: bool
+    detail: str = Field(examples=["schema 0001"])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one thing; `summary` is what anybody may know."""
+
+    name: str
+    ok: bool
+    detail: str
+    summary: str
+
+
+class Ready(BaseModel):
+    """What was looked at."""
+
+    ready: bool
+    checks: list[Check]
+
+
+@router.get("/health/live")
+async def live() -> Live:
+    """Answers as long as the process does; restart it when this does not answer."""
+    return Live(status="live")
+
+
+@router.get("/health/ready", responses={503: {"model": Ready}})
+async def ready(request: Request, response: Response) -> Ready:
+    """Whether the store answers, its schema fits and the tables are fresh; else 503 and why.
+
+    Paths, versions and numbers are for callers with `runs:read` or `metrics:read` only.
+    """
+    service = service_of(request)
+    found: list[Found] = await run_in_threadpool(service.checks.get, lambda: look(service))
+    knows = await _may_know(request)
+    checks = [
+        Check(name=check.name, ok=check.ok, detail=check.detail if knows else check.summary)
+        for check in found
+    ]
+    whole = all(check.ok for check in checks)
+    service.metrics.ready.set(whole)
+    if not whole:
+        response.status_code = 503
+        response.headers["Retry-After"] = str(problems.STORE_RETRY_SECONDS)
+    response.headers["Cache-Control"] = "no-store"
+    return Ready(ready=whole, checks=checks)
+
+
+async def _may_know(request: Request) -> bool:
+    """Whether the caller may read what is behind a check; a credential that fails may not."""
+    try:
+        who = await principal_of(request)
+    except (Problem, DBAPIError, PoolTimeout, StorageError):
+        return False
+    return who is not None and (who.may("runs:read") or who.may("metrics:read"))
+
+
+def look(service: Service) -> list[Found]:
+    """All checks; one that cannot be made fails."""
+    try:
+        database.check(service.store)
+        published = service.in_store(_published)
+    except SchemaError as error:
+        said = "its schema is not this program's"
+        return [Found(name="store", ok=False, detail=str(error), summary=said)]
+    except (StoreError, DBAPIError, PoolTimeout) as error:
+        service.log.warning("the store does not answer", error=type(error).__name__)
+        said = "the store does not answer"
+        return [Found(name="store", ok=False, detail=said, summary=said)]
+    _count_queue(service)
+    checks = [Found(name="store", ok=True, detail=f"schema {database.head()}", summary="answers")]
+    for name, at in published.items():
+        hours = (service.now() - at).total_seconds() / 3600
+        service.metrics.published_age.labels(name).set(hours * 3600)
+        fresh = hours <= service.settings.freshness_hours
+        checks.append(
+            Found(
+                name=f"published/{name}",
+                ok=fresh,
+                detail=f"published {hours:.1f} hours ago",
+                summary="fresh" if fresh else "older than it should be",
+            )
+        )
+    if not published:
+        said = "nothing is published yet: `dmp run`, or materialize the group `published`"
+        checks.append(
+            Found(name="published", ok=False, detail=said, summary="nothing is published yet")
+        )
+    checks.append(_model(service))
+    return checks
+
+
+def _model(service: Service) -> Found:
+    scoring = service.scoring
+    if not scoring.is_loaded:
+        return Found(name="model", ok=False, detail="is being loaded", summary="is being loaded")
+    if scoring.problems:
+        told = "snapshot or model cannot be used; the last good one serves"
+        return Found(name="model", ok=False, detail="; ".join(scoring.problems), summary=told)
+    said = f"{scoring.model.version}, {len(scoring.index):,} accounts"
+    if not scoring.live:
+        return Found(name="model", ok=False, detail=f"{said}; scores are not in the store",
+                     summary="scores are not in the store")  # fmt: skip
+    return Found(name="model", ok=True, detail=said, summary="scores")
+
+
+def _count_queue(service: Service) -> None:
+    """Tell Prometheus now and then how many cases wait; nothing fails because of it."""
+    share = service.settings.review_sample_share
+    try:
+        lengths = service.counted.get(
+            lambda: service.in_store(lambda store: review_queue.length(store, share=share))
+        )
+    except (DBAPIError, PoolTimeout) as error:
+        service.log.warning("the queue cannot be counted", error=type(error).__name__)
+    else:
+        service.metrics.note_queue(lengths)
+
+
+def _published(connection: sa.Connection) -> dict[str, datetime]:
+    rows = connection.execute(
+        sa.select(publication.c.table_name, publication.c.published_at).order_by(
+            publication.c.table_name
+        )
+    )
+    return {row.table_name: row.published_at for row in rows}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **problems.responses(401, 403, 429)},
+)
+def metrics(request: Request, _: Annotated[Principal, Depends(needs("metrics:read"))]) -> Any:
+    """Metrics in Prometheus's text format."""
+    return Response(
+        generate_latest(service_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST
+    )

@@ -1,0 +1,100 @@
+"""The catalogue of assets as a Markdown page, made from the code: `dmp catalogue`."""
+
+import textwrap
+from collections.abc import Iterator
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
+
+GROUPS = {
+    "raw": "Rows as received from the shop and the web database, every column as text; the logs of "
+    "the service.",
+    "cleaned": "Typed, keyed, deduplicated, normalised; what cannot be used is in `quarantine/`.",
+    "modeled": "Business tables: days, users, codes, links between accounts, clusters, labels; "
+    "journeys, credits and channels.",
+    "ml": "The abuse model: features, versions, scores, drift.",
+    "marts": "Tables for people in `warehouse.duckdb`, without the prefix.",
+    "reports": "HTML reports, the CSV of channels, and delivery to Slack.",
+}
+
+INTRO = """\
+# Assets
+
+Made from the code by `dmp catalogue > docs/assets.md`; a test fails when this page is out of date.
+A table's key is its place: `cleaned/users` is written by `dmp_assets/cleaned/shop/users.py`, lies in
+`$DMP_HOME/lakehouse/cleaned/users` and is the node `cleaned/users` in Dagster's UI.
+
+## What incremental loads cannot see
+
+- **Landing tables** (filled by `dmp load-shop` or the demo) are read from the last `_row_id` on.
+  Not seen: a row that was edited or deleted in place, and a row that an outside writer commits late
+  with a lower `_row_id` than one already read.
+- **Your own database** is read in full whenever the hash of a table's rows has changed: every
+  insert, edit and deletion is seen.
+- **A table of your own that `DMP_SHOP_WATERMARK_COLUMNS` names** is read from the greatest known
+  value of that column on. Not seen: an older row that was edited without touching that column, and
+  a deleted row.
+
+An edited row of a landing table is read again by a run over its days, which replaces rows by
+`_row_id`:
+
+```sh
+dmp run --start 2024-01-01 --end 2024-01-31
+```
+
+To read everything again, drop what came from the shop and start over (the shop itself is only read;
+the outbox and Dagster's history stay):
+
+```sh
+dmp run --replace
+```
+
+After `dmp load-shop DIR --replace` that is needed once, because a reloaded shop counts as another
+shop and is refused until you say so. Above the raw layer nothing is incremental but by days:
+cleaned and user-level tables are computed from all rows, so a late user or a corrected row frees
+what waited in quarantine.
+"""
+
+
+def markdown(graph: AssetGraph) -> str:
+    """All assets of the graph by group: description, inputs, checks, owner and columns."""
+    lines = [INTRO]
+    known = [graph.get(key) for key in graph.get_all_asset_keys()]
+    names = {node.group_name for node in known}
+    for group in (*GROUPS, *sorted(names - set(GROUPS))):
+        members = sorted(
+            (node for node in known if node.group_name == group), key=lambda node: _name(node.key)
+        )
+        if members:
+            lines += [f"## {group}", "", GROUPS.get(group, ""), ""]
+        for node in members:
+            lines += _asset(graph, node)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _name(key: dg.AssetKey) -> str:
+    return "/".join(key.path)
+
+
+def _asset(graph: AssetGraph, node: AssetNode) -> Iterator[str]:
+    yield f"### {_name(node.key)}"
+    yield ""
+    yield textwrap.dedent(node.description or "").strip()
+    yield ""
+    parents = ", ".join(sorted(f"`{_name(key)}`" for key in node.parent_keys))
+    yield f"- Reads: {parents or 'a source outside of the lakehouse'}"
+    yield f"- Owner: {', '.join(node.owners) or 'nobody'}"
+    checks = sorted(
+        (graph.get_check_spec(key) for key in node.check_keys), key=lambda check: check.name
+    )
+    for check in checks:
+        kind = "blocking check" if check.blocking else "check"
+        yield f"- {kind.capitalize()} `{check.name}`: {check.description}"
+    yield ""
+    schema = node.metadata.get("dagster/column_schema")
+    if isinstance(schema, dg.TableSchema):
+        yield "| column | what it holds |"
+        yield "| --- | --- |"
+        for column in schema.columns:
+            yield f"| `{column.name}` | {(column.description or '').replace('|', chr(92) + '|')} |"
+        yield ""

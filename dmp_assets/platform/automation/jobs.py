@@ -1,0 +1,68 @@
+"""Jobs: what a schedule, a sensor or a person in Dagster's UI launches."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dmp_assets import domains
+from dmp_assets.platform.faces import lake
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+
+REPORTS = dg.AssetSelection.groups("reports")
+
+
+def shared() -> dg.AssetSelection:
+    """What the shared jobs make: the platform's own, and of each domain that wants it."""
+    chosen = lake.of(lake.PLATFORM)
+    for name, given in domains.lakes().items():
+        if given.in_shared_jobs:
+            chosen = chosen | lake.of(name)
+    return chosen
+
+
+def build_jobs() -> list[Any]:
+    """The shared jobs, and each domain's own."""
+    return [
+        dg.define_asset_job(
+            "daily_refresh",
+            selection=shared() - REPORTS,
+            description="Read what is new in the shop and bring tables, model, scores and marts "
+            "up to it.",
+        ),
+        dg.define_asset_job(
+            "weekly_report",
+            selection=shared(),
+            description="Bring everything up to the shop, render the reports and deliver them.",
+        ),
+        monthly_maintenance,
+        *(job for given in domains.lakes().values() for job in given.jobs),
+    ]
+
+
+class Maintenance(dg.Config):
+    """Which tables: `layer/table`, or all when empty."""
+
+    tables: list[str] = Field(default_factory=list)
+
+
+@dg.op(description="Compact small files and delete those that no kept version needs.")
+def maintain_tables(
+    context: dg.OpExecutionContext, config: Maintenance, lakehouse: Lakehouse
+) -> None:
+    store = lakehouse.tables
+    keys = config.tables or store.written()
+    for key in keys:
+        before = store.version(key)
+        compacted = lakehouse.optimize(key)
+        deleted = lakehouse.vacuum(key)
+        context.log.info(
+            f"{key}: {compacted.get('numFilesRemoved', 0)} files compacted into "
+            f"{compacted.get('numFilesAdded', 0)}, {len(deleted)} old files deleted, "
+            f"version {before} -> {store.version(key)}"
+        )
+
+
+@dg.job(description="Monthly: optimize and vacuum every Delta table.")
+def monthly_maintenance() -> None:
+    maintain_tables()

@@ -1,0 +1,299 @@
+"""The lakehouse: Delta tables written by Spark or delta-rs, read by both.
+
+delta-rs writes Arrow data, and what Spark computed where the tables of all sources are small and
+lie here: Delta's own writer runs several Spark jobs over a table's log for each write.
+
+Write semantics are business logic, so each way of writing is a method that the asset names:
+`overwrite`, `append`, `replace_window`, `merge`. The path comes from the table's key alone.
+"""
+
+import json
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+from pydantic import PrivateAttr
+
+from dmp_assets.home import Home
+from dmp_assets.platform.lake import writes
+from dmp_assets.platform.lake.delta_commit import Commit
+from dmp_assets.platform.lake.tables import TableError, Tables
+from dmp_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_merging = threading.Lock()  # a view and a setting of the session belong to one merge at a time
+
+Frame = "DataFrame | pa.Table | pa.RecordBatchReader"
+
+
+@dataclass(frozen=True)
+class Written:
+    """One committed write: the table's key, its new Delta version and its rows after it."""
+
+    key: str
+    version: int
+    rows: int
+
+
+def _is_received(key: str) -> bool:
+    return key.startswith("raw/")
+
+
+def _is_here(settings: Settings) -> bool:
+    """Whether the tables lie on this machine, and Spark runs on it."""
+    return not (settings.spark_remote or settings.spark_master or settings.lakehouse_root)
+
+
+def _retention(settings: Settings) -> dict[str, str]:
+    days = f"interval {settings.retention_days} days"
+    return {"delta.logRetentionDuration": days, "delta.deletedFileRetentionDuration": days}
+
+
+def _noting(spark: "SparkSession", stamp: Mapping[str, Any] | None) -> None:
+    """What the session's next SQL commits note of themselves (MERGE takes no options)."""
+    name = "spark.databricks.delta.commitInfo.userMetadata"
+    if stamp:
+        spark.conf.set(name, json.dumps(stamp))
+    else:
+        spark.conf.unset(name)
+
+
+def _publish(home: Home, tables: Tables, log: Any) -> None:
+    """Note what was written last; a run does not fail for a note that can be made anew."""
+    try:
+        writes.publish(home, tables)
+    except (TableError, DeltaError, OSError) as error:
+        if log is not None:
+            log.warning(f"the last writes are not noted ({type(error).__name__})")
+
+
+class Lakehouse(dg.ConfigurableResource[Any]):
+    """Reads and writes the home's Delta tables; holds the home's writer lock during a run.
+
+    The Spark session starts at the first use of `spark`, so a run with nothing to do has no JVM.
+    """
+
+    _spark: Any = PrivateAttr(default=None)
+    _home: Home | None = PrivateAttr(default=None)
+    _settings: Settings | None = PrivateAttr(default=None)
+    _run_id: str = PrivateAttr(default="unknown")
+    _expected_rows: int = PrivateAttr(default=0)
+    _largest: int | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["Lakehouse"]:
+        """Hold the home's writer lock for the run; a busy home raises HomeError naming the run."""
+        home = self.home.prepare()
+        self._run_id = context.run_id or "unknown"
+        with home.exclusive(self._run_id):
+            try:
+                yield self
+            finally:
+                _publish(self.home, self.tables, context.log)
+
+    @property
+    def run_id(self) -> str:
+        """Id of the Dagster run that this resource serves."""
+        return self._run_id
+
+    @property
+    def home(self) -> Home:
+        if self._home is None:
+            self._home = Home.current()
+        return self._home
+
+    @property
+    def settings(self) -> Settings:
+        """The home's settings, the same throughout a run."""
+        if self._settings is None:
+            self._settings = self.home.settings()
+        return self._settings
+
+    @property
+    def tables(self) -> Tables:
+        """The same tables, read without a JVM."""
+        settings = self.settings
+        return Tables(
+            settings.lakehouse_root or str(self.home.lakehouse), memory=settings.duckdb_memory
+        )
+
+    @property
+    def spark(self) -> "SparkSession":
+        """The run's Spark session, started at first use."""
+        if self._spark is None:
+            from dmp_assets.platform.lake import spark
+
+            self._spark = spark.session(
+                self.settings, self.home.root / "spark", rows=self._most_rows()
+            )
+        return self._spark
+
+    def _most_rows(self) -> int:
+        """Of the largest table of received rows, as it is or will be.
+
+        What is made of them may have more rows, of few columns and made in one pass: a home whose
+        sources are small is small.
+        """
+        if self._largest is None:
+            self._largest = 0
+            for key in filter(_is_received, self.tables.written()):
+                with suppress(TableError, DeltaError):  # whoever needs that table says so
+                    self._largest = max(self._largest, self.written(key).rows)
+        return max(self._largest, self._expected_rows)
+
+    def _is_small_and_here(self) -> bool:
+        from dmp_assets.platform.lake.spark import SMALL
+
+        return _is_here(self.settings) and self._most_rows() <= SMALL
+
+    def expect(self, rows: int) -> None:
+        """Say how large the largest input is, before the first use of `spark`."""
+        self._expected_rows = rows
+
+    # reading -------------------------------------------------------------------------------------
+    def read(self, key: str, version: int | None = None) -> "DataFrame":
+        """The table as a Spark DataFrame, as of now or of a Delta version.
+
+        Raises TableError, before a JVM starts, for a table that was never made.
+        """
+        delta = self.tables.delta(key, version)
+        if _is_here(self.settings):
+            from dmp_assets.platform.lake import plain_files
+
+            if (names := plain_files.names_of(delta)) is not None:
+                return plain_files.read(self.spark, self.tables.path(key), delta, names)
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.load(self.tables.path(key))
+
+    # writing -------------------------------------------------------------------------------------
+    def overwrite(self, key: str, frame: Any, *, stamp: Mapping[str, Any] | None = None) -> Written:
+        """Replace all rows, and the columns with them; older versions stay readable."""
+        return self._write(key, frame, "overwrite", stamp)
+
+    def append(self, key: str, frame: Any, *, stamp: Mapping[str, Any] | None = None) -> Written:
+        """Add rows; columns that the table does not have yet are added to it."""
+        return self._write(key, frame, "append", stamp)
+
+    def replace_window(
+        self,
+        key: str,
+        frame: Any,
+        *,
+        column: str,
+        start: date,
+        end: date,
+        stamp: Mapping[str, Any] | None = None,
+    ) -> Written:
+        """Replace the rows with `start <= column < end` (half-open) by the given ones.
+
+        Raises when a given row lies outside the window (Spark's DELTA_REPLACE_WHERE_MISMATCH, or an
+        error of delta-rs).
+        """
+        where = f"{column} >= '{start.isoformat()}' AND {column} < '{end.isoformat()}'"
+        return self._write(key, frame, "overwrite", stamp, where=where)
+
+    def merge(
+        self,
+        key: str,
+        frame: "DataFrame",
+        *,
+        keys: Sequence[str],
+        stamp: Mapping[str, Any] | None = None,
+    ) -> Written:
+        """Update rows whose `keys` are there and that differ, insert those that are not.
+
+        `frame` holds each key once. Columns that the table does not have yet are added to it,
+        those that `frame` lacks are left alone. A merge that changes nothing writes no data files.
+        """
+        if not self.tables.exists(key):
+            return self.overwrite(key, frame, stamp=stamp)
+        match = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in keys)
+        others = [name for name in frame.columns if name not in keys]
+        there = self.tables.columns(key)
+        same = " AND ".join(
+            f"t.`{name}` <=> s.`{name}`" if name in there else f"s.`{name}` IS NULL"
+            for name in (*keys, *others)
+        )
+        path, before = self.tables.path(key), self.tables.version(key)
+        new = f"SELECT s.* FROM merge_source s LEFT ANTI JOIN delta.`{path}` t ON {same}"
+        with _merging:
+            frame.createOrReplaceTempView("merge_source")
+            _noting(self.spark, stamp)
+            try:
+                self.spark.sql(
+                    f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s "
+                    f"ON {match} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+                ).collect()
+            finally:
+                _noting(self.spark, None)
+        return self._stamped(key, before, stamp)
+
+    def note(self, key: str, *, stamp: Mapping[str, Any]) -> Written:
+        """Leave the rows as they are and note a new stamp; starts no JVM."""
+        return self.append(key, self.tables.dataset(key).schema.empty_table(), stamp=stamp)
+
+    def written(self, key: str) -> Written:
+        """The table as it stands: version and rows, from Delta's own log."""
+        table = self.tables.delta(key)
+        return Written(key, int(table.version()), int(table.count()))
+
+    def _write(
+        self,
+        key: str,
+        frame: Any,
+        mode: str,
+        stamp: Mapping[str, Any] | None,
+        where: str | None = None,
+    ) -> Written:
+        """Write by the engine that suits the frame, and know which table is the largest now."""
+        is_small = self._is_small_and_here() and not isinstance(frame, pa.RecordBatchReader)
+        properties = _retention(self.settings)
+        if is_small:
+            from dmp_assets.platform.lake import spark
+
+            properties |= spark.SMALL_TABLE
+        commit = Commit(self.tables, key, mode, properties, stamp, where)
+        if isinstance(frame, pa.Table | pa.RecordBatchReader):
+            rows = frame
+        else:
+            rows = spark.collected(frame) if is_small else None
+            rows = rows if rows is not None and commit.fits(rows) else None
+        if rows is not None:
+            commit.by_delta_rs(rows)
+            done = self.written(key)
+        else:
+            before = self.tables.version(key) if self.tables.exists(key) else None
+            commit.by_spark(frame)
+            done = self._stamped(key, before, stamp)
+        if self._largest is not None and _is_received(key):
+            self._largest = max(self._largest, done.rows)
+        return done
+
+    def _stamped(self, key: str, before: int | None, stamp: Mapping[str, Any] | None) -> Written:
+        """Note the stamp apart where Spark saw nothing to commit (nothing replaced by nothing)."""
+        if stamp and self.tables.version(key) == before:
+            return self.note(key, stamp=stamp)
+        return self.written(key)
+
+    # maintenance ---------------------------------------------------------------------------------
+    def optimize(self, key: str) -> dict[str, Any]:
+        """Compact small files; the data stays the same. Returns delta-rs's metrics."""
+        return dict(self.tables.delta(key).optimize.compact())
+
+    def vacuum(self, key: str) -> list[str]:
+        """Delete files that no version within the retention needs; returns their names."""
+        return list(
+            self.tables.delta(key).vacuum(
+                retention_hours=self.settings.retention_days * 24, dry_run=False
+            )
+        )

@@ -1,0 +1,331 @@
+"""One policy for every lakehouse table: `@table_asset` makes a function a Dagster asset.
+
+The function states what the table is and how it is written; the decorator adds what all tables
+share: declared inputs, data version, doing nothing when nothing changed, metadata, checks.
+"""
+
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from dmp_assets.home import Home
+from dmp_assets.platform.lake import fingerprint, readings
+from dmp_assets.platform.lake.lakehouse import Lakehouse, Written
+from dmp_assets.platform.lake.table_metadata import Described, schema
+from dmp_assets.platform.lake.tables import LAYERS, Standing, Tables
+from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.lake.worked_out import WorkedOut
+from dmp_assets.settings import Settings
+
+AGAIN_TAG = "dmp/again"
+"""Tag of a run: keys, by commas, of tables that are written again though nothing is new."""
+
+WHOLE_TAG = "dmp/whole"
+"""Tag of a run whose range of partitions is everything there is, so whole tables are replaced."""
+
+
+def daily_partitions() -> dg.DailyPartitionsDefinition:
+    """Days (UTC) from `web_first_day` to today."""
+    first = Home.current().settings().web_first_day
+    return dg.DailyPartitionsDefinition(start_date=first.isoformat(), end_offset=1)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A rule that a written table must obey, evaluated by DuckDB after the write.
+
+    `sql` names tables as `layer.table` and returns one row: how much offends the rule (0 passes),
+    then any further figures, which become metadata. None: what offends is what the write noted
+    among its figures by the name `noted`. A `blocking` check is an ERROR and stops what depends on
+    the table; any other is a WARN.
+    """
+
+    name: str
+    sql: str | None
+    description: str
+    blocking: bool = False
+    noted: str = "problem"
+
+
+def source_checks(table: str, key: str) -> tuple[Check, ...]:
+    """Checks that every table of received rows has: it holds rows, and their key is filled."""
+    return (
+        Check(
+            "not_empty",
+            f"SELECT (count(*) = 0)::INT AS offending, count(*) AS rows FROM raw.{table}",
+            "The source holds rows.",
+        ),
+        Check(
+            "required_columns_filled",
+            f"SELECT count(*) FROM raw.{table} WHERE {key} IS NULL OR trim({key}) = ''",
+            f"{key} is filled; rows without it end in quarantine.",
+        ),
+    )
+
+
+@dataclass
+class TableRun:
+    """What a table's function works with: reads of declared inputs, and the ways of writing.
+
+    `metadata` takes figures of the write. They are noted with the table, so say them before its
+    last write; every materialization shows them, until the table is written again.
+    """
+
+    key: str
+    keys: tuple[str, ...]
+    deps: tuple[str, ...]
+    lakehouse: Lakehouse
+    window: tuple[date, date] | None
+    log: Any
+    stamp: dict[str, Any]
+    probe: Any = None
+    again: bool = False
+    written: dict[str, Written] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.stamp["figures"] = self.metadata  # noted with the table by its last write
+
+    @property
+    def settings(self) -> Settings:
+        return self.lakehouse.settings
+
+    def _declared(self, key: str) -> str:
+        if key not in self.deps and key not in self.keys:
+            raise ValueError(f"{self.key} reads {key} and does not declare it in deps")
+        return key
+
+    def read(self, key: str) -> Any:
+        """A declared input (or the table itself) as a Spark DataFrame."""
+        return self.lakehouse.read(self._declared(key))
+
+    def sql(self, query: str, parameters: Any = None) -> pa.Table:
+        """SQL over declared inputs, by DuckDB, without a JVM."""
+        from dmp_assets.platform.lake.tables import named_tables
+
+        for key in named_tables(query):
+            self._declared(key)
+        return self.lakehouse.tables.sql(query, parameters)
+
+    def exists(self, key: str) -> bool:
+        """Whether a declared input (or the table itself) has been written."""
+        return self.lakehouse.tables.exists(self._declared(key))
+
+    def _own(self, key: str | None) -> str:
+        key = key or self.key
+        if key not in self.keys:
+            raise ValueError(f"{self.key} writes {key} and does not declare it in also")
+        return key
+
+    def overwrite(self, frame: Any, key: str | None = None) -> None:
+        key = self._own(key)
+        self.written[key] = self.lakehouse.overwrite(key, frame, stamp=self.stamp)
+
+    def append(self, frame: Any, key: str | None = None) -> None:
+        key = self._own(key)
+        self.written[key] = self.lakehouse.append(key, frame, stamp=self.stamp)
+
+    def merge(self, frame: Any, *, keys: Sequence[str], key: str | None = None) -> None:
+        key = self._own(key)
+        self.written[key] = self.lakehouse.merge(key, frame, keys=keys, stamp=self.stamp)
+
+    def keep(self) -> None:
+        """Leave the table as it is and note that it is up to date; nothing downstream is new."""
+        old = self.lakehouse.tables.stamp(self.key)
+        self.stamp["data_version"] = old.get("data_version", self.stamp["data_version"])
+        self.written[self.key] = self.lakehouse.note(self.key, stamp=self.stamp)
+
+    def replace_window(self, frame: Any, *, column: str, key: str | None = None) -> None:
+        """Replace the run's days, or the whole table when the run has no range (or no table)."""
+        key = self._own(key)
+        if self.window is None or not self.lakehouse.tables.exists(key):
+            self.overwrite(frame, key)
+            return
+        start, end = self.window
+        inside = frame.where(f"{column} >= DATE'{start}' AND {column} < DATE'{end}'")
+        self.written[key] = self.lakehouse.replace_window(
+            key, inside, column=column, start=start, end=end, stamp=self.stamp
+        )
+
+
+Body = Callable[[TableRun], None]
+Probe = Callable[[Lakehouse, Window], Any]
+
+
+def table_asset(
+    layer: str,
+    *,
+    columns: Mapping[str, str],
+    deps: Sequence[str] = (),
+    owner: str = "team:data-platform",
+    kinds: Sequence[str] = ("spark", "delta"),
+    also: Mapping[str, Mapping[str, str]] | None = None,
+    checks: Sequence[Check] = (),
+    personal: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    probe: Probe | None = None,
+    windowed: bool = False,
+    daily: str | None = None,
+) -> Callable[[Body], dg.AssetsDefinition]:
+    """Make `def <table>(run: TableRun) -> None` the asset `<layer>/<table>`.
+
+    columns: name → description of every column; the table's docstring gives grain and key.
+    deps: keys of the tables (`cleaned/users`) and other assets that it reads.
+    also: further tables that the same function writes (key → columns), e.g. `quarantine/users`.
+    checks: evaluated by SQL after every run, also after one that changed nothing.
+    personal: columns left out of previews.
+    settings: names of settings on which the content depends.
+    probe: state of a source outside the lakehouse; the table is written again when it changes.
+    windowed: a run with a date range writes the table, unless the run before had the same one
+    and nothing is new.
+    daily: the date column by which the table has daily partitions, several of which are one run;
+    implies `windowed`.
+    """
+    windowed = windowed or daily is not None
+    if layer not in LAYERS:
+        raise ValueError(f"{layer!r} is not one of {LAYERS}")
+
+    def decorate(body: Body) -> dg.AssetsDefinition:
+        key = f"{layer}/{body.__name__}"
+        tables = {key: dict(columns)} | {k: dict(c) for k, c in (also or {}).items()}
+        code = fingerprint.code(body.__module__)
+        doc = inspect.cleandoc(body.__doc__ or "")
+
+        def spec(table_key: str) -> dg.AssetSpec:
+            first = doc if table_key == key else f"Written with {key}. {doc}"
+            return dg.AssetSpec(
+                key=table_key.split("/"),
+                deps=[dg.AssetKey(dep.split("/")) for dep in deps],
+                group_name=layer,
+                owners=[owner],
+                kinds=set(kinds),
+                description=first,
+                code_version=code,
+                metadata={"dagster/column_schema": schema(tables[table_key])},
+            )
+
+        check_specs = [
+            dg.AssetCheckSpec(
+                c.name, asset=key.split("/"), description=c.description, blocking=c.blocking
+            )
+            for c in checks
+        ]
+
+        @dg.multi_asset(
+            name=key.replace("/", "__"),
+            specs=[spec(table_key) for table_key in tables],
+            check_specs=check_specs,
+            partitions_def=daily_partitions() if daily else None,
+            backfill_policy=dg.BackfillPolicy.single_run() if daily else None,
+        )
+        def asset(
+            context: dg.AssetExecutionContext, lakehouse: Lakehouse, window: Window
+        ) -> Iterator[dg.MaterializeResult[Any]]:
+            began, read_at = time.monotonic(), datetime.now(UTC)
+            store = lakehouse.tables
+            days = window.days() or _partitions(context)
+            probed = probe(lakehouse, window) if probe else None
+            stands = {k: _standing(store, k) for k in (*filter(_is_table, deps), *tables)}
+            inputs = {
+                dep: _stamp(stands[dep]).get("data_version") for dep in filter(_is_table, deps)
+            }
+            chosen = {name: str(getattr(lakehouse.settings, name)) for name in settings}
+            in_range = [day.isoformat() for day in days] if days and windowed else None
+            made_of = [inputs, chosen, in_range, probed]
+            mark = _hash([code, *made_of])
+            marks = {mark, *(_hash([old, *made_of]) for old in fingerprint.same_as(key, code))}
+            old = {k: _stamp(stands[k]) for k in tables}
+            again = key in context.run.tags.get(AGAIN_TAG, "").split(",")
+            same = all(noted.get("fingerprint") in marks for noted in old.values())
+            unchanged = same and not again
+            run = TableRun(
+                key=key,
+                keys=tuple(tables),
+                deps=tuple(deps),
+                lakehouse=lakehouse,
+                window=days if windowed else None,
+                log=context.log,
+                stamp={
+                    "fingerprint": mark,
+                    "data_version": mark,
+                    "run_id": context.run_id,
+                    "probe": probed,
+                },
+                probe=probed,
+                again=again,
+            )
+            if unchanged:
+                context.log.info(f"{key}: nothing new, left as it is")
+            else:
+                body(run)
+                stands |= {k: _standing(store, k) for k in tables}
+            if probed is not None and run.window is None:
+                readings.note(lakehouse.home, key, read_at, store.version(key))
+            known = WorkedOut(lakehouse.home)
+            described = Described(store, key, known, lambda k: stands.get(k) or _standing(store, k))
+            results = described.results(checks)
+            in_days = (
+                {"rows_in_range": described.rows_in_range(daily, days)} if daily and days else {}
+            )
+            made: list[dg.MaterializeResult[Any]] = []
+            for table_key, column_texts in tables.items():
+                now = stands[table_key] or store.standing(table_key)
+                made.append(
+                    dg.MaterializeResult(
+                        asset_key=table_key.split("/"),
+                        metadata={
+                            "dagster/row_count": now.rows,
+                            "delta_version": now.version,
+                            "unchanged": unchanged,
+                            "seconds": round(time.monotonic() - began, 2),
+                            "path": dg.MetadataValue.path(store.path(table_key)),
+                            "dagster/column_schema": schema(column_texts, now.columns),
+                            "preview": dg.MetadataValue.md(
+                                described.preview(table_key, column_texts, hide=personal)
+                            ),
+                            **(now.stamp.get("figures", {}) | in_days if table_key == key else {}),
+                        },
+                        data_version=dg.DataVersion(str(now.stamp.get("data_version", mark))),
+                        check_results=results if table_key == key else [],
+                    )
+                )
+            known.keep()
+            yield from made
+
+        return asset
+
+    return decorate
+
+
+def _partitions(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
+    """(first day, day after the last) of the selected partitions; None for everything."""
+    if WHOLE_TAG in context.run.tags or not context.has_partition_key_range:
+        return None
+    chosen = context.partition_key_range
+    first, last = date.fromisoformat(chosen.start), date.fromisoformat(chosen.end)
+    return first, last + timedelta(days=1)
+
+
+def _standing(store: Tables, key: str) -> Standing | None:
+    return store.standing(key) if store.exists(key) else None
+
+
+def _stamp(standing: Standing | None) -> dict[str, Any]:
+    return standing.stamp if standing else {}
+
+
+def _is_table(key: str) -> bool:
+    return key.partition("/")[0] in LAYERS
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

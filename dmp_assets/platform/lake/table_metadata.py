@@ -1,0 +1,124 @@
+"""What a table's materialization tells of it: results of its checks, its schema, its first rows."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dmp_assets.platform.base.foreign_text import markdown_table
+from dmp_assets.platform.lake.tables import Standing, Tables, named_tables
+from dmp_assets.platform.lake.worked_out import WorkedOut
+
+if TYPE_CHECKING:
+    from dmp_assets.platform.lake.table_asset import Check
+
+
+def schema(columns: Mapping[str, str], types: Mapping[str, str] | None = None) -> dg.TableSchema:
+    """Columns with their descriptions, as Dagster shows them."""
+    known = types or dict.fromkeys(columns, "")
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(name, type=kind or "string", description=columns.get(name))
+            for name, kind in known.items()
+        ]
+    )
+
+
+class Described:
+    """Describes the tables of one asset, as they stand; what nothing changed is not read again.
+
+    `standing` tells how a table stands now (None: it was never written).
+    """
+
+    def __init__(
+        self,
+        store: Tables,
+        key: str,
+        known: WorkedOut,
+        standing: Callable[[str], Standing | None],
+    ):
+        self._store, self._key, self._known, self._standing = store, key, known, standing
+
+    def results(self, checks: "Sequence[Check]") -> list[dg.AssetCheckResult]:
+        """Results of the checks, each evaluated again where a table that it names has changed."""
+        names = [self._name(f"check {check.name}") for check in checks]
+        self._known.forget(self._name("check "), names)
+        return [self._result(check) for check in checks]
+
+    def rows_in_range(self, column: str, days: Sequence[Any]) -> int:
+        """Rows of the asset's own table with `days[0] <= column < days[1]`."""
+        count = f"SELECT count(*) FROM {self._key.replace('/', '.')} WHERE {column} >= ? AND "
+        query = f"{count}{column} < ?"
+        return int(
+            self._worked_out("range", query, list(days), lambda: self._store.scalar(query, days))
+        )
+
+    def preview(self, key: str, known: Iterable[str], hide: Sequence[str]) -> str:
+        """See `preview`."""
+        columns = list(known)
+        query = f"FROM {key.replace('/', '.')}"
+        return str(
+            self._worked_out(
+                f"preview {key}", query, [columns, list(hide)],
+                lambda: preview(self._store, key, columns, hide=hide),
+            )
+        )  # fmt: skip
+
+    def _name(self, what: str) -> str:
+        return f"{self._key} {what}"
+
+    def _worked_out(self, what: str, query: str, further: Any, work_out: Callable[[], Any]) -> Any:
+        stand = [self._standing(name) for name in named_tables(query)]
+        if None in stand:
+            return work_out()  # which says what is missing
+        made_of = [query, further, [(s.key, s.id, s.version) for s in stand if s]]
+        return self._known.get(self._name(what), made_of, work_out)
+
+    def _result(self, check: "Check") -> dg.AssetCheckResult:
+        if check.sql is None:
+            own = self._standing(self._key)
+            problem = own.stamp.get("figures", {}).get(check.noted) if own else None
+            figures = {"offending": int(problem is not None)} | (
+                {"cause": problem} if problem else {}
+            )
+        else:
+            figures = self._worked_out(
+                f"check {check.name}", check.sql, None, lambda: self._evaluated(str(check.sql))
+            )
+        offending = int(figures["offending"] or 0)
+        return dg.AssetCheckResult(
+            asset_key=self._key.split("/"),
+            check_name=check.name,
+            passed=offending == 0,
+            severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+            metadata={"rule": check.description, **figures, "offending": offending},
+        )
+
+    def _evaluated(self, sql: str) -> dict[str, Any]:
+        found = list(self._store.sql(sql).to_pylist()[0].items())
+        return {"offending": _figure(found[0][1])} | {n: _figure(value) for n, value in found[1:]}
+
+
+def _figure(value: Any) -> Any:
+    """A SQL value as Dagster metadata takes it."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return float(value) if isinstance(value, Decimal) else str(value)
+
+
+def preview(
+    store: Any, key: str, known: Iterable[str], *, rows: int = 5, hide: Sequence[str] = ()
+) -> str:
+    """The first rows of the known columns as a Markdown table, personal ones left out.
+
+    Of a column that nobody described, nobody said that it holds nothing personal.
+    """
+    there = store.columns(key)
+    names = [n for n in known if n in there and n not in hide and not n.startswith("_")]
+    if not names:
+        return ""
+    layer, _, table = key.partition("/")
+    quoted = ", ".join(f'"{name}"' for name in names)
+    shown = store.sql(f"SELECT {quoted} FROM {layer}.{table} LIMIT {rows}").to_pylist()
+    return markdown_table(names, ([row[name] for name in names] for row in shown))

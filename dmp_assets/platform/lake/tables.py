@@ -1,0 +1,220 @@
+"""Reading lakehouse tables without a JVM: delta-rs finds the files, DuckDB runs the SQL.
+
+A table is named by its key, `layer/table` (in SQL: `layer.table`), and lies in that folder of the
+lakehouse. Model training, marts, reports, checks, the API and `dmp show` read this way.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+from deltalake import DeltaTable, Schema
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.base.spelling import meant, nearest
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow.dataset as pads
+
+LAYERS = ("raw", "cleaned", "quarantine", "modeled", "ml")
+_NAMED_TABLE = re.compile(rf"\b({'|'.join(LAYERS)})\.([a-z_][a-z0-9_]*)\b", re.IGNORECASE)
+STAMP = "dmp.stamp"
+
+
+class TableError(UserError):
+    """A table or a version of it that cannot be read; the message says what there is instead."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a table stands: its version, and what its log says of it.
+
+    `id` is new for each table that is made, also where one of the same key was before. `stamp` is
+    `Tables.stamp`'s, `columns` `Tables.columns`'s.
+    """
+
+    key: str
+    id: str
+    version: int
+    rows: int
+    columns: Mapping[str, str]
+    stamp: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All Delta tables below `root` (a folder or an object-store URL).
+
+    `storage_options` are delta-rs's, `memory` is DuckDB's limit, `versions` pins tables to a
+    Delta version (`{"cleaned/users": 3}`); tables not named there are read as of now.
+    """
+
+    root: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+    memory: str = "1GB"
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+    def path(self, key: str) -> str:
+        """Where the table `layer/table` lies."""
+        layer, _, table = key.partition("/")
+        if layer not in LAYERS or not re.fullmatch(r"[a-z_][a-z0-9_]*", table):
+            raise TableError(
+                f"{key!r} is not layer/table with a layer of {', '.join(LAYERS)}{self._meant(key)}"
+            )
+        return f"{self.root.rstrip('/')}/{layer}/{table}"
+
+    def delta(self, key: str, version: int | None = None) -> DeltaTable:
+        """The table's Delta handle; raises TableError when it or that version is not there."""
+        wanted = self.versions.get(key) if version is None else version
+        options = dict(self.storage_options) or None
+        try:
+            return DeltaTable(self.path(key), version=wanted, storage_options=options)
+        except TableNotFoundError:
+            raise TableError(
+                f"there is no table {key} in {self.root}: it was never made. Materialize it first "
+                f"(Dagster's UI, or `dmp run`){self._meant(key)}"
+            ) from None
+        except DeltaError as error:
+            if wanted is None:
+                raise
+            raise TableError(f"{key} has no version {wanted}; {self._oldest(key)}") from error
+
+    def _meant(self, key: str) -> str:
+        """What was likely meant, by the whole key or by the table's name alone."""
+        written = self.written()
+        by_name = {one.partition("/")[2]: one for one in reversed(written)}
+        alone = nearest(key.rpartition("/")[2], by_name)
+        return meant(key, written) or (f"; did you mean {by_name[alone]}?" if alone else "")
+
+    def _oldest(self, key: str) -> str:
+        unpinned = replace(self, versions={})
+        versions = [entry["version"] for entry in unpinned.delta(key).history()]
+        return f"the oldest that can be read is {min(versions)}, the newest {max(versions)}"
+
+    def exists(self, key: str) -> bool:
+        """Whether the table has been written."""
+        options = dict(self.storage_options) or None
+        return bool(DeltaTable.is_deltatable(self.path(key), storage_options=options))
+
+    def written(self) -> list[str]:
+        """Keys of all tables that have been written, layer by layer."""
+        filesystem, root = pafs.FileSystem.from_uri(re.sub("^s3a:", "s3:", self.root))
+        found = []
+        for layer in LAYERS:
+            folder = pafs.FileSelector(f"{root}/{layer}", allow_not_found=True)
+            names = sorted(info.base_name for info in filesystem.get_file_info(folder))
+            found += [f"{layer}/{name}" for name in names if self.exists(f"{layer}/{name}")]
+        return found
+
+    def version(self, key: str) -> int:
+        """Delta version that `dataset` would read."""
+        return int(self.delta(key).version())
+
+    def dataset(self, key: str, version: int | None = None) -> "pads.Dataset":
+        """The table as an Arrow dataset, lazily read."""
+        import pyarrow.dataset as pads  # takes pandas with it, which most commands do without
+
+        known = self.delta(key, version).to_pyarrow_dataset()
+        # Without what delta-rs guarantees of each file: of a column that was added after the file
+        # was written it says `column >= null`, from which Arrow concludes that no value is null.
+        files = [known.format.make_fragment(f.path, f.filesystem) for f in known.get_fragments()]
+        return pads.FileSystemDataset(files, known.schema, known.format, known.filesystem)
+
+    def columns(self, key: str) -> dict[str, str]:
+        """Column name → Delta type."""
+        return columns_of(self.delta(key).schema())
+
+    def stamp(self, key: str) -> dict[str, Any]:
+        """What the last write of the table's data noted of itself ({} when never written).
+
+        Maintenance commits carry no stamp and are passed over.
+        """
+        if not self.exists(key):
+            return {}
+        return _stamp(self.delta(key))
+
+    def standing(self, key: str) -> Standing:
+        """How the table stands, by one reading of its log; TableError where it was never made."""
+        delta = self.delta(key)
+        return Standing(
+            key,
+            str(delta.metadata().id),
+            int(delta.version()),
+            int(delta.count()),
+            columns_of(delta.schema()),
+            _stamp(delta),
+        )
+
+    def written_at(self, key: str) -> datetime:
+        """Time (UTC) of the table's last commit."""
+        entry = self.delta(key).history(1)[0]
+        return datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC)
+
+    @property
+    def _spill(self) -> str:
+        """Where DuckDB puts what exceeds its memory: beside a local lakehouse."""
+        return str(Path(tempfile.gettempdir() if "://" in self.root else self.root) / ".duckdb")
+
+    @contextmanager
+    def connect(self, *keys: str) -> "Iterator[duckdb.DuckDBPyConnection]":
+        """A DuckDB connection in UTC on which the named tables are views `layer.table`."""
+        import duckdb
+
+        with duckdb.connect(
+            config={"memory_limit": self.memory, "temp_directory": self._spill}
+        ) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            for key in keys:
+                self.show(connection, key)
+            yield connection
+
+    def show(self, connection: "duckdb.DuckDBPyConnection", key: str) -> None:
+        """Make a table the view `layer.table` of a connection."""
+        layer, _, table = key.partition("/")
+        connection.register(f"_{layer}_{table}", self.dataset(key))
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {layer}")
+        connection.execute(f"CREATE VIEW {layer}.{table} AS FROM _{layer}_{table}")
+
+    def sql(self, query: str, parameters: Any = None) -> pa.Table:
+        """Run SQL over `layer.table` names and return an Arrow table.
+
+        Raises TableError for a table that is not there, duckdb.Error for wrong SQL.
+        """
+        with self.connect(*named_tables(query)) as connection:
+            return connection.sql(query, params=parameters).to_arrow_table()
+
+    def scalar(self, query: str, parameters: Any = None) -> Any:
+        """First value of the first row."""
+        return self.sql(query, parameters).column(0)[0].as_py()
+
+
+def columns_of(schema: Schema) -> dict[str, str]:
+    """Column name → Delta type."""
+    return {
+        field.name: str(field.type).removeprefix('PrimitiveType("').removesuffix('")')
+        for field in schema.fields
+    }
+
+
+def _stamp(delta: DeltaTable) -> dict[str, Any]:
+    for entry in delta.history():
+        noted = entry.get(STAMP) or entry.get("userMetadata")
+        if noted:
+            return {**json.loads(noted), "delta_version": entry["version"]}
+    return {}
+
+
+def named_tables(query: str) -> tuple[str, ...]:
+    """Keys of the lakehouse tables that a SQL text names, e.g. ("cleaned/users",)."""
+    found = _NAMED_TABLE.findall(query)
+    return tuple(sorted({f"{layer}/{table}".lower() for layer, table in found}))

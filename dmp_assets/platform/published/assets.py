@@ -1,0 +1,69 @@
+"""What the assets of the group `published` have in common: version, skipping, what they tell."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from dmp_assets.platform.lake import fingerprint
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.tables import Tables
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published: its rows, its version, and whether it was there already."""
+
+    rows: int
+    version: str
+    unchanged: bool
+
+
+def made_of(tables: Tables, deps: Sequence[str], module: str, *more: str) -> str:
+    """What a publication is made of: every input's data version, code, and what else is said."""
+    inputs = {key: tables.stamp(key).get("data_version") for key in deps}
+    text = json.dumps([fingerprint.code(module), more, inputs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def published_asset(
+    name: str,
+    about: str,
+    publish: Callable[[Lakehouse], Published | None],
+    *,
+    deps: Sequence[str],
+    owner: str,
+    kinds: set[str],
+) -> dg.AssetsDefinition:
+    """The asset `published/<name>`; `publish` gives None where there is no operational store."""
+    key = ["published", name]
+
+    @dg.multi_asset(
+        name="__".join(key),
+        specs=[
+            dg.AssetSpec(
+                key,
+                deps=[dg.AssetKey(dep.split("/")) for dep in deps],
+                description=about,
+                group_name="published",
+                owners=[owner],
+                kinds=kinds,
+                skippable=True,
+            )
+        ],
+    )
+    def asset(context: dg.AssetExecutionContext, lakehouse: Lakehouse) -> Any:
+        done = publish(lakehouse)
+        if done is None:
+            context.log.info("not published: this home has no operational store (`dmp migrate`)")
+            return
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata={"dagster/row_count": done.rows, "unchanged": done.unchanged},
+            data_version=dg.DataVersion(done.version),
+        )
+
+    return asset

@@ -1,0 +1,52 @@
+"""What a report is: the tables that it reads, how it is rendered, the message that tells of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmp_assets.home import Home
+from dmp_assets.platform.reporting.messages import ReportFigures
+from dmp_assets.platform.reporting.period import Period
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One report's message: its figures, the zone of its days, its chart and the thread's files."""
+
+    figures: ReportFigures
+    zone: str
+    image: Path
+    image_alt: str
+    files: tuple[tuple[Path, str], ...]
+
+
+@dataclass(frozen=True)
+class MessageSpec:
+    """A report's message in Slack.
+
+    outline: (home, why there are no numbers or None, days of the run or None) → what it says.
+    after: keys of the assets that it waits for. about: what people find in it.
+    """
+
+    outline: Callable[[Home, str | None, Period | None], Outline]
+    after: Sequence[str]
+    about: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSpec:
+    """The report `reports/<name>.qmd`.
+
+    reads: keys of the tables that it reads; of these, what is `unawaited` it reads as it is.
+    is_ranged: whether it takes the days of a run. is_apart: whether a step of its own renders it,
+    so that what fails on its way does not hold up other domains' reports. is_last: whether it shows
+    what others are made of, so that it is looked at again after each of them.
+    """
+
+    name: str
+    reads: Sequence[str]
+    unawaited: frozenset[str] = frozenset()
+    is_ranged: bool = False
+    is_apart: bool = False
+    is_last: bool = False
+    message: MessageSpec | None = None

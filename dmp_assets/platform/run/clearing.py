@@ -1,0 +1,52 @@
+"""Removing what runs made: of another shop's data, or the home itself."""
+
+import shutil
+
+from dmp_assets import domains
+from dmp_assets.home import Home
+from dmp_assets.platform.lake.tables import LAYERS
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
+from dmp_assets.platform.run.outside import outside_systems
+from dmp_assets.platform.store import where
+
+
+def _publish_nothing(home: Home) -> None:
+    """The API must not go on serving another shop's figures, nor know its simulated people."""
+    from dmp_assets.abuse.service.store import landing
+    from dmp_assets.platform.store import database, publish
+
+    with (
+        outside_systems(home, shop=False),
+        database.opened(where.store_url(home)) as store,
+        store.begin() as connection,
+    ):
+        publish.clear(connection)
+        if home.profile == "sandbox":
+            landing.clear(connection)
+
+
+def clear(home: Home, *, everything: bool = False) -> None:
+    """Remove what runs made of the shop's data; `everything` removes the home itself.
+
+    The outbox, Dagster's history, the sandbox and the embedded PostgreSQL stay unless
+    `everything`; so do, in a live home, the logs of the service.
+    """
+    kept = {key for domain in domains.known() for key in domain.logs if home.profile == "live"}
+    with home.exclusive("clear"):
+        if where.is_configured(home) and not everything:
+            _publish_nothing(home)
+        for layer in LAYERS:
+            for table in home.lakehouse.glob(f"{layer}/*"):
+                if f"{layer}/{table.name}" not in kept:
+                    shutil.rmtree(table)
+        for path in (home.reports, home.exports, home.models):
+            if path.exists():
+                shutil.rmtree(path)
+        for path in home.serving.glob("*"):
+            if path != home.spool or home.profile == "sandbox":  # a live shop's scores are kept
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        home.warehouse.unlink(missing_ok=True)
+        home.forget("shop")
+    if everything:
+        EmbeddedPostgres(home).destroy()
+        shutil.rmtree(home.root)

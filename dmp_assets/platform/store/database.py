@@ -1,0 +1,192 @@
+"""The operational store's database: connecting, whether its schema fits, bringing it up to date."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from pydantic import SecretStr
+from sqlalchemy.exc import OperationalError
+
+from dmp_assets.platform.config import connection_urls
+from dmp_assets.platform.store.errors import SchemaError, StoreError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x646D70  # "dmp": two migrations at once wait for each other
+
+
+def engine(url: SecretStr, *, pool_size: int = 5, patience: int | None = None) -> sa.Engine:
+    """A pool of connections in UTC; a connection that died is replaced, a wait ends after 5 s.
+
+    `patience`: seconds after which a statement, and a network that is silent, is given up.
+    """
+    try:
+        known = connection_urls.postgres(url.get_secret_value())
+    except connection_urls.UrlError as error:
+        raise StoreError(f"DMP_STORE_URL: {error}") from None
+    silent = 60_000 if patience is None else 1000 * patience
+    settings = {"timezone": "'UTC'"}
+    if patience is not None:
+        settings |= {"statement_timeout": str(silent), "lock_timeout": str(silent // 2)}
+    store = sa.create_engine(
+        _sqlalchemy_url(known),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"connect_timeout": 5, "tcp_user_timeout": silent, "client_encoding": "UTF8"},
+    )  # a database of the encoding SQL_ASCII would give bytes for text
+
+    @sa.event.listens_for(store, "connect")
+    def _prepare(connection: Any, record: Any) -> None:  # a pooler between may refuse `options`
+        record.info[_POOLED] = is_pooled(connection)
+        if record.info[_POOLED]:
+            connection.prepare_threshold = None
+        else:
+            connection.execute(_said("SET", settings))
+        connection.commit()
+
+    @sa.event.listens_for(store, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        if connection.info.get(_POOLED):
+            connection.exec_driver_sql(_said("SET LOCAL", settings))
+
+    return store
+
+
+_POOLED = "dmp_is_pooled"
+
+
+def _said(how: str, settings: Mapping[str, str]) -> str:
+    return "; ".join(f"{how} {name} = {value}" for name, value in settings.items())
+
+
+def is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a pooler stands between, so that the next transaction may be another session's.
+
+    What one session prepares or sets is then no longer there, or is somebody else's. A pooler
+    gives its callers a process number of its own.
+    """
+    (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+    return bool(pid != connection.info.backend_pid)
+
+
+def _sqlalchemy_url(known: Mapping[str, Any]) -> sa.URL:
+    """libpq's parameters as SQLAlchemy takes them, so that both read a URL the same way."""
+    rest = dict(known)
+    named = {name: rest.pop(name, None) for name in ("user", "password", "dbname")}
+    hosts = str(rest.pop("host", None) or "").split(",")
+    ports = str(rest.pop("port", None) or "").split(",")
+    alone = len(hosts) == 1 and not hosts[0].startswith("/")
+    if not alone:
+        ports *= len(hosts) if len(ports) == 1 else 1
+        rest |= {"host": ",".join(hosts), "port": ",".join(ports)}
+    return sa.URL.create(
+        "postgresql+psycopg",
+        named["user"],
+        named["password"],
+        hosts[0] or None if alone else None,
+        int(ports[0]) if alone and ports[0] else None,
+        named["dbname"],
+        query={name: str(value) for name, value in rest.items()},
+    )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+@cache
+def head() -> str:
+    """The revision of the schema that this code works with."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    assert found is not None
+    return found
+
+
+def revision(connection: sa.Connection) -> str | None:
+    """The schema's revision; None before the first migration."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def check(store: sa.Engine) -> None:
+    """Raise StoreError, saying what to do, unless the schema is exactly this code's."""
+    with _reachable(store) as connection:
+        found = revision(connection)
+    if found == head():
+        return
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaError(
+            f"the operational store has schema {found}, which is newer than this program's "
+            f"({head()}): install the newer version, or restore the backup made before it"
+        )
+    raise SchemaError(
+        f"the operational store has schema {found or 'none'}, this program needs {head()}: "
+        "run `dmp migrate`"
+    )
+
+
+@contextmanager
+def opened(url: SecretStr, *, checked: bool = True) -> Iterator[sa.Engine]:
+    """The store for one piece of work, closed afterwards. Raises StoreError.
+
+    `checked`: its schema must be this program's.
+    """
+    store = engine(url, pool_size=1)
+    try:
+        if checked:
+            check(store)
+        yield store
+    finally:
+        store.dispose()
+
+
+def migrate(store: sa.Engine, to: str = "head") -> tuple[str | None, str | None]:
+    """Bring the schema to a revision (up or down) in one transaction; (before, after).
+
+    Raises StoreError for a schema that this code does not know.
+    """
+    config = _config()
+    with _reachable(store) as connection, connection.begin():
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        before = revision(connection)
+        scripts = ScriptDirectory.from_config(config)
+        order = [script.revision for script in scripts.walk_revisions()]  # newest first
+        if before is not None and before not in order:
+            raise StoreError(
+                f"the operational store has schema {before}, which is newer than this program's "
+                f"({head()}): install the newer version"
+            )
+        wanted = head() if to == "head" else to
+        if wanted != "base" and wanted not in order:
+            raise StoreError(f"there is no schema {to}; known are {', '.join(reversed(order))}")
+        config.attributes["connection"] = connection
+        down = before is not None and (
+            wanted == "base" or order.index(wanted) > order.index(before)
+        )
+        (command.downgrade if down else command.upgrade)(config, wanted)
+        return before, revision(connection)
+
+
+@contextmanager
+def _reachable(store: sa.Engine) -> Iterator[sa.Connection]:
+    try:
+        with store.connect() as connection:
+            yield connection
+    except OperationalError as error:
+        where = f"{store.url.host}:{store.url.port or 5432}"
+        raise StoreError(
+            f"no PostgreSQL serves the operational store at {where}: "
+            f"{str(error.orig).strip().splitlines()[0]}"
+        ) from error

@@ -1,0 +1,77 @@
+"""Which shop a home reads, and that it stays the same one."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.lake.once import once_a_run
+from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, Role
+from dmp_assets.sources.shop import tables as shop
+
+EMBEDDED_DATABASE = "shop"
+
+
+def shop_url(home: Home) -> SecretStr:
+    """URL of the home's shop: `shop_database_url`, else the embedded PostgreSQL's database.
+
+    It can only be read there. Raises PostgresError when the embedded PostgreSQL is not running.
+    """
+    return _url(home, "dmp_shop_reader")
+
+
+def loading_url(home: Home) -> SecretStr:
+    """The same, for loading into it."""
+    return _url(home, "dmp_owner")
+
+
+def _url(home: Home, role: Role) -> SecretStr:
+    configured = home.settings().shop_database_url
+    if configured is not None:
+        return configured
+    return EmbeddedPostgres(home).access(role).url(database=EMBEDDED_DATABASE)
+
+
+@once_a_run
+def _state_in_run(run_id: str, root: Path) -> shop.ShopState:
+    home = Home(root)
+    state = shop.probe(shop_url(home), home.settings().shop_schema)
+    same_shop(home, state)
+    return state
+
+
+def state_in_run(run_id: str, home: Home) -> shop.ShopState:
+    """The shop as this run sees it: looked at once per run, and refused when it is another one.
+
+    Raises ShopError (unreachable, missing table or column) or HomeError (another shop).
+    """
+    return _state_in_run(run_id, home.root)
+
+
+def has_news(state: shop.ShopState, tables: Tables) -> bool:
+    """Whether the shop holds rows that the raw tables have not seen."""
+    return any(
+        (tables.stamp(f"raw/{name}").get("probe") or {}).get("content") != known.content_hash
+        for name, known in state.tables.items()
+        if not shop.TABLES[name].optional
+    )
+
+
+def same_shop(home: Home, state: shop.ShopState) -> None:
+    """Remember the shop at first sight; raise HomeError, naming both, when it is another one."""
+    now = asdict(state.identity)
+    known = home.state().get("shop")
+    if known is None:
+        home.remember(shop=now)
+    elif known["id"] != now["id"]:
+        what = (
+            "that shop was loaded anew since"
+            if known["name"] == now["name"]
+            else f"the shop is now {now['name']}"
+        )
+        raise HomeError(
+            f"{home.root} was built from the shop {known['name']}; {what}. Use another DMP_HOME, "
+            "or `dmp run --replace`, which clears what came from the old one."
+        )
