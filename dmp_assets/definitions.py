@@ -10,13 +10,13 @@ import dagster as dg
 from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.automation import jobs, schedules, sensors
-from dmp_assets.platform.base.foreign_text import guard_logs
 from dmp_assets.platform.faces.lake import TAG
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.reporting import report_assets
 from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.platform.run.executor import threads_executor
+from dmp_assets.platform.text.foreign_text import guard_logs
 
 guard_logs()  # whichever process of Dagster's loads this
 

@@ -17,8 +17,8 @@ def _lacks(home: Home) -> Sequence[str]:
 
 def _summary(home: Home) -> Sequence[str]:
     """The model's headline and flagged accounts, by the words and counts of the dashboard."""
+    from dmp_assets.abuse.model.registry import headline
     from dmp_assets.abuse.report import figures
-    from dmp_assets.abuse.tables.registry import headline
     from dmp_assets.platform.figures.catalogue import figure
     from dmp_assets.platform.reporting.reader import Report
 

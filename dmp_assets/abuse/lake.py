@@ -69,7 +69,8 @@ def new_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReas
 def persistent_drift(
     context: dg.SensorEvaluationContext, slack: SlackResource
 ) -> dg.RunRequest | dg.SkipReason:
-    from dmp_assets.abuse.tables import drift, registry
+    from dmp_assets.abuse.model import registry
+    from dmp_assets.abuse.tables import drift
 
     home = Home.current()
     settings = home.settings()

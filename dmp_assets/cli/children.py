@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from dmp_assets.home import HomeError
-from dmp_assets.platform.base.foreign_text import without_colours
+from dmp_assets.platform.text.foreign_text import without_colours
 
 _LOUD = re.compile(
     r" - (ERROR|CRITICAL) - |\"level\": ?\"(error|critical)\"|^(ERROR|CRITICAL)\b"

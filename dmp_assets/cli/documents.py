@@ -10,7 +10,7 @@ import typer
 
 from dmp_assets.cli.shared import explained
 from dmp_assets.home import Home, HomeError
-from dmp_assets.platform.base.spelling import meant
+from dmp_assets.platform.text.spelling import meant
 from dmp_assets.settings import project_dir
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dmp_assets.platform.base.foreign_text import guard_logs
+from dmp_assets.platform.text.foreign_text import guard_logs
 
 COMMANDS = {
     "doctor": "doctor:doctor",

@@ -20,7 +20,7 @@ from dmp_assets.platform.lake.date_range import parse_range
 from dmp_assets.platform.run.process import prepared
 
 if TYPE_CHECKING:
-    from dmp_assets.platform.lake.check_results import CheckResult
+    from dmp_assets.platform.reporting.check_results import CheckResult
     from dmp_assets.platform.run.results import Account, RunSummary
 
 # What a command needs is imported when its child is at its own imports: both take seconds.

@@ -15,13 +15,13 @@ from rich.table import Table
 from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
-from dmp_assets.platform.base.foreign_text import terminal_text
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.instance import prepare_instance
 from dmp_assets.platform.run.outside import outside_systems
 from dmp_assets.platform.store import where
 from dmp_assets.platform.store.errors import AccessError, StoreError
 from dmp_assets.platform.store.roles import MIN_PASSWORD, SCOPES, Role
+from dmp_assets.platform.text.foreign_text import terminal_text
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -16,8 +16,8 @@ from rich.markup import escape
 
 from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
-from dmp_assets.platform.base.foreign_text import visible
 from dmp_assets.platform.base.leaving import INTERRUPTED
+from dmp_assets.platform.text.foreign_text import visible
 from dmp_assets.settings import unknown_names
 
 if TYPE_CHECKING:

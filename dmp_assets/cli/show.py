@@ -10,8 +10,8 @@ from rich.table import Table
 
 from dmp_assets.cli.shared import explained, out, tables
 from dmp_assets.home import Home
-from dmp_assets.platform.base.foreign_text import visible, write_csv
 from dmp_assets.platform.lake.tables import TableError, Tables
+from dmp_assets.platform.text.foreign_text import visible, write_csv
 
 
 def show(

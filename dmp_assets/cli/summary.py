@@ -12,7 +12,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.run.results import RunSummary
 
 if TYPE_CHECKING:
-    from dmp_assets.platform.lake.check_results import CheckResult
+    from dmp_assets.platform.reporting.check_results import CheckResult
 
 _NAMED = 5
 """So many made assets are named one by one."""

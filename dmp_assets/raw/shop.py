@@ -15,10 +15,10 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.platform.base.spelling import meant
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import TableRun, source_checks, table_asset
 from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.text.spelling import meant
 from dmp_assets.sources import names, postgres_text
 from dmp_assets.sources.postgres import why_not_connected
 from dmp_assets.sources.shop import tables as shop

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from dmp_assets.platform.base.spelling import meant
+from dmp_assets.platform.text.spelling import meant
 from dmp_assets.platform.values.readers import SETTINGS, SIDES, Kind
 
 WRITTEN: Mapping[str, Mapping[str, Kind]] = {

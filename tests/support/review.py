@@ -4,10 +4,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from dmp_assets.abuse.model import registry
 from dmp_assets.abuse.model.clusters import Cluster, Link
 from dmp_assets.abuse.model.money import Thresholds
 from dmp_assets.abuse.model.store import Model
-from dmp_assets.abuse.tables import registry
 
 SHARED = ("device_id", "phone_received")
 

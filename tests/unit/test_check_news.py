@@ -13,8 +13,8 @@ import pytest
 from dmp_assets.demo.sandbox.server import Endpoint
 from dmp_assets.demo.truth.expected import Expected
 from dmp_assets.home import Home
-from dmp_assets.platform.lake.check_results import ADVICE, CheckResult, failing, results_of
 from dmp_assets.platform.reporting.check_news import CheckNews
+from dmp_assets.platform.reporting.check_results import ADVICE, CheckResult, failing, results_of
 from dmp_assets.platform.reporting.delivery import Delivery
 from dmp_assets.platform.reporting.slack import build_client
 from tests.unit.test_delivery import received

@@ -34,13 +34,13 @@ from dmp_assets.demo.sandbox.slack_blocks import block_errors
 from dmp_assets.demo.sandbox.slack_page import mrkdwn
 from dmp_assets.home import Home
 from dmp_assets.platform.api import output, serve
-from dmp_assets.platform.base import foreign_text
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_metadata import preview
 from dmp_assets.platform.reporting.alerts import Alert, alert_message
 from dmp_assets.platform.reporting.delivery import Message
 from dmp_assets.platform.reporting.messages import Figure
 from dmp_assets.platform.reporting.reader import Report
+from dmp_assets.platform.text import foreign_text
 from dmp_assets.sources.ihc.journeys import export_training
 from tests.unit.test_ihc import journeys
 from tests.unit.test_messages import FIGURES, message_of

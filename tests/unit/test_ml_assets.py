@@ -18,7 +18,11 @@ from deltalake import CommitProperties, write_deltalake
 from pydantic import SecretStr
 
 from dmp_assets.abuse.lake import retrain
-from dmp_assets.abuse.model import models, view
+from dmp_assets.abuse.model import (
+    models,
+    registry,
+    view,
+)
 from dmp_assets.abuse.model.features import COLUMN, FEATURES
 from dmp_assets.abuse.tables import (
     abuse_drift,
@@ -28,7 +32,6 @@ from dmp_assets.abuse.tables import (
     cost_to_incriminate,
     drift,
     model_registry,
-    registry,
 )
 from dmp_assets.abuse.tables import service_log as abuse
 from dmp_assets.demo.business import shop

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.platform.base.foreign_text import markdown_text, visible
 from dmp_assets.platform.reporting import document, renderer
 from dmp_assets.platform.reporting.markdown import Markdown, slug_of
 from dmp_assets.platform.reporting.outputs import UNDER_QUARTO, for_quarto, raw_block
 from dmp_assets.platform.reporting.renderer import Renderer, RenderError, render
+from dmp_assets.platform.text.foreign_text import markdown_text, visible
 from dmp_assets.settings import project_dir
 from tests.support import lakehouse
 from tests.support.page_faults import faults, heading_ids

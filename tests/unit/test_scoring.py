@@ -26,14 +26,13 @@ import structlog
 from deltalake import write_deltalake
 from pydantic import SecretStr
 
-from dmp_assets.abuse.model import features, models, rules, store, view
+from dmp_assets.abuse.model import features, models, registry, rules, store, view
 from dmp_assets.abuse.model.limits import CODE as DEVICE_LIMIT
 from dmp_assets.abuse.service.asked import Asked, RecentAnswers
 from dmp_assets.abuse.service.refs import public
 from dmp_assets.abuse.service.store import lists, review
 from dmp_assets.abuse.service.store.predictions import Prediction, spool_line
 from dmp_assets.abuse.service.told import OWN_REASONS, REDEEMED
-from dmp_assets.abuse.tables import registry
 from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
 from dmp_assets.platform.api.app import create_app

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.abuse.model import features, incriminate, models
+from dmp_assets.abuse.model import features, incriminate, models, registry
 from dmp_assets.abuse.model.index import AccountIndex, LiveAccount
 from dmp_assets.abuse.model.money import Thresholds
 from dmp_assets.abuse.model.received import normal_form
 from dmp_assets.abuse.model.view import VIEW
-from dmp_assets.abuse.tables import registry
 from dmp_assets.identity import components, evidence, witness
 
 HOLDER = {

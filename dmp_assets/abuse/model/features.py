@@ -264,7 +264,8 @@ FEATURES: tuple[Feature, ...] = _features(
             ("identity_others", "log(1 + others with these names and date of birth)",
              "a name or the date of birth not known", lambda v: v.others("identity_accounts")),
             ("age_implausible", "Under 13 when registered, over 100 when last seen, or a date that "
-             "nobody can have", "no date of birth known or read, or the shop's are mostly none", _age),
+             "nobody can have", "no date of birth known or read, or the shop's are mostly none",
+             _age),
             ("missing_unusual", "−log10 of the share of accounts that leave out the same", "never",
              _missing),
         ),

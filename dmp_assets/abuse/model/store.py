@@ -84,12 +84,10 @@ def _written(target: Path, sha256: str) -> bytes:
 
 def load(folder: Path, version: str, sha256: str) -> Model:
     """Read a model; raises ModelError when the file is missing, changed or not of this code."""
-    import joblib
-
     target = path(folder, version)
     content = _written(target, sha256)
     try:
-        model = joblib.load(io.BytesIO(content))
+        model = _unpickled(content)
     except (AttributeError, ImportError, EOFError, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"the model file {target} cannot be read by this code: {error}") from error
     if not isinstance(model, Model):
@@ -104,6 +102,22 @@ def load(folder: Path, version: str, sha256: str) -> Model:
             f"train it again ({error})"
         ) from error
     return model
+
+
+def _unpickled(content: bytes) -> Any:
+    """The object in a model file, also of one written while our modules lay in other places."""
+    from joblib.numpy_pickle import NumpyUnpickler
+
+    class Unpickler(NumpyUnpickler):  # type: ignore[misc]  # joblib has no types
+        def find_class(self, module: str, name: str) -> Any:
+            return super().find_class(_moved(module), name)
+
+    return Unpickler("", io.BytesIO(content), ensure_native_byte_order=True).load()
+
+
+def _moved(module: str) -> str:
+    """Where a module lies that a file names: ours were `dmp_assets.abuse.models` and so on."""
+    return re.sub(r"^dmp_assets\.abuse\.(\w+)$", r"dmp_assets.abuse.model.\1", module)
 
 
 def _sha256(file: Path) -> str:

@@ -5,10 +5,9 @@ from datetime import datetime
 
 from deltalake.exceptions import DeltaError
 
-from dmp_assets.abuse.model import snapshot
+from dmp_assets.abuse.model import registry, snapshot
 from dmp_assets.abuse.model.snapshot import Snapshot, SnapshotError
 from dmp_assets.abuse.model.store import Model
-from dmp_assets.abuse.tables import registry
 from dmp_assets.home import Home
 from dmp_assets.platform.config import secret_files
 from dmp_assets.platform.lake.tables import TableError, Tables

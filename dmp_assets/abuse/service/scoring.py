@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from dmp_assets.abuse.model import snapshot
+from dmp_assets.abuse.model import registry, snapshot
 from dmp_assets.abuse.model.clusters import Cluster
 from dmp_assets.abuse.model.index import AccountIndex, LiveAccount
 from dmp_assets.abuse.model.limits import DeviceLimit
@@ -42,7 +42,6 @@ from dmp_assets.abuse.service.score_log import ScoreLog
 from dmp_assets.abuse.service.spool import Spool
 from dmp_assets.abuse.service.store.predictions import NewAccount
 from dmp_assets.abuse.service.told import answer_of
-from dmp_assets.abuse.tables import registry
 from dmp_assets.home import Home
 from dmp_assets.platform.api.metrics import Metrics
 from dmp_assets.platform.lake.tables import Tables

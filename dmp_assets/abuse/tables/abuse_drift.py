@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dmp_assets.abuse.model import features
+from dmp_assets.abuse.model import features, registry
 from dmp_assets.abuse.model.features import NAMES
-from dmp_assets.abuse.tables import model_registry, registry
+from dmp_assets.abuse.tables import model_registry
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 # Pinned, because Evidently's own choice changes with the number of rows. Both are distances whose

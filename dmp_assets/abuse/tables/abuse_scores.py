@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from dmp_assets.abuse.model import registry
 from dmp_assets.abuse.model.store import Model
-from dmp_assets.abuse.tables import registry
 from dmp_assets.abuse.tables.abuse_features import BATCH
 from dmp_assets.abuse.tables.model_registry import matrix_of
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset

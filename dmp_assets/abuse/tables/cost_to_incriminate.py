@@ -9,8 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.abuse.model import view
-from dmp_assets.abuse.tables import registry
+from dmp_assets.abuse.model import registry, view
 from dmp_assets.abuse.tables.abuse_features import with_zones
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 

@@ -14,9 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dmp_assets.abuse.model import features, money
+from dmp_assets.abuse.model import features, money, registry
 from dmp_assets.abuse.model.features import NAMES
-from dmp_assets.abuse.tables import registry
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.lake import fingerprint
 from dmp_assets.platform.lake.lakehouse import Lakehouse

@@ -11,11 +11,11 @@ import duckdb
 import pyarrow as pa
 
 from dmp_assets.attribution.tables.attribution_runs import RESULTS, committed
-from dmp_assets.platform.base import foreign_text
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.lake.worked_out import WorkedOut
+from dmp_assets.platform.text import foreign_text
 from dmp_assets.sources.web.database import ReadOnlyWebDatabase
 from dmp_assets.sources.web.resource import web_source
 from dmp_assets.sources.web.results import ResultsWritten

@@ -27,7 +27,7 @@ from starlette.routing import BaseRoute, Route
 from dmp_assets.demo.sandbox import slack_page as sandbox_slack_page
 from dmp_assets.demo.sandbox.slack_blocks import block_errors
 from dmp_assets.demo.sandbox.slack_page import IMAGE_TYPES
-from dmp_assets.platform.base.foreign_text import attachment
+from dmp_assets.platform.text.foreign_text import attachment
 
 FILE_HEADERS = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
 """Of a file: what it holds runs nowhere."""

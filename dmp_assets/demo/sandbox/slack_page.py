@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dmp_assets.platform.base.foreign_text import html_text, visible
+from dmp_assets.platform.text.foreign_text import html_text, visible
 
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif"})
 Json = dict[str, Any]

@@ -22,9 +22,9 @@ from dmp_assets.platform.api.hosts import is_from_us
 from dmp_assets.platform.api.problems import LONGEST_NAME, FieldError, Problem
 from dmp_assets.platform.api.state import Entrance, Service, service_of
 from dmp_assets.platform.base.addresses import source_of
-from dmp_assets.platform.base.spelling import meant
 from dmp_assets.platform.store import access, audit
 from dmp_assets.platform.store.access import NotLetInError, Principal
+from dmp_assets.platform.text.spelling import meant
 
 COOKIE = "dmp_session"
 KNOWN_SECONDS = 2.0

@@ -50,9 +50,9 @@ from dmp_assets.platform.api.routes import (
 )
 from dmp_assets.platform.api.state import Service
 from dmp_assets.platform.api.tending import tend
-from dmp_assets.platform.base import foreign_text
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.store import database, where
+from dmp_assets.platform.text import foreign_text
 
 ABOUT = """
 Results of the lakehouse for programs: promo-code usage, attribution, what was materialized when.

@@ -26,7 +26,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from dmp_assets.home import HomeError
 from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.platform.base.answers import UNREADABLE
-from dmp_assets.platform.base.foreign_text import visible
+from dmp_assets.platform.text.foreign_text import visible
 from dmp_assets.settings import Settings
 
 ALGORITHMS = [

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from dmp_assets.platform.api.problems import FieldError, Problem
-from dmp_assets.platform.base import foreign_text
+from dmp_assets.platform.text import foreign_text
 
 CSV = "text/csv"
 Row = TypeVar("Row", bound=BaseModel)

@@ -19,7 +19,7 @@ from dmp_assets.platform.api import secret
 from dmp_assets.platform.api.app import create_app
 from dmp_assets.platform.api.connections import BoundedHttp, allow_open_files
 from dmp_assets.platform.base.addresses import is_loopback
-from dmp_assets.platform.base.foreign_text import guard_event
+from dmp_assets.platform.text.foreign_text import guard_event
 from dmp_assets.settings import Settings
 
 HARDENED: dict[str, Any] = {

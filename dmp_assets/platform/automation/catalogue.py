@@ -21,8 +21,8 @@ INTRO = """\
 # Assets
 
 Made from the code by `dmp catalogue > docs/assets.md`; a test fails when this page is out of date.
-A table's key is its place: `cleaned/users` is written by `dmp_assets/cleaned/shop/users.py`, lies in
-`$DMP_HOME/lakehouse/cleaned/users` and is the node `cleaned/users` in Dagster's UI.
+A table's key is its place: `cleaned/users` lies in `$DMP_HOME/lakehouse/cleaned/users` and is the
+node `cleaned/users` in Dagster's UI, whose code link leads to the file that writes it.
 
 ## What incremental loads cannot see
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from dmp_assets.home import Home
 from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.platform.base.answers import UNREADABLE, json_object
-from dmp_assets.platform.base.foreign_text import visible
 from dmp_assets.platform.reporting.alerts import Alert
 from dmp_assets.platform.store import where
+from dmp_assets.platform.text.foreign_text import visible
 
 PATIENCE_SECONDS = 15.0
 RED_BEFORE_ALERT = 2

@@ -8,10 +8,10 @@ import dagster as dg
 from dmp_assets.home import Home
 from dmp_assets.platform.automation import readiness
 from dmp_assets.platform.automation.telling import alert_people, run_url
-from dmp_assets.platform.lake.check_results import results_of
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.reporting.alerts import Alert
 from dmp_assets.platform.reporting.check_news import CheckNews
+from dmp_assets.platform.reporting.check_results import results_of
 from dmp_assets.platform.reporting.delivery import flush
 from dmp_assets.platform.reporting.report_assets import deliver_failure, in_range
 from dmp_assets.platform.reporting.slack import SlackResource

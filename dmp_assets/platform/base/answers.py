@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from dmp_assets.platform.base.foreign_text import cut, visible
+from dmp_assets.platform.text.foreign_text import cut, visible
 
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What reading an answer raises that is not as it should be, in whichever library."""

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from yaml import MarkedYAMLError, YAMLError, safe_load
 
-from dmp_assets.platform.base.spelling import meant, nearest
+from dmp_assets.platform.text.spelling import meant, nearest
 
 PREFIX = "DMP_"
 ENV_FILE, CONFIG_FILE = ".env", "config.yaml"

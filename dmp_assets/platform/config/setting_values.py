@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from dmp_assets.platform.base.currencies import COMMON, CURRENCIES, SYMBOLS
-from dmp_assets.platform.base.spelling import meant, nearest
 from dmp_assets.platform.config import connection_urls
+from dmp_assets.platform.text.spelling import meant, nearest
 from dmp_assets.platform.values import readers, words, zones
+from dmp_assets.platform.values.currencies import COMMON, CURRENCIES, SYMBOLS
 from dmp_assets.sources import written
 
 MODELS = (

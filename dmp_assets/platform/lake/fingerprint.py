@@ -13,16 +13,20 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from dmp_assets.domains import DOMAINS
+
 ROOT = "dmp_assets"
 _HERE = Path(__file__).parent
+_PACKAGE = _HERE.parents[1]
+_OF_A_DOMAIN = ("domain", "lake", "report", "service")
 MACHINERY = tuple(
     f"{ROOT}.{name}"
     for name in (
-        "addresses", "answers", "aside", "check_results", "connection_urls", "date_range",
-        "domains", "errors", "fingerprint", "foreign_text", "home", "leaving", "marts", "platform",
-        "published", "readings", "reporting", "resources", "run", "secret_files", "setting_sources",
-        "setting_values", "settings", "spelling", "store", "table_asset", "table_metadata",
-        "tables", "whole_file", "worked_out", "writes",
+        "domains", "home", "settings", "platform.api", "platform.automation", "platform.base",
+        "platform.config", "platform.connect", "platform.faces", "platform.gate", "platform.lake",
+        "platform.marts", "platform.postgres", "platform.published", "platform.reporting",
+        "platform.run", "platform.store", "platform.text",
+        *(f"{domain}.{room}" for domain in DOMAINS for room in _OF_A_DOMAIN),
     )
 )  # fmt: skip
 """Modules and packages whose code reads, writes, names and refuses, and decides no value."""
@@ -119,7 +123,7 @@ def _place(name: str) -> Path | None:
     parts = name.split(".")
     if parts[0] != ROOT:
         return None
-    place = _HERE.joinpath(*parts[1:])
+    place = _PACKAGE.joinpath(*parts[1:])
     files = (place.with_suffix(".py"), place / "__init__.py")
     return next((file for file in files if file.is_file()), None)
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from dmp_assets.platform.base.foreign_text import markdown_table
 from dmp_assets.platform.lake.tables import Standing, Tables, named_tables
 from dmp_assets.platform.lake.worked_out import WorkedOut
+from dmp_assets.platform.text.foreign_text import markdown_table
 
 if TYPE_CHECKING:
     from dmp_assets.platform.lake.table_asset import Check

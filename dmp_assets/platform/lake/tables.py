@@ -20,7 +20,7 @@ from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from dmp_assets.platform.base.errors import UserError
-from dmp_assets.platform.base.spelling import meant, nearest
+from dmp_assets.platform.text.spelling import meant, nearest
 
 if TYPE_CHECKING:
     import duckdb

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 from slack_sdk import WebClient
 
 from dmp_assets.platform.base import whole_file
-from dmp_assets.platform.base.foreign_text import cut, slack_code, slack_link, slack_text, visible
 from dmp_assets.platform.reporting.blocks import context, section
 from dmp_assets.platform.reporting.delivery import Delivery, Message, deliver
 from dmp_assets.platform.reporting.privacy import redact
+from dmp_assets.platform.text.foreign_text import cut, slack_code, slack_link, slack_text, visible
 from dmp_assets.settings import Settings
 
 WINDOW = timedelta(hours=6)

@@ -6,7 +6,7 @@ The text of a mrkdwn block is already Slack's: foreign text in it came through `
 
 from typing import Any
 
-from dmp_assets.platform.base.foreign_text import cut, visible
+from dmp_assets.platform.text.foreign_text import cut, visible
 
 SECTION_LIMIT = 2_900
 HEADER_LIMIT = 150

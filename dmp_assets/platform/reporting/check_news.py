@@ -18,11 +18,11 @@ from pydantic import BaseModel, Field, ValidationError
 from slack_sdk import WebClient
 
 from dmp_assets.platform.base import whole_file
-from dmp_assets.platform.base.foreign_text import slack_link, slack_text
 from dmp_assets.platform.reporting.alerts import channel_of
 from dmp_assets.platform.reporting.blocks import SECTION_LIMIT, context, section
 from dmp_assets.platform.reporting.delivery import Delivery, Message, deliver
 from dmp_assets.platform.reporting.privacy import redact
+from dmp_assets.platform.text.foreign_text import slack_link, slack_text
 from dmp_assets.settings import Settings
 
 DIGEST_HOUR = 8

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from slack_sdk import WebClient
 
-from dmp_assets.platform.base.foreign_text import slack_text
 from dmp_assets.platform.reporting.blocks import section
 from dmp_assets.platform.reporting.delivery import (
     Delivery,
@@ -16,6 +15,7 @@ from dmp_assets.platform.reporting.delivery import (
     sent,
 )
 from dmp_assets.platform.reporting.messages import number
+from dmp_assets.platform.text.foreign_text import slack_text
 
 SHARE = 0.02
 """A number that has changed by less than this share of what was said is not corrected."""

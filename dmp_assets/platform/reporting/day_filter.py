@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from dmp_assets.platform.base.foreign_text import visible
 from dmp_assets.platform.reporting.look import labels
 from dmp_assets.platform.reporting.period import Period
 from dmp_assets.platform.reporting.reader import Report
+from dmp_assets.platform.text.foreign_text import visible
 
 MOST_ROWS = 40_000
 """Rows of a channel and a day that a page carries."""

@@ -33,7 +33,6 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 
 from dmp_assets.platform.base import whole_file
-from dmp_assets.platform.base.foreign_text import slack_link, visible
 from dmp_assets.platform.reporting.slack import UnreadableAnswer
 from dmp_assets.platform.reporting.slack_answers import (
     FAILURES,
@@ -46,6 +45,7 @@ from dmp_assets.platform.reporting.slack_answers import (
     timed_out,
     unknown_outcome,
 )
+from dmp_assets.platform.text.foreign_text import slack_link, visible
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from dmp_assets.platform.base.foreign_text import cut, visible
+from dmp_assets.platform.text.foreign_text import cut, visible
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
     "#1f5fbf",

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dmp_assets.platform.base.foreign_text import cut, slack_code, slack_link, slack_text, visible
 from dmp_assets.platform.figures.catalogue import figure as catalogued
 from dmp_assets.platform.reporting import blocks as blocks_
 from dmp_assets.platform.reporting.delivery import Message
+from dmp_assets.platform.text.foreign_text import cut, slack_code, slack_link, slack_text, visible
 
 PHONE_WIDTH = 34
 """Characters of a code block's line on a phone before Slack wraps it."""

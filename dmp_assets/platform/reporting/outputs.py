@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dmp_assets.platform.base.foreign_text import without_colours
+from dmp_assets.platform.text.foreign_text import without_colours
 
 UNDER_QUARTO = "QUARTO_FIG_WIDTH"
 """Set by Quarto for every kernel, whatever the format."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from dmp_assets.platform.base.foreign_text import without_colours
 from dmp_assets.platform.reporting import document
 from dmp_assets.platform.reporting.document import Cell, Document
 from dmp_assets.platform.reporting.markdown import Markdown
+from dmp_assets.platform.text.foreign_text import without_colours
 
 _PLACE = "DMPCELL{}END"
 _KINDS = {"fig": "Figure", "tbl": "Table"}

@@ -28,11 +28,11 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from dmp_assets.home import Home
-from dmp_assets.platform.base.foreign_text import visible
 from dmp_assets.platform.figures.catalogue import figure as catalogued
 from dmp_assets.platform.lake.tables import TableError, Tables, named_tables
 from dmp_assets.platform.reporting import outputs, tabular
 from dmp_assets.platform.reporting.freshness import Known, known
+from dmp_assets.platform.text.foreign_text import visible
 from dmp_assets.settings import Settings
 
 VERSIONS = "DMP_REPORT_VERSIONS"

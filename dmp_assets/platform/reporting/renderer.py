@@ -25,11 +25,11 @@ from typing import Any
 import yaml
 
 from dmp_assets.home import Home
-from dmp_assets.platform.base.foreign_text import without_colours
 from dmp_assets.platform.reporting import document
 from dmp_assets.platform.reporting.document import Document, DocumentError
 from dmp_assets.platform.reporting.page import page
 from dmp_assets.platform.reporting.reader import RECORD, VERSIONS
+from dmp_assets.platform.text.foreign_text import without_colours
 
 QUARTO_MINIMUM = (1, 4)
 CELL_SECONDS = 300

@@ -45,7 +45,7 @@ SHOWN_SETTINGS = (
 _MACHINERY = tuple(
     name
     for name in fingerprints.MACHINERY
-    if name.rpartition(".")[2] not in ("check_results", "foreign_text", "reporting")
+    if name.rpartition(".")[2] not in ("report", "reporting", "text")
 )
 """What decides no report and no message."""
 

@@ -9,8 +9,8 @@ from typing import Any
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from dmp_assets.platform.base.answers import UNREADABLE, said
-from dmp_assets.platform.base.foreign_text import cut, visible
 from dmp_assets.platform.reporting.slack import UnreadableAnswer
+from dmp_assets.platform.text.foreign_text import cut, visible
 
 REFUSED_TOKEN = frozenset(
     {"invalid_auth", "not_authed", "token_expired", "token_revoked", "account_inactive"}

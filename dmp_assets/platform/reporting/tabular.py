@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dmp_assets.platform.base.foreign_text import csv_text
+from dmp_assets.platform.text.foreign_text import csv_text
 
 _NUMBER = re.compile(r"—|[-+±−]? ?[\d.,]+( ?%)?")
 _SHORT = 16

@@ -1,4 +1,4 @@
-"""The process of a run (`python -m dmp_assets.platform.run.child`): makes the assets that it is told of.
+"""The process of a run (`python -m dmp_assets.platform.run.child`) makes the assets it is told of.
 
 It leaves its events and logs in the home's Dagster instance, where its parent reads them.
 """

@@ -10,7 +10,7 @@ from dmp_assets.platform.run.causes import first_cause
 if TYPE_CHECKING:
     import dagster as dg
 
-    from dmp_assets.platform.lake.check_results import CheckResult
+    from dmp_assets.platform.reporting.check_results import CheckResult
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Account:
         elif kind is Kind.RUN_FAILURE and not self.failures:
             self.failures.append(event.message or "the run failed")
         elif kind is Kind.ASSET_CHECK_EVALUATION:
-            from dmp_assets.platform.lake.check_results import result_of
+            from dmp_assets.platform.reporting.check_results import result_of
 
             check = result_of(event.asset_check_evaluation_data, entry.run_id)
             if not check.passed:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from dmp_assets.platform.base.currencies import CURRENCIES
+from dmp_assets.platform.values.currencies import CURRENCIES
 
 _SYMBOL = "[a-z]{0,3}[$]|[$] ?(?:us|ca|hk|au|nz|can)|[£¤¥؋৳৲฿៛\u20a0-\u20cf﷼%]"
 _WORDS = (

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from dmp_assets.platform.base.spelling import nearest
+from dmp_assets.platform.text.spelling import nearest
 from dmp_assets.sources.csv.reading import HeaderError, Naming, Reading
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from encodings.aliases import aliases
 
-from dmp_assets.platform.base.spelling import meant
+from dmp_assets.platform.text.spelling import meant
 
 _WRITTEN = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from dmp_assets.platform.base.foreign_text import cut, visible
+from dmp_assets.platform.text.foreign_text import cut, visible
 from dmp_assets.sources.ihc.journeys import IhcError, Journey
 
 CREDITS = ("initializer", "holder", "closer", "ihc")

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
-from dmp_assets.platform.base import foreign_text
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.text import foreign_text
 
 FLAGS = ("holder_engagement", "closer_engagement", "impression_interaction")
 COLUMNS = ("conv_id", "session_id", "timestamp", "channel_name", *FLAGS)

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from dmp_assets.platform.base.spelling import meant
+from dmp_assets.platform.text.spelling import meant
 from dmp_assets.sources.names import targets
 from dmp_assets.sources.parts import between, hash_parts, ranges
 from dmp_assets.sources.postgres import listed, relations

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from dmp_assets.platform.base.spelling import meant
+from dmp_assets.platform.text.spelling import meant
 from dmp_assets.sources.names import LINEAGE, targets
 from dmp_assets.sources.postgres import listed
 

@@ -69,7 +69,7 @@ _NAMES = [field.name for field in fields(Prediction)]
 _COLUMNS = ", ".join(_NAMES)
 _TYPED = ", ".join(f"{name} {abuse_prediction.c[name].type.compile(_DIALECT)}" for name in _NAMES)
 _INSERT = (
-    f"INSERT INTO abuse_prediction ({_COLUMNS}) SELECT {_COLUMNS} "
+    f"INSERT INTO abuse_prediction ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608 - our own names
     f"FROM json_to_recordset(%(rows)s::json) AS row_({_TYPED})"
 )
 _LOCKED = f"SELECT pg_advisory_xact_lock({0x73636F7265})"  # "score"
