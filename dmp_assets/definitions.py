@@ -13,6 +13,8 @@ from dmp_assets.platform.automation import jobs, schedules, sensors
 from dmp_assets.platform.faces.lake import TAG
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.marts import warehouse
+from dmp_assets.platform.published import tables as published
 from dmp_assets.platform.reporting import report_assets
 from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.platform.run.executor import threads_executor
@@ -27,8 +29,15 @@ _FRESH = dg.FreshnessPolicy.time_window(
 
 def _assets() -> Iterator[Any]:
     """Every asset, with its domain as a tag."""
-    for name, given in domains.lakes().items():
-        yield from dg.map_asset_specs(partial(_tagged, name), given.assets)
+    lakes = domains.lakes()
+    marts = warehouse.assets({name: given.marts for name, given in lakes.items()})
+    for name, given in lakes.items():
+        made = [
+            *given.assets,
+            *filter(None, [marts.get(name)]),
+            *map(published.asset, given.publications),
+        ]
+        yield from dg.map_asset_specs(partial(_tagged, name), made)
     yield from report_assets.build()
 
 

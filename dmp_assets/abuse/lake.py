@@ -10,10 +10,12 @@ from dmp_assets.abuse.tables import (
     account_clusters,
     account_links,
     cost_to_incriminate,
+    marts,
     model_registry,
     promo_usage_by_code,
     promo_usage_by_user,
     promo_usage_daily,
+    publications,
     registrations_daily,
 )
 from dmp_assets.abuse.tables import service_log as raw_abuse
@@ -24,8 +26,6 @@ from dmp_assets.platform.automation.telling import alert_people, ui_url
 from dmp_assets.platform.faces.lake import Lake
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import AGAIN_TAG
-from dmp_assets.platform.marts import warehouse
-from dmp_assets.platform.published import tables as published
 from dmp_assets.platform.reporting.alerts import Alert
 from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.raw import shop as raw_shop
@@ -121,10 +121,10 @@ LAKE = Lake(
         abuse_scores.abuse_scores,
         abuse_drift.abuse_drift,
         cost_to_incriminate.cost_to_incriminate,
-        warehouse.marts,
-        *published.ASSETS["abuse"],
         account_snapshot,
     ),
+    marts=marts.MARTS,
+    publications=publications.PUBLICATIONS,
     jobs=(retrain,),
     sensors=(new_data, persistent_drift),
 )

@@ -13,6 +13,8 @@ from dmp_assets.attribution.tables import (
     channel_reporting,
     customer_journeys,
     customer_paths,
+    marts,
+    publications,
 )
 from dmp_assets.cleaned.web import web_conversions, web_session_costs, web_sessions
 from dmp_assets.home import Home
@@ -20,8 +22,6 @@ from dmp_assets.platform.automation.schedules import zone
 from dmp_assets.platform.faces import lake
 from dmp_assets.platform.faces.lake import Lake
 from dmp_assets.platform.lake.lakehouse import Lakehouse
-from dmp_assets.platform.marts import warehouse
-from dmp_assets.platform.published import tables as published
 from dmp_assets.raw import web as raw_web
 from dmp_assets.sources.web.connection import WebError
 from dmp_assets.sources.web.resource import web_source
@@ -120,9 +120,9 @@ LAKE = Lake(
         channel_reporting.channel_reporting,
         attribution_runs.attribution_runs,
         channel_export.channel_export,
-        warehouse.channel_marts,
-        *published.ASSETS["attribution"],
     ),
+    marts=marts.MARTS,
+    publications=publications.PUBLICATIONS,
     schedules=build_schedules,
     sensors=(new_web_data,),
 )

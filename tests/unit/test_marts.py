@@ -7,11 +7,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.marts import warehouse
 from tests.support import lakehouse
 
+MARTS = [mart for given in domains.lakes().values() for mart in given.marts]
 READER = """
 import sys, duckdb
 with duckdb.connect(sys.argv[1], read_only=True) as c:
@@ -33,19 +35,19 @@ def query(home: Home, sql: str) -> list[tuple[object, ...]]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = lakehouse.build(tmp_path_factory.mktemp("home"))
-    warehouse.build(tables(home), home.warehouse, fingerprint="a")
+    warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="a")
     return home
 
 
 def test_every_mart_and_column_carries_its_description(home: Home) -> None:
     described = dict(query(home, "SELECT table_name, comment FROM duckdb_tables()"))
-    assert {m.name: m.about for m in warehouse.MARTS}.items() <= described.items()
+    assert {m.name: m.about for m in MARTS}.items() <= described.items()
     columns = query(
         home,
         "SELECT table_name, column_name, comment FROM duckdb_columns() "
         "WHERE table_name <> 'about_this_file' AND NOT internal",
     )
-    known = {(m.name, c): d for m in warehouse.MARTS for c, d in m.columns.items()}
+    known = {(m.name, c): d for m in MARTS for c, d in m.columns.items()}
     assert {(t, c): d for t, c, d in columns} == known
 
 
@@ -80,7 +82,7 @@ def test_top_users_share_a_rank_on_a_tie(home: Home) -> None:
 
 def test_nothing_is_built_again_when_nothing_changed(home: Home) -> None:
     before = home.warehouse.stat()
-    built = warehouse.build(tables(home), home.warehouse, fingerprint="a")
+    built = warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="a")
     assert built.unchanged
     assert built.rows["promo_abuse_accounts"] == 400
     assert home.warehouse.stat().st_mtime_ns == before.st_mtime_ns
@@ -88,16 +90,16 @@ def test_nothing_is_built_again_when_nothing_changed(home: Home) -> None:
 
 def test_the_fingerprint_follows_the_inputs(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path)
-    first = warehouse.made_of(tables(home))
-    assert warehouse.made_of(tables(home)) == first
+    first = warehouse.made_of(tables(home), MARTS)
+    assert warehouse.made_of(tables(home), MARTS) == first
     codes = lakehouse.tables()["cleaned/promo_codes"]
     lakehouse.write(home, "cleaned/promo_codes", codes, stamp="another")
-    assert warehouse.made_of(tables(home)) != first
+    assert warehouse.made_of(tables(home), MARTS) != first
 
 
 def test_an_open_reader_neither_blocks_a_run_nor_loses_its_file(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path)
-    warehouse.build(tables(home), home.warehouse, fingerprint="old")
+    warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="old")
     with subprocess.Popen(
         [sys.executable, "-c", READER, str(home.warehouse)],
         stdin=subprocess.PIPE,
@@ -107,7 +109,7 @@ def test_an_open_reader_neither_blocks_a_run_nor_loses_its_file(tmp_path: Path) 
         assert reader.stdin and reader.stdout
         assert int(reader.stdout.readline()) > 0
         lakehouse.build(tmp_path, users=200, seed=2)
-        built = warehouse.build(tables(home), home.warehouse, fingerprint="new")
+        built = warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="new")
         assert not built.unchanged
         assert query(home, "SELECT sum(registrations) FROM daily_activity") == [(200,)]
         reader.stdin.write("\n")
@@ -119,7 +121,7 @@ def test_an_open_reader_neither_blocks_a_run_nor_loses_its_file(tmp_path: Path) 
 
 def test_a_writer_that_holds_the_file_does_not_block_a_run(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path)
-    warehouse.build(tables(home), home.warehouse, fingerprint="old")
+    warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="old")
     script = READER.replace(", read_only=True", "")
     with subprocess.Popen(
         [sys.executable, "-c", script, str(home.warehouse)],
@@ -129,7 +131,7 @@ def test_a_writer_that_holds_the_file_does_not_block_a_run(tmp_path: Path) -> No
     ) as holder:
         assert holder.stdout
         assert int(holder.stdout.readline()) > 0
-        assert not warehouse.build(tables(home), home.warehouse, fingerprint="new").unchanged
+        assert not warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="new").unchanged
         holder.communicate("\n", timeout=30)
         assert holder.returncode == 0
     assert query(home, "SELECT fingerprint FROM about_this_file") == [("new",)]
@@ -137,16 +139,16 @@ def test_a_writer_that_holds_the_file_does_not_block_a_run(tmp_path: Path) -> No
 
 def test_a_failing_build_leaves_the_old_file(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path)
-    warehouse.build(tables(home), home.warehouse, fingerprint="old")
+    warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="old")
     broken = lakehouse.tables()["modeled/registrations_daily"].drop_columns(["verified_phone"])
     lakehouse.write(home, "modeled/registrations_daily", broken)
     with pytest.raises(duckdb.Error, match="verified_phone"):
-        warehouse.build(tables(home), home.warehouse, fingerprint="new")
+        warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="new")
     assert query(home, "SELECT fingerprint FROM about_this_file") == [("old",)]
 
 
 def test_tables_that_are_not_there_yet_make_empty_marts(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path, without=["ml", "modeled", "quarantine", "cleaned"])
-    rows = warehouse.build(tables(home), home.warehouse, fingerprint="x").rows
-    assert set(rows) == {mart.name for mart in warehouse.MARTS}
+    rows = warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="x").rows
+    assert set(rows) == {mart.name for mart in MARTS}
     assert set(rows.values()) == {0}

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
@@ -22,7 +23,8 @@ from tests.support.service import published as some_rows
 
 LONG_AGO = timedelta(days=3)
 
-ALL = [made for some in published.ASSETS.values() for made in some]
+PUBLICATIONS = [p for given in domains.lakes().values() for p in given.publications]
+ALL = [published.asset(publication) for publication in PUBLICATIONS]
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 
 def test_every_table_of_the_schema_has_its_asset() -> None:
-    assert {p.name for p in published.PUBLICATIONS} == set(PUBLISHED_TABLES)
+    assert {p.name for p in PUBLICATIONS} == set(PUBLISHED_TABLES)
     for asset in ALL:
         for spec in asset.specs:
             assert spec.group_name == "published"

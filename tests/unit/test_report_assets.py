@@ -9,13 +9,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dmp_assets import domains
 from dmp_assets.abuse.report.reports import weekly_figures
 from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
-from dmp_assets.platform.marts.warehouse import marts
+from dmp_assets.platform.marts import warehouse
 from dmp_assets.platform.reporting import freshness, renderer, report_assets
 from dmp_assets.platform.reporting.delivery import flush
 from dmp_assets.platform.reporting.privacy import find_personal_data
@@ -24,7 +25,10 @@ from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.settings import project_dir
 from tests.support import lakehouse
 
-ASSETS = [marts, *report_assets.build()]
+ASSETS = [
+    *warehouse.assets({name: given.marts for name, given in domains.lakes().items()}).values(),
+    *report_assets.build(),
+]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from dmp_assets.platform.marts.mart import Mart
+from dmp_assets.platform.published.tables import Publication
+
 TAG = "domain"
 """Tag of every asset: the name of its domain."""
 PLATFORM = "platform"
@@ -21,7 +24,8 @@ def of(name: str) -> dg.AssetSelection:
 class Lake:
     """What a domain gives to the lakehouse.
 
-    `assets`: tables, marts, publications, exports; reports and deliveries come of themselves.
+    `assets`: tables and exports; `marts` and `publications` become assets of their own, and so do
+    its reports and their deliveries.
     `in_shared_jobs`: whether `daily_refresh` and `weekly_report` make them. A domain with daily
     partitions has schedules of its own: a job would make a run a day of a backfill.
     `schedules` are made anew for each home.
@@ -29,6 +33,8 @@ class Lake:
 
     assets: Sequence[Any]
     in_shared_jobs: bool
+    marts: Sequence[Mart] = ()
+    publications: Sequence[Publication] = ()
     jobs: Sequence[Any] = ()
     schedules: Callable[[], Sequence[Any]] = tuple
     sensors: Sequence[Any] = ()
