@@ -28,21 +28,19 @@ _FRESH = dg.FreshnessPolicy.time_window(
 
 
 def _assets() -> Iterator[Any]:
-    """Every asset, with its domain as a tag."""
+    """Every asset in its group, with its domain as a tag."""
     lakes = domains.lakes()
     marts = warehouse.assets({name: given.marts for name, given in lakes.items()})
     for name, given in lakes.items():
-        made = [
-            *given.assets,
-            *filter(None, [marts.get(name)]),
-            *map(published.asset, given.publications),
-        ]
-        yield from dg.map_asset_specs(partial(_tagged, name), made)
+        for group, made in given.assets.items():
+            yield from dg.map_asset_specs(partial(_placed, name, group), made)
+        served = [*filter(None, [marts.get(name)]), *map(published.asset, given.publications)]
+        yield from dg.map_asset_specs(partial(_placed, name, name), served)
     yield from report_assets.build()
 
 
-def _tagged(domain: str, spec: dg.AssetSpec) -> dg.AssetSpec:
-    return spec.merge_attributes(tags={TAG: domain})
+def _placed(domain: str, group: str, spec: dg.AssetSpec) -> dg.AssetSpec:
+    return spec.replace_attributes(group_name=group).merge_attributes(tags={TAG: domain})
 
 
 defs = dg.Definitions(

@@ -1,8 +1,8 @@
 """The table of contents: one line a domain, each a folder `dmp_assets/<name>`.
 
-`<name>/domain.py` says what anybody may know of it (`DOMAIN`), `<name>/report.py` has its reports
-(`REPORTS`), `<name>/lake.py` is what it gives to the lakehouse (`LAKE`). Machinery asks here and
-names none.
+`<name>/domain.py` says what anybody may know of it (`DOMAIN`), `<name>/report/reports.py` has its
+reports (`REPORTS`), `<name>/lake.py` is what it gives to the lakehouse (`LAKE`). Machinery asks
+here and names none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ def known() -> tuple[Domain, ...]:
 
 def reports() -> "Mapping[str, Sequence[ReportSpec]]":
     """Domain → its reports."""
-    return {name: import_module(f"dmp_assets.{name}.report").REPORTS for name in DOMAINS}
+    return {name: import_module(f"dmp_assets.{name}.report.reports").REPORTS for name in DOMAINS}
 
 
 def lakes() -> "Mapping[str, Lake]":

@@ -107,20 +107,24 @@ def _schedule(
 
 LAKE = Lake(
     in_shared_jobs=False,
-    assets=(
-        raw_web.web_sessions,
-        raw_web.web_conversions,
-        raw_web.web_session_costs,
-        web_sessions.web_sessions,
-        web_conversions.web_conversions,
-        web_session_costs.web_session_costs,
-        customer_journeys.customer_journeys,
-        customer_paths.customer_paths,
-        attribution.attribution,
-        channel_reporting.channel_reporting,
-        attribution_runs.attribution_runs,
-        channel_export.channel_export,
-    ),
+    assets={
+        "web": (
+            raw_web.web_sessions,
+            raw_web.web_conversions,
+            raw_web.web_session_costs,
+            web_sessions.web_sessions,
+            web_conversions.web_conversions,
+            web_session_costs.web_session_costs,
+        ),
+        "attribution": (
+            customer_journeys.customer_journeys,
+            customer_paths.customer_paths,
+            attribution.attribution,
+            channel_reporting.channel_reporting,
+            attribution_runs.attribution_runs,
+            channel_export.channel_export,
+        ),
+    },
     marts=marts.MARTS,
     publications=publications.PUBLICATIONS,
     schedules=build_schedules,

@@ -97,7 +97,7 @@ def run(
     start: Annotated[str, typer.Option(help="First day to read again, e.g. 2024-01-01.")] = "",
     end: Annotated[str, typer.Option(help="Last day (included), UTC.")] = "",
     select: Annotated[
-        str, typer.Option(help='Dagster asset selection, e.g. "group:cleaned" or "*".')
+        str, typer.Option(help='Dagster asset selection, e.g. "group:shop" or "*".')
     ] = "*",
     replace: Annotated[
         bool, typer.Option("--replace", help="Clear what came from another shop first.")

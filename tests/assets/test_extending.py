@@ -77,8 +77,8 @@ def test_the_page_shows_a_source_a_table_a_check_and_a_report() -> None:
     assert [path for path, _ in FILES] == [
         "dmp_assets/sources/blocklist.py",
         "dmp_assets/raw/blocklist.py",
-        "dmp_assets/modeled/listed_users.py",
-        "dmp_assets/modeled/listed_users.py",
+        "dmp_assets/abuse/tables/listed_users.py",
+        "dmp_assets/abuse/tables/listed_users.py",
         "reports/listed_users.qmd",
     ]
 

@@ -18,9 +18,9 @@ from tests.support.dmp import Dmp
 from tests.support.recount import recount, tally
 
 TABLES = ("users", "promo_codes", "promo_usages")
-RAW = "group:raw and not tag:domain=attribution"
-ROWS = "(group:raw or group:cleaned) and not tag:domain=attribution"
-DAYS = "(group:raw or group:cleaned or group:modeled) and not tag:domain=attribution"
+RAW = 'key:"raw/*" and not tag:domain=attribution'
+ROWS = '(key:"raw/*" or key:"cleaned/*") and not tag:domain=attribution'
+DAYS = f'({ROWS}) or (key:"modeled/*" and group:abuse)'
 
 
 @pytest.fixture(scope="module")

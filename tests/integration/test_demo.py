@@ -182,15 +182,17 @@ def test_every_column_of_every_table_is_declared_and_described(
 
 
 def test_every_asset_says_what_it_is_who_owns_it_and_where_it_belongs(graph: AssetGraph) -> None:
-    elsewhere = {"quarantine": "cleaned", "delivery": "reports", "exports": "reports"}
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert len(node.description or "") > 20, key
         assert node.owners, key
         assert node.kinds, key
-        assert node.group_name == elsewhere.get(key.path[0], key.path[0]), key
+        received = key.path[0] in ("raw", "cleaned", "quarantine") and node.group_name
+        assert node.group_name == (received or node.tags["domain"]), key
+        places = node.metadata["dagster/code_references"].code_references
+        assert all(Path(place.file_path).is_file() for place in places), key
     groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
-    assert groups == {"raw", "cleaned", "modeled", "ml", "marts", "published", "reports"}
+    assert groups == {"shop", "web", "abuse", "attribution", "platform"}
 
 
 def test_every_asset_but_the_sources_declares_inputs_that_exist(graph: AssetGraph) -> None:

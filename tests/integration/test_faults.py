@@ -30,7 +30,7 @@ from tests.support.cut import FailingRelay
 from tests.support.dmp import PROGRAM, Dmp, Ran
 from tests.support.postgres import fresh_database, postgres_server
 
-ROWS = "group:raw or group:cleaned"
+ROWS = 'key:"raw/*" or key:"cleaned/*"'
 HEADERS = {
     "users": "user_id,created_at,email,is_abuser",
     "promo_codes": "promo_code,discount_type",
@@ -149,7 +149,7 @@ def test_what_is_wrong_with_the_shop_is_named_before_a_jvm_starts(
     """One of many: the others are tests of the shop (unit) and of raw tables (assets)."""
     wrong = database.replace(server.password.get_secret_value(), "wrong-Password-1")
     before = good.versions()
-    ran = run(good, {"DMP_SHOP_DATABASE_URL": wrong}, "group:raw")
+    ran = run(good, {"DMP_SHOP_DATABASE_URL": wrong}, 'key:"raw/*"')
     assert ran.code != 0
     assert "refuses the user or password" in ran.text
     assert "Traceback" not in ran.text

@@ -96,7 +96,7 @@ def test_a_change_below_changes_the_code_of_what_stands_on_it(
 
 
 def test_the_code_of_a_page_is_that_of_its_cells() -> None:
-    text = "# A page\n\n```{python}\nfrom dmp_assets.abuse import fairness\n```\n"
+    text = "# A page\n\n```{python}\nfrom dmp_assets.abuse.model import fairness\n```\n"
     assert "dmp_assets.abuse.model.fairness" in fingerprint.closure(text=text)
     assert fingerprint.code(text=text) != fingerprint.code(text=text.replace("A page", "Another"))
 

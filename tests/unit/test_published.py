@@ -76,7 +76,6 @@ def test_every_table_of_the_schema_has_its_asset() -> None:
     assert {p.name for p in PUBLICATIONS} == set(PUBLISHED_TABLES)
     for asset in ALL:
         for spec in asset.specs:
-            assert spec.group_name == "published"
             assert spec.description
             assert spec.owners
 

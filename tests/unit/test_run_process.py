@@ -75,7 +75,7 @@ def test_what_is_left_of_a_process_beside_a_zombie_is_ended(home: Home) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "told"),
-    [("group:nix", "there are the groups cleaned, "), ("key:(", "cannot be read; write it as")],
+    [("group:nix", "there are the groups abuse, "), ("key:(", "cannot be read; write it as")],
 )
 def test_a_selection_of_nothing_is_refused_in_words(home: Home, asked: str, told: str) -> None:
     with pytest.raises(UserError, match=told) as refused:

@@ -289,7 +289,8 @@ def test_a_layer_that_does_not_exist_is_refused() -> None:
 def test_the_asset_says_what_the_table_is(graph: tuple[Asset, Asset]) -> None:
     (spec,) = [s for s in graph[1].specs if s.key.path == ["cleaned", "users"]]
     assert spec.description == "Users that can be used."
-    assert spec.group_name == "cleaned"
+    (place,) = spec.metadata["dagster/code_references"].code_references
+    assert place.file_path == __file__
     assert spec.owners == ["team:data-platform"]
     assert spec.kinds == {"spark", "delta"}
     assert [dep.asset_key.path for dep in spec.deps] == [["raw", "users"]]

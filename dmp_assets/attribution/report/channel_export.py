@@ -64,7 +64,6 @@ def journey_credits(tables: Tables, model: str) -> Iterator[pa.RecordBatch]:
 @dg.asset(
     key=["exports", "channel_reporting"],
     deps=[dg.AssetKey(key.split("/")) for key in (*RESULTS, "modeled/attribution_runs")],
-    group_name="reports",
     owners=["team:marketing"],
     kinds={"csv"},
     description="Cost, conversions, revenue, CPO and ROAS by channel and day of the reporting "

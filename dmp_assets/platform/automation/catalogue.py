@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 
-GROUPS = {
+LAYERS = {
     "raw": "Rows as received from the shop and the web database, every column as text; the logs of "
     "the service.",
     "cleaned": "Typed, keyed, deduplicated, normalised; what cannot be used is in `quarantine/`.",
@@ -14,8 +14,11 @@ GROUPS = {
     "journeys, credits and channels.",
     "ml": "The abuse model: features, versions, scores, drift.",
     "marts": "Tables for people in `warehouse.duckdb`, without the prefix.",
+    "published": "Tables that the API serves.",
     "reports": "HTML reports, the CSV of channels, and delivery to Slack.",
 }
+
+_BESIDE = {"quarantine": "cleaned", "exports": "reports", "delivery": "reports"}
 
 INTRO = """\
 # Assets
@@ -57,19 +60,21 @@ what waited in quarantine.
 
 
 def markdown(graph: AssetGraph) -> str:
-    """All assets of the graph by group: description, inputs, checks, owner and columns."""
+    """All assets of the graph by layer: description, inputs, checks, owner and columns."""
     lines = [INTRO]
     known = [graph.get(key) for key in graph.get_all_asset_keys()]
-    names = {node.group_name for node in known}
-    for group in (*GROUPS, *sorted(names - set(GROUPS))):
+    for layer, about in LAYERS.items():
         members = sorted(
-            (node for node in known if node.group_name == group), key=lambda node: _name(node.key)
+            (node for node in known if _layer(node.key) == layer), key=lambda node: _name(node.key)
         )
-        if members:
-            lines += [f"## {group}", "", GROUPS.get(group, ""), ""]
+        lines += [f"## {layer}", "", about, ""]
         for node in members:
             lines += _asset(graph, node)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _layer(key: dg.AssetKey) -> str:
+    return _BESIDE.get(key.path[0], key.path[0])
 
 
 def _name(key: dg.AssetKey) -> str:
@@ -83,6 +88,7 @@ def _asset(graph: AssetGraph, node: AssetNode) -> Iterator[str]:
     yield ""
     parents = ", ".join(sorted(f"`{_name(key)}`" for key in node.parent_keys))
     yield f"- Reads: {parents or 'a source outside of the lakehouse'}"
+    yield f"- Group: `{node.group_name}`"
     yield f"- Owner: {', '.join(node.owners) or 'nobody'}"
     checks = sorted(
         (graph.get_check_spec(key) for key in node.check_keys), key=lambda check: check.name

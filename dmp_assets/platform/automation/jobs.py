@@ -9,7 +9,7 @@ from dmp_assets import domains
 from dmp_assets.platform.faces import lake
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 
-REPORTS = dg.AssetSelection.groups("reports")
+REPORTS = dg.AssetSelection.key_prefixes("reports", "delivery", "exports")
 
 
 def shared() -> dg.AssetSelection:

@@ -1,6 +1,6 @@
 """The face of a domain towards the lakehouse: what it gives to machinery that knows no domain."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +24,15 @@ def of(name: str) -> dg.AssetSelection:
 class Lake:
     """What a domain gives to the lakehouse.
 
-    `assets`: tables and exports; `marts` and `publications` become assets of their own, and so do
-    its reports and their deliveries.
+    `assets`: group of Dagster's → its tables and exports; the group is a source's name for what is
+    received and cleaned, the domain's for what it makes of that. `marts` and `publications` become
+    assets of the domain's group, and so do its reports and their deliveries.
     `in_shared_jobs`: whether `daily_refresh` and `weekly_report` make them. A domain with daily
     partitions has schedules of its own: a job would make a run a day of a backfill.
     `schedules` are made anew for each home.
     """
 
-    assets: Sequence[Any]
+    assets: Mapping[str, Sequence[Any]]
     in_shared_jobs: bool
     marts: Sequence[Mart] = ()
     publications: Sequence[Publication] = ()

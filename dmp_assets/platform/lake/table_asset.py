@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import fingerprint, readings
+from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse, Written
 from dmp_assets.platform.lake.table_metadata import Described, schema
 from dmp_assets.platform.lake.tables import LAYERS, Standing, Tables
@@ -204,12 +205,11 @@ def table_asset(
             return dg.AssetSpec(
                 key=table_key.split("/"),
                 deps=[dg.AssetKey(dep.split("/")) for dep in deps],
-                group_name=layer,
                 owners=[owner],
                 kinds=set(kinds),
                 description=first,
                 code_version=code,
-                metadata={"dagster/column_schema": schema(tables[table_key])},
+                metadata={"dagster/column_schema": schema(tables[table_key]), **code_at(body)},
             )
 
         check_specs = [

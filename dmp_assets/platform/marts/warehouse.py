@@ -149,7 +149,6 @@ def _step(step: str, members: Sequence[Mart], every: Sequence[Mart]) -> dg.Asset
                 ["marts", mart.name],
                 deps=[dg.AssetKey(key.split("/")) for key in mart.deps],
                 description=mart.about,
-                group_name="marts",
                 owners=["team:data-platform"],
                 kinds={"duckdb"},
                 metadata={

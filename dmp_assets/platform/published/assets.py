@@ -1,4 +1,4 @@
-"""What the assets of the group `published` have in common: version, skipping, what they tell."""
+"""What the assets `published/…` have in common: version, skipping, what they tell."""
 
 import hashlib
 import json
@@ -48,7 +48,6 @@ def published_asset(
                 key,
                 deps=[dg.AssetKey(dep.split("/")) for dep in deps],
                 description=about,
-                group_name="published",
                 owners=[owner],
                 kinds=kinds,
                 skippable=True,

@@ -19,6 +19,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.faces.lake import PLATFORM, TAG
 from dmp_assets.platform.lake import fingerprint as fingerprints
 from dmp_assets.platform.lake import readings
+from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
@@ -123,10 +124,11 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
                     *(dg.AssetKey(["reports", r]) for r in names if name == INDEX and r != name),
                 ],
                 description=f"The report {name}.qmd as one HTML file that needs no network.",
-                group_name="reports",
                 owners=["team:data-platform"],
                 kinds={"quarto", "html"},
                 tags={TAG: domain},
+                group_name=domain,
+                metadata=code_at(project_dir() / "reports" / f"{name}.qmd"),
                 skippable=False,
             )
             for name, (domain, spec) in specs().items()
@@ -348,10 +350,11 @@ def _delivery(domain: str, spec: ReportSpec, told: MessageSpec) -> dg.AssetsDefi
         key=["delivery", name],
         op_tags={ALONE_TAG: "outbox"},
         deps=[dg.AssetKey(key.split("/")) for key in told.after],
-        group_name="reports",
         owners=["team:data-platform"],
         kinds={"slack"},
         tags={TAG: domain},
+        group_name=domain,
+        metadata=code_at(told.outline),
         description=told.about,
         check_specs=[
             dg.AssetCheckSpec(

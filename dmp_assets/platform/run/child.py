@@ -96,8 +96,8 @@ def _selected(asked: str, graph: Any) -> Any:
     keys = selection.required_multi_asset_neighbors().resolve(graph)
     if not keys:
         raise UserError(
-            f"no asset matches --select {asked!r}; there are the groups {', '.join(groups)}, and "
-            f'single assets as `key:"{one}"`'
+            f"no asset matches --select {asked!r}; there are the groups {', '.join(groups)}, "
+            f'a layer as `key:"{one.partition("/")[0]}/*"`, and single assets as `key:"{one}"`'
         )
     return keys
 

@@ -37,7 +37,7 @@ def run(
 ) -> RunSummary:
     """Materialize the selected assets in a run of the home's Dagster instance.
 
-    `select` is Dagster's asset selection syntax, e.g. `group:cleaned` or `key:"modeled/*"`.
+    `select` is Dagster's asset selection syntax, e.g. `group:shop` or `key:"modeled/*"`.
     `shop`: whether it reads the shop, for which Spark then starts early. `process`: one that was
     `prepared` before and has not run anything. `report` is told twice a second how far it is.
     Raises RangeError for a bad range, HomeError when the home is busy and not `wait`, UserError

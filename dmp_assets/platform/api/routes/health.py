@@ -121,7 +121,7 @@ def look(service: Service) -> list[Found]:
             )
         )
     if not published:
-        said = "nothing is published yet: `dmp run`, or materialize the group `published`"
+        said = "nothing is published yet: `dmp run`, or materialize the assets `published/…`"
         checks.append(
             Found(name="published", ok=False, detail=said, summary="nothing is published yet")
         )
