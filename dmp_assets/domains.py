@@ -13,6 +13,7 @@ from dmp_assets.platform.faces.domain import Domain
 
 if TYPE_CHECKING:
     from dmp_assets.platform.faces.lake import Lake
+    from dmp_assets.platform.figures.kinds import CataloguedFigure
     from dmp_assets.platform.reporting.report_spec import ReportSpec
 
 DOMAINS = ("abuse", "attribution")
@@ -26,6 +27,17 @@ def known() -> tuple[Domain, ...]:
 def reports() -> "Mapping[str, Sequence[ReportSpec]]":
     """Domain → its reports."""
     return {name: import_module(f"dmp_assets.{name}.report.reports").REPORTS for name in DOMAINS}
+
+
+def load_schemas() -> None:
+    """Have every domain's tables of the operational store in the store's metadata."""
+    for name in DOMAINS:
+        import_module(f"dmp_assets.{name}.service.store.schema")
+
+
+def figures() -> "Mapping[str, Sequence[CataloguedFigure]]":
+    """Domain → the figures that it tells."""
+    return {name: import_module(f"dmp_assets.{name}.figures").FIGURES for name in DOMAINS}
 
 
 def lakes() -> "Mapping[str, Lake]":

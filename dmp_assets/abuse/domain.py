@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dmp_assets.home import Home
-from dmp_assets.platform.faces.domain import Domain
+from dmp_assets.platform.faces.domain import Domain, Scope
 
 
 def _lacks(home: Home) -> Sequence[str]:
@@ -46,5 +46,17 @@ DOMAIN = Domain(
     summary=_summary,
     results=_results,
     examples=("cleaned/users", "ml/abuse_scores"),
+    scopes=(
+        Scope(
+            "promo:read", "Usage of promo codes, registrations",
+            frozenset({"risk", "analyst", "marketer"}),
+        ),
+        Scope("abuse:score", "Score accounts for promo-code abuse", frozenset({"risk"})),
+        Scope("abuse:decisions", "What was decided on accounts", frozenset({"risk"})),
+        Scope(
+            "abuse:review", "The review page: decide on accounts, keep the lists",
+            frozenset({"risk"}),
+        ),
+    ),
     logs=("raw/abuse_predictions", "raw/abuse_decisions"),
-)
+)  # fmt: skip

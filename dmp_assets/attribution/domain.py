@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dmp_assets.home import Home
-from dmp_assets.platform.faces.domain import Domain
+from dmp_assets.platform.faces.domain import Domain, Scope
 
 
 def is_configured(home: Home) -> bool:
@@ -58,5 +58,12 @@ DOMAIN = Domain(
     lacks=_lacks,
     summary=_summary,
     results=_results,
+    scopes=(
+        Scope(
+            "attribution:read",
+            "Attribution, cost per order, ROAS",
+            frozenset({"analyst", "marketer"}),
+        ),
+    ),
     partition_tags=_partition_tags,
 )

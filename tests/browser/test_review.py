@@ -9,15 +9,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from dmp_assets.abuse.service.store import review
+from dmp_assets.abuse.service.store.schema import abuse_case_view, abuse_decision, abuse_list_entry
 from dmp_assets.home import Home
 from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.platform.store import access
-from dmp_assets.platform.store.schema import (
-    abuse_case_view,
-    abuse_decision,
-    abuse_list_entry,
-    login_session,
-)
+from dmp_assets.platform.store.schema import login_session
 from tests.support.postgres import fresh_database
 from tests.support.review import live
 from tests.support.service import PASSWORD, Api, email, now, running_api

@@ -7,7 +7,11 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from dmp_assets.abuse.model.features import NAMES
-from dmp_assets.platform.store.schema import abuse_decision, abuse_prediction, idempotent_answer
+from dmp_assets.abuse.service.store.schema import (
+    abuse_decision,
+    abuse_prediction,
+    idempotent_answer,
+)
 
 REASONS = [{"code": "SHARED_DEVICE", "text": "shares a device", "weight": 1.5}]
 ATTRIBUTES = {"email": "Secret.Person@example.org", "device_id": "device-secret"}

@@ -29,7 +29,7 @@ from dmp_assets.platform.config.setting_sources import SettingsError
 from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.platform.store import access, database
 from dmp_assets.platform.store.roles import ROLES
-from dmp_assets.platform.store.schema import PUBLISHED_TABLES
+from dmp_assets.platform.store.schema import published_tables
 from tests.support import lakehouse
 from tests.support.postgres import fresh_database, stoppable_server
 from tests.support.service import (
@@ -738,7 +738,7 @@ def test_readiness_names_what_is_wrong(api: Api, monkeypatch: pytest.MonkeyPatch
     assert stale.status_code == 503
     assert stale.headers["retry-after"]
     wrong = {check["name"] for check in stale.json()["checks"] if not check["ok"]}
-    assert wrong == {f"published/{name}" for name in PUBLISHED_TABLES}
+    assert wrong == {f"published/{name}" for name in published_tables()}
 
 
 def test_requests_are_counted_by_route_and_not_by_address(api: Api) -> None:

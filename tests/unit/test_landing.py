@@ -15,6 +15,13 @@ from pydantic import SecretStr
 from dmp_assets.abuse.lake import retrain
 from dmp_assets.abuse.model.features import NAMES
 from dmp_assets.abuse.service.store import landing
+from dmp_assets.abuse.service.store.schema import (
+    abuse_case_view,
+    abuse_list_entry,
+    abuse_prediction,
+    idempotent_answer,
+    review_revision,
+)
 from dmp_assets.abuse.tables import abuse_labels
 from dmp_assets.abuse.tables import service_log as abuse
 from dmp_assets.cli.service import migrate_home
@@ -25,14 +32,7 @@ from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run import clearing
 from dmp_assets.platform.store import access, database, where
-from dmp_assets.platform.store.schema import (
-    METADATA,
-    abuse_case_view,
-    abuse_list_entry,
-    abuse_prediction,
-    idempotent_answer,
-    review_revision,
-)
+from dmp_assets.platform.store.schema import METADATA
 from tests.support import lakehouse
 from tests.support.abuse_log import ATTRIBUTES, REASONS, answer, decide, predict
 from tests.support.dmp import workplace

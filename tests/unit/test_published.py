@@ -17,7 +17,7 @@ from dmp_assets.platform.published import tables as published
 from dmp_assets.platform.run import clearing
 from dmp_assets.platform.run.causes import first_cause
 from dmp_assets.platform.store import database
-from dmp_assets.platform.store.schema import PUBLISHED_TABLES, publication
+from dmp_assets.platform.store.schema import publication, published_tables
 from tests.support import lakehouse
 from tests.support.service import published as some_rows
 
@@ -73,7 +73,7 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 
 def test_every_table_of_the_schema_has_its_asset() -> None:
-    assert {p.name for p in PUBLICATIONS} == set(PUBLISHED_TABLES)
+    assert {p.name for p in PUBLICATIONS} == set(published_tables())
     for asset in ALL:
         for spec in asset.specs:
             assert spec.description
@@ -104,7 +104,9 @@ def test_what_is_published_is_what_the_lakehouse_holds(home: Home, store: sa.Eng
                 "USING (user_id) WHERE decision <> 'allow'"
             )
         )
-        rows = {name: total(f"SELECT count(*) FROM published.{name}") for name in PUBLISHED_TABLES}
+        rows = {
+            name: total(f"SELECT count(*) FROM published.{name}") for name in published_tables()
+        }
         noted = connection.execute(sa.select(publication)).all()
     assert made(result) == {name: (count, False) for name, count in rows.items()}
     assert {row.table_name: row.rows for row in noted} == rows
@@ -153,6 +155,6 @@ def test_a_home_that_is_cleared_for_another_shop_publishes_nothing(
     run()
     clearing.clear(home)
     with store.connect() as connection:
-        for name in PUBLISHED_TABLES:
+        for name in published_tables():
             assert connection.scalar(sa.text(f"SELECT count(*) FROM published.{name}")) == 0
         assert connection.scalar(sa.select(sa.func.count()).select_from(publication)) == 0

@@ -22,19 +22,19 @@ from dmp_assets.abuse.service import drawing
 from dmp_assets.abuse.service.store import hindsight, lists, review, review_queue
 from dmp_assets.abuse.service.store.lists import ListError
 from dmp_assets.abuse.service.store.review import ChangedError
-from dmp_assets.platform.figures.catalogue import figure
-from dmp_assets.platform.store import access, database
-from dmp_assets.platform.store.roles import ROLES
-from dmp_assets.platform.store.schema import (
+from dmp_assets.abuse.service.store.schema import (
     abuse_case_claim,
     abuse_case_view,
     abuse_decision,
     abuse_list_entry,
     abuse_prediction,
     account_score,
-    audit_event,
     review_revision,
 )
+from dmp_assets.platform.figures.catalogue import figure
+from dmp_assets.platform.store import access, database
+from dmp_assets.platform.store.roles import ROLES
+from dmp_assets.platform.store.schema import audit_event
 from tests.support.review import Live, live
 from tests.support.service import (
     NOON,

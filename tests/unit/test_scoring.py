@@ -32,6 +32,13 @@ from dmp_assets.abuse.service.asked import Asked, RecentAnswers
 from dmp_assets.abuse.service.refs import public
 from dmp_assets.abuse.service.store import lists, review
 from dmp_assets.abuse.service.store.predictions import Prediction, spool_line
+from dmp_assets.abuse.service.store.schema import (
+    abuse_decision,
+    abuse_list_entry,
+    abuse_prediction,
+    idempotent_answer,
+    review_revision,
+)
 from dmp_assets.abuse.service.told import OWN_REASONS, REDEEMED
 from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
@@ -40,13 +47,6 @@ from dmp_assets.platform.backup import back_up, restore
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, Endpoint
 from dmp_assets.platform.store import access, database, where
-from dmp_assets.platform.store.schema import (
-    abuse_decision,
-    abuse_list_entry,
-    abuse_prediction,
-    idempotent_answer,
-    review_revision,
-)
 from tests.support import accounts, serving
 from tests.support.dmp import workplace
 from tests.support.postgres import fresh_database, stoppable_server

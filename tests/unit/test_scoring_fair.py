@@ -23,10 +23,11 @@ from dmp_assets.abuse.service.fair_queue import MOST_TOGETHER, MOST_WAITING, OWN
 from dmp_assets.abuse.service.refs import owner_of
 from dmp_assets.abuse.service.spool import Spool
 from dmp_assets.abuse.service.store import opinions
+from dmp_assets.abuse.service.store.schema import abuse_prediction
 from dmp_assets.home import Home
 from dmp_assets.platform.store import access
 from dmp_assets.platform.store.roles import ROLES
-from dmp_assets.platform.store.schema import abuse_prediction, audit_event
+from dmp_assets.platform.store.schema import audit_event
 from tests.support.postgres import stoppable_server
 from tests.support.service import Api, running_api, until
 

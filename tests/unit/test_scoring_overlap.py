@@ -13,7 +13,7 @@ import structlog
 
 from dmp_assets.abuse.service import score_log
 from dmp_assets.abuse.service.store import predictions
-from dmp_assets.platform.store.schema import abuse_prediction
+from dmp_assets.abuse.service.store.schema import abuse_prediction
 from tests.support.service import Api, until
 
 SCORE = "/v1/abuse/score"

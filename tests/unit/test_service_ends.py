@@ -20,10 +20,10 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from dmp_assets.abuse.service.store.schema import abuse_prediction
 from dmp_assets.home import Home
 from dmp_assets.platform.api.app import create_app
 from dmp_assets.platform.store import access, database
-from dmp_assets.platform.store.schema import abuse_prediction
 from tests.support.dmp import PROGRAM
 from tests.support.postgres import stoppable_server
 from tests.support.service import free_port, served, until

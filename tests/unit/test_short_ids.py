@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmp_assets.platform.figures.catalogue import AS_OF, CATALOGUE, figure
+from dmp_assets.platform.figures.catalogue import CATALOGUE, figure
+from dmp_assets.platform.figures.kinds import AS_OF
 from dmp_assets.platform.figures.short_ids import case_link, short_id, short_ids
 from dmp_assets.platform.reporting.privacy import find_personal_data
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
-from dmp_assets.platform.store.schema import code_usage, user_usage
+from dmp_assets.abuse.service.store.schema import code_usage, user_usage
 
 
 @dataclass(frozen=True)

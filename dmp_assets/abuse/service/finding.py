@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from dmp_assets.abuse.model.snapshot import Snapshot
+from dmp_assets.abuse.service.store.schema import abuse_decision, abuse_prediction, account_score
 from dmp_assets.platform.api.state import Service
-from dmp_assets.platform.store.schema import abuse_decision, abuse_prediction, account_score
 from dmp_assets.platform.values import words
 
 MOST = 50

@@ -19,6 +19,18 @@ def _always(home: Home) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What a key, or a person, may do: its name, what that is, and the roles that may.
+
+    An admin may all. The roles are in `platform/store/roles.py`.
+    """
+
+    name: str
+    about: str
+    roles: frozenset[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Domain:
     """A domain's name, and what a home has or lacks of it.
@@ -26,7 +38,8 @@ class Domain:
     `is_configured`: whether its source is; else a run of everything leaves its assets out, and its
     schedules and sensors are off. `lacks`: what is not configured and therefore skipped, in words.
     `summary`: lines on its results for the end of a command; `results`: label → file that a run
-    leaves for people; `examples`: tables to look at. `logs`: keys of tables whose source forgets
+    leaves for people; `examples`: tables to look at.
+    `scopes`: what its part of the API asks for. `logs`: keys of tables whose source forgets
     old rows, so they outlive a change of the shop. `partition_tags`: (home, first day, last day) →
     tags by which a run makes its daily partitions; None where it has none.
     """
@@ -37,5 +50,6 @@ class Domain:
     summary: Callable[[Home], Sequence[str]] = _nothing
     results: Callable[[Home], Mapping[str, Path]] = _no_results
     examples: Sequence[str] = ()
+    scopes: Sequence[Scope] = ()
     logs: Sequence[str] = ()
     partition_tags: Callable[[Home, str, str], Mapping[str, str]] | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from dmp_assets.home import Home
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import named_tables
 from dmp_assets.platform.published.assets import Published, made_of, published_asset
@@ -41,18 +42,38 @@ def publish(lakehouse: Lakehouse, publication: Publication) -> Published | None:
 
     tables = lakehouse.tables
     version = made_of(tables, publication.deps, __name__, publication.name, publication.sql)
-    with database.opened(where.store_url(lakehouse.home)) as store, store.begin() as connection:
-        unchanged = swap.versions(connection).get(publication.name) == version
-        if unchanged:
-            rows = swap.confirm(connection, publication.name, run_id=lakehouse.run_id)
-        else:
-            with tables.connect(*publication.deps) as duck:
-                found = duck.sql(publication.sql).to_arrow_reader(10_000)
-                rows = swap.replace(
-                    connection, publication.name, found, data_version=version,
-                    run_id=lakehouse.run_id,
-                )  # fmt: skip
+    with database.opened(where.store_url(lakehouse.home), checked=False) as store:
+        database.check(store, published=False)
+        with store.connect() as connection:
+            fits = publication.name not in swap.misfits(connection)
+        if not fits:
+            _make_room(lakehouse.home)
+        with store.begin() as connection:
+            unchanged = swap.versions(connection).get(publication.name) == version
+            if unchanged:
+                rows = swap.confirm(connection, publication.name, run_id=lakehouse.run_id)
+            else:
+                with tables.connect(*publication.deps) as duck:
+                    found = duck.sql(publication.sql).to_arrow_reader(10_000)
+                    rows = swap.replace(
+                        connection, publication.name, found, data_version=version,
+                        run_id=lakehouse.run_id,
+                    )  # fmt: skip
     return Published(rows, version, unchanged)
+
+
+def _make_room(home: Home) -> None:
+    """Have tables of the store that a newer program publishes, or otherwise than before."""
+    from dmp_assets.platform.store import database, rights
+    from dmp_assets.platform.store import publish as swap
+
+    with (
+        database.opened(where.owner_url(home), checked=False) as store,
+        store.begin() as owner,
+    ):
+        swap.make(owner)
+        if role := where.service_role(home):
+            rights.grant(owner, role)
 
 
 def asset(publication: Publication) -> dg.AssetsDefinition:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 
 from dmp_assets.platform.config import connection_urls
+from dmp_assets.platform.store import publish
 from dmp_assets.platform.store.errors import SchemaError, StoreError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -119,10 +120,19 @@ def revision(connection: sa.Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def check(store: sa.Engine) -> None:
-    """Raise StoreError, saying what to do, unless the schema is exactly this code's."""
+def check(store: sa.Engine, *, published: bool = True) -> None:
+    """Raise StoreError, saying what to do, unless the schema is exactly this code's.
+
+    `published`: the tables that assets publish too, which a publication makes where they are not.
+    """
     with _reachable(store) as connection:
         found = revision(connection)
+        lacks = publish.misfits(connection) if found == head() and published else []
+    if lacks:
+        raise SchemaError(
+            f"the operational store has no table published.{lacks[0]} of this program's: "
+            "run `dmp migrate`"
+        )
     if found == head():
         return
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
@@ -176,6 +186,8 @@ def migrate(store: sa.Engine, to: str = "head") -> tuple[str | None, str | None]
             wanted == "base" or order.index(wanted) > order.index(before)
         )
         (command.downgrade if down else command.upgrade)(config, wanted)
+        if wanted == head():
+            publish.make(connection)
         return before, revision(connection)
 
 

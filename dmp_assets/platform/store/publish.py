@@ -4,11 +4,13 @@ Readers see the old rows until the commit and the new ones after it, never half.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
-from dmp_assets.platform.store.schema import PUBLISHED_TABLES, publication
+from dmp_assets.platform.store.schema import PUBLISHED, publication, published_tables
 
 
 def replace(
@@ -24,7 +26,7 @@ def replace(
     Two that publish the same table wait for each other. Raises KeyError for an unknown table,
     ValueError for rows that lack a column.
     """
-    table = PUBLISHED_TABLES[name]
+    table = published_tables()[name]
     columns = list(table.columns.keys())
     missing = [column for column in columns if column not in rows.schema.names]
     if missing:
@@ -58,6 +60,46 @@ def replace(
     return written
 
 
+def misfits(connection: sa.Connection) -> list[str]:
+    """Published tables that are not there, or have other columns than this program's."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for table, column, kind in connection.execute(_COLUMNS, {"schema": PUBLISHED}):
+        found.setdefault(table, []).append((column, kind))
+    return [
+        name
+        for name, table in published_tables().items()
+        if found.get(name) != [(column.name, _kind(column)) for column in table.columns]
+    ]
+
+
+_COLUMNS = sa.text(
+    "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
+    "WHERE n.nspname = :schema AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped "
+    "ORDER BY c.relname, a.attnum"
+)
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+def _kind(column: sa.Column[Any]) -> str:
+    """A column's type as `format_type` says it."""
+    return column.type.compile(_DIALECT).lower().replace(", ", ",")
+
+
+def make(owner: sa.Connection) -> list[str]:
+    """Make the published tables that do not fit anew, as their owner; which ones.
+
+    They hold only what can be published again, so no migration keeps their rows.
+    """
+    wanted = misfits(owner)
+    for name in wanted:
+        table = published_tables()[name]
+        owner.execute(sa.text(f"DROP TABLE IF EXISTS {table.fullname}"))
+        table.create(owner)
+        owner.execute(publication.delete().where(publication.c.table_name == name))
+    return wanted
+
+
 def _batches(rows: pa.Table | pa.RecordBatchReader):  # type: ignore[no-untyped-def]
     return rows.to_batches(max_chunksize=10_000) if isinstance(rows, pa.Table) else rows
 
@@ -75,7 +117,7 @@ def confirm(connection: sa.Connection, name: str, *, run_id: str) -> int:
 
 def clear(connection: sa.Connection) -> None:
     """Publish nothing any more."""
-    for table in (*PUBLISHED_TABLES.values(), publication):
+    for table in (*published_tables().values(), publication):
         connection.execute(table.delete())
 
 

@@ -6,7 +6,7 @@ server's programs and files are out of its reach. Its tables belong to another r
 
 import sqlalchemy as sa
 
-from dmp_assets.platform.store.schema import METADATA, PUBLISHED, audit_event
+from dmp_assets.platform.store.schema import PUBLISHED, audit_event, every
 
 _DANGEROUS = (
     "pg_execute_server_program", "pg_read_server_files", "pg_write_server_files",
@@ -40,7 +40,7 @@ def grant(owner: sa.Connection, role: str) -> None:
             ]
     if "public.alembic_version" in there:
         commands.append(f"GRANT SELECT ON public.alembic_version TO {to}")
-    for table in METADATA.sorted_tables:
+    for table in every().sorted_tables:
         if f"{table.schema or 'public'}.{table.name}" not in there:
             continue
         rights = "SELECT, INSERT" if table is audit_event else "SELECT, INSERT, UPDATE, DELETE"

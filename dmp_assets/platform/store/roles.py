@@ -1,30 +1,29 @@
-"""Scopes, and the roles that have them."""
+"""Scopes, and the roles that have them: the platform's and those that the domains bring."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
-SCOPES: Mapping[str, str] = {
-    "promo:read": "Usage of promo codes, registrations",
-    "attribution:read": "Attribution, cost per order, ROAS",
-    "reports:read": "The rendered dashboard and reports",
-    "runs:read": "What was materialized when; Dagster's UI, to look at",
-    "runs:launch": "Start, stop and switch what Dagster's UI can",
-    "metrics:read": "Prometheus metrics",
-    "abuse:score": "Score accounts for promo-code abuse",
-    "abuse:decisions": "What was decided on accounts",
-    "abuse:review": "The review page: decide on accounts, keep the lists",
-    "personal:read": "Ids of people unmasked",
-}
+from dmp_assets import domains
+from dmp_assets.platform.faces.domain import Scope
+
 Role = Literal["admin", "risk", "analyst", "marketer"]
-ROLES: Mapping[str, frozenset[str]] = {
-    "admin": frozenset(SCOPES),
-    "risk": frozenset(
-        {
-            "promo:read", "reports:read", "runs:read", "personal:read",
-            "abuse:score", "abuse:decisions", "abuse:review",
-        }
+_PLATFORM = (
+    Scope(
+        "reports:read", "The rendered dashboard and reports",
+        frozenset({"risk", "analyst", "marketer"}),
     ),
-    "analyst": frozenset({"promo:read", "attribution:read", "reports:read", "runs:read"}),
-    "marketer": frozenset({"promo:read", "attribution:read", "reports:read"}),
-}  # fmt: skip
+    Scope(
+        "runs:read", "What was materialized when; Dagster's UI, to look at",
+        frozenset({"risk", "analyst"}),
+    ),
+    Scope("runs:launch", "Start, stop and switch what Dagster's UI can", frozenset()),
+    Scope("metrics:read", "Prometheus metrics", frozenset()),
+    Scope("personal:read", "Ids of people unmasked", frozenset({"risk"})),
+)  # fmt: skip
+_ALL = (*(scope for domain in domains.known() for scope in domain.scopes), *_PLATFORM)
+SCOPES: Mapping[str, str] = {scope.name: scope.about for scope in _ALL}
+ROLES: Mapping[str, frozenset[str]] = {
+    role: frozenset(scope.name for scope in _ALL if role == "admin" or role in scope.roles)
+    for role in get_args(Role)
+}
 MIN_PASSWORD = 12

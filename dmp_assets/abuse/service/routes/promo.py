@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from dmp_assets.abuse.service.store.schema import code_usage, daily_activity, user_usage
 from dmp_assets.platform.api.access import needs
 from dmp_assets.platform.api.output import Listing, Page, csv_or_json, rows_answer
 from dmp_assets.platform.api.problems import responses
@@ -16,7 +17,6 @@ from dmp_assets.platform.api.state import service_of
 from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.platform.reporting.privacy import mask_id
 from dmp_assets.platform.store.access import Principal
-from dmp_assets.platform.store.schema import code_usage, daily_activity, user_usage
 
 router = APIRouter(prefix="/v1/promo", tags=["promo codes"])
 Reader = Annotated[Principal, Depends(needs("promo:read"))]

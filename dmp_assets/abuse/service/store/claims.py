@@ -11,8 +11,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from dmp_assets.abuse.service.store.schema import abuse_case_claim, abuse_prediction
 from dmp_assets.abuse.service.store.watching import short_name
-from dmp_assets.platform.store.schema import abuse_case_claim, abuse_prediction, person
+from dmp_assets.platform.store.schema import person
 
 
 @dataclass(frozen=True)

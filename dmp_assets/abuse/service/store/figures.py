@@ -9,7 +9,8 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from dmp_assets.platform.store.schema import account_score, channel_reporting
+from dmp_assets.abuse.service.store.schema import account_score
+from dmp_assets.attribution.service.store.schema import channel_reporting
 
 
 def accounts(store: sa.Connection) -> Mapping[str, int]:

@@ -6,7 +6,7 @@ from datetime import date
 import sqlalchemy as sa
 
 from dmp_assets.abuse.service.store.review import last_verdicts
-from dmp_assets.platform.store.schema import account_score
+from dmp_assets.abuse.service.store.schema import account_score
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from dmp_assets.abuse.service.store.predictions import IDEMPOTENT_FOR
-from dmp_assets.platform.store.schema import (
-    METADATA,
+from dmp_assets.abuse.service.store.schema import (
     abuse_case_claim,
     abuse_case_view,
     abuse_decision,
@@ -21,6 +20,7 @@ from dmp_assets.platform.store.schema import (
     idempotent_answer,
     review_revision,
 )
+from dmp_assets.platform.store.schema import METADATA
 
 BATCH = 10_000
 

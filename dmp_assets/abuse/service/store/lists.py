@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from dmp_assets.abuse.service.store.review import begin_change
+from dmp_assets.abuse.service.store.schema import abuse_list_entry
 from dmp_assets.platform.cleaning.normalise import DOT_BLIND, email_domain
 from dmp_assets.platform.store import audit
-from dmp_assets.platform.store.schema import abuse_list_entry
 from dmp_assets.platform.values import words
 
 Effect = Literal["allow", "block"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dmp_assets.platform.store.schema import abuse_prediction, account_score
+from dmp_assets.abuse.service.store.schema import abuse_prediction, account_score
 
 SAMPLE_DAYS = 30
 """Allowed accounts are drawn from the newest so many days."""

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 
 from dmp_assets.abuse.model.rulings import ListEntry
 from dmp_assets.abuse.service.store import review
-from dmp_assets.platform.store.schema import abuse_prediction
+from dmp_assets.abuse.service.store.schema import abuse_prediction
 
 IDEMPOTENT_FOR = timedelta(hours=24)
 

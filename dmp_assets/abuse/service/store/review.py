@@ -13,8 +13,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from dmp_assets.abuse.service.store import opinions
+from dmp_assets.abuse.service.store.schema import abuse_decision, review_revision
 from dmp_assets.platform.store import audit
-from dmp_assets.platform.store.schema import abuse_decision, review_revision
 
 Verdict = Literal["allow", "block"]
 

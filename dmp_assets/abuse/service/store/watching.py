@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from dmp_assets.platform.store.schema import abuse_case_view, person
+from dmp_assets.abuse.service.store.schema import abuse_case_view
+from dmp_assets.platform.store.schema import person
 
 LOOKING = timedelta(minutes=5)
 """Who was not seen for so long does not look any more."""

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from dmp_assets.attribution.service.store.schema import channel_reporting as reported
 from dmp_assets.platform.api.access import needs
 from dmp_assets.platform.api.output import Page, csv_or_json, rows_answer
 from dmp_assets.platform.api.problems import responses
@@ -14,7 +15,6 @@ from dmp_assets.platform.api.ranges import Range, date_range
 from dmp_assets.platform.api.state import service_of
 from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.platform.store.access import Principal
-from dmp_assets.platform.store.schema import channel_reporting as reported
 
 router = APIRouter(prefix="/v1", tags=["attribution"])
 Reader = Annotated[Principal, Depends(needs("attribution:read"))]

@@ -21,6 +21,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from dmp_assets.abuse.service.store import figures as known
+from dmp_assets.abuse.service.store.schema import daily_activity
+from dmp_assets.attribution.service.store.schema import channel_reporting
 from dmp_assets.platform.api import logins
 from dmp_assets.platform.api.access import (
     COOKIE,
@@ -44,7 +46,6 @@ from dmp_assets.platform.api.state import Service, service_of
 from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.platform.store import access
 from dmp_assets.platform.store.access import NotLetInError, Principal
-from dmp_assets.platform.store.schema import channel_reporting, daily_activity
 
 router = APIRouter(include_in_schema=False)
 NO_STORE = {"Cache-Control": "no-store"}

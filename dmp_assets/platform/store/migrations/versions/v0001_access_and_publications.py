@@ -213,4 +213,4 @@ def downgrade() -> None:
     op.drop_table("audit_event")
     op.drop_table("api_client")
     op.execute("DROP FUNCTION refuse_change()")
-    op.execute("DROP SCHEMA published")
+    op.execute("DROP SCHEMA published CASCADE")  # with tables that publications made
