@@ -13,6 +13,7 @@ from dmp_assets.platform.faces.domain import Domain
 
 if TYPE_CHECKING:
     from dmp_assets.platform.faces.lake import Lake
+    from dmp_assets.platform.faces.service import ServiceFace
     from dmp_assets.platform.figures.kinds import CataloguedFigure
     from dmp_assets.platform.reporting.report_spec import ReportSpec
 
@@ -38,6 +39,11 @@ def load_schemas() -> None:
 def figures() -> "Mapping[str, Sequence[CataloguedFigure]]":
     """Domain → the figures that it tells."""
     return {name: import_module(f"dmp_assets.{name}.figures").FIGURES for name in DOMAINS}
+
+
+def services() -> "Mapping[str, ServiceFace]":
+    """Domain → what it gives to the service; imports a web framework."""
+    return {name: import_module(f"dmp_assets.{name}.service.face").FACE for name in DOMAINS}
 
 
 def lakes() -> "Mapping[str, Lake]":

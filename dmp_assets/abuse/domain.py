@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 def _lacks(home: Home) -> Sequence[str]:
@@ -40,8 +44,15 @@ def _results(home: Home) -> Mapping[str, Path]:
     return {"Dashboard": home.reports / "promo_abuse.html"}
 
 
+def _forget_people(store: "sa.Connection") -> None:
+    from dmp_assets.abuse.service.store import landing
+
+    landing.clear(store)
+
+
 DOMAIN = Domain(
     name="abuse",
+    title="Promo-code abuse",
     lacks=_lacks,
     summary=_summary,
     results=_results,
@@ -58,5 +69,6 @@ DOMAIN = Domain(
             frozenset({"risk"}),
         ),
     ),
+    forget_people=_forget_people,
     logs=("raw/abuse_predictions", "raw/abuse_decisions"),
 )  # fmt: skip

@@ -54,6 +54,7 @@ def _partition_tags(home: Home, start: str, end: str) -> Mapping[str, str]:
 
 DOMAIN = Domain(
     name="attribution",
+    title="Attribution",
     is_configured=is_configured,
     lacks=_lacks,
     summary=_summary,

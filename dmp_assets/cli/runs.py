@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 
 from dmp_assets.cli.shared import err, explained, out, typed
 from dmp_assets.home import Home
+from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.base.aside import done_aside
 from dmp_assets.platform.base.leaving import INTERRUPTED
 from dmp_assets.platform.lake.date_range import parse_range
@@ -67,9 +68,8 @@ def demo(
                 _simulate(generate_web, folder / "web", folder / "export", seed=seed, end=last)
             database = home.sandbox / "web.sqlite"  # results are written back into it
             if web and not database.exists():
-                copied = database.with_suffix(".part")
-                shutil.copyfile(folder / "web" / "web.sqlite", copied)
-                copied.replace(database)
+                with whole_file.replacing(database) as copied:
+                    shutil.copyfile(folder / "web" / "web.sqlite", copied)
             loaded = load_shop(loading_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
             _migrate(home)

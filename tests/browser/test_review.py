@@ -48,7 +48,7 @@ def _api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def api(_api: Api) -> Api:
     """The service as if nobody had looked at or decided anything yet."""
     service = _api.app.state.service
-    service.settings.review_sample_share, service.scoring = 0.0, live()
+    service.settings.review_sample_share, _api.abuse.scoring = 0.0, live()
     with _api.store.begin() as store:
         for table in (abuse_case_view, abuse_decision, abuse_list_entry, login_session):
             store.execute(table.delete())

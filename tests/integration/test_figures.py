@@ -12,6 +12,7 @@ from dmp_assets.abuse.domain import DOMAIN
 from dmp_assets.abuse.report import figures
 from dmp_assets.abuse.service.store import figures as service
 from dmp_assets.attribution.report import figures as attribution_figures
+from dmp_assets.attribution.service.store import figures as attribution_service
 from dmp_assets.home import Home
 from dmp_assets.platform.figures.catalogue import CATALOGUE, figure
 from dmp_assets.platform.reporting.messages import last_full_week
@@ -70,7 +71,7 @@ def by_service(home: Home) -> Mapping[str, float | None]:
         first, last = days.bounds
         return {
             **service.accounts(connection),
-            **service.advertising(connection, model, first, last),
+            **attribution_service.advertising(connection, model, first, last),
         }
 
 

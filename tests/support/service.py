@@ -19,6 +19,9 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from dmp_assets.abuse.service.part import AbusePart, part_of
+from dmp_assets.abuse.service.score_log import ScoreLog
+from dmp_assets.abuse.service.scoring import Scoring
 from dmp_assets.home import Home
 from dmp_assets.platform.api.app import create_app
 from dmp_assets.platform.api.serve import HARDENED
@@ -125,6 +128,19 @@ class Api:
     home: Home
     keys: dict[str, str]
 
+    @property
+    def abuse(self) -> AbusePart:
+        """The domain's part of the running service."""
+        return part_of(self.app.state.service)
+
+    @property
+    def scoring(self) -> Scoring:
+        return self.abuse.scoring
+
+    @property
+    def score_log(self) -> ScoreLog:
+        return self.abuse.score_log
+
     def client(self, key: str | None = None, **options: object) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         patient = {"timeout": 60.0, **options}  # the machine may be busy
@@ -202,6 +218,6 @@ def running_api(home: Home, url: SecretStr) -> Iterator[Api]:
     (home.reports.parent / "outside.html").write_text("not a report")
     app = create_app(home, store=store)
     with served(app) as address:
-        until(lambda: app.state.service.scoring.is_loaded)
+        until(lambda: part_of(app.state.service).scoring.is_loaded)
         yield Api(app, address, store, home, keys)
     store.dispose()

@@ -25,9 +25,9 @@ from dmp_assets.home import Home
 from dmp_assets.platform.api import connections, tending
 from dmp_assets.platform.api.access import COOKIE
 from dmp_assets.platform.api.app import api_routes
+from dmp_assets.platform.api.attempts import BROWSER_COOKIE
 from dmp_assets.platform.api.denials import MOST_KINDS, WINDOW, Denial, Denials
 from dmp_assets.platform.api.hosts import Hosts
-from dmp_assets.platform.api.logins import BROWSER_COOKIE
 from dmp_assets.platform.api.middleware import MAX_BODY
 from dmp_assets.platform.api.problems import MOST_ERRORS
 from dmp_assets.platform.api.routes.pages import here
@@ -342,7 +342,7 @@ def test_nobody_is_locked_out_by_others(api: Api, monkeypatch: pytest.MonkeyPatc
     nor anybody else there."""
     where = {"from": "198.51.100.1"}
     monkeypatch.setattr(
-        "dmp_assets.platform.api.logins.caller_address", lambda request: source_of(where["from"])
+        "dmp_assets.platform.api.attempts.caller_address", lambda request: source_of(where["from"])
     )
     right = {"email": email("risk"), "password": PASSWORD}
     wrong = right | {"password": "a wrong password"}
@@ -437,7 +437,7 @@ def test_without_a_key_readiness_says_no_paths_versions_or_numbers(
 ) -> None:
     secret = f"{api.home.root}/models/0123456789abcdef.joblib is damaged"
     found = property(lambda _: [secret], lambda _, looked_again: None)
-    monkeypatch.setattr(type(api.app.state.service.scoring), "problems", found, raising=False)
+    monkeypatch.setattr(type(api.scoring), "problems", found, raising=False)
     api.forget()
     with api.client() as nobody, api.as_role("analyst") as reader, api.client("dmp_no") as wrong:
         for client in (nobody, wrong):

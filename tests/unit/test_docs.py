@@ -27,7 +27,10 @@ COMMANDS = sorted({(page.name, line) for page in PAGES for line in commands(page
 MAKEFILE = (ROOT / "Makefile").read_text()
 CODE = "\n".join(path.read_text() for path in (ROOT / "dmp_assets").rglob("*.py"))
 NOT_THERE_YET = {"config.yaml"}  # optional, written by the user
-PLACES = (ROOT, *(ROOT / "dmp_assets" / room for room in ("", "abuse", "platform", "platform/lake")))
+PLACES = (
+    ROOT,
+    *(ROOT / "dmp_assets" / room for room in ("", "abuse", "platform", "platform/lake")),
+)
 
 
 def test_every_kind_of_page_was_found() -> None:

@@ -32,6 +32,7 @@ from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run import clearing
 from dmp_assets.platform.store import access, database, where
+from dmp_assets.platform.store.landing import BATCH
 from dmp_assets.platform.store.schema import METADATA
 from tests.support import lakehouse
 from tests.support.abuse_log import ATTRIBUTES, REASONS, answer, decide, predict
@@ -156,7 +157,7 @@ def test_only_what_is_new_is_appended(home: Home, store: sa.Engine) -> None:
 
 
 def test_more_rows_than_a_batch_land_in_one_commit(home: Home, store: sa.Engine) -> None:
-    rows = landing.BATCH + 7
+    rows = BATCH + 7
     predict(store, [f"u-{n}" for n in range(rows)])
     run()
     assert ids(home) == list(range(1, rows + 1))

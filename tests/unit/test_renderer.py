@@ -12,6 +12,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.reporting import document, renderer
 from dmp_assets.platform.reporting.privacy import find_personal_data
+from dmp_assets.platform.reporting.quarto_problems import problems
 from dmp_assets.platform.reporting.reader import Report
 from dmp_assets.platform.reporting.renderer import Renderer, RenderError, render
 from dmp_assets.settings import project_dir
@@ -109,7 +110,7 @@ def without_library(page: str) -> str:
 # the source -----------------------------------------------------------------------
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_report_is_valid_quarto(name: str) -> None:
-    assert document.problems(document.read(project_dir() / "reports" / f"{name}.qmd")) == []
+    assert problems(document.read(project_dir() / "reports" / f"{name}.qmd")) == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_what_quarto_would_not_take_is_found(
 ) -> None:
     path = project / "reports" / "small.qmd"
     path.write_text(SMALL.replace(*change))
-    assert any(problem in found for found in document.problems(document.read(path)))
+    assert any(problem in found for found in problems(document.read(path)))
 
 
 # the page -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pyarrow as pa
@@ -409,8 +409,8 @@ def _api(served_api: Api) -> Api:
 def api(_api: Api) -> Api:
     """The service as if nobody had decided anything yet."""
     service = _api.app.state.service
-    service.settings.review_sample_share, service.scoring = 0.0, live()
-    service.counted.forget()
+    service.settings.review_sample_share, _api.abuse.scoring = 0.0, live()
+    _api.abuse.counted.forget()
     fill(_api.store, {"account_score": published()["account_score"]})
     with _api.store.begin() as store:
         for table in (
@@ -543,8 +543,8 @@ def test_a_whole_cluster_is_decided_at_once(api: Api, ann: httpx.Client) -> None
 
 def test_a_cluster_that_grew_meanwhile_is_not_decided_unseen(api: Api, ann: httpx.Client) -> None:
     form = fill_in(ann, "user-000022", scope="cluster", comment="kept", category="shared_place")
-    index = api.app.state.service.scoring
-    index.accounts["new-1"] = {"device_id": "device-ring"}
+    index = cast(Live, api.scoring)
+    index.given["new-1"] = {"device_id": "device-ring"}
     told = ann.post("/review/decide", data=form)
     assert told.status_code == 409
     assert "had 5 accounts and has 6 now" in told.text
@@ -634,7 +634,7 @@ def test_an_account_without_links_shows_what_it_shares(ann: httpx.Client) -> Non
 
 
 def test_without_the_live_index_the_store_alone_does(api: Api, ann: httpx.Client) -> None:
-    api.app.state.service.scoring = Live(is_loaded=False)
+    api.abuse.scoring = Live(is_loaded=False)
     text = ann.get("/review/account?id=user-000009").text
     assert "The live index is not loaded" in text
     assert "The whole cluster of 5" in text and "<svg" in text

@@ -29,6 +29,7 @@ from pydantic import SecretStr
 from dmp_assets.abuse.model import features, models, registry, rules, store, view
 from dmp_assets.abuse.model.limits import CODE as DEVICE_LIMIT
 from dmp_assets.abuse.service.asked import Asked, RecentAnswers
+from dmp_assets.abuse.service.part import part_of
 from dmp_assets.abuse.service.refs import public
 from dmp_assets.abuse.service.store import lists, review
 from dmp_assets.abuse.service.store.predictions import Prediction, spool_line
@@ -351,21 +352,21 @@ def test_the_latest_new_accounts_are_remembered_and_no_others(
     latest = {account["account_ref"] for account in accounts[-3:]}
     with running_api(home, store_url) as api, api.as_role("risk") as risk:
         score(risk, *accounts)
-        index = api.app.state.service.scoring.index
+        index = api.scoring.accounts.index
         until(lambda: len(index) == index.snapshot.size + 3)
         assert {public(live.account_id) for live in index.live()} == latest
         assert score(risk, new(device_id="many"), dry_run=True)[0]["cluster_size"] == 4
         other = create_app(home, store=api.store)
         with served(other):
-            scoring = other.state.service.scoring
+            scoring = part_of(other.state.service).scoring
             until(lambda: scoring.is_loaded)
-            assert {public(live.account_id) for live in scoring.index.live()} == latest
+            assert {public(live.account_id) for live in scoring.accounts.index.live()} == latest
 
 
 # the log -----------------------------------------------------------------------------------------
 def test_every_score_is_logged_with_what_was_said(api: Api, risk: httpx.Client) -> None:
     account = new(email="ann@gmail.com", date_of_birth="1990-05-17", promo_code="SPRING10")
-    user = api.app.state.service.scoring.index.snapshot.id_of(3)
+    user = api.scoring.accounts.index.snapshot.id_of(3)
     found, known = score(risk, account, {"user_id": user})
     (row,) = logged(api, abuse_prediction.c.account_id == account["account_ref"])
     assert str(row.score_id) == found["score_id"]
@@ -387,9 +388,9 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
     account, key = new(email="once@gmail.com"), {"Idempotency-Key": uuid.uuid4().hex}
     body = {"accounts": [account]}
     first = risk.post(SCORE, json=body, headers=key)
-    api.app.state.service.scoring._answering.recent = (
-        RecentAnswers()
-    )  # another process, or after a restart
+    api.app.state.service.parts[
+        "abuse"
+    ].scoring._answering.recent = RecentAnswers()  # another process, or after a restart
     second = risk.post(SCORE, json=body, headers=key)
     assert first.status_code == second.status_code == 200
     assert first.content == second.content
@@ -406,7 +407,7 @@ def test_a_repeated_request_gets_the_same_answer_and_is_scored_once(
         connection.execute(
             idempotent_answer.update().values(answered_at=datetime.now(UTC) - timedelta(hours=25))
         )
-    api.app.state.service.scoring._answering.recent = RecentAnswers()
+    api.scoring._answering.recent = RecentAnswers()
     assert risk.post(SCORE, json=body, headers=key).content != first.content
     assert len(logged(api, abuse_prediction.c.account_id == account["account_ref"])) == 3
 
@@ -480,9 +481,9 @@ def test_without_ids_nothing_is_learnt_of_others(api: Api) -> None:
         assert result["is_known"] is None
     assert dry["probability"] == round(dry["probability"], 1)
     assert results[-1]["decision"] == "block"  # what holds is told
-    customer = api.app.state.service.scoring.index.snapshot.id_of(11)
+    customer = api.scoring.accounts.index.snapshot.id_of(11)
     with api.client(key) as client:
-        snapshot = api.app.state.service.scoring.index.snapshot
+        snapshot = api.scoring.accounts.index.snapshot
         all_known = [{"account_ref": snapshot.id_of(n)} for n in range(400)]
         codes = {r["code"] for said in score(client, *all_known) for r in said["reasons"]}
     assert codes and not codes & REDEEMED, "who is no customer has redeemed nothing"
@@ -636,7 +637,7 @@ def load(api: Api, threads: int = 4) -> Iterator[list[httpx.Response]]:
     """Callers that ask again at once; their answers."""
     answers: list[httpx.Response] = []
     stop = threading.Event()
-    user = api.app.state.service.scoring.index.snapshot.id_of(5)
+    user = api.scoring.accounts.index.snapshot.id_of(5)
 
     def ask() -> None:
         with api.as_role("risk") as client:
@@ -670,7 +671,7 @@ def test_a_model_promoted_under_load_is_taken_over_without_a_failed_request(own:
         promote(own.home, "m-second")
         until(lambda: answers[-1].json()["model_version"] == "m-second")
         serving.write_snapshot(own.home, _shop_of(own.home), "v2")
-        until(lambda: own.app.state.service.scoring.index.snapshot.version == "v2")
+        until(lambda: own.scoring.accounts.index.snapshot.version == "v2")
         seen = len(answers)
         until(lambda: len(answers) > seen + 10)
     assert {answer.status_code for answer in answers} == {200}
@@ -712,8 +713,8 @@ def _of_another_program(file: Path) -> None:
 def test_with_a_model_file_that_cannot_serve_the_last_good_one_serves_on(
     own: Api, spoil: Callable[[Path], object]
 ) -> None:
-    scoring = own.app.state.service.scoring
-    good = scoring.model.version
+    scoring = own.scoring
+    good = scoring.accounts.model.version
     promote(own.home, "m-bad", spoil)
     until(lambda: bool(scoring.problems))
     with own.as_role("risk") as client:
@@ -724,7 +725,7 @@ def test_with_a_model_file_that_cannot_serve_the_last_good_one_serves_on(
     said = {check["name"]: check["detail"] for check in ready.json()["checks"]}["model"]
     assert "m-bad" in said
     promote(own.home, "m-good")
-    until(lambda: scoring.model.version == "m-good" and not scoring.problems)
+    until(lambda: scoring.accounts.model.version == "m-good" and not scoring.problems)
 
 
 def test_a_damaged_snapshot_is_written_again(
@@ -746,17 +747,17 @@ def test_a_damaged_snapshot_is_written_again(
 
 
 def test_a_damaged_snapshot_leaves_the_old_one_in_place(own: Api, home: Home) -> None:
-    scoring = own.app.state.service.scoring
-    size = scoring.index.snapshot.size
+    scoring = own.scoring
+    size = scoring.accounts.index.snapshot.size
     serving.write_snapshot(home, _shop_of(home), "v2")
-    until(lambda: scoring.index.snapshot.version == "v2")
+    until(lambda: scoring.accounts.index.snapshot.version == "v2")
     shutil.copytree(home.serving / "v2", home.serving / "v3")
     (home.serving / "v3" / "index.arrow").write_bytes(b"")
     (home.serving / "current").write_text("v3")
     until(lambda: bool(scoring.problems))
     with own.as_role("risk") as client:
         assert score(client, new())
-    assert scoring.index.snapshot.size == size
+    assert scoring.accounts.index.snapshot.size == size
 
 
 # the store comes and goes ------------------------------------------------------------------------
@@ -764,7 +765,7 @@ def test_without_the_store_scoring_goes_on_and_nothing_is_lost(home: Home) -> No
     with stoppable_server() as server:
         url = server.endpoint().url(database="postgres")
         with running_api(home, url) as api, api.as_role("risk") as client:
-            scoring = api.app.state.service.scoring
+            score_log = api.score_log
             first = score(client, new(device_id="outage"))[0]
             server.stop()
             body = {"accounts": [new(device_id="outage")]}
@@ -774,15 +775,15 @@ def test_without_the_store_scoring_goes_on_and_nothing_is_lost(home: Home) -> No
             assert first["account_ref"] in answers[-1].json()["results"][0]["linked_accounts"]
             gone = client.get("/v1/promo/usage")
             assert gone.status_code == 503 and gone.headers["retry-after"]
-            assert scoring.spooled == 3
+            assert score_log.spool.waiting == 3
             (file,) = home.spool.glob("*.jsonl")
             assert file.stat().st_mode & 0o077 == 0
             server.start()
-            until(lambda: scoring.live, 60)
+            until(lambda: score_log.live, 60)
             later = score(client, new(device_id="outage"))[0]
             assert later["cluster_size"] == 3
             assert client.post(SCORE, json=body).json()["live_links"]
-            until(lambda: not scoring.spooled, 60)
+            until(lambda: not score_log.spool.waiting, 60)
             wanted = {a.json()["results"][0]["score_id"] for a in answers} | {first["score_id"]}
             assert wanted <= {str(row.score_id) for row in logged(api)}
             assert not list(home.spool.glob("*.jsonl"))
@@ -803,8 +804,8 @@ def test_a_store_that_hangs_does_not_hang_the_callers(home: Home) -> None:
                 for process in processes:
                     process.resume()
             assert answer.status_code == 200
-            scoring = api.app.state.service.scoring
-            until(lambda: scoring.live and not scoring.spooled, 60)
+            score_log = api.score_log
+            until(lambda: score_log.live and not score_log.spool.waiting, 60)
             (found,) = answer.json()["results"]
             assert found["score_id"] in {str(row.score_id) for row in logged(api)}
 
@@ -981,8 +982,8 @@ def test_scores_are_counted_and_no_log_line_names_anybody(api: Api, risk: httpx.
 
 
 def test_the_thresholds_decide_by_money(api: Api) -> None:
-    scoring = api.app.state.service.scoring
-    limits = scoring.model.thresholds
+    scoring = api.scoring
+    limits = scoring.accounts.model.thresholds
     likely = np.array([limits.review_from - 1e-9, limits.review_from, limits.block_from])
     assert limits.decide(likely).tolist() == ["allow", "review", "block"]
 

@@ -20,6 +20,7 @@ from dmp_assets.abuse.model import features
 from dmp_assets.abuse.service import present
 from dmp_assets.abuse.service.asked import Asked
 from dmp_assets.abuse.service.fair_queue import MOST_TOGETHER, MOST_WAITING, OWN_WAITING, FairQueue
+from dmp_assets.abuse.service.part import part_of
 from dmp_assets.abuse.service.refs import owner_of
 from dmp_assets.abuse.service.spool import Spool
 from dmp_assets.abuse.service.store import opinions
@@ -148,23 +149,23 @@ def test_one_clients_many_push_out_no_ring_of_another(
     monkeypatch.setenv("DMP_LIVE_ACCOUNTS", "60")
     home = Home(tmp_path / "few").prepare("sandbox")
     with running_api(home, store_url) as api:
-        scoring = api.app.state.service.scoring
+        scoring = api.scoring
         ring = [new(device_id="ring", email=f"r{n}@gmail.com") for n in range(12)]
         with client_of(api, "shop") as shop, client_of(api, "flood") as flood:
             score(shop, *ring)
             score(shop, *(new() for _ in range(30)))
             before = score(shop, {"account_ref": ring[-1]["account_ref"]})[0]
             score(flood, *(new() for _ in range(300)))
-            until(lambda: len(scoring.index) <= 60)
+            until(lambda: len(scoring.accounts.index) <= 60)
             after = score(shop, {"account_ref": ring[-1]["account_ref"]})[0]
             assert after["cluster_size"] == before["cluster_size"] == 12
             assert after["probability"] == before["probability"]
             score(shop, *(new() for _ in range(300)))  # its own many are not the linked ones
-            until(lambda: len(scoring.index) <= 60)
+            until(lambda: len(scoring.accounts.index) <= 60)
             alone = score(shop, {"account_ref": ring[-1]["account_ref"]})[0]
             assert alone["cluster_size"] == 12
     with running_api_again(home, store_url) as api:  # what is read at a start is fair, too
-        names = {live.account_id for live in api.app.state.service.scoring.index.live()}
+        names = {live.account_id for live in api.scoring.accounts.index.live()}
     assert sorted(Counter(map(owner_of, names)).values()) == [30, 30]
 
 
@@ -181,7 +182,7 @@ def running_api_again(home: Home, url: SecretStr) -> Any:
         store = database.engine(url, pool_size=10)
         app = create_app(home, store=store)
         with served(app) as address:
-            until(lambda: app.state.service.scoring.is_loaded)
+            until(lambda: part_of(app.state.service).scoring.is_loaded)
             yield Api(app, address, store, home, {})
         store.dispose()
 
@@ -189,8 +190,8 @@ def running_api_again(home: Home, url: SecretStr) -> Any:
 
 
 def test_a_client_has_a_quota_of_live_accounts(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    scoring = api.app.state.service.scoring
-    monkeypatch.setattr(scoring.settings, "live_accounts_per_client", 5)
+    scoring = api.scoring
+    monkeypatch.setattr(api.app.state.service.settings, "live_accounts_per_client", 5)
     with client_of(api, "quota") as client:
         score(client, *(new() for _ in range(20)))
         owners = scoring._present.owners
@@ -321,7 +322,7 @@ def test_without_the_store_a_client_fills_its_part_of_the_disk_and_no_other(
                 assert codes == [200, 200, 503, 503]
                 assert len(score(other, *(new() for _ in range(8)))) == 8
             server.start()
-            scoring = api.app.state.service.scoring
-            until(lambda: scoring.live and scoring.spooled == 0, 60)
-            assert not scoring._log.spool._of_caller
+            score_log = api.score_log
+            until(lambda: score_log.live and score_log.spool.waiting == 0, 60)
+            assert not score_log.spool._of_caller
         shutil.rmtree(home.spool, ignore_errors=True)

@@ -27,7 +27,7 @@ def new(**attributes: Any) -> dict[str, Any]:
 def risk(api: Api) -> Iterator[httpx.Client]:
     with api.as_role("risk") as client:
         client.timeout = httpx.Timeout(60)
-        until(lambda: api.app.state.service.scoring.live, 60)
+        until(lambda: api.score_log.live, 60)
         yield client
 
 
@@ -45,7 +45,7 @@ def ask(pool: ThreadPoolExecutor, client: httpx.Client, account: Any, **more: An
 
 
 def is_judged(api: Api, account: dict[str, Any]) -> bool:
-    return api.app.state.service.scoring.attributes(account["account_ref"]) is not None
+    return api.scoring.accounts.attributes(account["account_ref"]) is not None
 
 
 def logged(api: Api, *accounts: dict[str, Any]) -> list[str]:
@@ -67,7 +67,7 @@ def test_the_next_batch_is_judged_while_one_waits_for_the_store_and_sees_it(
             two = ask(pool, risk, second)
             until(lambda: is_judged(api, second))
             three = ask(pool, risk, third)
-            until(lambda: api.app.state.service.scoring._waiting._total == 1)  # no third batch
+            until(lambda: api.scoring._waiting._total == 1)  # no third batch
             assert not one.done() and not two.done() and not is_judged(api, third)
             assert logged(api, first, second, third) == []
         answers = [answer.result() for answer in (one, two, three)]
@@ -96,7 +96,7 @@ def test_a_batch_whose_store_does_not_answer_is_spooled_before_the_next_one(
     api: Api, risk: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_log, "PATIENCE", 1.0)
-    scoring = api.app.state.service.scoring
+    service_log = api.score_log
     account, later, key = new(), new(), {"Idempotency-Key": uuid.uuid4().hex}
     with structlog.testing.capture_logs(), ThreadPoolExecutor(3) as pool:
         with nobody_can_log(api):
@@ -104,7 +104,7 @@ def test_a_batch_whose_store_does_not_answer_is_spooled_before_the_next_one(
             until(lambda: is_judged(api, account))
             two, three = ask(pool, risk, account, headers=key), ask(pool, risk, later)
             answers = [answer.result() for answer in (one, two, three)]
-        until(lambda: scoring.live and not scoring.spooled, 60)
+        until(lambda: service_log.live and not service_log.spool.waiting, 60)
     assert [answer.status_code for answer in answers] == [200] * 3
     assert answers[0].content == answers[1].content
     until(lambda: len(logged(api, account, later)) == 2)
@@ -114,7 +114,7 @@ def test_a_batch_whose_store_does_not_answer_is_spooled_before_the_next_one(
 def test_a_row_at_fault_fails_alone(
     api: Api, risk: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = api.app.state.service.scoring._log
+    log = api.score_log
     whole = log.append
     poison, *good = (new() for _ in range(4))
 

@@ -1,6 +1,8 @@
 """A small file is there whole or not at all."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,26 @@ def test_what_cannot_be_written_leaves_the_old_text_and_nothing_else(tmp_path: P
     assert os.listdir(tmp_path) == ["state.json"]
     with pytest.raises(FileNotFoundError):
         whole_file.write(tmp_path / "nowhere" / "state.json", "one")
+
+
+def test_what_a_killed_writer_left_goes_and_what_a_live_one_writes_stays(tmp_path: Path) -> None:
+    path = tmp_path / "big.csv"
+    died = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    left, writes = (
+        tmp_path / f".big.csv.{pid}.7.part" for pid in (died.stdout.strip(), os.getpid())
+    )
+    for part in (left, writes):
+        part.write_text("half")
+    with whole_file.replacing(path) as part:
+        part.write_text("whole")
+    assert path.read_text() == "whole"
+    assert sorted(os.listdir(tmp_path)) == [writes.name, "big.csv"]
+
+
+def test_a_failure_while_it_is_written_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "big.csv"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError), whole_file.replacing(path) as part:
+        part.write_text("half \ud800", encoding="utf-8")
+    assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["big.csv"])

@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 from dmp_assets.abuse.model import features, keys
 from dmp_assets.abuse.model.features import Floats
 from dmp_assets.abuse.model.view import VIEW, account_view_sql
+from dmp_assets.platform.base import whole_file
 
 BATCH = 20_000
 VERSIONS_KEPT = 2
@@ -120,9 +121,7 @@ def write(
             os.fsync(written.fileno())
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
-    pointer = folder / "current.part"
-    pointer.write_text(version)
-    pointer.replace(folder / "current")
+    whole_file.write(folder / "current", version, mode=None)
     _forget_old(folder, keep=version)
     return int(table.num_rows)
 

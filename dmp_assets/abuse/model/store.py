@@ -15,6 +15,7 @@ import numpy as np
 
 from dmp_assets.abuse.model.features import NAMES, Floats
 from dmp_assets.abuse.model.money import Thresholds
+from dmp_assets.platform.base import whole_file
 
 RULES_ONLY = "rules"
 """Version of the rule list as it is, which needs no file: it serves when nothing else can."""
@@ -52,9 +53,8 @@ def save(folder: Path, model: Model) -> str:
 
     folder.mkdir(parents=True, exist_ok=True)
     target = path(folder, model.version)
-    part = target.with_suffix(".part")
-    joblib.dump(model, part)
-    part.replace(target)
+    with whole_file.replacing(target) as part:
+        joblib.dump(model, part)
     return _sha256(target)
 
 

@@ -11,9 +11,9 @@ from datetime import datetime
 import structlog
 
 from dmp_assets.abuse.service.asked import RecentAnswers, Request, repeat, tell
+from dmp_assets.abuse.service.metrics import AbuseMetrics
 from dmp_assets.abuse.service.score_log import Key, ScoreLog
 from dmp_assets.abuse.service.store.predictions import Answer, Prediction
-from dmp_assets.platform.api.metrics import Metrics
 
 log = structlog.get_logger("dmp.api")
 
@@ -36,7 +36,7 @@ class Batch:
 class Answering:
     """Logs batches and answers them. `recent`: answers given lately, by Idempotency-Key."""
 
-    def __init__(self, score_log: ScoreLog, metrics: Metrics) -> None:
+    def __init__(self, score_log: ScoreLog, metrics: AbuseMetrics) -> None:
         self.recent = RecentAnswers()
         self._log, self._metrics = score_log, metrics
         self._held: Batch | None = None

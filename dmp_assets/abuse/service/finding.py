@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from dmp_assets.abuse.model.snapshot import Snapshot
+from dmp_assets.abuse.service.part import part_of
 from dmp_assets.abuse.service.store.schema import abuse_decision, abuse_prediction, account_score
 from dmp_assets.platform.api.state import Service
 from dmp_assets.platform.values import words
@@ -29,7 +30,7 @@ def by_part(service: Service, store: sa.Connection, text: str) -> list[str]:
     if len(text) < SHORTEST:
         return []
     names = dict.fromkeys(_in_store(store, text))
-    live = service.live
+    live = part_of(service).live
     if live is not None and (snapshot := getattr(live, "snapshot", None)) is not None:
         for name in _in_snapshot(snapshot, text):
             names[name] = None

@@ -22,7 +22,7 @@ MOST_LINKED = 20
 
 
 class Judge:
-    """Judges the accounts of this moment; its user holds the lock of the scorer."""
+    """Judges the accounts of this moment; its user holds the lock of the present."""
 
     def __init__(self, present: Present, limit: DeviceLimit) -> None:
         self._present, self._limit = present, limit

@@ -1,8 +1,9 @@
 """The accounts of this moment: those that the shop has, and those that were scored a moment ago.
 
-Whoever uses it holds the lock of the scorer.
+Whoever uses it holds its lock.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,13 +28,14 @@ class Present:
     """What is known now, and whose the live accounts are.
 
     `now`: snapshot and model, set before anything is asked; `probability`: what the model said of
-    live accounts.
+    live accounts; `lock`: held for a batch, or for a question.
     """
 
     now: Prepared
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.lock = threading.Lock()
         self.owners = Owners()
         self.probability: dict[str, float] = {}
         self._formers = 0

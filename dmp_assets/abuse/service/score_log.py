@@ -19,10 +19,13 @@ import sqlalchemy as sa
 import structlog
 
 from dmp_assets.abuse.model.rulings import Rulings
+from dmp_assets.abuse.service.present import most_of_one
 from dmp_assets.abuse.service.spool import Spool
 from dmp_assets.abuse.service.store import predictions
 from dmp_assets.abuse.service.store.predictions import Answer, NewAccount, Prediction
+from dmp_assets.home import Home
 from dmp_assets.platform.store import database
+from dmp_assets.settings import Settings
 
 log = structlog.get_logger("dmp.api")
 T = TypeVar("T")
@@ -73,6 +76,13 @@ class ScoreLog:
         self._calls: dict[int, tuple[psycopg.Connection[Any], float]] = {}
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
+
+    @classmethod
+    def of(cls, home: Home, settings: Settings, store: sa.Engine) -> "ScoreLog":
+        """The log of a home, in its store and in its spool."""
+        spool = Spool(home.spool, settings.spool_scores, settings.spool_scores_per_client)
+        keep = timedelta(days=settings.live_account_days)
+        return cls(store, spool, keep, settings.live_accounts, most_of_one(settings))
 
     # life ----------------------------------------------------------------------------------------
     def start(self) -> None:

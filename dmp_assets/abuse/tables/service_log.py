@@ -80,12 +80,12 @@ def _state(home: Home, log: str, days: int | None = None) -> dict[str, Any] | No
     """
     if not where.is_configured(home):
         return None
-    from dmp_assets.abuse.service.store import landing
-    from dmp_assets.platform.store import database
+    from dmp_assets.abuse.service.store.landing import has_expired
+    from dmp_assets.platform.store import database, landing
 
     try:
         with database.opened(where.store_url(home)) as store, store.connect() as connection:
-            expired = days is not None and landing.has_expired(connection, days=days)
+            expired = days is not None and has_expired(connection, days=days)
             return {"newest": landing.newest(connection, log), "expired": expired}
     except (StoreError, PostgresError) as error:
         return {"problem": str(error)}
@@ -128,8 +128,7 @@ def _land(run: TableRun, log: str, schema: pa.Schema) -> None:
         run.log.error(problem)
         run.metadata["problem"] = problem
     if newest is not None and newest > (landed or 0):
-        from dmp_assets.abuse.service.store import landing
-        from dmp_assets.platform.store import database
+        from dmp_assets.platform.store import database, landing
 
         home = run.lakehouse.home
         with database.opened(where.store_url(home)) as store, store.connect() as connection:
@@ -180,7 +179,7 @@ def abuse_predictions(run: TableRun) -> None:
     _land(run, "abuse_prediction", PREDICTIONS)
     landed = _landed(run, "prediction_id")
     if run.probe and run.probe.get("expired"):
-        from dmp_assets.abuse.service.store import landing
+        from dmp_assets.abuse.service.store.landing import delete_expired
         from dmp_assets.platform.store import database
 
         days = run.settings.prediction_log_days
@@ -188,7 +187,7 @@ def abuse_predictions(run: TableRun) -> None:
             database.opened(where.store_url(run.lakehouse.home)) as store,
             store.begin() as connection,
         ):
-            deleted = landing.delete_expired(connection, days=days, landed=landed or 0)
+            deleted = delete_expired(connection, days=days, landed=landed or 0)
         run.log.info(f"{deleted} scores older than {days} days deleted from the store")
 
 

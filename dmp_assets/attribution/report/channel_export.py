@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from dmp_assets.attribution.tables.attribution_runs import RESULTS, committed
+from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
@@ -36,14 +37,15 @@ def write_csv(tables: Tables, model: str, days: tuple[date, date] | None, file: 
     """
     first, after = days or (date.min, date.max)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    with tables.connect("modeled/channel_reporting") as connection:
+    with (
+        tables.connect("modeled/channel_reporting") as connection,
+        whole_file.replacing(file) as part,
+    ):
         chosen = connection.sql(REPORTING, params={"model": model}).filter(
             f"date >= '{first}' AND date < '{after}'"
         )
         with part.open("w", encoding="utf-8", newline="") as out:
             rows = foreign_text.write_csv(out, chosen.columns, _rows(chosen), end="\n")
-    part.replace(file)
     return rows
 
 

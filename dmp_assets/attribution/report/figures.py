@@ -99,7 +99,8 @@ def opened(home: Home | None = None, versions: Mapping[str, int] | None = None) 
     report = Report.open(home, versions)
     if report.has("modeled/attribution_runs"):
         last = _last_run(report)
-        report.versions = dict((last and last["versions"]) or {}) | report.versions
+        for key, version in dict((last and last["versions"]) or {}).items():
+            report.versions.setdefault(key, version)
     return report
 
 

@@ -42,6 +42,7 @@ from dmp_assets.demo.business.shop_text import (
     time_text,
     uuids,
 )
+from dmp_assets.platform.base import whole_file
 
 ABUSER_SHARE = 0.02
 LATE_SHARE = 0.003
@@ -404,8 +405,6 @@ def _truth(people: Accounts, ids: pa.Array) -> pa.Table:
 
 def _write_csv(table: pa.Table, path: Path) -> None:
     """UTF-8 with a header line; an unknown value is an empty field."""
-    part = path.with_suffix(".part")
-    with duckdb.connect() as connection:
+    with duckdb.connect() as connection, whole_file.replacing(path) as part:
         connection.register("rows", table)
         connection.execute(f"COPY (FROM rows) TO '{part}' (FORMAT csv, HEADER)")
-    part.replace(path)

@@ -34,6 +34,7 @@ from dmp_assets.demo.business import shop_world, web_dirt
 from dmp_assets.demo.business.shop_text import DAY, Bools, Ints, Rng, digits, join, pool, uuids
 from dmp_assets.demo.business.web_journeys import People, World, outcome, probability, simulate
 from dmp_assets.demo.business.web_world import CAMPAIGNS, CHANNEL_NAMES, CHANNELS
+from dmp_assets.platform.base import whole_file
 
 CLICK_FACTOR = 12  # how much dearer a click is than a view, on channels that sell both
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -332,9 +333,10 @@ def _effects(business: _Business) -> pa.Table:
 
 
 def _write_sqlite(path: Path, tables: dict[str, pa.Table]) -> None:
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    with closing(sqlite3.connect(part, isolation_level=None)) as connection:
+    with (
+        whole_file.replacing(path) as part,
+        closing(sqlite3.connect(part, isolation_level=None)) as connection,
+    ):
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN")
@@ -348,7 +350,6 @@ def _write_sqlite(path: Path, tables: dict[str, pa.Table]) -> None:
                     f"INSERT INTO {name} VALUES ({places})", zip(*values, strict=True)
                 )
         connection.execute("COMMIT")
-    part.replace(path)
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:

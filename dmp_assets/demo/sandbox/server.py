@@ -37,6 +37,7 @@ from dmp_assets.demo.sandbox import slack_page as sandbox_slack_page
 from dmp_assets.demo.sandbox.ihc import IhcSandbox
 from dmp_assets.demo.sandbox.slack import SlackSandbox
 from dmp_assets.home import Home
+from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.base.addresses import is_loopback
 
 
@@ -230,15 +231,11 @@ class Sandbox:
             listener = socket.create_server(("127.0.0.1", int(note.read_text())))
         except (OSError, ValueError, OverflowError):
             listener = socket.create_server(("127.0.0.1", 0))
-            note.write_text(str(listener.getsockname()[1]))
+            whole_file.write(note, str(listener.getsockname()[1]), mode=None)
         return listener
 
     def _write(self, endpoint: Endpoint) -> None:
-        part = self._file.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as out:
-            json.dump(endpoint.__dict__, out, indent=2)
-        part.replace(self._file)
+        whole_file.write(self._file, json.dumps(endpoint.__dict__, indent=2))
 
 
 class _Server:

@@ -1,14 +1,10 @@
 """Who calls, whether they may, and how often: the dependency of every route that needs it."""
 
 import hashlib
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal
 
 import limits
-import limits.aio
 import sqlalchemy as sa
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
@@ -20,8 +16,8 @@ from starlette.concurrency import run_in_threadpool
 from dmp_assets.platform.api.denials import Denial
 from dmp_assets.platform.api.hosts import is_from_us
 from dmp_assets.platform.api.problems import LONGEST_NAME, FieldError, Problem
+from dmp_assets.platform.api.rates import caller_address, rate_of, window
 from dmp_assets.platform.api.state import Entrance, Service, service_of
-from dmp_assets.platform.base.addresses import source_of
 from dmp_assets.platform.store import access, audit
 from dmp_assets.platform.store.access import NotLetInError, Principal
 from dmp_assets.platform.text.spelling import meant
@@ -32,26 +28,6 @@ KNOWN_SECONDS = 2.0
 WITHOUT_STORE_SECONDS = 3600.0
 """How long a credential that opened goes on opening while the store does not answer."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-@dataclass
-class Known:
-    """Credentials that opened a short while ago."""
-
-    found: dict[bytes, tuple[Principal, float]] = field(default_factory=dict)
-    size: int = 10_000
-
-    def get(self, credential: bytes, within: float) -> Principal | None:
-        principal, at = self.found.get(credential, (None, 0.0))
-        return principal if time.monotonic() - at <= within else None
-
-    def put(self, credential: bytes, principal: Principal) -> None:
-        while len(self.found) >= self.size:
-            self.found.pop(next(iter(self.found)))
-        self.found[credential] = (principal, time.monotonic())
-
-    def forget(self, credential: bytes) -> None:
-        self.found.pop(credential, None)
 
 
 def credential_of(kind: str, secret: str) -> bytes:
@@ -82,7 +58,7 @@ async def principal_of(request: Request, *, form_token: bool = True) -> Principa
         before = service.known.get(credential, WITHOUT_STORE_SECONDS)
         if before is None:  # who opened a while ago does not suffer from a neighbour's guesses
             await _not_guessing(request)
-        if before is not None and service.live is not None and not service.live.live:
+        if before is not None and not service.store_answers:
             known = before  # the store is gone: who is known does not wait for it
     if known is None:
         try:
@@ -125,20 +101,6 @@ async def _not_guessing(request: Request) -> None:
 
 def _wrong(service: Service) -> limits.RateLimitItem:
     return rate_of(service.settings.api_denied_rate_limit)
-
-
-@cache
-def rate_of(rate: str) -> limits.RateLimitItem:
-    """A rate such as `600/minute`."""
-    return limits.parse(rate)
-
-
-async def window(
-    limiter: "limits.aio.strategies.RateLimiter", item: limits.RateLimitItem, *who: str
-) -> tuple[int, int]:
-    """(calls left, seconds until all are allowed again, at least 1)."""
-    reset, remaining = await limiter.get_window_stats(item, *who)
-    return remaining, max(1, round(reset - time.time() + 0.5))
 
 
 def _look_up(service: Service, kind: str, secret: str) -> Principal:
@@ -236,11 +198,6 @@ async def limit(
             headers={**shown, "Retry-After": str(wait)},
         )  # fmt: skip
     response.headers.update(shown)
-
-
-def caller_address(request: Request) -> str:
-    """Where the call comes from, as far as one caller can change it: see `source_of`."""
-    return source_of(request.client.host) if request.client else "unknown"
 
 
 def needs(

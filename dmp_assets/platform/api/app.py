@@ -11,31 +11,19 @@ import limits.errors
 import limits.storage
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 
-from dmp_assets.abuse.service.routes import (
-    abuse,
-    decisions,
-    promo,
-    review,
-    review_csv,
-    review_lists,
-    review_search,
-    review_what_if,
-)
-from dmp_assets.abuse.service.scoring import Scoring
-from dmp_assets.attribution.service.routes import (
-    attribution,
-)
+from dmp_assets import domains
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.api import problems, secret
-from dmp_assets.platform.api.access import COOKIE, Known, scopes_of
+from dmp_assets.platform.api.access import COOKIE, scopes_of
 from dmp_assets.platform.api.hosts import Hosts
+from dmp_assets.platform.api.known import Known
 from dmp_assets.platform.api.metrics import Metrics
 from dmp_assets.platform.api.middleware import Guard
 from dmp_assets.platform.api.oidc import Issuer
@@ -55,7 +43,7 @@ from dmp_assets.platform.store import database, where
 from dmp_assets.platform.text import foreign_text
 
 ABOUT = """
-Results of the lakehouse for programs: promo-code usage, attribution, what was materialized when.
+Results of the lakehouse for programs: {titles}, what was materialized when.
 
 Send a key as `Authorization: Bearer dmp_…` (`dmp client add` makes one). Errors are problem
 details (RFC 9457). Lists come as JSON pages with a cursor, or as CSV when `Accept: text/csv` asks
@@ -63,17 +51,16 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 """
 
 
-ROUTERS = (
-    abuse.router, health.router, decisions.router, promo.router, attribution.router, runs.router,
-    reports.router, review.router, review_csv.router, review_lists.router, review_search.router,
-    review_what_if.router,
-    pages.router, login_link.router, oidc.router,
-)  # fmt: skip
+def routers() -> list[APIRouter]:
+    """Those of the domains, then the platform's own."""
+    brought = [router for face in domains.services().values() for router in face.routers]
+    own = (health, runs, reports, pages, login_link, oidc)
+    return [*brought, *(module.router for module in own)]
 
 
 def api_routes() -> list[APIRoute]:
     """Every route of the service; static files apart."""
-    return [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    return [r for router in routers() for r in router.routes if isinstance(r, APIRoute)]
 
 
 def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = None) -> FastAPI:
@@ -88,21 +75,27 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
 
     metrics = Metrics()
     tables = Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)
-    scoring = Scoring(home, settings, tables, store, metrics)
+    parts = {
+        name: face.part(home, settings, tables, store, metrics)
+        for name, face in domains.services().items()
+        if face.part is not None
+    }
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(scoring.start)
+        for part in parts.values():
+            await run_in_threadpool(part.start)
         tending = asyncio.create_task(tend(app.state.service))
         yield
         tending.cancel()
-        await run_in_threadpool(scoring.stop)
+        for part in reversed(parts.values()):
+            await run_in_threadpool(part.stop)
         app.state.service.store.dispose()
 
     app = FastAPI(
         title="dmp_assets",
         version=version("dmp_assets"),
-        description=ABOUT,
+        description=ABOUT.format(titles=", ".join(d.title.lower() for d in domains.known())),
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -120,7 +113,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         pages=templates(),
         known=Known(),
         secure=secure,
-        scoring=scoring,
+        parts=parts,
         metrics=metrics,
         tables=tables,
         issuer=Issuer.of(settings),
@@ -128,9 +121,9 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     )
     problems.install(app)
     pages.install(app)
-    for router in ROUTERS:
+    for router in routers():
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=str(files("dmp_assets.platform.api") / "static")))
+    app.mount("/static", static_files())
     _describe(app)
     app.add_middleware(Guard, metrics=service.metrics, secure=secure, hosts=hosts)
     return app
@@ -140,10 +133,22 @@ _REDIS = {"connect_timeout": 0.5, "stream_timeout": 0.5}
 """A Redis that is silent must not hold the calls that wait to be counted."""
 
 
+def static_files() -> StaticFiles:
+    """Styles and scripts of our pages, those of the domains among them."""
+    brought: list[str | tuple[str, str]] = [(package, "static") for package in _packages()]
+    own = str(files("dmp_assets.platform.api") / "static")
+    return StaticFiles(directory=own, packages=brought)
+
+
+def _packages() -> list[str]:
+    return [face.package for face in domains.services().values() if face.package]
+
+
 def templates() -> Environment:
-    """The templates of our pages."""
+    """The templates of our pages, those of the domains among them."""
+    brought = [PackageLoader(package) for package in _packages()]
     return Environment(
-        loader=PackageLoader("dmp_assets.platform.api"),
+        loader=ChoiceLoader([PackageLoader("dmp_assets.platform.api"), *brought]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=foreign_text.page_value,

@@ -1,7 +1,5 @@
 """What Prometheus is told. One registry per app, so that tests have their own."""
 
-from collections.abc import Mapping
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -34,30 +32,3 @@ class Metrics:
             ("table",),
             registry=self.registry,
         )
-        self.scores = Counter(
-            "dmp_abuse_scores_total",
-            "Accounts scored, by decision and whether the shop knows the account.",
-            ("decision", "known"),
-            registry=self.registry,
-        )
-        self.model_age = Gauge(
-            "dmp_model_age_seconds",
-            "Time since the model that scores was trained.",
-            registry=self.registry,
-        )
-        self.spooled = Gauge(
-            "dmp_spooled_predictions",
-            "Predictions that wait on disk until the store takes them.",
-            registry=self.registry,
-        )
-        self.review_queue = Gauge(
-            "dmp_review_queue_length",
-            "Cases that wait for a decision, by why they wait.",
-            ("why",),
-            registry=self.registry,
-        )
-
-    def note_queue(self, lengths: Mapping[str, int]) -> None:
-        """How many cases wait in the review, by why."""
-        for why, length in lengths.items():
-            self.review_queue.labels(why).set(length)

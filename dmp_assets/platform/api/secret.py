@@ -2,11 +2,11 @@
 
 import base64
 import binascii
-import os
 
 from cryptography.fernet import Fernet
 
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.config import secret_files
 
 FILE = "api_secret"
 
@@ -17,15 +17,8 @@ def of(home: Home) -> bytes:
     if configured is not None:
         return _checked(configured.get_secret_value().encode(), "DMP_API_SECRET")
     path = home.secrets / FILE
-    home.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _checked(path.read_bytes().strip(), str(path))
-    with os.fdopen(descriptor, "wb") as file:
-        secret = Fernet.generate_key()
-        file.write(secret + b"\n")
-    return secret
+    secret = secret_files.of(home, FILE, lambda: Fernet.generate_key().decode())
+    return _checked(secret.encode(), str(path))
 
 
 def is_generated(home: Home) -> bool:

@@ -1,12 +1,12 @@
 """Running the service: where it may listen, TLS, and uvicorn."""
 
+import gc
 import logging
 import os
 import socket
 import sys
 from collections.abc import MutableMapping
 from contextlib import suppress
-from importlib.abc import MetaPathFinder
 from typing import Any, TextIO
 
 import structlog
@@ -107,26 +107,13 @@ def _without_values(logger: Any, method: str, line: MutableMapping[str, Any]) ->
     return line
 
 
-class _Without(MetaPathFinder):
-    """Lets a package count as not installed."""
-
-    def __init__(self, package: str) -> None:
-        self.package = package
-
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        if fullname == self.package:
-            raise ModuleNotFoundError(f"{fullname} is left out here", name=fullname)
-
-
 def _fit_process() -> None:
     """Fit this process to scoring: callers wait for one thread while another computes.
 
-    pyarrow loads pandas wherever it is installed, 45 MB that nothing here uses. A thread that
-    computes lets another one in after 5 ms by default, and a request changes threads many times;
-    a tenth of that gave a quarter more known accounts a second.
+    A thread that computes lets another one in after 5 ms by default, and a request changes threads
+    many times; a tenth of that gave a quarter more known accounts a second.
     """
     allow_open_files()
-    sys.meta_path.insert(0, _Without("pandas"))
     sys.setswitchinterval(0.0005)
 
 
@@ -137,7 +124,10 @@ def app_of_environment() -> FastAPI:
     home = Home.current()
     settings = home.settings()
     secure = settings.api_tls_certificate is not None or settings.api_behind_proxy
-    return create_app(home, secure=secure)
+    app = create_app(home, secure=secure)
+    # What is loaded stays: to look through it again and again holds up callers.
+    app.state.service.when_loaded(gc.freeze)
+    return app
 
 
 def serve(home: Home, listening: socket.socket | None = None) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import limits.aio
@@ -15,15 +16,16 @@ from fastapi import Request
 from jinja2 import Environment
 
 from dmp_assets.home import Home
+from dmp_assets.platform.api.attempts import Logins
 from dmp_assets.platform.api.denials import Denials
+from dmp_assets.platform.api.known import Known
 from dmp_assets.platform.api.metrics import Metrics
 from dmp_assets.platform.api.sessions import Ended
+from dmp_assets.platform.faces.service import Part
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from dmp_assets.abuse.service.scoring import Scoring
-    from dmp_assets.platform.api.access import Known
     from dmp_assets.platform.api.oidc import Issuer
 
 T = TypeVar("T")
@@ -60,7 +62,7 @@ class Entrance:
     seal: Fernet
     limiter: "limits.aio.strategies.RateLimiter"
     pages: Environment
-    known: "Known"
+    known: Known
     secure: bool
     issuer: "Issuer | None"
     metrics: Metrics
@@ -71,14 +73,12 @@ class Entrance:
     log: Any = field(default_factory=lambda: structlog.get_logger("dmp.api"))
 
     def __post_init__(self) -> None:
-        from dmp_assets.platform.api.logins import Logins  # which knows us
-
         self.logins = Logins(self.limiter, self.seal)
 
     @property
-    def live(self) -> "Scoring | None":
-        """Who hears of the store's state at every moment; nobody here."""
-        return None
+    def store_answers(self) -> bool:
+        """Whether the store answered who hears of it at every moment; nobody does here."""
+        return True
 
     def now(self) -> datetime:
         """The clock's time in UTC: keys and sessions expire by it, in a sandbox too."""
@@ -98,21 +98,25 @@ class Entrance:
 
 @dataclass(kw_only=True)
 class Service(Entrance):
-    """The whole service: an entrance, scoring and the lakehouse (`tables`)."""
+    """The whole service: an entrance, what domains run in it, and the lakehouse (`tables`)."""
 
-    scoring: "Scoring"
+    parts: Mapping[str, Part]
     tables: Tables
     checks: Recent[list[Any]] = field(default_factory=lambda: Recent(1.0))
     """What `/health/ready` says."""
     written: Recent[list[Any]] = field(default_factory=lambda: Recent(5.0))
     """The lakehouse's tables, as `/v1/runs` lists them."""
-    counted: Recent[Mapping[str, int]] = field(default_factory=lambda: Recent(60.0))
-    """How many cases wait in the review, by why."""
 
     @property
-    def live(self) -> "Scoring | None":
-        """The accounts and what the model says of them; None while they are being loaded."""
-        return self.scoring if self.scoring.is_loaded else None
+    def store_answers(self) -> bool:
+        """Whether the store answered every part of ours that asks it at every moment."""
+        return all(part.store_answers for part in self.parts.values())
+
+    def when_loaded(self, work: Callable[[], object]) -> None:
+        """Have something done once, when all parts are loaded; say it before they start."""
+        for part in self.parts.values():
+            work = partial(part.when_loaded, work)
+        work()
 
 
 def service_of(request: Request) -> Service:

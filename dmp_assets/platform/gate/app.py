@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
 
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
-from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from dmp_assets.home import Home
 from dmp_assets.platform.api import problems, secret
-from dmp_assets.platform.api.access import Known
-from dmp_assets.platform.api.app import limiter_of, templates
+from dmp_assets.platform.api.app import limiter_of, static_files, templates
+from dmp_assets.platform.api.known import Known
 from dmp_assets.platform.api.metrics import Metrics
 from dmp_assets.platform.api.middleware import Guard
 from dmp_assets.platform.api.oidc import Issuer
@@ -94,7 +92,7 @@ def create_gate(
     login = [r for r in pages.router.routes if isinstance(r, APIRoute) and r.path in _LOGIN]
     app.router.routes.extend([*login, *login_link.router.routes, *oidc.router.routes])
     app.include_router(router)
-    app.mount("/static", StaticFiles(directory=str(files("dmp_assets.platform.api") / "static")))
+    app.mount("/static", static_files())
     app.mount("", Gate(dagster, recheck_seconds=recheck_seconds))
     app.add_middleware(OwnPagesOnly, origins=origins)
     app.add_middleware(Guard, metrics=entrance.metrics, secure=secure, max_body=MAX_BODY)

@@ -20,8 +20,10 @@ from dmp_assets.home import Home
 from dmp_assets.platform.lake import fingerprint, readings
 from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse, Written
+from dmp_assets.platform.lake.table_checks import Check as Check
+from dmp_assets.platform.lake.table_checks import source_checks as source_checks
 from dmp_assets.platform.lake.table_metadata import Described, schema
-from dmp_assets.platform.lake.tables import LAYERS, Standing, Tables
+from dmp_assets.platform.lake.tables import LAYERS, Standing, Tables, named_tables
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.lake.worked_out import WorkedOut
 from dmp_assets.settings import Settings
@@ -37,39 +39,6 @@ def daily_partitions() -> dg.DailyPartitionsDefinition:
     """Days (UTC) from `web_first_day` to today."""
     first = Home.current().settings().web_first_day
     return dg.DailyPartitionsDefinition(start_date=first.isoformat(), end_offset=1)
-
-
-@dataclass(frozen=True)
-class Check:
-    """A rule that a written table must obey, evaluated by DuckDB after the write.
-
-    `sql` names tables as `layer.table` and returns one row: how much offends the rule (0 passes),
-    then any further figures, which become metadata. None: what offends is what the write noted
-    among its figures by the name `noted`. A `blocking` check is an ERROR and stops what depends on
-    the table; any other is a WARN.
-    """
-
-    name: str
-    sql: str | None
-    description: str
-    blocking: bool = False
-    noted: str = "problem"
-
-
-def source_checks(table: str, key: str) -> tuple[Check, ...]:
-    """Checks that every table of received rows has: it holds rows, and their key is filled."""
-    return (
-        Check(
-            "not_empty",
-            f"SELECT (count(*) = 0)::INT AS offending, count(*) AS rows FROM raw.{table}",
-            "The source holds rows.",
-        ),
-        Check(
-            "required_columns_filled",
-            f"SELECT count(*) FROM raw.{table} WHERE {key} IS NULL OR trim({key}) = ''",
-            f"{key} is filled; rows without it end in quarantine.",
-        ),
-    )
 
 
 @dataclass
@@ -110,8 +79,6 @@ class TableRun:
 
     def sql(self, query: str, parameters: Any = None) -> pa.Table:
         """SQL over declared inputs, by DuckDB, without a JVM."""
-        from dmp_assets.platform.lake.tables import named_tables
-
         for key in named_tables(query):
             self._declared(key)
         return self.lakehouse.tables.sql(query, parameters)

@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
+from dmp_assets.platform.lake.table_checks import Check
 from dmp_assets.platform.lake.tables import Standing, Tables, named_tables
 from dmp_assets.platform.lake.worked_out import WorkedOut
 from dmp_assets.platform.text.foreign_text import markdown_table
-
-if TYPE_CHECKING:
-    from dmp_assets.platform.lake.table_asset import Check
 
 
 def schema(columns: Mapping[str, str], types: Mapping[str, str] | None = None) -> dg.TableSchema:
@@ -40,7 +38,7 @@ class Described:
     ):
         self._store, self._key, self._known, self._standing = store, key, known, standing
 
-    def results(self, checks: "Sequence[Check]") -> list[dg.AssetCheckResult]:
+    def results(self, checks: Sequence[Check]) -> list[dg.AssetCheckResult]:
         """Results of the checks, each evaluated again where a table that it names has changed."""
         names = [self._name(f"check {check.name}") for check in checks]
         self._known.forget(self._name("check "), names)
@@ -75,7 +73,7 @@ class Described:
         made_of = [query, further, [(s.key, s.id, s.version) for s in stand if s]]
         return self._known.get(self._name(what), made_of, work_out)
 
-    def _result(self, check: "Check") -> dg.AssetCheckResult:
+    def _result(self, check: Check) -> dg.AssetCheckResult:
         if check.sql is None:
             own = self._standing(self._key)
             problem = own.stamp.get("figures", {}).get(check.noted) if own else None

@@ -6,7 +6,6 @@ so an open notebook or BI tool keeps the file it has opened and never blocks a r
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
+from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.lake import fingerprint as fingerprints
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
@@ -48,28 +48,26 @@ def build(
     """
     if (known := _known(file, marts, fingerprint, run_id)) is not None:
         return known
-    part = file.with_suffix(".duckdb.part")
-    part.unlink(missing_ok=True)
-    config = {
-        "memory_limit": tables.memory,
-        "temp_directory": str(file.parent / "duckdb-tmp"),
-    }
-    resource = DuckDBResource(database=str(part), connection_config=config)
-    with resource.get_connection() as opened, closing(opened) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")
-        _show_inputs(connection, tables, inputs(marts))
-        rows = {mart.name: _create(connection, mart) for mart in marts}
-        for layer in {key.partition("/")[0] for key in inputs(marts)}:
-            connection.execute(f"DROP SCHEMA {layer} CASCADE")
-        connection.execute(
-            "CREATE TABLE about_this_file AS "
-            "SELECT ? AS fingerprint, ? AS run_id, now() AS built_at",
-            [fingerprint, run_id],
-        )
-        connection.execute("CHECKPOINT")
-    file.with_name(file.name + ".wal").unlink(missing_ok=True)
-    os.replace(part, file)
+    with whole_file.replacing(file) as part:
+        config = {
+            "memory_limit": tables.memory,
+            "temp_directory": str(file.parent / "duckdb-tmp"),
+        }
+        resource = DuckDBResource(database=str(part), connection_config=config)
+        with resource.get_connection() as opened, closing(opened) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")
+            _show_inputs(connection, tables, inputs(marts))
+            rows = {mart.name: _create(connection, mart) for mart in marts}
+            for layer in {key.partition("/")[0] for key in inputs(marts)}:
+                connection.execute(f"DROP SCHEMA {layer} CASCADE")
+            connection.execute(
+                "CREATE TABLE about_this_file AS "
+                "SELECT ? AS fingerprint, ? AS run_id, now() AS built_at",
+                [fingerprint, run_id],
+            )
+            connection.execute("CHECKPOINT")
+        file.with_name(file.name + ".wal").unlink(missing_ok=True)
     return Built(rows, unchanged=False)
 
 

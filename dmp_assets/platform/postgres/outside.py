@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmp_assets.home import Home
+from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.postgres.endpoint import PostgresError
 
 FILE = "owner.json"
@@ -49,10 +50,7 @@ class Outside:
 
     def claim(self) -> None:
         """Make the folder this home's, whoever's it was."""
-        part = self.folder / f"{FILE}.part"
-        part.write_text(json.dumps(self._here(), indent=2))
-        part.chmod(0o600)
-        part.replace(self.folder / FILE)
+        whole_file.write(self.folder / FILE, json.dumps(self._here(), indent=2))
 
     def _owner(self) -> dict[str, str] | None:
         try:

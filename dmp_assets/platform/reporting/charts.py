@@ -7,6 +7,8 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmp_assets.platform.base import whole_file
+
 if TYPE_CHECKING:  # loaded when a chart is drawn: most runs draw none
     from matplotlib.axes import Axes
 
@@ -53,9 +55,8 @@ def daily_chart(days: Sequence[date], panels: Sequence[Panel], path: Path) -> Pa
         _panel(axes, days, panel.values, panel.title, panel.color)
     _date_axis(rows[-1], days)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    figure.savefig(part, format="png", metadata={"Software": None})
-    part.replace(path)
+    with whole_file.replacing(path) as part:
+        figure.savefig(part, format="png", metadata={"Software": None})
     return path
 
 

@@ -9,19 +9,34 @@ from a shop that sells nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+from dmp_assets.home import Home
 from dmp_assets.platform.lake import readings
-
-if TYPE_CHECKING:
-    from dmp_assets.platform.reporting.reader import Report
+from dmp_assets.settings import Settings
 
 QUIET = timedelta(days=7)
 """Silence that means nothing in any source; where a source was silent for longer before, twice
 that."""
 LOOKS_BACK = 100
 """Days before the last event in which the longest silence is looked for."""
+
+
+class ReadTables(Protocol):
+    """The tables of one state, as a report reads them; see `pinned_tables`."""
+
+    home: Home
+    versions: dict[str, int]
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def has(self, *keys: str) -> bool: ...
+
+    def columns(self, key: str) -> tuple[str, ...]: ...
+
+    def row(self, query: str, parameters: Any = None) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -39,16 +54,16 @@ class Known:
     ahead: int = 0
 
 
-def known(report: "Report", events: Mapping[str, str], as_of: datetime) -> Known:
+def known(tables: ReadTables, events: Mapping[str, str], as_of: datetime) -> Known:
     """What is known as of a moment, by tables of events and the column that says when."""
-    counted = [_counted(report, key, column, as_of) for key, column in events.items()]
+    counted = [_counted(tables, key, column, as_of) for key, column in events.items()]
     last = max((at for at, _ in counted if at), default=None)
     ahead = sum(n for _, n in counted)
-    read_at = _read_at(report, list(events))
+    read_at = _read_at(tables, list(events))
     if last is None or read_at is None:
         return Known(last, last, read_at, ahead=ahead)
     until = min(read_at, as_of)
-    silent = _silent(report, events, last, until, read_at)
+    silent = _silent(tables, events, last, until, read_at)
     return Known(last if silent else max(last, until), last, until, silent, ahead)
 
 
@@ -64,12 +79,12 @@ def incomplete(known: Known, last_day: date, zone: str) -> str | None:
 
 
 def _counted(
-    report: "Report", key: str, column: str, as_of: datetime
+    tables: ReadTables, key: str, column: str, as_of: datetime
 ) -> tuple[datetime | None, int]:
     """Last event up to `as_of`, and how many rows are dated later."""
-    if not report.has(key):
+    if not tables.has(key):
         return None, 0
-    found = report.row(
+    found = tables.row(
         f"""SELECT max({column}) FILTER ({column} <= $1) AS last,
         count(*) FILTER ({column} > $1 + INTERVAL 1 DAY) AS ahead FROM {key.replace("/", ".")}""",
         [as_of],
@@ -77,20 +92,20 @@ def _counted(
     return found["last"], int(found["ahead"])
 
 
-def _read_at(report: "Report", keys: list[str]) -> datetime | None:
+def _read_at(tables: ReadTables, keys: list[str]) -> datetime | None:
     """When the source was last read, or where files are loaded, when they last were."""
     received: list[datetime] = []
     loaded: list[datetime] = []
     noted: list[datetime] = []
     for key in keys:
         raw = f"raw/{key.partition('/')[2]}"
-        there = report.columns(raw)
+        there = tables.columns(raw)
         for column, found in (("_received_at", received), ("_loaded_at", loaded)):
             if column in there:
-                at = report.row(f"SELECT max({column}) AS at FROM {raw.replace('/', '.')}")["at"]
+                at = tables.row(f"SELECT max({column}) AS at FROM {raw.replace('/', '.')}")["at"]
                 found += [at] if at else []
-        last = readings.last(report.home, raw)
-        pinned = report.versions.get(raw)
+        last = readings.last(tables.home, raw)
+        pinned = tables.versions.get(raw)
         if last and (pinned is None or pinned >= last.version):
             noted.append(last.at)
     if received:
@@ -101,13 +116,17 @@ def _read_at(report: "Report", keys: list[str]) -> datetime | None:
 
 
 def _silent(
-    report: "Report", events: Mapping[str, str], last: datetime, until: datetime, read_at: datetime
+    tables: ReadTables,
+    events: Mapping[str, str],
+    last: datetime,
+    until: datetime,
+    read_at: datetime,
 ) -> str | None:
     """Why the source counts as fallen silent by `until`; None when it does not."""
-    expected = report.settings.expected_weekly_events
+    expected = tables.settings.expected_weekly_events
     since = f"the last event is of {last:%a %d %b %Y}, the source was last read"
     if expected is not None:
-        came = _came(report, events, until - timedelta(days=7), until)
+        came = _came(tables, events, until - timedelta(days=7), until)
         if came >= expected:
             return None
         return (
@@ -116,33 +135,33 @@ def _silent(
         )
     if until - last <= QUIET:
         return None
-    allowed = max(QUIET, 2 * _longest_silence(report, events, last))
+    allowed = max(QUIET, 2 * _longest_silence(tables, events, last))
     return None if until - last <= allowed else f"{since} {(read_at - last).days} days later"
 
 
-def _came(report: "Report", events: Mapping[str, str], since: datetime, until: datetime) -> int:
+def _came(tables: ReadTables, events: Mapping[str, str], since: datetime, until: datetime) -> int:
     return sum(
         int(
-            report.row(
+            tables.row(
                 f"SELECT count(*) AS n FROM {key.replace('/', '.')} "
                 f"WHERE {column} > $1 AND {column} <= $2",
                 [since, until],
             )["n"]
         )
         for key, column in events.items()
-        if report.has(key)
+        if tables.has(key)
     )
 
 
-def _longest_silence(report: "Report", events: Mapping[str, str], last: datetime) -> timedelta:
+def _longest_silence(tables: ReadTables, events: Mapping[str, str], last: datetime) -> timedelta:
     """The longest stretch of whole days without an event before the last one."""
     days = " UNION ".join(
         f"SELECT DISTINCT {column}::DATE AS day FROM {key.replace('/', '.')} "
         f"WHERE {column} <= $1 AND {column} > $1 - INTERVAL {LOOKS_BACK} DAY"
         for key, column in events.items()
-        if report.has(key)
+        if tables.has(key)
     )
-    found = report.row(
+    found = tables.row(
         f"SELECT max(gap) AS days FROM (SELECT day - lag(day) OVER (ORDER BY day) AS gap "
         f"FROM ({days}))",
         [last],

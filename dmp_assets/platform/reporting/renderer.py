@@ -25,9 +25,11 @@ from typing import Any
 import yaml
 
 from dmp_assets.home import Home
+from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.reporting import document
 from dmp_assets.platform.reporting.document import Document, DocumentError
 from dmp_assets.platform.reporting.page import page
+from dmp_assets.platform.reporting.quarto_problems import problems
 from dmp_assets.platform.reporting.reader import RECORD, VERSIONS
 from dmp_assets.platform.text.foreign_text import without_colours
 
@@ -163,15 +165,14 @@ class Renderer:
             else:
                 made, warnings = self._embedded(source, params, told)
             noted = json.loads(record.read_text()) if record.exists() else {}
-        part = target.with_suffix(".html.part")
-        part.write_text(made)
         note = target.with_suffix(".json")
         note.unlink(missing_ok=True)
-        os.replace(part, target)
+        whole_file.write(target, made, mode=None)
         seconds, engine = round(time.monotonic() - began, 2), "quarto" if quarto else "embedded"
         noted |= {"fingerprint": fingerprint, "params": params, "engine": engine}
         noted |= {"warnings": list(warnings)}
-        note.write_text(json.dumps(noted | {"seconds": seconds}, indent=2) + "\n")
+        told_of = json.dumps(noted | {"seconds": seconds}, indent=2) + "\n"
+        whole_file.write(note, told_of, mode=None)
         through = noted.get("data_through")
         return Rendered(
             name,
@@ -224,7 +225,7 @@ class Renderer:
             made = page(source, outputs, (self.folder / "theme.css").read_text())
         except DocumentError as error:
             raise RenderError(str(error)) from error
-        return made, tuple(document.problems(source))
+        return made, tuple(problems(source))
 
     def _execute(
         self, source: Document, params: Mapping[str, Any], told: Mapping[str, str]

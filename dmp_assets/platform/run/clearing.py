@@ -12,7 +12,6 @@ from dmp_assets.platform.store import where
 
 def _publish_nothing(home: Home) -> None:
     """The API must not go on serving another shop's figures, nor know its simulated people."""
-    from dmp_assets.abuse.service.store import landing
     from dmp_assets.platform.store import database, publish
 
     with (
@@ -22,7 +21,8 @@ def _publish_nothing(home: Home) -> None:
     ):
         publish.clear(connection)
         if home.profile == "sandbox":
-            landing.clear(connection)
+            for domain in domains.known():
+                domain.forget_people(connection)
 
 
 def clear(home: Home, *, everything: bool = False) -> None:

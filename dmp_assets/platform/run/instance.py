@@ -5,6 +5,7 @@ import os
 import yaml
 
 from dmp_assets.home import Home
+from dmp_assets.platform.base import whole_file
 
 ENVIRONMENT = {
     "TZ": "UTC",
@@ -30,7 +31,7 @@ def prepare_instance(home: Home) -> None:
     wanted = yaml.safe_dump(config, sort_keys=False)
     path = home.dagster / "dagster.yaml"
     if not path.exists() or path.read_text() != wanted:
-        path.write_text(wanted)
+        whole_file.write(path, wanted, mode=None)
     os.environ.update(ENVIRONMENT)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     os.environ["DMP_HOME"] = str(home.root)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
+from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.text import foreign_text
 
@@ -191,21 +192,22 @@ def export_training(journeys: pa.Table, path: Path) -> int:
     if path.suffix not in (".json", ".csv"):
         raise IhcError(f"{path.name} is neither .json nor .csv; choose one of them")
     sessions = _sessions(journeys, journey_offsets(journeys), all_convert=False)
-    part = path.with_name(f"{path.name}.part")
-    if path.suffix == ".csv":
-        with part.open("w", encoding="utf-8", newline="") as out:
+    newline = "" if path.suffix == ".csv" else None
+    with (
+        whole_file.replacing(path) as part,
+        part.open("w", encoding="utf-8", newline=newline) as out,
+    ):
+        if path.suffix == ".csv":
             batches = sessions.to_batches(max_chunksize=_CHUNK)
             rows = (row.values() for batch in batches for row in batch.to_pylist())
             foreign_text.write_csv(out, sessions.column_names, map(list, rows), end="\n")
-    else:
-        with part.open("w", encoding="utf-8") as out:
+        else:
             out.write("[")
             separator = "\n"
             for chunk in sessions.to_batches(max_chunksize=_CHUNK):
                 out.write(separator + ",\n".join(_json(row) for row in chunk.to_pylist()))
                 separator = ",\n"
             out.write("\n]\n")
-    part.replace(path)
     return int(sessions.num_rows)
 
 

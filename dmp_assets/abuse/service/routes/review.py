@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from dmp_assets.abuse.model.clusters import Cluster
 from dmp_assets.abuse.service import case, drawing
 from dmp_assets.abuse.service.names import LONGEST, Names
+from dmp_assets.abuse.service.part import part_of
 from dmp_assets.abuse.service.store import claims, opinions, review, review_queue, watching
 from dmp_assets.abuse.service.store.review import CATEGORIES, ChangedError, Decision, Evidence
 from dmp_assets.platform.api.access import needs
@@ -94,7 +95,7 @@ def queue(
         }
 
     found = service.in_store(read)
-    service.metrics.note_queue(found["lengths"])
+    part_of(service).metrics.note_queue(found["lengths"])
     cases = found.pop("cases")
     following = None
     if len(cases) > PAGE:
@@ -125,7 +126,7 @@ def _account(
 ) -> HTMLResponse:
     """The page of an account; `entered`: what the form held before it could not be taken."""
     service = service_of(request)
-    live = service.live
+    live = part_of(service).live
     person = _person(who)
     now = service.now()
 
@@ -173,8 +174,8 @@ def _account(
 
 def _cluster(service: Service, store: sa.Connection, account_id: str, most: int) -> Cluster:
     """The account's cluster by the live index, else as far as the store knows it."""
-    if service.live is not None:
-        return service.live.cluster(account_id, most)
+    if (live := part_of(service).live) is not None:
+        return live.cluster(account_id, most)
     members = opinions.linked(store, account_id, MOST_AT_ONCE + 1)
     return Cluster(tuple(members[:most]), (), len(members))
 
@@ -313,7 +314,7 @@ class _Stale(Exception):
 def _shown_live(service: Service, members: Collection[str]) -> dict[str, Evidence]:
     """What the live model says of accounts now, which may be news to the store."""
     said: dict[str, Evidence] = {}
-    live = service.live
+    live = part_of(service).live
     for name in members if live is not None else ():
         judgement = live.judge(name) if live is not None else None
         if judgement is not None:
@@ -407,7 +408,7 @@ def is_known(service: Service, store: sa.Connection, account_id: str) -> bool:
     return bool(
         opinions.of(store, [account_id], share=share)
         or review.decisions_of(store, [account_id])
-        or (service.live is not None and service.live.attributes(account_id))
+        or ((live := part_of(service).live) is not None and live.attributes(account_id))
     )
 
 

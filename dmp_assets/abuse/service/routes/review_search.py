@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from dmp_assets.abuse.service import finding
+from dmp_assets.abuse.service.part import part_of
 from dmp_assets.abuse.service.routes.review import (
     Reviewer,
     described,
@@ -46,8 +47,8 @@ def found(
         (text,) = opened(service.seal, token, "search", "query.token")
     names: list[str] = []
     in_full = names_for(request, who).in_full
-    if text and in_full and service.live is not None:
-        names = service.live.search(text)
+    if text and in_full and (live := part_of(service).live) is not None:
+        names = live.search(text)
 
     def read(store: sa.Connection) -> dict[str, Any]:
         if text and text not in names and is_known(service, store, text):

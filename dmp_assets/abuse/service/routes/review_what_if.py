@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from dmp_assets.abuse.model import money
 from dmp_assets.abuse.service import drawing
+from dmp_assets.abuse.service.part import part_of
 from dmp_assets.abuse.service.routes.review import Reviewer, review_page
 from dmp_assets.abuse.service.store import hindsight
 from dmp_assets.platform.api.problems import FieldError, Problem
@@ -37,7 +38,7 @@ def what_if(
     costs = money.Costs(
         settings.cost_blocked_customer, settings.cost_lost_discount, settings.review_cost
     )
-    today = service.scoring.model.thresholds
+    today = part_of(service).scoring.accounts.model.thresholds
     tried = money.Thresholds(
         today.review_from if review_from is None else review_from,
         today.block_from if block_from is None else block_from,

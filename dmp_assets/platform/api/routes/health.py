@@ -1,6 +1,5 @@
 """Whether the service lives, whether it can serve, and what Prometheus is told."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,11 +12,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 
-from dmp_assets.abuse.service.store import review_queue
 from dmp_assets.platform.api import problems
 from dmp_assets.platform.api.access import needs, principal_of
 from dmp_assets.platform.api.problems import Problem
 from dmp_assets.platform.api.state import Service, service_of
+from dmp_assets.platform.faces.service import Found
 from dmp_assets.platform.store import database
 from dmp_assets.platform.store.access import Principal
 from dmp_assets.platform.store.errors import SchemaError, StoreError
@@ -38,16 +37,6 @@ class Check(BaseModel):
     name: str = Field(examples=["store"])
     ok: bool
     detail: str = Field(examples=["schema 0001"])
-
-
-@dataclass(frozen=True)
-class Found:
-    """What was found of one thing; `summary` is what anybody may know."""
-
-    name: str
-    ok: bool
-    detail: str
-    summary: str
 
 
 class Ready(BaseModel):
@@ -106,7 +95,6 @@ def look(service: Service) -> list[Found]:
         service.log.warning("the store does not answer", error=type(error).__name__)
         said = "the store does not answer"
         return [Found(name="store", ok=False, detail=said, summary=said)]
-    _count_queue(service)
     checks = [Found(name="store", ok=True, detail=f"schema {database.head()}", summary="answers")]
     for name, at in published.items():
         hours = (service.now() - at).total_seconds() / 3600
@@ -125,35 +113,8 @@ def look(service: Service) -> list[Found]:
         checks.append(
             Found(name="published", ok=False, detail=said, summary="nothing is published yet")
         )
-    checks.append(_model(service))
+    checks += [found for part in service.parts.values() for found in part.checks()]
     return checks
-
-
-def _model(service: Service) -> Found:
-    scoring = service.scoring
-    if not scoring.is_loaded:
-        return Found(name="model", ok=False, detail="is being loaded", summary="is being loaded")
-    if scoring.problems:
-        told = "snapshot or model cannot be used; the last good one serves"
-        return Found(name="model", ok=False, detail="; ".join(scoring.problems), summary=told)
-    said = f"{scoring.model.version}, {len(scoring.index):,} accounts"
-    if not scoring.live:
-        return Found(name="model", ok=False, detail=f"{said}; scores are not in the store",
-                     summary="scores are not in the store")  # fmt: skip
-    return Found(name="model", ok=True, detail=said, summary="scores")
-
-
-def _count_queue(service: Service) -> None:
-    """Tell Prometheus now and then how many cases wait; nothing fails because of it."""
-    share = service.settings.review_sample_share
-    try:
-        lengths = service.counted.get(
-            lambda: service.in_store(lambda store: review_queue.length(store, share=share))
-        )
-    except (DBAPIError, PoolTimeout) as error:
-        service.log.warning("the queue cannot be counted", error=type(error).__name__)
-    else:
-        service.metrics.note_queue(lengths)
 
 
 def _published(connection: sa.Connection) -> dict[str, datetime]:

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from dmp_assets.platform.api.access import caller_address, from_our_page, limit
+from dmp_assets.platform.api.access import from_our_page, limit
 from dmp_assets.platform.api.problems import NO_NUL, Problem
+from dmp_assets.platform.api.rates import caller_address
 from dmp_assets.platform.api.routes.pages import (
     NO_STORE,
     begin_session,

@@ -9,10 +9,11 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.platform.api import logins
-from dmp_assets.platform.api.access import caller_address, limit
+from dmp_assets.platform.api.access import limit
 from dmp_assets.platform.api.hosts import address_of
 from dmp_assets.platform.api.oidc import BEGUN_SECONDS, Begun, Issuer, IssuerDownError, RefusedError
 from dmp_assets.platform.api.problems import NO_NUL, STORE_RETRY_SECONDS, Problem
+from dmp_assets.platform.api.rates import caller_address
 from dmp_assets.platform.api.routes.pages import (
     NO_STORE,
     begin_session,

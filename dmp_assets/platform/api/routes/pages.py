@@ -4,7 +4,6 @@ import html
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import date, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,9 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from dmp_assets.abuse.service.store import figures as known
-from dmp_assets.abuse.service.store.schema import daily_activity
-from dmp_assets.attribution.service.store.schema import channel_reporting
+from dmp_assets import domains
 from dmp_assets.platform.api import logins
 from dmp_assets.platform.api.access import (
     COOKIE,
@@ -43,7 +40,7 @@ from dmp_assets.platform.api.problems import (
     wrong_fields,
 )
 from dmp_assets.platform.api.state import Service, service_of
-from dmp_assets.platform.figures.catalogue import figure
+from dmp_assets.platform.faces.service import Headline
 from dmp_assets.platform.store import access
 from dmp_assets.platform.store.access import NotLetInError, Principal
 
@@ -144,21 +141,9 @@ async def home(request: Request) -> Response:
     return page(
         service, "home.html", who=who, headlines=headlines, reports=reports,
         may=frozenset() if who is None else who.scopes,
+        titles=[domain.title for domain in domains.known()],
+        entries=[entry for face in domains.services().values() for entry in face.entries],
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Headline:
-    """One number of the first page; `name` is that of the figures catalogue."""
-
-    value: str
-    label: str
-    name: str
-
-    @property
-    def definition(self) -> str:
-        """What the number means, by the catalogue."""
-        return figure(self.name).definition
 
 
 @dataclass(frozen=True)
@@ -181,37 +166,12 @@ def _rendered(folder: Path) -> list[RenderedReport]:
 
 
 def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[Headline]:
-    found: list[Headline] = []
-    newest: date | None = store.scalar(sa.select(sa.func.max(daily_activity.c.date)))
-    if who.may("promo:read") and newest is not None:
-        since = newest - timedelta(days=29)
-        row = store.execute(
-            sa.select(
-                sa.func.sum(daily_activity.c.registrations).label("registrations"),
-                sa.func.sum(daily_activity.c.usages).label("usages"),
-            ).where(daily_activity.c.date >= since)
-        ).one()
-        said = f"in the 30 days to {newest}"
-        for name, value in (("registered_users", row.registrations), ("promo_uses", row.usages)):
-            found.append(Headline(f"{value:,}", f"{figure(name).label}, {said}", name))
-        for name in ("flagged_accounts", "accounts_to_block"):
-            counted = known.accounts(store)[name]
-            found.append(
-                Headline(f"{counted:,}", f"{figure(name).label}, {figure(name).when}", name)
-            )
-    reported = channel_reporting.c
-    closed: date | None = store.scalar(
-        sa.select(sa.func.max(reported.date)).where(reported.is_open.is_(False))
-    )
-    if who.may("attribution:read") and closed is not None:
-        model, since = service.settings.reporting_model, closed - timedelta(days=29)
-        spent = known.advertising(store, model, since, closed)
-        for name in ("paid_roas", "roas", "paid_cost_per_order", "cost_per_order"):
-            if spent[name] is not None:
-                label = figure(name).titled(service.settings.currency)
-                said = f"{label}, in the 30 days to {closed}"
-                found.append(Headline(f"{spent[name]:,.2f}", said, name))
-    return found
+    return [
+        headline
+        for face in domains.services().values()
+        if face.headlines is not None
+        for headline in face.headlines(store, service.settings, who)
+    ]
 
 
 @router.get("/login")
@@ -250,7 +210,7 @@ async def log_in(
         return answer
     going = RedirectResponse(then, 303, headers=NO_STORE)
     set_session(service, going, token)
-    service.logins.know(service, going, attempt)
+    service.logins.know(going, attempt, secure=service.secure)
     return going
 
 

@@ -1,0 +1,45 @@
+"""What attribution gives to the service: channels, and the models side by side."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import sqlalchemy as sa
+
+from dmp_assets.attribution.service.routes import attribution
+from dmp_assets.attribution.service.store import figures
+from dmp_assets.attribution.service.store.schema import channel_reporting
+from dmp_assets.platform.faces.service import Entry, Headline, ServiceFace
+from dmp_assets.platform.figures.catalogue import figure
+from dmp_assets.platform.store.access import Principal
+from dmp_assets.settings import Settings
+
+
+def _headlines(store: sa.Connection, settings: Settings, who: Principal) -> Sequence[Headline]:
+    reported = channel_reporting.c
+    closed: date | None = store.scalar(
+        sa.select(sa.func.max(reported.date)).where(reported.is_open.is_(False))
+    )
+    if not who.may("attribution:read") or closed is None:
+        return ()
+    spent = figures.advertising(
+        store, settings.reporting_model, closed - timedelta(days=29), closed
+    )
+    return [
+        Headline(
+            f"{value:,.2f}",
+            f"{figure(name).titled(settings.currency)}, in the 30 days to {closed}",
+            name,
+        )
+        for name in ("paid_roas", "roas", "paid_cost_per_order", "cost_per_order")
+        if (value := spent[name]) is not None
+    ]
+
+
+FACE = ServiceFace(
+    routers=(attribution.router,),
+    entries=(
+        Entry("/v1/channels", "cost per order and ROAS by channel and day", "attribution:read"),
+        Entry("/v1/attribution", "the attribution models side by side", "attribution:read"),
+    ),
+    headlines=_headlines,
+)

@@ -1,0 +1,90 @@
+"""The face of a domain towards the service: what it gives to the API and the pages behind login."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from fastapi import APIRouter
+
+from dmp_assets.platform.figures.catalogue import figure
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from dmp_assets.home import Home
+    from dmp_assets.platform.api.metrics import Metrics
+    from dmp_assets.platform.lake.tables import Tables
+    from dmp_assets.platform.store.access import Principal
+    from dmp_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one thing that must be right; `summary` is what anybody may know."""
+
+    name: str
+    ok: bool
+    detail: str
+    summary: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One number of the first page; `name` is that of the figures catalogue."""
+
+    value: str
+    label: str
+    name: str
+
+    @property
+    def definition(self) -> str:
+        """What the number means, by the catalogue."""
+        return figure(self.name).definition
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the first page leads to: its address, what it gives, the scope that it needs.
+
+    `title` stands over an entry that is a page for people; others are in the list of addresses.
+    """
+
+    path: str
+    about: str
+    scope: str
+    title: str = ""
+    link: str = ""
+    """The words of `about` that lead there; all of them when empty."""
+
+
+class Part(Protocol):
+    """What of a domain runs in the service: started before the first request, stopped last."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+    def when_loaded(self, work: Callable[[], object]) -> None:
+        """Have something done once, when all is loaded that stays; said before `start`."""
+
+    @property
+    def store_answers(self) -> bool:
+        """Whether the store answered last where it is asked at every moment; else True."""
+
+    def checks(self) -> Sequence[Found]:
+        """What must be right before the domain is served; the store answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceFace:
+    """What a domain gives to the service.
+
+    `part` makes what runs beside the routes; None where nothing does. `package` holds the folders
+    `templates` and `static` of its pages. `headlines`: its numbers of the first page for who may
+    see them, read in one state of the store.
+    """
+
+    routers: Sequence[APIRouter]
+    entries: Sequence[Entry] = ()
+    headlines: "Callable[[sa.Connection, Settings, Principal], Sequence[Headline]] | None" = None
+    part: "Callable[[Home, Settings, Tables, sa.Engine, Metrics], Part] | None" = None
+    package: str | None = field(default=None)

@@ -1,0 +1,36 @@
+"""What a written table must obey, as its file says it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Check:
+    """A rule that a written table must obey, evaluated by DuckDB after the write.
+
+    `sql` names tables as `layer.table` and returns one row: how much offends the rule (0 passes),
+    then any further figures, which become metadata. None: what offends is what the write noted
+    among its figures by the name `noted`. A `blocking` check is an ERROR and stops what depends on
+    the table; any other is a WARN.
+    """
+
+    name: str
+    sql: str | None
+    description: str
+    blocking: bool = False
+    noted: str = "problem"
+
+
+def source_checks(table: str, key: str) -> tuple[Check, ...]:
+    """Checks that every table of received rows has: it holds rows, and their key is filled."""
+    return (
+        Check(
+            "not_empty",
+            f"SELECT (count(*) = 0)::INT AS offending, count(*) AS rows FROM raw.{table}",
+            "The source holds rows.",
+        ),
+        Check(
+            "required_columns_filled",
+            f"SELECT count(*) FROM raw.{table} WHERE {key} IS NULL OR trim({key}) = ''",
+            f"{key} is filled; rows without it end in quarantine.",
+        ),
+    )
