@@ -7,10 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.automation import jobs, schedules, sensors
-from dmp_assets.platform.faces.lake import TAG
+from dmp_assets.platform.faces.lake import TAG, lakes
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.marts import warehouse
@@ -29,9 +28,9 @@ _FRESH = dg.FreshnessPolicy.time_window(
 
 def _assets() -> Iterator[Any]:
     """Every asset in its group, with its domain as a tag."""
-    lakes = domains.lakes()
-    marts = warehouse.assets({name: given.marts for name, given in lakes.items()})
-    for name, given in lakes.items():
+    given_by = lakes()
+    marts = warehouse.assets({name: given.marts for name, given in given_by.items()})
+    for name, given in given_by.items():
         for group, made in given.assets.items():
             yield from dg.map_asset_specs(partial(_placed, name, group), made)
         served = [*filter(None, [marts.get(name)]), *map(published.asset, given.publications)]
@@ -50,7 +49,7 @@ defs = dg.Definitions(
     jobs=jobs.build_jobs(),
     schedules=schedules.build_schedules(),
     sensors=[
-        *(sensor for given in domains.lakes().values() for sensor in given.sensors),
+        *(sensor for given in lakes().values() for sensor in given.sensors),
         *sensors.SENSORS,
     ],
     resources={"lakehouse": Lakehouse(), "slack": SlackResource(), "window": Window()},

@@ -21,7 +21,6 @@ from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.lake import java
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import missing_parts
-from dmp_assets.settings import SettingsError
 
 _LONGEST_SECONDS = 20.0
 Verdict = Literal["good", "note", "bad"]
@@ -75,7 +74,7 @@ def _checks(home: Home) -> list[Check]:
     try:
         settings = home.settings()
         outside = reach.probes(home)
-    except (UserError, SettingsError):
+    except UserError:
         return checks  # what the check of the settings says comes first
     checks += [Check(probe.name, probe.look) for probe in outside]
     configured = settings.store_url is not None
@@ -106,7 +105,7 @@ def examined(checks: list[Check]) -> Iterator[tuple[str, Verdict, str]]:
                 yield check.name, "good", future.result(timeout=_LONGEST_SECONDS)
             except LateError:
                 yield check.name, check.need, f"no answer within {_LONGEST_SECONDS:.0f} s"
-            except (UserError, SettingsError, reach.Unreachable, OSError) as error:
+            except (UserError, OSError) as error:
                 yield check.name, check.need, str(error)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -23,7 +23,7 @@ def report(
 ) -> None:
     """Render a report from the tables as they are, and print its path."""
     with explained():
-        from dmp_assets.platform.reporting.renderer import Renderer, RenderError
+        from dmp_assets.platform.reporting.renderer import Renderer
 
         home = Home.current()
         versions = json.loads(as_of.read_text()) if as_of else None
@@ -38,15 +38,12 @@ def report(
             from dmp_assets.platform.reporting.report_assets import specs
 
             names = list(specs())
-        try:
-            with Renderer(project_dir(), home) as renderer:
-                for each in names:
-                    rendered = renderer.render(each, versions=versions)
-                    print(rendered.path)
-                    for warned in rendered.warnings:
-                        print(f"  warning: {warned}", file=sys.stderr)
-        except RenderError as error:
-            raise HomeError(str(error)) from error
+        with Renderer(project_dir(), home) as renderer:
+            for each in names:
+                rendered = renderer.render(each, versions=versions)
+                print(rendered.path)
+                for warned in rendered.warnings:
+                    print(f"  warning: {warned}", file=sys.stderr)
         if open_it:
             webbrowser.open(rendered.path.as_uri())
 

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from dmp_assets.home import Home
 from dmp_assets.platform.base.addresses import is_loopback
+from dmp_assets.platform.base.errors import UserError
 from dmp_assets.settings import Settings
 
 PATIENCE_SECONDS = 5.0
@@ -23,7 +24,7 @@ _SLACK_SCOPES = ("chat:write", "files:write", "files:read")
 _SLACK_CHANNEL = re.compile(r"[CGD][A-Z0-9]{6,}")
 
 
-class Unreachable(Exception):
+class Unreachable(UserError):
     """What is wrong with something outside, and which setting names it."""
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
+from dmp_assets.platform.base.errors import GivenError
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.instance import prepare_instance
 from dmp_assets.platform.run.outside import outside_systems
@@ -39,7 +40,7 @@ def period(text: str) -> timedelta:
     """`90d`, `12h` or `30m` as a time span. Raises ValueError."""
     found = _PERIOD.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no period; write 90d, 12h or 30m")
+        raise GivenError(f"{text!r} is no period; write 90d, 12h or 30m")
     return int(found[1]) * _UNITS[found[2]]
 
 

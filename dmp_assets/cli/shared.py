@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dmp_assets.home import Home
-from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.base.errors import GivenError, UserError
 from dmp_assets.platform.base.leaving import INTERRUPTED
 from dmp_assets.platform.text.foreign_text import visible
 from dmp_assets.settings import unknown_names
@@ -76,10 +76,7 @@ def explained() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except UserError as error:
         fail(str(error))
-        raise typer.Exit(1) from error
-    except ValueError as error:
-        fail(str(error))
-        raise typer.Exit(2) from error
+        raise typer.Exit(2 if isinstance(error, GivenError) else 1) from error
 
 
 def tables(home: Home) -> "Tables":

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from dmp_assets import domains
 from dmp_assets.cli.shared import out, typed
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.run.results import RunSummary
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def print_summary(
             f"{spent[layer]:.1f}" if layer in spent else "",
         )
     out.print(layers)
-    for domain in domains.known():
+    for domain in known_domains():
         for line in domain.summary(home):
             out.print(line, highlight=False)
     for line in _checks(summary, {found.key for found in expected}):
@@ -63,14 +63,14 @@ def print_summary(
         )
         return
     results = {"Reports": home.reports / "index.html"}
-    for domain in domains.known():
+    for domain in known_domains():
         results |= domain.results(home)
     for label, file in results.items():
         if file.exists():
             out.print(f"{label:<10} {file}", highlight=False)
     if (slack := home.sandbox / "slack" / "index.html").exists():
         out.print(f"Slack      {slack}", highlight=False, soft_wrap=True)
-    examples = [key for domain in domains.known() for key in domain.examples]
+    examples = [key for domain in known_domains() for key in domain.examples]
     for line in (
         f"Tables     {' · '.join(f'dmp show {key}' for key in examples)}",
         "Dagster    dmp up  (and the API: docs/api.md)",

@@ -7,7 +7,9 @@ import pytest
 
 from dmp_assets import domains, platform
 from dmp_assets.definitions import defs
-from dmp_assets.platform.faces.lake import PLATFORM, TAG
+from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.faces.lake import PLATFORM, TAG, lakes
+from dmp_assets.platform.reporting.report_spec import reports_of_domains
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +27,14 @@ def test_the_platform_names_no_domain() -> None:
 
 
 def test_every_domain_has_its_faces_under_its_name() -> None:
-    assert [domain.name for domain in domains.known()] == list(domains.DOMAINS)
-    assert list(domains.lakes()) == list(domains.reports()) == list(domains.DOMAINS)
+    assert [domain.name for domain in known_domains()] == list(domains.DOMAINS)
+    assert list(lakes()) == list(reports_of_domains()) == list(domains.DOMAINS)
 
 
 def test_every_asset_is_of_a_domain_and_in_a_shared_job_by_it_alone(repository: Any) -> None:
     graph = repository.asset_graph
     of = {key: graph.get(key).tags[TAG] for key in graph.get_all_asset_keys()}
     assert set(of.values()) == {*domains.DOMAINS, PLATFORM}
-    shared = {name for name, given in domains.lakes().items() if given.in_shared_jobs} | {PLATFORM}
+    shared = {name for name, given in lakes().items() if given.in_shared_jobs} | {PLATFORM}
     made = repository.get_job("weekly_report").asset_layer.executable_asset_keys
     assert set(made) == {key for key, domain in of.items() if domain in shared}

@@ -7,13 +7,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dmp_assets import domains
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.lake import lakes
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.marts import warehouse
 from tests.support import lakehouse
 
-MARTS = [mart for given in domains.lakes().values() for mart in given.marts]
+MARTS = [mart for given in lakes().values() for mart in given.marts]
 READER = """
 import sys, duckdb
 with duckdb.connect(sys.argv[1], read_only=True) as c:

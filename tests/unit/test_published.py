@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from dmp_assets import domains
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.lake import lakes
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.published import tables as published
@@ -23,7 +23,7 @@ from tests.support.service import published as some_rows
 
 LONG_AGO = timedelta(days=3)
 
-PUBLICATIONS = [p for given in domains.lakes().values() for p in given.publications]
+PUBLICATIONS = [p for given in lakes().values() for p in given.publications]
 ALL = [published.asset(publication) for publication in PUBLICATIONS]
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dmp_assets import domains
 from dmp_assets.abuse.report.reports import weekly_figures
 from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.lake import lakes
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
@@ -26,7 +26,7 @@ from dmp_assets.settings import project_dir
 from tests.support import lakehouse
 
 ASSETS = [
-    *warehouse.assets({name: given.marts for name, given in domains.lakes().items()}).values(),
+    *warehouse.assets({name: given.marts for name, given in lakes().items()}).values(),
     *report_assets.build(),
 ]
 

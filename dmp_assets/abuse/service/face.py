@@ -18,13 +18,12 @@ from dmp_assets.abuse.service.routes import (
 )
 from dmp_assets.abuse.service.store import figures
 from dmp_assets.abuse.service.store.schema import daily_activity
-from dmp_assets.platform.faces.service import Entry, Headline, ServiceFace
+from dmp_assets.platform.faces.service import Caller, Entry, Headline, ServiceFace
 from dmp_assets.platform.figures.catalogue import figure
-from dmp_assets.platform.store.access import Principal
 from dmp_assets.settings import Settings
 
 
-def _headlines(store: sa.Connection, settings: Settings, who: Principal) -> Sequence[Headline]:
+def _headlines(store: sa.Connection, settings: Settings, who: Caller) -> Sequence[Headline]:
     newest: date | None = store.scalar(sa.select(sa.func.max(daily_activity.c.date)))
     if not who.may("promo:read") or newest is None:
         return ()

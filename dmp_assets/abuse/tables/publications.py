@@ -1,7 +1,7 @@
 """published tables of promo-code abuse, which the API serves."""
 
 from dmp_assets.abuse.tables.marts import MARTS
-from dmp_assets.platform.published.tables import Publication
+from dmp_assets.platform.published.publication import Publication
 
 _MARTS = {mart.name: mart.sql for mart in MARTS}
 """What people see as the API's callers do."""

@@ -8,13 +8,12 @@ import sqlalchemy as sa
 from dmp_assets.attribution.service.routes import attribution
 from dmp_assets.attribution.service.store import figures
 from dmp_assets.attribution.service.store.schema import channel_reporting
-from dmp_assets.platform.faces.service import Entry, Headline, ServiceFace
+from dmp_assets.platform.faces.service import Caller, Entry, Headline, ServiceFace
 from dmp_assets.platform.figures.catalogue import figure
-from dmp_assets.platform.store.access import Principal
 from dmp_assets.settings import Settings
 
 
-def _headlines(store: sa.Connection, settings: Settings, who: Principal) -> Sequence[Headline]:
+def _headlines(store: sa.Connection, settings: Settings, who: Caller) -> Sequence[Headline]:
     reported = channel_reporting.c
     closed: date | None = store.scalar(
         sa.select(sa.func.max(reported.date)).where(reported.is_open.is_(False))

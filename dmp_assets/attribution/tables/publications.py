@@ -1,6 +1,6 @@
 """published tables of attribution, which the API serves."""
 
-from dmp_assets.platform.published.tables import Publication
+from dmp_assets.platform.published.publication import Publication
 
 PUBLICATIONS = (
     Publication(

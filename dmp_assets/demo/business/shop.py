@@ -43,6 +43,7 @@ from dmp_assets.demo.business.shop_text import (
     uuids,
 )
 from dmp_assets.platform.base import whole_file
+from dmp_assets.platform.base.errors import GivenError
 
 ABUSER_SHARE = 0.02
 LATE_SHARE = 0.003
@@ -106,7 +107,7 @@ def generate(
     Raises ValueError for fewer than 100 users or a negative `dirt`.
     """
     if users < 100:
-        raise ValueError(f"a simulated shop needs at least 100 users, not {users}")
+        raise GivenError(f"a simulated shop needs at least 100 users, not {users}")
     last_day = _day(end)
     first_day = last_day - HISTORY_DAYS
     streams = _streams(seed, users, last_day, 0)
@@ -139,7 +140,7 @@ def generate_increment(
     Raises ValueError for less than one day.
     """
     if days < 1:
-        raise ValueError(f"an increment needs at least one day, not {days}")
+        raise GivenError(f"an increment needs at least one day, not {days}")
     last_day = _day(end)
     known = _streams(seed, users, last_day, 0)
     ids = uuids(known["ids"], users).slice(0, _protected(users))
@@ -247,7 +248,7 @@ def _write(
     out: Path, shop: _Shop, streams: dict[str, Rng], dirt: float, labelled: float, mistakes: float
 ) -> Summary:
     if dirt < 0:
-        raise ValueError(f"dirt multiplies shares and cannot be negative: {dirt}")
+        raise GivenError(f"dirt multiplies shares and cannot be negative: {dirt}")
     rng, people = streams["dirt"], shop.people
     count = len(people)
     plain = people.phone_style == 0

@@ -35,6 +35,7 @@ from dmp_assets.demo.business.shop_text import DAY, Bools, Ints, Rng, digits, jo
 from dmp_assets.demo.business.web_journeys import People, World, outcome, probability, simulate
 from dmp_assets.demo.business.web_world import CAMPAIGNS, CHANNEL_NAMES, CHANNELS
 from dmp_assets.platform.base import whole_file
+from dmp_assets.platform.base.errors import GivenError
 
 CLICK_FACTOR = 12  # how much dearer a click is than a view, on channels that sell both
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -98,9 +99,9 @@ def generate_web(
     Raises ValueError for a negative `dirt`, less than one day or an unknown channel.
     """
     if dirt < 0 or days < 1:
-        raise ValueError(f"dirt cannot be negative, days at least one: {dirt}, {days}")
+        raise GivenError(f"dirt cannot be negative, days at least one: {dirt}, {days}")
     if without is not None and without not in CHANNEL_NAMES:
-        raise ValueError(f"no channel {without}; there are {', '.join(CHANNEL_NAMES)}")
+        raise GivenError(f"no channel {without}; there are {', '.join(CHANNEL_NAMES)}")
     last_day = end.toordinal() - _EPOCH
     first_day = last_day - days + 1
     streams = {

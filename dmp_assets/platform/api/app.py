@@ -18,7 +18,6 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 
-from dmp_assets import domains
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.api import problems, secret
 from dmp_assets.platform.api.access import COOKIE, scopes_of
@@ -38,6 +37,8 @@ from dmp_assets.platform.api.routes import (
 )
 from dmp_assets.platform.api.state import Service
 from dmp_assets.platform.api.tending import tend
+from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.faces.service import services
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.store import database, where
 from dmp_assets.platform.text import foreign_text
@@ -53,7 +54,7 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 def routers() -> list[APIRouter]:
     """Those of the domains, then the platform's own."""
-    brought = [router for face in domains.services().values() for router in face.routers]
+    brought = [router for face in services().values() for router in face.routers]
     own = (health, runs, reports, pages, login_link, oidc)
     return [*brought, *(module.router for module in own)]
 
@@ -77,7 +78,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     tables = Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)
     parts = {
         name: face.part(home, settings, tables, store, metrics)
-        for name, face in domains.services().items()
+        for name, face in services().items()
         if face.part is not None
     }
 
@@ -95,7 +96,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     app = FastAPI(
         title="dmp_assets",
         version=version("dmp_assets"),
-        description=ABOUT.format(titles=", ".join(d.title.lower() for d in domains.known())),
+        description=ABOUT.format(titles=", ".join(d.title.lower() for d in known_domains())),
         openapi_url="/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -141,7 +142,7 @@ def static_files() -> StaticFiles:
 
 
 def _packages() -> list[str]:
-    return [face.package for face in domains.services().values() if face.package]
+    return [face.package for face in services().values() if face.package]
 
 
 def templates() -> Environment:

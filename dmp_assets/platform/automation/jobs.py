@@ -5,8 +5,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from dmp_assets import domains
 from dmp_assets.platform.faces import lake
+from dmp_assets.platform.faces.lake import lakes
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 
 REPORTS = dg.AssetSelection.key_prefixes("reports", "delivery", "exports")
@@ -15,7 +15,7 @@ REPORTS = dg.AssetSelection.key_prefixes("reports", "delivery", "exports")
 def shared() -> dg.AssetSelection:
     """What the shared jobs make: the platform's own, and of each domain that wants it."""
     chosen = lake.of(lake.PLATFORM)
-    for name, given in domains.lakes().items():
+    for name, given in lakes().items():
         if given.in_shared_jobs:
             chosen = chosen | lake.of(name)
     return chosen
@@ -36,7 +36,7 @@ def build_jobs() -> list[Any]:
             description="Bring everything up to the shop, render the reports and deliver them.",
         ),
         monthly_maintenance,
-        *(job for given in domains.lakes().values() for job in given.jobs),
+        *(job for given in lakes().values() for job in given.jobs),
     ]
 
 

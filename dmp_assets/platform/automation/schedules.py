@@ -4,8 +4,8 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from dmp_assets import domains
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.lake import lakes
 
 _SHARED = {
     "daily_refresh": ("30 4 * * *", "Every day at 04:30."),
@@ -22,7 +22,7 @@ def zone() -> str:
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
     """All schedules. Each can be switched in Dagster's UI, once `dmp up` or the daemon is up."""
-    own = [schedule for given in domains.lakes().values() for schedule in given.schedules()]
+    own = [schedule for given in lakes().values() for schedule in given.schedules()]
     return own + [
         dg.ScheduleDefinition(
             name=name,

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from dmp_assets.platform.base.errors import GivenError
+
 HINT = (
     "a user or password that holds other than letters and digits is percent-encoded: "
     "@ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25"
@@ -26,7 +28,7 @@ _IN_NO_FOLDER = "[]%|\\^"  # what delta-rs cannot take in a local path
 STORES = frozenset(("s3", "s3a", "gs", "abfs", "abfss", "hdfs", "file"))
 
 
-class UrlError(ValueError):
+class UrlError(GivenError):
     """An address that cannot be read; the message says what was expected and quotes nothing."""
 
     def __init__(self, expected: str, why: str = "it cannot be read", hint: str = HINT) -> None:

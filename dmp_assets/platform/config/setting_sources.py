@@ -16,13 +16,14 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from yaml import MarkedYAMLError, YAMLError, safe_load
 
+from dmp_assets.platform.base.errors import GivenError
 from dmp_assets.platform.text.spelling import meant, nearest
 
 PREFIX = "DMP_"
 ENV_FILE, CONFIG_FILE = ".env", "config.yaml"
 
 
-class SettingsError(ValueError):
+class SettingsError(GivenError):
     """Settings that cannot be used; each line names one and what is expected. Quotes no secret."""
 
 

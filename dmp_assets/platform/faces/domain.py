@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 
 if TYPE_CHECKING:
@@ -64,3 +65,8 @@ class Domain:
     logs: Sequence[str] = ()
     forget_people: "Callable[[sa.Connection], None]" = _nobody
     partition_tags: Callable[[Home, str, str], Mapping[str, str]] | None = None
+
+
+def known_domains() -> Sequence[Domain]:
+    """Every domain, as anybody may know it."""
+    return [module.DOMAIN for module in domains.rooms("domain").values()]

@@ -6,8 +6,9 @@ from typing import Any
 
 import dagster as dg
 
+from dmp_assets import domains
 from dmp_assets.platform.marts.mart import Mart
-from dmp_assets.platform.published.tables import Publication
+from dmp_assets.platform.published.publication import Publication
 
 TAG = "domain"
 """Tag of every asset: the name of its domain."""
@@ -39,3 +40,8 @@ class Lake:
     jobs: Sequence[Any] = ()
     schedules: Callable[[], Sequence[Any]] = tuple
     sensors: Sequence[Any] = ()
+
+
+def lakes() -> Mapping[str, Lake]:
+    """Domain → what it gives to the lakehouse; imports Dagster and Spark."""
+    return {name: module.LAKE for name, module in domains.rooms("lake").items()}

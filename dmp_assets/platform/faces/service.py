@@ -1,12 +1,12 @@
 """The face of a domain towards the service: what it gives to the API and the pages behind login."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from fastapi import APIRouter
 
-from dmp_assets.platform.figures.catalogue import figure
+from dmp_assets import domains
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from dmp_assets.home import Home
     from dmp_assets.platform.api.metrics import Metrics
     from dmp_assets.platform.lake.tables import Tables
-    from dmp_assets.platform.store.access import Principal
     from dmp_assets.settings import Settings
 
 
@@ -36,11 +35,6 @@ class Headline:
     label: str
     name: str
 
-    @property
-    def definition(self) -> str:
-        """What the number means, by the catalogue."""
-        return figure(self.name).definition
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -55,6 +49,12 @@ class Entry:
     title: str = ""
     link: str = ""
     """The words of `about` that lead there; all of them when empty."""
+
+
+class Caller(Protocol):
+    """Who looks at a page."""
+
+    def may(self, scope: str) -> bool: ...
 
 
 class Part(Protocol):
@@ -85,6 +85,11 @@ class ServiceFace:
 
     routers: Sequence[APIRouter]
     entries: Sequence[Entry] = ()
-    headlines: "Callable[[sa.Connection, Settings, Principal], Sequence[Headline]] | None" = None
+    headlines: "Callable[[sa.Connection, Settings, Caller], Sequence[Headline]] | None" = None
     part: "Callable[[Home, Settings, Tables, sa.Engine, Metrics], Part] | None" = None
     package: str | None = field(default=None)
+
+
+def services() -> Mapping[str, ServiceFace]:
+    """Domain → what it gives to the service; imports a web framework."""
+    return {name: module.FACE for name, module in domains.rooms("service.face").items()}

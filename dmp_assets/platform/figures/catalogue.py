@@ -20,7 +20,9 @@ def _catalogue(*figures: CataloguedFigure) -> Mapping[str, CataloguedFigure]:
     return MappingProxyType({f.name: f for f in figures})
 
 
-CATALOGUE = _catalogue(*(told for figures in domains.figures().values() for told in figures))
+CATALOGUE = _catalogue(
+    *(figure for module in domains.rooms("figures").values() for figure in module.FIGURES)
+)
 """Name → figure. A name is never given to another figure."""
 
 

@@ -128,6 +128,150 @@ Body = Callable[[TableRun], None]
 Probe = Callable[[Lakehouse, Window], Any]
 
 
+@dataclass(frozen=True)
+class _Declared:
+    """What `table_asset` was told of a table; `tables`: it and those written with it, by key."""
+
+    body: Body
+    key: str
+    tables: Mapping[str, Mapping[str, str]]
+    deps: Sequence[str]
+    checks: Sequence[Check]
+    personal: Sequence[str]
+    settings: Sequence[str]
+    probe: Probe | None
+    windowed: bool
+    daily: str | None
+    code: str
+
+    def specs(self, owner: str, kinds: Sequence[str]) -> list[dg.AssetSpec]:
+        """An asset for each of its tables."""
+        doc = inspect.cleandoc(self.body.__doc__ or "")
+        return [
+            dg.AssetSpec(
+                key=key.split("/"),
+                deps=[dg.AssetKey(dep.split("/")) for dep in self.deps],
+                owners=[owner],
+                kinds=set(kinds),
+                description=doc if key == self.key else f"Written with {self.key}. {doc}",
+                code_version=self.code,
+                metadata={"dagster/column_schema": schema(columns), **code_at(self.body)},
+            )
+            for key, columns in self.tables.items()
+        ]
+
+    def check_specs(self) -> list[dg.AssetCheckSpec]:
+        """Its checks as Dagster names them."""
+        return [
+            dg.AssetCheckSpec(
+                c.name, asset=self.key.split("/"), description=c.description, blocking=c.blocking
+            )
+            for c in self.checks
+        ]
+
+    def materialized(
+        self, context: dg.AssetExecutionContext, lakehouse: Lakehouse, window: Window
+    ) -> list[dg.MaterializeResult[Any]]:
+        """Write the tables unless nothing is new, and tell of them as they stand then."""
+        began, read_at = time.monotonic(), datetime.now(UTC)
+        store = lakehouse.tables
+        days = window.days() or _partitions(context)
+        probed = self.probe(lakehouse, window) if self.probe else None
+        read = tuple(filter(_is_table, self.deps))
+        stands = {k: _standing(store, k) for k in (*read, *self.tables)}
+        mark, marks = self._marks(lakehouse.settings, stands, days, probed)
+        noted = [_stamp(stands[k]).get("fingerprint") for k in self.tables]
+        again = self.key in context.run.tags.get(AGAIN_TAG, "").split(",")
+        unchanged = all(one in marks for one in noted) and not again
+        run = TableRun(
+            key=self.key,
+            keys=tuple(self.tables),
+            deps=tuple(self.deps),
+            lakehouse=lakehouse,
+            window=days if self.windowed else None,
+            log=context.log,
+            stamp={
+                "fingerprint": mark,
+                "data_version": mark,
+                "run_id": context.run_id,
+                "probe": probed,
+            },
+            probe=probed,
+            again=again,
+        )
+        if unchanged:
+            context.log.info(f"{self.key}: nothing new, left as it is")
+        else:
+            self.body(run)
+            stands |= {k: _standing(store, k) for k in self.tables}
+        if probed is not None and run.window is None:
+            readings.note(lakehouse.home, self.key, read_at, store.version(self.key))
+        known = WorkedOut(lakehouse.home)
+        described = Described(
+            store, self.key, known, lambda k: stands.get(k) or _standing(store, k)
+        )
+        results = described.results(self.checks)
+        in_days = (
+            {"rows_in_range": described.rows_in_range(self.daily, days)}
+            if self.daily and days
+            else {}
+        )
+        made = [
+            self._told(key, stands[key] or store.standing(key), store, described, {
+                "unchanged": unchanged, "seconds": round(time.monotonic() - began, 2),
+            }, in_days, results, mark)
+            for key in self.tables
+        ]  # fmt: skip
+        known.keep()
+        return made
+
+    def _marks(
+        self,
+        settings: Settings,
+        stands: Mapping[str, Standing | None],
+        days: tuple[date, date] | None,
+        probed: Any,
+    ) -> tuple[str, set[str]]:
+        """The fingerprint of what would be written now, and all by which that is known."""
+        inputs = {
+            dep: _stamp(stands[dep]).get("data_version") for dep in filter(_is_table, self.deps)
+        }
+        chosen = {name: str(getattr(settings, name)) for name in self.settings}
+        in_range = [day.isoformat() for day in days] if days and self.windowed else None
+        made_of = [inputs, chosen, in_range, probed]
+        mark = _hash([self.code, *made_of])
+        before = fingerprint.same_as(self.key, self.code)
+        return mark, {mark, *(_hash([old, *made_of]) for old in before)}
+
+    def _told(
+        self,
+        key: str,
+        now: Standing,
+        store: Tables,
+        described: Described,
+        of_run: Mapping[str, Any],
+        in_days: Mapping[str, Any],
+        results: list[dg.AssetCheckResult],
+        mark: str,
+    ) -> dg.MaterializeResult[Any]:
+        columns = self.tables[key]
+        preview = described.preview(key, columns, hide=self.personal)
+        return dg.MaterializeResult(
+            asset_key=key.split("/"),
+            metadata={
+                "dagster/row_count": now.rows,
+                "delta_version": now.version,
+                **of_run,
+                "path": dg.MetadataValue.path(store.path(key)),
+                "dagster/column_schema": schema(columns, now.columns),
+                "preview": dg.MetadataValue.md(preview),
+                **({**now.stamp.get("figures", {}), **in_days} if key == self.key else {}),
+            },
+            data_version=dg.DataVersion(str(now.stamp.get("data_version", mark))),
+            check_results=results if key == self.key else [],
+        )
+
+
 def table_asset(
     layer: str,
     *,
@@ -157,115 +301,36 @@ def table_asset(
     daily: the date column by which the table has daily partitions, several of which are one run;
     implies `windowed`.
     """
-    windowed = windowed or daily is not None
     if layer not in LAYERS:
         raise ValueError(f"{layer!r} is not one of {LAYERS}")
 
     def decorate(body: Body) -> dg.AssetsDefinition:
         key = f"{layer}/{body.__name__}"
-        tables = {key: dict(columns)} | {k: dict(c) for k, c in (also or {}).items()}
-        code = fingerprint.code(body.__module__)
-        doc = inspect.cleandoc(body.__doc__ or "")
-
-        def spec(table_key: str) -> dg.AssetSpec:
-            first = doc if table_key == key else f"Written with {key}. {doc}"
-            return dg.AssetSpec(
-                key=table_key.split("/"),
-                deps=[dg.AssetKey(dep.split("/")) for dep in deps],
-                owners=[owner],
-                kinds=set(kinds),
-                description=first,
-                code_version=code,
-                metadata={"dagster/column_schema": schema(tables[table_key]), **code_at(body)},
-            )
-
-        check_specs = [
-            dg.AssetCheckSpec(
-                c.name, asset=key.split("/"), description=c.description, blocking=c.blocking
-            )
-            for c in checks
-        ]
+        table = _Declared(
+            body=body,
+            key=key,
+            tables={key: dict(columns)} | {k: dict(c) for k, c in (also or {}).items()},
+            deps=deps,
+            checks=checks,
+            personal=personal,
+            settings=settings,
+            probe=probe,
+            windowed=windowed or daily is not None,
+            daily=daily,
+            code=fingerprint.code(body.__module__),
+        )
 
         @dg.multi_asset(
             name=key.replace("/", "__"),
-            specs=[spec(table_key) for table_key in tables],
-            check_specs=check_specs,
+            specs=table.specs(owner, kinds),
+            check_specs=table.check_specs(),
             partitions_def=daily_partitions() if daily else None,
             backfill_policy=dg.BackfillPolicy.single_run() if daily else None,
         )
         def asset(
             context: dg.AssetExecutionContext, lakehouse: Lakehouse, window: Window
         ) -> Iterator[dg.MaterializeResult[Any]]:
-            began, read_at = time.monotonic(), datetime.now(UTC)
-            store = lakehouse.tables
-            days = window.days() or _partitions(context)
-            probed = probe(lakehouse, window) if probe else None
-            stands = {k: _standing(store, k) for k in (*filter(_is_table, deps), *tables)}
-            inputs = {
-                dep: _stamp(stands[dep]).get("data_version") for dep in filter(_is_table, deps)
-            }
-            chosen = {name: str(getattr(lakehouse.settings, name)) for name in settings}
-            in_range = [day.isoformat() for day in days] if days and windowed else None
-            made_of = [inputs, chosen, in_range, probed]
-            mark = _hash([code, *made_of])
-            marks = {mark, *(_hash([old, *made_of]) for old in fingerprint.same_as(key, code))}
-            old = {k: _stamp(stands[k]) for k in tables}
-            again = key in context.run.tags.get(AGAIN_TAG, "").split(",")
-            same = all(noted.get("fingerprint") in marks for noted in old.values())
-            unchanged = same and not again
-            run = TableRun(
-                key=key,
-                keys=tuple(tables),
-                deps=tuple(deps),
-                lakehouse=lakehouse,
-                window=days if windowed else None,
-                log=context.log,
-                stamp={
-                    "fingerprint": mark,
-                    "data_version": mark,
-                    "run_id": context.run_id,
-                    "probe": probed,
-                },
-                probe=probed,
-                again=again,
-            )
-            if unchanged:
-                context.log.info(f"{key}: nothing new, left as it is")
-            else:
-                body(run)
-                stands |= {k: _standing(store, k) for k in tables}
-            if probed is not None and run.window is None:
-                readings.note(lakehouse.home, key, read_at, store.version(key))
-            known = WorkedOut(lakehouse.home)
-            described = Described(store, key, known, lambda k: stands.get(k) or _standing(store, k))
-            results = described.results(checks)
-            in_days = (
-                {"rows_in_range": described.rows_in_range(daily, days)} if daily and days else {}
-            )
-            made: list[dg.MaterializeResult[Any]] = []
-            for table_key, column_texts in tables.items():
-                now = stands[table_key] or store.standing(table_key)
-                made.append(
-                    dg.MaterializeResult(
-                        asset_key=table_key.split("/"),
-                        metadata={
-                            "dagster/row_count": now.rows,
-                            "delta_version": now.version,
-                            "unchanged": unchanged,
-                            "seconds": round(time.monotonic() - began, 2),
-                            "path": dg.MetadataValue.path(store.path(table_key)),
-                            "dagster/column_schema": schema(column_texts, now.columns),
-                            "preview": dg.MetadataValue.md(
-                                described.preview(table_key, column_texts, hide=personal)
-                            ),
-                            **(now.stamp.get("figures", {}) | in_days if table_key == key else {}),
-                        },
-                        data_version=dg.DataVersion(str(now.stamp.get("data_version", mark))),
-                        check_results=results if table_key == key else [],
-                    )
-                )
-            known.keep()
-            yield from made
+            yield from table.materialized(context, lakehouse, window)
 
         return asset
 

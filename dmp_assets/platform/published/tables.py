@@ -4,29 +4,13 @@ Each is computed by DuckDB from the lakehouse and takes its predecessor's place 
 A home without an operational store publishes nothing, and says so.
 """
 
-from dataclasses import dataclass
-
 import dagster as dg
 
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.lakehouse import Lakehouse
-from dmp_assets.platform.lake.tables import named_tables
 from dmp_assets.platform.published.assets import Published, made_of, published_asset
+from dmp_assets.platform.published.publication import Publication
 from dmp_assets.platform.store import where
-
-
-@dataclass(frozen=True)
-class Publication:
-    """One table of `published` in the store (columns: `store/schema.py`) and the SQL it is from."""
-
-    name: str
-    about: str
-    sql: str
-    owner: str = "team:data-platform"
-
-    @property
-    def deps(self) -> tuple[str, ...]:
-        return named_tables(self.sql)
 
 
 def publish(lakehouse: Lakehouse, publication: Publication) -> Published | None:

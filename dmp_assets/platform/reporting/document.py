@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from dmp_assets.platform.base.errors import UserError
+
 FRAME = MappingProxyType(
     {
         "include-in-header": '<meta name="referrer" content="no-referrer">\n'
@@ -29,7 +31,7 @@ _CELL = re.compile(r"^```\{python\}\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL
 _FRONT = re.compile(r"\A---\n(.*?)^---[ \t]*$\n?", re.MULTILINE | re.DOTALL)
 
 
-class DocumentError(ValueError):
+class DocumentError(UserError):
     """A `.qmd` that cannot be read; the message names the file and what is wrong."""
 
 

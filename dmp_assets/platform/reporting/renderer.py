@@ -26,6 +26,7 @@ import yaml
 
 from dmp_assets.home import Home
 from dmp_assets.platform.base import whole_file
+from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.reporting import document
 from dmp_assets.platform.reporting.document import Document, DocumentError
 from dmp_assets.platform.reporting.page import page
@@ -44,7 +45,7 @@ _AHEAD = (
 _WARNING = re.compile(r"^(?:\[WARNING\]|WARN(?:ING)?:?)\s*", re.IGNORECASE)
 
 
-class RenderError(Exception):
+class RenderError(UserError):
     """A report that could not be rendered: which report, which cell, and the cell's error."""
 
 

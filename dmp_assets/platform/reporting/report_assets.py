@@ -14,7 +14,6 @@ from typing import Any
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.lake import PLATFORM, TAG
 from dmp_assets.platform.lake import fingerprint as fingerprints
@@ -33,7 +32,7 @@ from dmp_assets.platform.reporting.delivery import Delivery, Message, already_se
 from dmp_assets.platform.reporting.messages import report_message, warning
 from dmp_assets.platform.reporting.period import DAY, Period
 from dmp_assets.platform.reporting.renderer import Renderer, RenderError, find_quarto
-from dmp_assets.platform.reporting.report_spec import MessageSpec, ReportSpec
+from dmp_assets.platform.reporting.report_spec import MessageSpec, ReportSpec, reports_of_domains
 from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.platform.run.executor import ALONE_TAG
 from dmp_assets.settings import Settings, project_dir
@@ -80,7 +79,7 @@ def _data_version(tables: Tables, key: str) -> str | None:
 @cache
 def specs() -> Mapping[str, tuple[str, ReportSpec]]:
     """Report → its domain and what it is, in the order in which they are rendered."""
-    of = {PLATFORM: platform_reports.REPORTS} | dict(domains.reports())
+    of = {PLATFORM: platform_reports.REPORTS} | dict(reports_of_domains())
     found = [(domain, spec) for domain, listed in of.items() for spec in listed]
     found.sort(key=lambda pair: (pair[1].is_last, pair[1].name == INDEX))
     return {spec.name: (domain, spec) for domain, spec in found}

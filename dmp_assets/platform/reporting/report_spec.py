@@ -1,9 +1,10 @@
 """What a report is: the tables that it reads, how it is rendered, the message that tells of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting.messages import ReportFigures
 from dmp_assets.platform.reporting.period import Period
@@ -50,3 +51,8 @@ class ReportSpec:
     is_apart: bool = False
     is_last: bool = False
     message: MessageSpec | None = None
+
+
+def reports_of_domains() -> Mapping[str, Sequence[ReportSpec]]:
+    """Domain → its reports."""
+    return {name: module.REPORTS for name, module in domains.rooms("report.reports").items()}

@@ -11,10 +11,10 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.base.leaving import run_and_leave
+from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.run.ends import PID_TAG
 from dmp_assets.platform.run.process import REFUSAL, REFUSED, request
@@ -40,7 +40,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     job = repository.get_implicit_global_asset_job_def()
     graph = repository.asset_graph
     keys = _selected(request["select"], graph)
-    for domain in domains.known():
+    for domain in known_domains():
         if not domain.is_configured(home):  # skipped, unless nothing else is asked for
             keys = keys - lake.of(domain.name).resolve(graph) or keys
     daily = any(graph.get(key).is_partitioned for key in keys)
@@ -74,7 +74,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
 
 def _partition_tags(home: Home, start: str, end: str) -> dict[str, str]:
     """The range of daily partitions; one run has one, so that of the first domain that has any."""
-    having = [domain.partition_tags for domain in domains.known() if domain.partition_tags]
+    having = [domain.partition_tags for domain in known_domains() if domain.partition_tags]
     return dict(having[0](home, start, end)) if having else {}
 
 

@@ -2,8 +2,8 @@
 
 import shutil
 
-from dmp_assets import domains
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.lake.tables import LAYERS
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import outside_systems
@@ -21,7 +21,7 @@ def _publish_nothing(home: Home) -> None:
     ):
         publish.clear(connection)
         if home.profile == "sandbox":
-            for domain in domains.known():
+            for domain in known_domains():
                 domain.forget_people(connection)
 
 
@@ -31,7 +31,7 @@ def clear(home: Home, *, everything: bool = False) -> None:
     The outbox, Dagster's history, the sandbox and the embedded PostgreSQL stay unless
     `everything`; so do, in a live home, the logs of the service.
     """
-    kept = {key for domain in domains.known() for key in domain.logs if home.profile == "live"}
+    kept = {key for domain in known_domains() for key in domain.logs if home.profile == "live"}
     with home.exclusive("clear"):
         if where.is_configured(home) and not everything:
             _publish_nothing(home)

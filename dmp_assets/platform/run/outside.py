@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from dmp_assets import domains
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.store import where
 
@@ -29,7 +29,7 @@ def missing_parts(home: Home) -> list[str]:
     missing = []
     if settings.slack_token is None and home.profile == "live":
         missing.append("Slack (no DMP_SLACK_TOKEN): messages wait in the outbox")
-    for domain in domains.known():
+    for domain in known_domains():
         missing += domain.lacks(home)
     if not where.is_configured(home):
         missing.append("the operational store (`dmp migrate`): nothing is published to the API")

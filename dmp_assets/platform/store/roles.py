@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from dmp_assets import domains
-from dmp_assets.platform.faces.domain import Scope
+from dmp_assets.platform.faces.domain import Scope, known_domains
 
 Role = Literal["admin", "risk", "analyst", "marketer"]
 _PLATFORM = (
@@ -20,7 +19,7 @@ _PLATFORM = (
     Scope("metrics:read", "Prometheus metrics", frozenset()),
     Scope("personal:read", "Ids of people unmasked", frozenset({"risk"})),
 )  # fmt: skip
-_ALL = (*(scope for domain in domains.known() for scope in domain.scopes), *_PLATFORM)
+_ALL = (*(scope for domain in known_domains() for scope in domain.scopes), *_PLATFORM)
 SCOPES: Mapping[str, str] = {scope.name: scope.about for scope in _ALL}
 ROLES: Mapping[str, frozenset[str]] = {
     role: frozenset(scope.name for scope in _ALL if role == "admin" or role in scope.roles)

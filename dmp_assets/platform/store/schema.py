@@ -139,7 +139,7 @@ publication = sa.Table(
 
 def every() -> sa.MetaData:
     """The whole schema: the platform's tables, and those of every domain."""
-    domains.load_schemas()
+    domains.rooms("service.store.schema")
     return METADATA
 
 

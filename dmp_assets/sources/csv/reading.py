@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from encodings.aliases import aliases
 
+from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.text.spelling import meant
 
 _WRITTEN = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 
 
-class HeaderError(ValueError):
+class HeaderError(UserError, ValueError):
     """A header that cannot be used; the message names what is wrong with it."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dmp_assets.platform.base.errors import GivenError
 from dmp_assets.sources.csv.export import CsvExport, FileLoad, Utf8Blocks, inspect, unused
 from dmp_assets.sources.csv.reading import HeaderError, Reading
 from dmp_assets.sources.shop.connection import ShopError
@@ -57,7 +58,7 @@ def load_web(
     `append` is wanted.
     """
     if replace and append:
-        raise ValueError("a load replaces or appends, not both")
+        raise GivenError("a load replaces or appends, not both")
     files = _csv_files(folder, reading or Reading(), all_required=not append)
     with database.connect(write=True) as session:
         present = session.columns([*TABLES, LOADS])

@@ -19,7 +19,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from dmp_assets import domains
 from dmp_assets.platform.api import logins
 from dmp_assets.platform.api.access import (
     COOKIE,
@@ -40,7 +39,9 @@ from dmp_assets.platform.api.problems import (
     wrong_fields,
 )
 from dmp_assets.platform.api.state import Service, service_of
-from dmp_assets.platform.faces.service import Headline
+from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.faces.service import Headline, services
+from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.platform.store import access
 from dmp_assets.platform.store.access import NotLetInError, Principal
 
@@ -141,8 +142,9 @@ async def home(request: Request) -> Response:
     return page(
         service, "home.html", who=who, headlines=headlines, reports=reports,
         may=frozenset() if who is None else who.scopes,
-        titles=[domain.title for domain in domains.known()],
-        entries=[entry for face in domains.services().values() for entry in face.entries],
+        meanings={headline.name: figure(headline.name).definition for headline in headlines},
+        titles=[domain.title for domain in known_domains()],
+        entries=[entry for face in services().values() for entry in face.entries],
     )  # fmt: skip
 
 
@@ -168,7 +170,7 @@ def _rendered(folder: Path) -> list[RenderedReport]:
 def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[Headline]:
     return [
         headline
-        for face in domains.services().values()
+        for face in services().values()
         if face.headlines is not None
         for headline in face.headlines(store, service.settings, who)
     ]
