@@ -12,6 +12,7 @@ from types import ModuleType
 DOMAINS = (
     "abuse",
     "attribution",
+    "overview",
 )
 
 

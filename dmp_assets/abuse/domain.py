@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmp_assets.cleaned.shop import keys as shop
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
 
@@ -50,6 +51,19 @@ def _forget_people(store: "sa.Connection") -> None:
     landing.clear(store)
 
 
+def _rows_to_read(home: Home) -> int:
+    from dmp_assets.sources.shop.resource import rows_to_read
+
+    return rows_to_read(home)
+
+
+def _restored(home: Home, databases: Sequence[str]) -> None:
+    from dmp_assets.sources.shop.resource import EMBEDDED_DATABASE, still_the_same
+
+    if EMBEDDED_DATABASE in databases:
+        still_the_same(home)
+
+
 DOMAIN = Domain(
     name="abuse",
     title="Promo-code abuse",
@@ -70,5 +84,8 @@ DOMAIN = Domain(
         ),
     ),
     forget_people=_forget_people,
+    rows_to_read=_rows_to_read,
+    restored=_restored,
+    events=shop.EVENTS,
     logs=("raw/abuse_predictions", "raw/abuse_decisions"),
 )  # fmt: skip

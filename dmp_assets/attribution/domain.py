@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dmp_assets.cleaned.web import keys as web
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
 
@@ -66,5 +67,16 @@ DOMAIN = Domain(
             frozenset({"analyst", "marketer"}),
         ),
     ),
+    events=web.EVENTS,
+    advice={
+        "visitors_known": "tell whoever keeps the web tracking; see the rows: `dmp show {asset} "
+        '--where "user_id IS NULL"`',
+        "no_session_just_after_conversion": "compare the clocks of web and shop; see the sessions: "
+        "`dmp show cleaned/web_sessions`",
+        "users_known": "see which users the shop does not know: `dmp show "
+        'modeled/attributed_conversions --where "is_promo_abuse IS NULL"`',
+        "nothing_failed": "run `dmp attribution` again; why: `dmp show "
+        "modeled/attributed_conversions --where \"credit_source = 'failed'\"`",
+    },
     partition_tags=_partition_tags,
 )

@@ -14,15 +14,14 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform import archive
+from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.store import database, rights, where
-from dmp_assets.sources.shop import tables as shop
-from dmp_assets.sources.shop.resource import EMBEDDED_DATABASE, shop_url
 
 DUMPS = "databases"
 _DATABASE = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -171,13 +170,8 @@ def _load(home: Home, dumps: list[Path]) -> None:
         if where.DATABASE in (dump.stem for dump in dumps):
             with database.opened(where.owner_url(home), checked=False) as store, store.begin() as c:
                 rights.grant(c, "dmp_service")
-        known = home.state().get("shop")
-        if known and EMBEDDED_DATABASE in (dump.stem for dump in dumps):
-            settings = home.settings()
-            if settings.shop_database_url is None:
-                now = shop.probe(shop_url(home), settings.shop_schema).identity
-                if now.generation == known.get("generation"):
-                    home.remember(shop=asdict(now))
+        for domain in known_domains():
+            domain.restored(home, [dump.stem for dump in dumps])
 
 
 def signing_key(home: Home) -> bytes:

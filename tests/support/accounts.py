@@ -17,7 +17,7 @@ from dmp_assets.abuse.model.view import VIEW, account_view_sql
 from dmp_assets.abuse.tables import account_clusters
 from dmp_assets.abuse.tables.account_links import links_sql
 from dmp_assets.cleaned.shop import users
-from dmp_assets.platform.cleaning.normal_batches import derived
+from dmp_assets.cleaned.shop.normal_batches import derived
 from dmp_assets.platform.values.words import STANDARD
 
 _TIME = """coalesce(try_cast({0} AS TIMESTAMP), try_strptime({0}, [

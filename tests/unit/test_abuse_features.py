@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dmp_assets.abuse.model import keys, rules
 from dmp_assets.abuse.model.features import COLUMN, FEATURES, NAMES, matrix
 from dmp_assets.abuse.model.view import VIEW, as_view
-from dmp_assets.platform.cleaning import normal_batches
+from dmp_assets.cleaned.shop import normal_batches
 from dmp_assets.platform.values.readers import USUAL
 
 ONE = {

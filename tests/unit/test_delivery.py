@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from slack_sdk import WebClient
 
+from dmp_assets.abuse.report.charts import usage_chart
 from dmp_assets.demo.sandbox.server import Endpoint, Sandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import delivery
 from dmp_assets.platform.reporting.alerts import WINDOW, Alert, raise_alert
-from dmp_assets.platform.reporting.charts import usage_chart
 from dmp_assets.platform.reporting.delivery import Message, deliver, flush, kept
 from dmp_assets.platform.reporting.slack import build_client
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from dmp_assets.abuse.report import figures
+from dmp_assets.cleaned.shop.keys import EVENTS
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import readings
 from dmp_assets.platform.lake.lakehouse import Lakehouse
@@ -15,7 +16,7 @@ from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.reporting import freshness
 from dmp_assets.platform.reporting.messages import report_message, warning
-from dmp_assets.platform.reporting.reader import SHOP_EVENTS, Report
+from dmp_assets.platform.reporting.reader import Report
 from tests.support import lakehouse
 
 MONDAY = datetime(2024, 4, 1, 4, tzinfo=UTC)
@@ -50,7 +51,7 @@ def told(home: Home, as_of: datetime = MONDAY) -> str | None:
 
 def test_a_weekend_without_events_is_quiet_and_its_week_has_numbers(tmp_path: Path) -> None:
     home = shop(tmp_path, daily(FRIDAY), read_at=MONDAY)
-    known = freshness.known(Report.open(home, {}), SHOP_EVENTS, MONDAY)
+    known = freshness.known(Report.open(home, {}), EVENTS, MONDAY)
     assert (known.through, known.last_event, known.silent) == (MONDAY, FRIDAY, None)
     assert told(home) is None
 
@@ -74,7 +75,7 @@ def test_how_long_a_source_was_silent_is_the_same_whatever_week_is_looked_at(
     later = MONDAY + timedelta(days=30)
     home = shop(tmp_path, daily(FRIDAY - timedelta(days=20)), read_at=later)
     said = [
-        freshness.known(Report.open(home, {}), SHOP_EVENTS, as_of).silent
+        freshness.known(Report.open(home, {}), EVENTS, as_of).silent
         for as_of in (MONDAY, MONDAY + timedelta(days=9), later)
     ]
     assert len(set(said)) == 1 and "52 days later" in str(said[0])
@@ -107,12 +108,12 @@ def test_silence_is_fine_where_none_is_expected(
 def test_a_row_dated_in_the_future_does_not_move_what_is_known(tmp_path: Path) -> None:
     ahead = datetime(2093, 1, 1, tzinfo=UTC)
     home = shop(tmp_path, daily(FRIDAY))
-    before = freshness.known(Report.open(home, {}), SHOP_EVENTS, MONDAY)
+    before = freshness.known(Report.open(home, {}), EVENTS, MONDAY)
     future = shop(tmp_path / "other", [*daily(FRIDAY), ahead], read_at=None)
     at = pa.table({"user_id": ["u0"], "_loaded_at": pa.array([FRIDAY], UTC_TIME)})
     for name in ("users", "promo_usages"):
         lakehouse.write(future, f"raw/{name}", at, stamp="2")
-    known = freshness.known(Report.open(future, {}), SHOP_EVENTS, MONDAY)
+    known = freshness.known(Report.open(future, {}), EVENTS, MONDAY)
     assert (known.through, known.last_event) == (before.through, before.last_event)
     assert known.ahead == 2
     assert "2 rows are dated in the future" in str(Report.open(future, {}).stale())
@@ -161,7 +162,7 @@ def test_what_a_later_reading_brought_is_not_known_to_a_page_of_before(tmp_path:
     for name in ("users", "promo_usages"):
         readings.note(home, f"raw/{name}", MONDAY, 3)
     report = Report.open(home, {"raw/users": 0, "raw/promo_usages": 0})
-    assert freshness.known(report, SHOP_EVENTS, MONDAY).through == FRIDAY
+    assert freshness.known(report, EVENTS, MONDAY).through == FRIDAY
 
 
 def test_damaged_notes_are_made_anew(tmp_path: Path) -> None:

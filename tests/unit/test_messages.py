@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from dmp_assets.abuse.report.charts import usage_chart
 from dmp_assets.demo.sandbox.slack_blocks import block_errors
-from dmp_assets.platform.reporting.charts import usage_chart
 from dmp_assets.platform.reporting.delivery import Message
 from dmp_assets.platform.reporting.messages import (
     MAX_ROWS,

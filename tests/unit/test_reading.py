@@ -10,9 +10,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from dmp_assets.cleaned.shop import promo_codes
+from dmp_assets.cleaned.shop import normal_batches, promo_codes
 from dmp_assets.cleaned.web import web_values
-from dmp_assets.platform.cleaning import normal_batches, normalise, reading
+from dmp_assets.platform.cleaning import normalise, reading
 from dmp_assets.platform.cleaning.reading import Reading
 from dmp_assets.platform.values import money_signs, readers, times
 from dmp_assets.platform.values.readers import USUAL, Format

@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from dmp_assets.abuse.report.reports import weekly_figures
+from dmp_assets.cleaned.shop.keys import EVENTS
 from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.lake import lakes
@@ -20,7 +21,7 @@ from dmp_assets.platform.marts import warehouse
 from dmp_assets.platform.reporting import freshness, renderer, report_assets
 from dmp_assets.platform.reporting.delivery import flush
 from dmp_assets.platform.reporting.privacy import find_personal_data
-from dmp_assets.platform.reporting.reader import SHOP_EVENTS, Report
+from dmp_assets.platform.reporting.reader import Report
 from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.settings import project_dir
 from tests.support import lakehouse
@@ -172,9 +173,9 @@ def test_nothing_personal_is_in_what_waits_for_slack(
 
 def test_data_that_stopped_before_the_end_of_the_week_is_not_called_fresh(home: Home) -> None:
     report = Report.open(home, {})
-    fresh = freshness.known(report, SHOP_EVENTS, datetime(2024, 4, 1, 12, tzinfo=UTC))
+    fresh = freshness.known(report, EVENTS, datetime(2024, 4, 1, 12, tzinfo=UTC))
     assert fresh.through == datetime(2024, 4, 1, 0, tzinfo=UTC)
-    later = freshness.known(report, SHOP_EVENTS, datetime(2026, 1, 1, tzinfo=UTC))
+    later = freshness.known(report, EVENTS, datetime(2026, 1, 1, tzinfo=UTC))
     assert later.through == fresh.through
 
 

@@ -6,12 +6,13 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from dmp_assets.cleaned.shop.keys import EVENTS
 from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.platform.figures.short_ids import case_link, short_ids
 from dmp_assets.platform.reporting import freshness
 from dmp_assets.platform.reporting.freshness import Known, incomplete
 from dmp_assets.platform.reporting.messages import Figure, ReportFigures, last_full_week
-from dmp_assets.platform.reporting.reader import SHOP_EVENTS, Report
+from dmp_assets.platform.reporting.reader import Report
 
 DISCOUNT = """CASE discount_type
     WHEN 'fixed_amount' THEN discount_value
@@ -106,7 +107,7 @@ def weekly(report: Report, *, as_of: datetime, problem: str | None = None) -> Re
         for name in ("registered_users", "promo_uses", "users_of_codes", "new_flagged_accounts")
         if (value := now[name]) is not None
     ]
-    known = freshness.known(report, SHOP_EVENTS, as_of)
+    known = freshness.known(report, EVENTS, as_of)
     return ReportFigures(
         title="Promo-code abuse",
         period_start=start,

@@ -1,12 +1,12 @@
 """The reports on promo-code abuse: the dashboard with its weekly message, and the model's."""
 
 from dmp_assets.abuse.report import figures
+from dmp_assets.abuse.report.charts import usage_chart
+from dmp_assets.cleaned.shop import keys as shop
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import renderer
-from dmp_assets.platform.reporting.charts import usage_chart
 from dmp_assets.platform.reporting.messages import ReportFigures
 from dmp_assets.platform.reporting.period import Period
-from dmp_assets.platform.reporting.platform_reports import CLEANED, RECEIVED
 from dmp_assets.platform.reporting.reader import Report
 from dmp_assets.platform.reporting.report_spec import MessageSpec, Outline, ReportSpec
 
@@ -29,6 +29,11 @@ def _outline(home: Home, problem: str | None, days: Period | None) -> Outline:
     )
 
 
+CLEANED = tuple(f"cleaned/{table}" for table in shop.TABLES)
+RECEIVED = ("raw/users", "raw/promo_usages")
+"""What tells when the shop was last read."""
+COSTS = ("cost_blocked_customer", "cost_lost_discount", "review_cost", "expected_weekly_events")
+
 REPORTS = (
     ReportSpec(
         name="promo_abuse",
@@ -43,6 +48,7 @@ REPORTS = (
             "modeled/abuse_labels",
             "ml/abuse_scores",
         ),
+        settings=COSTS,
         is_ranged=True,
         message=MessageSpec(
             _outline,
@@ -65,5 +71,6 @@ REPORTS = (
             "ml/abuse_drift",
             "ml/cost_to_incriminate",
         ),
+        settings=COSTS,
     ),
 )

@@ -13,12 +13,13 @@ import pandas as pd
 
 from dmp_assets.attribution.model import maturity
 from dmp_assets.attribution.model.models import Parameters, models_of
+from dmp_assets.cleaned.web.keys import EVENTS
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import freshness
 from dmp_assets.platform.reporting.freshness import incomplete
 from dmp_assets.platform.reporting.messages import Figure, ReportFigures, last_full_week
 from dmp_assets.platform.reporting.period import DAY, Period
-from dmp_assets.platform.reporting.reader import WEB_EVENTS, Report
+from dmp_assets.platform.reporting.reader import Report
 from dmp_assets.settings import Settings
 
 NEEDED = ("modeled/attribution_runs", "modeled/channel_reporting", "modeled/attribution")
@@ -220,8 +221,8 @@ def message(
     chosen = days or Period(*last_full_week(as_of, "UTC"))
     ends = datetime.combine(chosen.last + DAY, time(), UTC)
     # of a period that is long over, only its own end has to be reached
-    reached = freshness.known(report, WEB_EVENTS, min(as_of, ends))
-    until = freshness.known(report, WEB_EVENTS, as_of).through or as_of
+    reached = freshness.known(report, EVENTS, min(as_of, ends))
+    until = freshness.known(report, EVENTS, as_of).through or as_of
     figures = _figures(report, chosen, until) if report.has(*NEEDED) else {}
     return ReportFigures(
         title="Attribution",

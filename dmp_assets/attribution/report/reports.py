@@ -1,11 +1,11 @@
 """The report on attribution, and its message."""
 
 from dmp_assets.attribution.report import figures as attribution_figures
+from dmp_assets.cleaned.web import keys as web
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import renderer
-from dmp_assets.platform.reporting.charts import REGISTRATIONS, USAGES, Panel, daily_chart
+from dmp_assets.platform.reporting.charts import BLUE, ORANGE, Panel, daily_chart
 from dmp_assets.platform.reporting.period import Period
-from dmp_assets.platform.reporting.platform_reports import OF_THE_WEB
 from dmp_assets.platform.reporting.report_spec import MessageSpec, Outline, ReportSpec
 
 
@@ -16,8 +16,8 @@ def _outline(home: Home, problem: str | None, days: Period | None) -> Outline:
     every, revenue, cost = attribution_figures.by_day(report, shown)
     currency = report.settings.currency
     panels = (
-        Panel(f"Credited revenue per day, {currency}", revenue, USAGES),
-        Panel(f"Cost per day, {currency}", cost, REGISTRATIONS),
+        Panel(f"Credited revenue per day, {currency}", revenue, BLUE),
+        Panel(f"Cost per day, {currency}", cost, ORANGE),
     )
     return Outline(
         now,
@@ -35,7 +35,7 @@ REPORTS = (
     ReportSpec(
         name="attribution",
         reads=(
-            *OF_THE_WEB,
+            *web.KEYS,
             "modeled/customer_journeys",
             "modeled/customer_paths",
             "modeled/attribution",
@@ -43,6 +43,7 @@ REPORTS = (
             "modeled/channel_reporting",
             "modeled/attribution_runs",
         ),
+        settings=("reporting_model", "lookback_days", "markov_orders", "expected_weekly_events"),
         is_ranged=True,
         is_apart=True,
         message=MessageSpec(

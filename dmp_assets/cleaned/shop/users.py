@@ -10,11 +10,12 @@ from typing import NamedTuple, cast
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
+from dmp_assets.cleaned.shop import normal_batches
+from dmp_assets.cleaned.shop.normal_batches import user_batches
 from dmp_assets.identity import evidence
 from dmp_assets.identity.evidence import IDENTITIES, most_holders_sql
 from dmp_assets.identity.evidence import KINDS as KINDS_OF_EVIDENCE
-from dmp_assets.platform.cleaning import formats, normal_batches, normalise, reading, rules, unread
-from dmp_assets.platform.cleaning.normal_batches import user_batches
+from dmp_assets.platform.cleaning import formats, normalise, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
 from dmp_assets.platform.cleaning.rules import QUARANTINE_COLUMNS, Rule, Split
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset

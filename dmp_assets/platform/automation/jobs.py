@@ -1,5 +1,7 @@
 """Jobs: what a schedule, a sensor or a person in Dagster's UI launches."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import dagster as dg
@@ -13,12 +15,9 @@ REPORTS = dg.AssetSelection.key_prefixes("reports", "delivery", "exports")
 
 
 def shared() -> dg.AssetSelection:
-    """What the shared jobs make: the platform's own, and of each domain that wants it."""
-    chosen = lake.of(lake.PLATFORM)
-    for name, given in lakes().items():
-        if given.in_shared_jobs:
-            chosen = chosen | lake.of(name)
-    return chosen
+    """What the shared jobs make: what is of each domain that wants it."""
+    wanted = [lake.of(name) for name, given in lakes().items() if given.in_shared_jobs]
+    return reduce(or_, wanted)
 
 
 def build_jobs() -> list[Any]:

@@ -1,7 +1,7 @@
 """What anybody may know of a domain without Dagster, Spark or a web framework."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,14 @@ def _nobody(store: "sa.Connection") -> None:
     return None
 
 
+def _as_it_was(home: Home, databases: Sequence[str]) -> None:
+    return None
+
+
+def _none(home: Home) -> int:
+    return 0
+
+
 def _always(home: Home) -> bool:
     return True
 
@@ -44,14 +52,22 @@ class Scope:
 class Domain:
     """A domain's name, its title for people, and what a home has or lacks of it.
 
-    `is_configured`: whether its source is; else a run of everything leaves its assets out, and its
-    schedules and sensors are off. `lacks`: what is not configured and therefore skipped, in words.
-    `summary`: lines on its results for the end of a command; `results`: label → file that a run
-    leaves for people; `examples`: tables to look at. `scopes`: what its part of
-    the API asks for. `logs`: keys of tables whose source forgets old rows, so they outlive a change
-    of the shop. `forget_people`: deletes what the operational store holds of a simulated shop's
-    people. `partition_tags`: (home, first day, last day) → tags by which a run makes its daily
-    partitions; None where it has none.
+    is_configured: whether its source is; else a run of everything leaves its assets out, and its
+        schedules and sensors are off.
+    lacks: what is not configured and therefore skipped, in words.
+    summary: lines on its results for the end of a command.
+    results: label → file that a run leaves for people.
+    examples: tables to look at.
+    scopes: what its part of the API asks for.
+    events: table of what happened → its column that says when; by it is told how far data goes.
+    advice: check → what a person does about it, with `{asset}` and `{table}`.
+    logs: keys of tables whose source forgets old rows, so they outlive a change of the shop.
+    forget_people: deletes what the operational store holds of a simulated shop's people.
+    rows_to_read: rows of its source's largest table when that has news, so that Spark begins to
+        start before it is asked for; else 0.
+    restored: (home, names of databases), once a backup has filled the home's own PostgreSQL.
+    partition_tags: (home, first day, last day) → tags by which a run makes its daily partitions;
+        None where it has none.
     """
 
     name: str
@@ -62,8 +78,12 @@ class Domain:
     results: Callable[[Home], Mapping[str, Path]] = _no_results
     examples: Sequence[str] = ()
     scopes: Sequence[Scope] = ()
+    events: Mapping[str, str] = field(default_factory=dict)
+    advice: Mapping[str, str] = field(default_factory=dict)
     logs: Sequence[str] = ()
     forget_people: "Callable[[sa.Connection], None]" = _nobody
+    rows_to_read: Callable[[Home], int] = _none
+    restored: Callable[[Home, Sequence[str]], None] = _as_it_was
     partition_tags: Callable[[Home, str, str], Mapping[str, str]] | None = None
 
 

@@ -12,8 +12,6 @@ from dmp_assets.platform.published.publication import Publication
 
 TAG = "domain"
 """Tag of every asset: the name of its domain."""
-PLATFORM = "platform"
-"""What is of no domain: the reports on all of them."""
 
 
 def of(name: str) -> dg.AssetSelection:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # loaded when a chart is drawn: most runs draw none
     from matplotlib.axes import Axes
 
 INK, QUIET, GRID = "#1d1c1d", "#5f6368", "#e6e6e6"
-USAGES, REGISTRATIONS = "#2a6fb0", "#c26a1b"
+BLUE, ORANGE = "#2a6fb0", "#c26a1b"
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,6 @@ class Panel:
     title: str
     values: Sequence[float]
     color: str
-
-
-def usage_chart(
-    days: Sequence[date], usages: Sequence[int], registrations: Sequence[int], path: Path
-) -> Path:
-    """Promo codes used and accounts registered per day; see `daily_chart`."""
-    upper = Panel("Promo codes used per day", usages, USAGES)
-    return daily_chart(
-        days, (upper, Panel("Accounts registered per day", registrations, REGISTRATIONS)), path
-    )
 
 
 def daily_chart(days: Sequence[date], panels: Sequence[Panel], path: Path) -> Path:

@@ -2,31 +2,32 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
 
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.domain import known_domains
 
 ADVICE: Mapping[str, str] = MappingProxyType(
     {
         "not_empty": "look whether the source was read: `dmp doctor`",
         "required_columns_filled": "see the rows: `dmp show quarantine/{table}`; mend them at the "
         "source, the next run reads them again",
-        "visitors_known": "tell whoever keeps the web tracking; see the rows: `dmp show {asset} "
-        '--where "user_id IS NULL"`',
-        "no_session_just_after_conversion": "compare the clocks of web and shop; see the sessions: "
-        "`dmp show cleaned/web_sessions`",
-        "users_known": "see which users the shop does not know: `dmp show "
-        'modeled/attributed_conversions --where "is_promo_abuse IS NULL"`',
-        "nothing_failed": "run `dmp attribution` again; why: `dmp show "
-        "modeled/attributed_conversions --where \"credit_source = 'failed'\"`",
         "delivered": "it is sent by itself as soon as it can be; what is wrong with Slack: "
         "`dmp doctor`",
     }
 )
-"""Check → what to do, with `{asset}` and `{table}`."""
+"""Check that tables of any domain have → what to do, with `{asset}` and `{table}`."""
+
+
+@cache
+def _advice() -> Mapping[str, str]:
+    brought = {check: told for domain in known_domains() for check, told in domain.advice.items()}
+    return {**brought, **ADVICE}
+
 
 _DEFAULT = "look at the table: `dmp show {asset}`"
 
@@ -60,7 +61,7 @@ class CheckResult:
     @property
     def advice(self) -> str:
         """What to do about it; names a command."""
-        told = ADVICE.get(self.check, _DEFAULT)
+        told = _advice().get(self.check, _DEFAULT)
         return told.format(asset=self.asset, table=self.asset.partition("/")[2])
 
 

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.reporting import freshness, outputs
 from dmp_assets.platform.reporting.freshness import Known
@@ -39,13 +39,6 @@ from dmp_assets.settings import Settings
 
 VERSIONS = "DMP_REPORT_VERSIONS"
 RECORD = "DMP_REPORT_RECORD"
-SHOP_EVENTS: Mapping[str, str] = MappingProxyType(
-    {"cleaned/users": "created_at", "cleaned/promo_usages": "used_at"}
-)
-WEB_EVENTS: Mapping[str, str] = MappingProxyType(
-    {"cleaned/web_sessions": "event_at", "cleaned/web_conversions": "converted_at"}
-)
-"""Tables of what happened, and the column that says when."""
 STALE = timedelta(days=3)
 """Data that ends so long before now is said to."""
 
@@ -149,19 +142,24 @@ class Report:
         return self._parts.nothing(text)
 
     # the foot ------------------------------------------------------------------------------------
-    def known(self, events: Mapping[str, str] = SHOP_EVENTS) -> Known:
-        """Up to when it is known what happened at the source of these tables; see `freshness`."""
+    def known(self, events: Mapping[str, str] | None = None) -> Known:
+        """Up to when it is known what happened at the source of these tables; see `freshness`.
+
+        `events`: table → the column that says when; those of all domains unless said.
+        """
+        if events is None:
+            events = {key: at for domain in known_domains() for key, at in domain.events.items()}
         if str(sorted(events)) not in self._known:
             self._known[str(sorted(events))] = freshness.known(
                 self._pinned, events, self.home.now()
             )
         return self._known[str(sorted(events))]
 
-    def data_through(self, events: Mapping[str, str] = SHOP_EVENTS) -> datetime | None:
+    def data_through(self, events: Mapping[str, str] | None = None) -> datetime | None:
         """Time (UTC) up to which everything that happened at the source is known."""
         return self.known(events).through
 
-    def stale(self, events: Mapping[str, str] = SHOP_EVENTS) -> str | None:
+    def stale(self, events: Mapping[str, str] | None = None) -> str | None:
         """What a reader has to know before the numbers: that the data ends long before now, that
         its source fell silent, that rows are dated in the future; None when there is nothing.
         """
@@ -178,7 +176,7 @@ class Report:
             said.append(f"{rows} dated in the future and move nothing.")
         return " ".join(said) or None
 
-    def footer(self, events: Mapping[str, str] = SHOP_EVENTS) -> Html:
+    def footer(self, events: Mapping[str, str] | None = None) -> Html:
         """The Delta version of every table read, data through, rendered at; ends every report."""
         through = self.data_through(events)
         at = datetime.now(UTC)

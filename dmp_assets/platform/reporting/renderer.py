@@ -39,8 +39,9 @@ CELL_SECONDS = 300
 _ASIDE = re.compile(r"^\s+at |^(?:WARN|WARNING|\[WARNING\])\b|^-+$|^Stack trace:", re.IGNORECASE)
 """Lines of Quarto that do not name what went wrong."""
 _AHEAD = (
-    "import pandas, plotly.graph_objects, dmp_assets.attribution.report.figures, "
-    "dmp_assets.abuse.report.dashboard, dmp_assets.attribution.report.journey_figures"
+    "import pandas, plotly.graph_objects\n"
+    "from dmp_assets import domains\n"
+    "domains.rooms('report.figures')"
 )
 _WARNING = re.compile(r"^(?:\[WARNING\]|WARN(?:ING)?:?)\s*", re.IGNORECASE)
 

@@ -15,7 +15,7 @@ import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from dmp_assets.home import Home
-from dmp_assets.platform.faces.lake import PLATFORM, TAG
+from dmp_assets.platform.faces.lake import TAG
 from dmp_assets.platform.lake import fingerprint as fingerprints
 from dmp_assets.platform.lake import readings
 from dmp_assets.platform.lake.code_places import code_at
@@ -24,7 +24,6 @@ from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.lake.worked_out import WorkedOut
 from dmp_assets.platform.reporting import (
-    platform_reports,
     renderer,
 )
 from dmp_assets.platform.reporting.corrections import correct
@@ -37,11 +36,10 @@ from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.platform.run.executor import ALONE_TAG
 from dmp_assets.settings import Settings, project_dir
 
-SHARED = ("_quarto.yml", "theme.css", "callouts.lua", "dashboard.js", "filter.js", "attribution.js")
-SHOWN_SETTINGS = (
-    "cost_blocked_customer", "cost_lost_discount", "review_cost", "currency", "timezone",
-    "reporting_model", "lookback_days", "markov_orders", "expected_weekly_events", "public_url",
-)  # fmt: skip
+SHARED = ("_quarto.yml", "theme.css", "callouts.lua")
+"""Files of `reports/` that are in every report, beside all of its scripts."""
+SHOWN_SETTINGS = ("currency", "timezone", "public_url")
+"""Settings that every report may show; a report names its own."""
 _MACHINERY = tuple(
     name
     for name in fingerprints.MACHINERY
@@ -52,12 +50,14 @@ _MACHINERY = tuple(
 
 def fingerprint(name: str, tables: Tables, settings: Settings, params: Mapping[str, Any]) -> str:
     """What the report is made from: data versions, sources, parameters, settings, engine."""
-    data = {key: _data_version(tables, key) for key in _spec(name).reads}
+    spec = _spec(name)
+    data = {key: _data_version(tables, key) for key in spec.reads}
     folder = project_dir() / "reports"
-    sources = [folder / file for file in (f"{name}.qmd", *SHARED)]
+    scripts = sorted(folder.glob("*.js"))
+    sources = [*(folder / file for file in (f"{name}.qmd", *SHARED)), *scripts]
     texts = [path.read_text() for path in sources]
     code = fingerprints.code(renderer.__name__, text=texts[0], machinery=_MACHINERY)
-    chosen = {field: str(getattr(settings, field)) for field in SHOWN_SETTINGS}
+    chosen = {field: str(getattr(settings, field)) for field in (*SHOWN_SETTINGS, *spec.settings)}
     read = [reading and reading.at.date().isoformat() for reading in _readings(name, settings)]
     state = [data, texts, code, dict(params), chosen, str(find_quarto()), read]
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:20]
@@ -79,7 +79,7 @@ def _data_version(tables: Tables, key: str) -> str | None:
 @cache
 def specs() -> Mapping[str, tuple[str, ReportSpec]]:
     """Report → its domain and what it is, in the order in which they are rendered."""
-    of = {PLATFORM: platform_reports.REPORTS} | dict(reports_of_domains())
+    of = reports_of_domains()
     found = [(domain, spec) for domain, listed in of.items() for spec in listed]
     found.sort(key=lambda pair: (pair[1].is_last, pair[1].name == INDEX))
     return {spec.name: (domain, spec) for domain, spec in found}

@@ -39,6 +39,7 @@ class ReportSpec:
     """The report `reports/<name>.qmd`.
 
     reads: keys of the tables that it reads; of these, what is `unawaited` it reads as it is.
+    settings: names of settings that it shows or counts by.
     is_ranged: whether it takes the days of a run. is_apart: whether a step of its own renders it,
     so that what fails on its way does not hold up other domains' reports. is_last: whether it shows
     what others are made of, so that it is looked at again after each of them.
@@ -47,6 +48,7 @@ class ReportSpec:
     name: str
     reads: Sequence[str]
     unawaited: frozenset[str] = frozenset()
+    settings: Sequence[str] = ()
     is_ranged: bool = False
     is_apart: bool = False
     is_last: bool = False

@@ -15,7 +15,6 @@ from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.base.leaving import run_and_leave
 from dmp_assets.platform.faces.domain import known_domains
-from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.run.ends import PID_TAG
 from dmp_assets.platform.run.process import REFUSAL, REFUSED, request
 
@@ -118,19 +117,16 @@ def _tell_of_failure(home: Home, result: Any, wanted: set[str], window: dict[str
 
 
 def _warm_up(home: Home) -> None:
-    """Start Spark beside the imports of this process when the shop has news.
+    """Start Spark beside the imports of this process when a domain's source has news.
 
     Only a head start: whatever goes wrong here is told by the asset that needs it.
     """
     from dmp_assets.platform.lake import spark
-    from dmp_assets.sources.shop import resource as shop
-    from dmp_assets.sources.shop.tables import probe
 
     settings = home.settings()
-    state = probe(shop.shop_url(home), settings.shop_schema)
-    store = Tables(settings.lakehouse_root or str(home.lakehouse))
-    if settings.spark_remote is None and shop.has_news(state, store):
-        rows = max(known.row_count for known in state.tables.values())
+    if settings.spark_remote is None and (
+        rows := max(domain.rows_to_read(home) for domain in known_domains())
+    ):
         spark.start_ahead(settings, home.root / "spark", rows)
 
 

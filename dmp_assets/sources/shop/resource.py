@@ -59,6 +59,25 @@ def has_news(state: shop.ShopState, tables: Tables) -> bool:
     )
 
 
+def rows_to_read(home: Home) -> int:
+    """Rows of the shop's largest table when it has news, else 0; raises as `shop_url` does."""
+    settings = home.settings()
+    state = shop.probe(shop_url(home), settings.shop_schema)
+    store = Tables(settings.lakehouse_root or str(home.lakehouse))
+    if not has_news(state, store):
+        return 0
+    return max(known.row_count for known in state.tables.values())
+
+
+def still_the_same(home: Home) -> None:
+    """After a restore of the embedded shop: it is the one that the tables were built from."""
+    known, settings = home.state().get("shop"), home.settings()
+    if known and settings.shop_database_url is None:
+        now = shop.probe(shop_url(home), settings.shop_schema).identity
+        if now.generation == known.get("generation"):
+            home.remember(shop=asdict(now))
+
+
 def same_shop(home: Home, state: shop.ShopState) -> None:
     """Remember the shop at first sight; raise HomeError, naming both, when it is another one."""
     now = asdict(state.identity)
