@@ -1,4 +1,4 @@
-"""The table of contents: one line a domain, each a folder `dmp_assets/<name>` of the same rooms.
+"""The table of contents: a line a domain, each a folder `dmp_assets/<name>` of the same rooms.
 
 Machinery asks here for the rooms of all domains and names none. What a room gives is said by the
 faces: `platform/faces/` for `domain.py`, `lake.py` and `service/face.py`.
@@ -8,12 +8,21 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 DOMAINS = (
     "abuse",
     "attribution",
     "overview",
 )
+
+
+if TYPE_CHECKING:
+    from dmp_assets.abuse.settings import AbuseSettings
+    from dmp_assets.attribution.settings import AttributionSettings
+
+    class SettingsOfDomains(AbuseSettings, AttributionSettings):
+        """What type checkers know of the settings that domains bring (`settings.py`)."""
 
 
 def rooms(room: str) -> Mapping[str, ModuleType]:

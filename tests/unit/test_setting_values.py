@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dmp_assets import settings
 from dmp_assets.attribution.model.models import Parameters, models_of
+from dmp_assets.attribution.settings import MODELS
 from dmp_assets.cli.main import app
-from dmp_assets.platform.config import connection_urls, setting_values
-from dmp_assets.platform.config.setting_values import MODELS
+from dmp_assets.platform.config import connection_urls
 from dmp_assets.settings import NOT_SETTINGS, Settings, SettingsError, load, unknown_names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -346,9 +347,9 @@ def test_the_names_of_the_attribution_models_are_those_of_the_models() -> None:
 def test_columns_are_named_as_below_raw_or_as_at_the_source() -> None:
     given = {"conversions.revenue": "decimal-point", "web_session_costs.cost": "decimal-comma",
              "dob": "month-first"}  # fmt: skip
-    assert setting_values.column_formats(given) == {
+    assert settings._column_formats(given) == {
         "web_conversions.revenue": "decimal-point", "web_session_costs.cost": "decimal-comma",
         "dob": "month-first",
     }  # fmt: skip
     with pytest.raises(ValueError, match=r"did you mean users\.dob"):
-        setting_values.column_formats({"users.dobb": "day-first"})
+        settings._column_formats({"users.dobb": "day-first"})

@@ -15,7 +15,7 @@ from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
 from dmp_assets.sources.shop.tables import TABLES
-from dmp_assets.sources.written import WRITTEN
+from dmp_assets.sources.shop.written import WRITTEN
 
 RECEIVED = TABLES["promo_codes"].columns
 KINDS: dict[str, Kind] = {

@@ -13,7 +13,7 @@ from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
 from dmp_assets.sources.shop.tables import TABLES
-from dmp_assets.sources.written import WRITTEN
+from dmp_assets.sources.shop.written import WRITTEN
 
 RECEIVED = TABLES["promo_usages"].columns
 KINDS: dict[str, Kind] = {

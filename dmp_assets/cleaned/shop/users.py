@@ -24,7 +24,7 @@ from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
 from dmp_assets.raw import shop as raw_shop
 from dmp_assets.sources.shop.tables import TABLES
-from dmp_assets.sources.written import WRITTEN
+from dmp_assets.sources.shop.written import WRITTEN
 
 RECEIVED = TABLES["users"].columns
 KINDS: dict[str, Kind] = {

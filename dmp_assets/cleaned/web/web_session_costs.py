@@ -15,7 +15,7 @@ from dmp_assets.platform.values import readers
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
 from dmp_assets.sources.web.tables import TABLES
-from dmp_assets.sources.written import WRITTEN
+from dmp_assets.sources.web.written import WRITTEN
 
 RECEIVED = tuple(TABLES["session_costs"])
 KINDS: dict[str, Kind] = {"session_id": "id", "cost": "as received"}

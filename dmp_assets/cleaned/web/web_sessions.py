@@ -17,7 +17,7 @@ from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
 from dmp_assets.sources.web.tables import TABLES
-from dmp_assets.sources.written import WRITTEN
+from dmp_assets.sources.web.written import WRITTEN
 
 RECEIVED = tuple(TABLES["session_sources"])
 FLAGS = ("holder_engagement", "closer_engagement", "impression_interaction")

@@ -12,7 +12,7 @@ LAYERS = {
     "cleaned": "Typed, keyed, deduplicated, normalised; what cannot be used is in `quarantine/`.",
     "modeled": "Business tables: days, users, codes, links between accounts, clusters, labels; "
     "journeys, credits and channels.",
-    "ml": "The abuse model: features, versions, scores, drift.",
+    "ml": "The model: features, versions, scores, drift.",
     "marts": "Tables for people in `warehouse.duckdb`, without the prefix.",
     "published": "Tables that the API serves.",
     "reports": "HTML reports, the CSV of channels, and delivery to Slack.",

@@ -5,10 +5,10 @@ Imports no engine but DuckDB: reports read received text again by the very forma
 
 from collections.abc import Mapping
 
+from dmp_assets.platform.cleaning import written_columns
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.values import readers
 from dmp_assets.platform.values.readers import SETTINGS, SIDES, TYPED, USUAL, Format, Kind
-from dmp_assets.sources.written import DAYS
 
 _TEXT = ("text", "varchar", "char", "citext", "clob", "string")
 """How types begin whose values may be written in any way."""
@@ -26,6 +26,7 @@ def of_columns(
     for name, kind in columns.items():
         if forms[name] is None and not _is_text(declared, name):
             forms[name] = TYPED[kind]
+    days = written_columns.known().days
     open_ = [name for name in columns if name in received and forms[name] is None]
     if open_:
         counts = ", ".join(
@@ -33,9 +34,9 @@ def of_columns(
             for n, name in enumerate(open_)
         )
         serial = "".join(
-            ", " + readers.serial_days(f'"{DAYS[name]}"') + f" AS s{n}"
+            ", " + readers.serial_days(f'"{days[name]}"') + f" AS s{n}"
             for n, name in enumerate(open_)
-            if DAYS.get(name) in received
+            if days.get(name) in received
         )
         row = tables.sql(f"SELECT {counts}{serial} FROM raw.{table}").to_pylist()[0]
         for n, name in enumerate(open_):

@@ -8,7 +8,7 @@ from pathlib import Path
 from dmp_assets.home import Home
 
 INDEX_KEY = "index_key"
-"""By what the keys of accounts are made (`abuse.keys`): nobody else can find two alike."""
+"""By what keys of people are made: nobody else can find two alike."""
 
 
 def of(home: Home, name: str, make: Callable[[], str] = lambda: secrets.token_hex(16)) -> str:

@@ -17,13 +17,6 @@ from dmp_assets.platform.config import connection_urls
 from dmp_assets.platform.text.spelling import meant, nearest
 from dmp_assets.platform.values import readers, words, zones
 from dmp_assets.platform.values.currencies import COMMON, CURRENCIES, SYMBOLS
-from dmp_assets.sources import written
-
-MODELS = (
-    "ihc", "first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay",
-    "shapley", "initializer_holder_closer",
-)  # fmt: skip
-"""The attribution models but for Markov's; loading the models takes longer than most commands."""
 
 
 def currency(given: str) -> str:
@@ -52,8 +45,13 @@ def no_values(given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {kind: list(listed) for kind, listed in given.items()}
 
 
-def column_formats(given: Mapping[str, str]) -> dict[str, str]:
-    """Columns (`users.dob`, `dob`), each with how it writes days or decimals."""
+def column_formats(
+    given: Mapping[str, str], named: Callable[[str], str], fits: Callable[[str, str], bool]
+) -> dict[str, str]:
+    """Columns (`users.dob`, `dob`), each with how it writes days or decimals.
+
+    `named` and `fits`: see `platform/cleaning/written_columns.py`.
+    """
     found = {}
     for column, said in given.items():
         if said not in readers.SETTINGS:
@@ -61,8 +59,8 @@ def column_formats(given: Mapping[str, str]) -> dict[str, str]:
                 f"{said!r} (of {column}) is none of {', '.join(readers.SETTINGS)}"
                 f"{meant(said, readers.SETTINGS)}"
             )
-        name = written.named(column)
-        if not written.fits(name, said):
+        name = named(column)
+        if not fits(name, said):
             raise ValueError(f"{column} cannot be written {said}: it holds another kind of value")
         found[name] = said
     return found
@@ -190,17 +188,6 @@ def slack_channel(given: str) -> str:
     return given.strip()
 
 
-def attribution_model(given: str, markov_orders: Sequence[int]) -> str:
-    """The name of an attribution model."""
-    known = [*MODELS, *(f"markov_{order}" for order in sorted(set(markov_orders)))]
-    if given not in known:
-        raise ValueError(
-            f"{given!r} is not an attribution model (there are: {', '.join(known)})"
-            + meant(given, known)
-        )
-    return given
-
-
 def token(given: str) -> str:
     """A key that travels in a header; never quoted."""
     text = given.strip()
@@ -237,19 +224,6 @@ def schema(given: str) -> str:
     if len(text.encode()) > 63 or re.search(r"[\x00-\x1f\"';]", text):
         raise ValueError("this is not the name of a schema, such as public (at most 63 bytes)")
     return text
-
-
-def tables_of_shop(given: Mapping[str, str]) -> dict[str, str]:
-    """A map whose keys are tables of the shop."""
-    from dmp_assets.sources.shop.tables import TABLES
-
-    for name in given:
-        if name not in TABLES:
-            raise ValueError(
-                f"{name!r} is not a table of the shop (there are: {', '.join(TABLES)})"
-                + meant(name, TABLES)
-            )
-    return dict(given)
 
 
 def spark_conf(given: Mapping[str, Any]) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 `NULL`, `(not set)`, `無し`, an id of zeros: taken for values they make one person of all who lack
 one. There is one list per kind of value, in any case and width and without what stands around it;
-the setting `DMP_NO_VALUES` extends it. The lakehouse (`cleaned/reading.py`) and the service
-(`abuse/received.py`) ask the same list.
+the setting `DMP_NO_VALUES` extends it. The lakehouse and the service ask the
+same list.
 """
 
 import re

@@ -30,7 +30,7 @@ _POLICY = (
 )
 def report(
     request: Request,
-    name: Annotated[str, Path(max_length=200, description="e.g. `promo_abuse.html`.")],
+    name: Annotated[str, Path(max_length=200, description="e.g. `index.html`.")],
     _: Annotated[Principal, Depends(needs("reports:read"))],
 ) -> Any:
     """A rendered report; `index.html` lists them."""
