@@ -24,6 +24,29 @@ def test_a_message_is_shown_as_it_is_written(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err.strip() == "✗ for Redis: pip install dmp_assets[redis]"
 
 
+@pytest.mark.parametrize(
+    ("given", "seed", "code"),
+    [
+        (["sample", "{}/out"], "seven", 2),
+        (["client", "add", "shop", "--scope", "abuse:score", "--expires", "soon"], "7", 2),
+        (["report", "nowhere"], "7", 1),
+    ],
+)
+def test_what_was_given_and_cannot_be_used_is_told_from_what_is_missing(
+    given: list[str], seed: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DMP_DEMO_SEED", seed)
+    ran = CliRunner().invoke(app, [word.format(tmp_path) for word in given])
+    assert ran.exit_code == code, ran.output
+    assert ran.output.count("\u2717") == 1 and "Traceback" not in ran.output
+
+
+def test_a_fault_of_the_program_is_not_told_as_if_a_person_could_mend_it() -> None:
+    with pytest.raises(ValueError, match="not enough values"), explained():
+        raise ValueError("not enough values to unpack")
+
+
 def test_people_are_made_with_a_password_or_for_openid_connect(
     tmp_path: Path, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ from dmp_assets.demo.sandbox.slack_blocks import block_errors
 from dmp_assets.demo.sandbox.slack_page import mrkdwn
 from dmp_assets.home import Home
 from dmp_assets.platform.api import output, serve
+from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_metadata import preview
 from dmp_assets.platform.reporting.alerts import Alert, alert_message
@@ -322,7 +323,7 @@ def error_on_the_command_line(foreign: str, _: Home, monkeypatch: pytest.MonkeyP
     console = shared.GuardedConsole(file=out, force_terminal=True, width=20_100)
     monkeypatch.setattr(shared, "err", console)
     with pytest.raises(typer.Exit), shared.explained():
-        raise ValueError(f"unknown {foreign}")
+        raise UserError(f"unknown {foreign}")
     return out.getvalue()
 
 
