@@ -6,15 +6,11 @@ homes, which reach loopback only; any other first command makes a live one.
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from stat import S_ISLNK, S_ISVTX
 from typing import Any, Literal, get_args
-
-import filelock
 
 from dmp_assets import settings as settings_module
 from dmp_assets.platform.base import whole_file
@@ -94,37 +90,31 @@ class Home:
         return self.root / "secrets"
 
     # profile -----------------------------------------------------------------------------------
-    @property
-    def _state_file(self) -> Path:
-        return self.root / "home.json"
-
     def state(self) -> dict[str, Any]:
         """What the home remembers: `profile` and, once built, `shop`."""
+        file = _state_file(self.root)
         try:
-            state = json.loads(self._state_file.read_text())
+            state = json.loads(file.read_text())
             if not isinstance(state, dict) or state.get("profile") not in (*_PROFILES, None):
                 raise ValueError("not the state of a home")
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except ValueError as error:
             raise HomeError(
-                f"{self._state_file} cannot be read ({error}); move the home away "
-                "or run `dmp reset`"
+                f"{file} cannot be read ({error}); move the home away or run `dmp reset`"
             ) from error
         return state
 
     def remember(self, **values: Any) -> None:
         """Add to what the home remembers; written whole, so a crash leaves the old file."""
-        with whole_file.changing:
-            self._write_state(self.state() | values)
+        with whole_file.changing(_state_file(self.root)):
+            _write_state(self.root, self.state() | values)
 
     def forget(self, name: str) -> None:
         """Drop one thing from what the home remembers."""
-        with whole_file.changing:
-            self._write_state({key: value for key, value in self.state().items() if key != name})
-
-    def _write_state(self, state: dict[str, Any]) -> None:
-        whole_file.write(self._state_file, json.dumps(state, indent=2, sort_keys=True) + "\n")
+        with whole_file.changing(_state_file(self.root)):
+            known = self.state().items()
+            _write_state(self.root, {key: value for key, value in known if key != name})
 
     @property
     def profile(self) -> Profile:
@@ -145,7 +135,7 @@ class Home:
             )
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._close()
+            _close(self.root)
             probe = self.root / f".write-probe-{os.getpid()}"
             probe.write_text("")
             probe.unlink()
@@ -163,24 +153,6 @@ class Home:
                 f"set DMP_HOME to another folder"
             )
         return self
-
-    def _close(self) -> None:
-        """Let nobody but its owner into the home; what an earlier version left open is closed once.
-
-        A folder that everybody may use, such as /tmp, stays as it is, and so does another's.
-        """
-        found = self.root.stat()
-        if found.st_uid != os.geteuid() or not found.st_mode & 0o077 or found.st_mode & S_ISVTX:
-            return
-        if not self._state_file.exists() and any(self.root.iterdir()):
-            return  # no home yet, but something
-        self.root.chmod(0o700)
-        for folder, names, files in os.walk(self.root):
-            for name in (*names, *files):
-                path = Path(folder, name)
-                inside = path.lstat()
-                if inside.st_uid == found.st_uid and not S_ISLNK(inside.st_mode):
-                    path.chmod(inside.st_mode & 0o700)
 
     def settings(self) -> Settings:
         """The settings as this home may use them; a sandbox home stays on loopback."""
@@ -204,58 +176,29 @@ class Home:
             return datetime.combine(tomorrow, time(12), UTC)
         return datetime.now(UTC)
 
-    # one writer at a time ------------------------------------------------------------------------
-    @contextmanager
-    def alone(self, command: str) -> Iterator[None]:
-        """Let one process at a time do what `command` does here, before and after its run too.
 
-        Raises HomeError that names the process at work.
-        """
-        lock = filelock.FileLock(self.root / f"{command}.lock", thread_local=False)
-        note = self.root / f"{command}.pid"
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            holder = "?"
-            with suppress(OSError):  # not written yet
-                holder = note.read_text() or holder
-            raise HomeError(
-                f"`dmp {command}` is at work in {self.root} already (process {holder}); wait for "
-                "its end, or set DMP_HOME to another folder"
-            ) from error
-        try:
-            note.write_text(str(os.getpid()))
-            yield
-        finally:
-            note.unlink(missing_ok=True)
-            lock.release()
+def _state_file(root: Path) -> Path:
+    return root / "home.json"
 
-    @contextmanager
-    def exclusive(self, run_id: str, *, wait: bool = False) -> Iterator[None]:
-        """Hold the home's only writer lock; a busy one is named with its run and process.
 
-        Re-entrant for the same run in the same process. Raises HomeError when busy and not `wait`.
-        """
-        lock = filelock.FileLock(
-            self.root / "run.lock", mode=0o600, is_singleton=True, thread_local=False
-        )
-        note = self.root / "run.json"
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except filelock.Timeout as error:
-            try:
-                holder = json.loads(note.read_text())
-            except (OSError, ValueError):  # not written yet
-                holder = {}
-            raise HomeError(
-                f"the lakehouse {self.root} is busy: run {holder.get('run_id', '?')} "
-                f"(process {holder.get('pid', '?')}) is writing; try again later or add --wait"
-            ) from error
-        try:
-            if lock.lock_counter == 1:
-                note.write_text(json.dumps({"run_id": run_id, "pid": os.getpid()}))
-            yield
-        finally:
-            if lock.lock_counter == 1:
-                note.unlink(missing_ok=True)
-            lock.release()
+def _write_state(root: Path, state: dict[str, Any]) -> None:
+    whole_file.write(_state_file(root), json.dumps(state, indent=2, sort_keys=True) + "\n")
+
+
+def _close(root: Path) -> None:
+    """Let nobody but its owner into the home; what an earlier version left open is closed once.
+
+    A folder that everybody may use, such as /tmp, stays as it is, and so does another's.
+    """
+    found = root.stat()
+    if found.st_uid != os.geteuid() or not found.st_mode & 0o077 or found.st_mode & S_ISVTX:
+        return
+    if not _state_file(root).exists() and any(root.iterdir()):
+        return  # no home yet, but something
+    root.chmod(0o700)
+    for folder, names, files in os.walk(root):
+        for name in (*names, *files):
+            path = Path(folder, name)
+            inside = path.lstat()
+            if inside.st_uid == found.st_uid and not S_ISLNK(inside.st_mode):
+                path.chmod(inside.st_mode & 0o700)

@@ -115,6 +115,9 @@ class Settings(SettingsOfDomains, BaseSettings):
     duckdb_memory: Annotated[str, AfterValidator(setting_values.duckdb_memory)] = Field(
         "1GB", description="Memory limit of one DuckDB connection."
     )
+    concurrent_runs: int = Field(
+        2, ge=1, le=64, description="Runs of different things at once; each has a JVM of its own."
+    )
     retention_days: int = Field(30, ge=1, description="How long old table versions are kept.")
     # money
     currency: Annotated[str, AfterValidator(setting_values.currency)] = Field(

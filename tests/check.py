@@ -41,7 +41,10 @@ STATIC = (
 )
 TYPES = Part("types", ["mypy"], gives_way=True)
 _OTHER_HOMES = [
-    *(f"tests/integration/test_{name}.py" for name in ("attribution", "faults", "real_data")),
+    *(
+        f"tests/integration/test_{name}.py"
+        for name in ("attribution", "faults", "real_data", "side_by_side")
+    ),
     *(f"tests/browser/test_{name}.py" for name in ("oidc", "reports", "review")),
 ]
 _IGNORED = [f"--ignore={path}" for path in _OTHER_HOMES]

@@ -17,6 +17,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.base.aside import done_aside
 from dmp_assets.platform.base.leaving import INTERRUPTED
+from dmp_assets.platform.lake import leases
 from dmp_assets.platform.lake.date_range import parse_range
 from dmp_assets.platform.run.process import prepared
 
@@ -52,7 +53,7 @@ def demo(
         count = users or settings.demo_users
         folder = home.sandbox / f"shop-{count}-{seed}-{last}"
         first = None if home.lakehouse.exists() else count + count // 50  # some came twice
-        with home.alone("demo"), prepared(home, rows=first) as process, _outside(home):
+        with leases.alone(home, "demo"), prepared(home, rows=first) as process, _outside(home):
             from dmp_assets.sources.shop.load import load_shop
             from dmp_assets.sources.shop.resource import loading_url
 

@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import psutil
 import typer
 from rich.markup import escape
 
@@ -17,6 +16,7 @@ from dmp_assets.cli import service
 from dmp_assets.cli.shared import explained, out, tables, typed
 from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake import leases
 from dmp_assets.platform.run.instance import prepare_instance
 from dmp_assets.platform.store import where
 
@@ -62,10 +62,9 @@ def state(home: Home) -> Iterator[Line]:
 
 
 def _runs(home: Home) -> Iterator[Line]:
-    with suppress(OSError, ValueError):
-        busy: dict[str, Any] = json.loads((home.root / "run.json").read_text())
-        if psutil.pid_exists(int(busy["pid"])):
-            yield Line("running", f"run {str(busy['run_id'])[:8]} (process {busy['pid']})")
+    for holder in leases.living(home):
+        text = f"run {holder.run_id[:8]} (process {holder.pid})"
+        yield Line("waiting" if holder.waiting else "running", text)
     if not (home.dagster / "dagster.yaml").exists():
         yield Line("last run", "none yet; `dmp run` does one")
         return

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform import archive
+from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.lake import leases
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.store import database, rights, where
 
@@ -27,8 +29,20 @@ DUMPS = "databases"
 _DATABASE = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _NOT_FROM_STRANGERS = ("models", "lakehouse/ml/model_registry", "secrets", "worked_out.json")
 _SQLITE = (".db", ".db-wal", ".db-shm", ".db-journal")
-_LEFT_OUT = frozenset({"postgres", "spark", "tmp", "run.lock", "run.json"})
-"""Names below a home that no backup holds. A cluster's files are settings too, which run things."""
+_LEFT_OUT = frozenset(
+    {
+        "postgres",
+        "spark",
+        "tmp",
+        "leases",
+        whole_file.LOCK,
+        "warehouse.lock",
+        "run.lock",
+        "run.json",
+    }
+)
+"""Names below a home that no backup holds: a cluster's files are settings too, which run things;
+`run.lock` and `run.json` were the lock of earlier versions."""
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +73,7 @@ def back_up(home: Home, file: Path) -> int:
         raise HomeError(f"cannot write {file} ({error.strerror})") from error
     try:
         with (
-            home.exclusive("backup"),
+            leases.taken(home, "backup", None),
             tempfile.TemporaryDirectory(prefix="dmp-backup-") as folder,
             os.fdopen(target, "wb") as out,
             archive.Packed(out, key=signing_key(home)) as packed,

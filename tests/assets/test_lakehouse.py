@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -358,3 +359,28 @@ def test_an_unchanged_frame_is_read_lazily(lakehouse: Lakehouse, spark: "SparkSe
     frame: DataFrame = lakehouse.read(KEY)
     lakehouse.overwrite(KEY, frame.selectExpr("id", "n + 1 AS n", "date"))
     assert content(lakehouse) == [("a", 2, 1)]
+
+
+# as others write meanwhile ------------------------------------------------------------------------
+@pytest.mark.parametrize("is_large", [True, False])
+def test_a_pinned_table_is_read_as_it_stood_however_often_and_however_long_it_had_stood(
+    lakehouse: Lakehouse, request: pytest.FixtureRequest, is_large: bool
+) -> None:
+    if is_large:
+        request.getfixturevalue("large")
+    lakehouse.overwrite(KEY, arrow([("a", 1, 1)]))
+    lakehouse.spark.sql(
+        f"ALTER TABLE delta.`{lakehouse.tables.path(KEY)}` "
+        "SET TBLPROPERTIES ('delta.deletedFileRetentionDuration' = 'interval 1 seconds')"
+    )
+    time.sleep(1.5)
+    pinned = lakehouse.pinned(lakehouse.tables.pinned(lakehouse.tables.stands([KEY, "raw/later"])))
+    frame = pinned.read(KEY)
+    lakehouse.overwrite(KEY, arrow([("b", 1, 1), ("c", 1, 1)]))  # by another run
+    lakehouse.overwrite("raw/later", arrow([("d", 1, 1)]))
+    for read in (frame, frame, pinned.read(KEY)):
+        assert [row.id for row in read.collect()] == ["a"]
+    assert pinned.written(KEY).rows == 1
+    assert lakehouse.read(KEY).count() == 2
+    with pytest.raises(TableError, match=r"there is no table raw/later"):
+        pinned.read("raw/later")

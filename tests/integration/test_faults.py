@@ -22,6 +22,7 @@ import pytest
 from dmp_assets.demo.business import shop as demo_shop
 from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
+from dmp_assets.platform.lake import leases
 from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.platform.reporting.delivery import flush
 from dmp_assets.platform.reporting.slack import build_client
@@ -281,7 +282,7 @@ def test_an_unwritable_home_is_named(good: Dmp, folder: Path) -> None:
 
 # one writer at a time -----------------------------------------------------------------------------
 def test_a_busy_lakehouse_names_the_run_that_holds_it_and_wait_waits(good: Dmp) -> None:
-    with Home(good.root).exclusive("the-other-run"):
+    with leases.taken(Home(good.root), "the-other-run", ["raw/promo_codes"]):
         ran = run(good, select="raw/promo_codes")
         assert ran.code == 1
         assert f"run the-other-run (process {os.getpid()}) is writing" in ran.text

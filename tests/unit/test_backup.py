@@ -15,6 +15,7 @@ import pytest
 
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.backup import Restored, back_up, restore
+from dmp_assets.platform.lake import leases
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, PostgresError
 from tests.support.dmp import workplace
 
@@ -98,7 +99,7 @@ def test_a_backup_is_for_its_owner_and_leaves_out_what_is_made_again(file: Path)
         assert {m.mode for m in archive if m.name.startswith("databases/")} == {0o600}
     assert "lakehouse/raw/users/part.parquet" in names
     assert {"databases/shop.dump", "databases/store.dump"} <= set(names)
-    assert not [n for n in names if n.split("/")[0] in ("spark", "postgres", "run.lock")]
+    assert not [n for n in names if n.split("/")[0] in ("spark", "postgres", "leases", "run.lock")]
 
 
 def test_nothing_is_overwritten(home: Home, file: Path, place: Path) -> None:
@@ -129,7 +130,7 @@ def test_a_busy_home_is_not_backed_up(home: Home, place: Path) -> None:
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")
-    with home.exclusive("the-other-run"):
+    with leases.taken(home, "the-other-run", ["raw/users"]):
         child = context.Process(target=_refused, args=(home.root, place / "busy.tar.gz"))
         child.start()
         child.join(60)

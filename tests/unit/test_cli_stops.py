@@ -14,6 +14,7 @@ from dmp_assets.cli import shared
 from dmp_assets.cli.shared import explained, typed
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.base.aside import done_aside
+from dmp_assets.platform.lake import leases
 from tests.support.service import until
 
 ROOT = Path(__file__).parents[2]
@@ -132,10 +133,10 @@ def test_commands_are_said_as_they_can_be_typed_here(
 def test_one_demo_at_a_time_works_in_a_home(tmp_path: Path) -> None:
     home = Home(tmp_path / "home").prepare("sandbox")
     busy = rf"`dmp demo` is at work .* \(process {os.getpid()}\)"
-    with home.alone("demo"):
-        with pytest.raises(HomeError, match=busy), home.alone("demo"):
+    with leases.alone(home, "demo"):
+        with pytest.raises(HomeError, match=busy), leases.alone(home, "demo"):
             pass
-        with home.alone("another"):
+        with leases.alone(home, "another"):
             pass
-    with home.alone("demo"):
+    with leases.alone(home, "demo"):
         pass

@@ -15,11 +15,19 @@ import dagster as dg
 import pytest
 from dagster._core.execution.plan.execute_plan import dagster_event_sequence_for_step
 
+from dmp_assets.home import Home
+from dmp_assets.platform.lake import leases
 from dmp_assets.platform.run import executor, parent
 from dmp_assets.platform.run.executor import ALONE_TAG, run_job, threads_executor
 from dmp_assets.platform.run.results import Account
 
 SECONDS = 20  # for what surely happens
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    return Home(tmp_path / "home").prepare("sandbox")
 
 
 @pytest.fixture
@@ -274,3 +282,104 @@ def test_the_summary_gives_the_time_of_steps_that_were_made_alone(
     assert [step for step, _ in summary.steps] == ["raw__broken"]
     assert summary.seconds_by_layer()["raw"] >= 0.05
     assert summary.failures == ("raw/broken: ValueError: no such thing",)
+
+
+# leases -------------------------------------------------------------------------------------------
+def test_what_a_step_writes_is_held_until_it_has_ended_or_cannot_begin(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    held: dict[str, tuple[str, ...] | None] = {}
+
+    def look(when: str) -> None:
+        (lease,) = leases.living(home)
+        held[when] = lease.names
+
+    @dg.multi_asset(specs=[dg.AssetSpec("one"), dg.AssetSpec("beside_one")])
+    def both() -> Any:
+        look("at first")
+        yield dg.MaterializeResult(asset_key="one")
+        yield dg.MaterializeResult(asset_key="beside_one")
+
+    @dg.asset(deps=["one"])
+    def broken() -> None:
+        raise ValueError("no such thing")
+
+    @dg.asset(deps=[broken])
+    def needs_it() -> None: ...
+
+    @dg.asset(deps=["one"])
+    def slow() -> None:
+        end = time.monotonic() + SECONDS
+        while len(leases.living(home)[0].names or ()) > 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        look("at last")
+
+    assert not run(instance, [both, broken, needs_it, slow])[0]
+    assert held == {
+        "at first": ("beside_one", "broken", "needs_it", "one", "slow"),
+        "at last": ("slow",),
+    }
+    assert leases.living(home) == []
+
+
+def test_a_run_holds_what_it_retries(home: Home, instance: dg.DagsterInstance) -> None:
+    seen: list[tuple[str, ...] | None] = []
+
+    @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1, delay=0.3))
+    def second_time() -> None:
+        seen.append(leases.living(home)[0].names)
+        if len(seen) < 2:
+            raise ValueError("not yet")
+
+    assert run(instance, [second_time])[0]
+    assert seen == [("second_time",), ("second_time",)]
+
+
+def test_a_run_waits_for_what_another_writes_and_says_for_whom(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    with leases.taken(home, "the-other", ["one", "two"]) as other:
+        timer = threading.Timer(0.5, other.give_back, [["one"]])
+        timer.start()
+        assert run(instance, [dg.asset(name="one")(lambda: None)])[0]
+        timer.join()
+    [done] = instance.get_runs()
+    said = [entry.user_message or entry.message for entry in instance.all_logs(done.run_id)]
+    assert any("run the-other" in text and "is writing one" in text for text in said)
+
+
+def test_a_run_that_waits_can_be_canceled(home: Home, instance: dg.DagsterInstance) -> None:
+    made: list[str] = []
+
+    def cancel() -> None:
+        instance.report_run_canceling(instance.get_runs()[0])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with leases.taken(home, "the-other", ["one"]):
+        timer = threading.Timer(0.5, cancel)
+        timer.start()
+        assert not run(instance, [dg.asset(name="one")(lambda: made.append("one"))])[0]
+        timer.join()
+        assert [one.run_id for one in leases.living(home)] == ["the-other"]
+    assert made == []
+    assert [one.status for one in instance.get_runs()] == [dg.DagsterRunStatus.CANCELED]
+
+
+def test_a_job_that_makes_no_asset_holds_the_whole_home(
+    home: Home, instance: dg.DagsterInstance
+) -> None:
+    seen: list[Any] = []
+
+    @dg.op
+    def maintain() -> None:
+        seen.append(leases.living(home)[0].names)
+
+    @dg.job(executor_def=threads_executor)
+    def maintenance() -> None:
+        maintain()
+
+    result = run_job(
+        maintenance, assets=[], instance=instance, run_id=str(uuid.uuid4()), tags={}, run_config={}
+    )
+    assert result.success
+    assert seen == [None]

@@ -1,5 +1,7 @@
 """Dagster's history over lasting connections is the history that Dagster itself reads."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -121,3 +123,35 @@ def test_many_runs_leave_few_databases_open(folder: Path, monkeypatch: pytest.Mo
         runs = [materialize(instance) for _ in range(3)]
         states = [seen(instance, run_id)["status"] for run_id in runs * 2]
     assert states == ["SUCCESS"] * 6
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tests.unit.test_history import materialize
+from dmp_assets.platform.run import history
+with history.opened(Path(sys.argv[1])) as instance:
+    print("opened", flush=True)
+    sys.stdin.readline()
+    print(*(materialize(instance) for _ in range(3)))
+"""
+
+
+def test_processes_that_make_and_write_a_history_at_the_same_time_lose_nothing(
+    folder: Path,
+) -> None:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    told = [process.communicate("go\n", timeout=100) for process in started]
+    assert [process.returncode for process in started] == [0, 0], told[0][1] + told[1][1]
+    runs = [run_id for out, _ in told for run_id in out.split()[1:]]
+    with history.opened(folder) as instance:
+        statuses = [run.status.value for run in instance.get_runs() if run.run_id in runs]
+        assert statuses == ["SUCCESS"] * 6
+        events = {len(instance.all_logs(run_id)) for run_id in runs}
+    assert len(events) == 1

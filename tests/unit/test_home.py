@@ -1,46 +1,17 @@
-"""The home: its profile for life, what it remembers, and one writer at a time."""
+"""The home: its profile for life, and what it remembers."""
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from dmp_assets.home import Home, HomeError
-
-HOLD = """
-import sys
-from pathlib import Path
-from dmp_assets.home import Home
-with Home(Path(sys.argv[1])).exclusive("run-1"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+from dmp_assets.platform.base import whole_file
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home").prepare("sandbox")
-
-
-@contextmanager
-def held_by_another_process(home: Home) -> Iterator[subprocess.Popen[str]]:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(home.root)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        yield holder
-    finally:
-        holder.kill()
-        holder.communicate()
 
 
 def test_nothing_is_created_before_the_first_command(tmp_path: Path) -> None:
@@ -93,65 +64,7 @@ def test_what_a_home_remembers_is_added_to_and_dropped_one_by_one(home: Home) ->
     home.remember(other=2)
     home.forget("shop")
     assert home.state() == {"profile": "sandbox", "other": 2}
-    assert [path.name for path in home.root.iterdir()] == ["home.json"]
-
-
-def test_a_busy_home_is_refused_naming_run_and_process(home: Home) -> None:
-    with held_by_another_process(home) as holder:
-        said = rf"busy: run run-1 \(process {holder.pid}\)"
-        with pytest.raises(HomeError, match=said), home.exclusive("run-2"):
-            pytest.fail("two writers at once")
-
-
-def test_a_busy_home_without_a_readable_note_is_still_refused(home: Home) -> None:
-    with held_by_another_process(home):
-        (home.root / "run.json").write_text("")
-        said = r"busy: run \? \(process \?\)"
-        with pytest.raises(HomeError, match=said), home.exclusive("run-2"):
-            pytest.fail("two writers at once")
-
-
-def test_a_waiting_writer_gets_the_home_when_the_first_is_done(home: Home) -> None:
-    with held_by_another_process(home) as holder:
-        waiting = subprocess.Popen(
-            [sys.executable, "-c", HOLD.replace('"run-1"', '"run-2", wait=True'), str(home.root)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        try:
-            with pytest.raises(subprocess.TimeoutExpired):
-                waiting.wait(timeout=1)
-            assert holder.stdin is not None
-            holder.stdin.close()
-            assert waiting.stdout is not None
-            assert waiting.stdout.readline() == "held\n"
-            assert json.loads((home.root / "run.json").read_text())["run_id"] == "run-2"
-        finally:
-            waiting.kill()
-            waiting.communicate()
-            holder.stdin = None
-
-
-def test_a_killed_writer_leaves_the_home_free(home: Home) -> None:
-    with held_by_another_process(home):
-        pass
-    with home.exclusive("run-2"):
-        noted = json.loads((home.root / "run.json").read_text())
-        assert noted == {"run_id": "run-2", "pid": os.getpid()}
-
-
-def test_a_run_may_take_its_own_lock_again(home: Home) -> None:
-    with home.exclusive("run-1"):
-        with home.exclusive("run-1"):
-            pass
-        assert (home.root / "run.json").exists()
-    assert not (home.root / "run.json").exists()
-
-
-def test_a_writer_that_fails_frees_the_home(home: Home) -> None:
-    with pytest.raises(ZeroDivisionError), home.exclusive("run-1"):
-        _ = 1 / 0
-    with held_by_another_process(home):
-        pass
+    assert {path.name for path in home.root.iterdir()} == {"home.json", whole_file.LOCK}
 
 
 def test_now_is_the_end_of_the_history_in_a_sandbox_and_the_clocks_in_a_live_home(

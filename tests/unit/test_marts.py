@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import dagster as dg
 import duckdb
+import filelock
 import pytest
 
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.lake import lakes
+from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.marts import warehouse
 from tests.support import lakehouse
@@ -90,11 +94,11 @@ def test_nothing_is_built_again_when_nothing_changed(home: Home) -> None:
 
 def test_the_fingerprint_follows_the_inputs(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path)
-    first = warehouse.made_of(tables(home), MARTS)
-    assert warehouse.made_of(tables(home), MARTS) == first
+    first, _ = warehouse.made_of(tables(home), MARTS)
+    assert warehouse.made_of(tables(home), MARTS)[0] == first
     codes = lakehouse.tables()["cleaned/promo_codes"]
     lakehouse.write(home, "cleaned/promo_codes", codes, stamp="another")
-    assert warehouse.made_of(tables(home), MARTS) != first
+    assert warehouse.made_of(tables(home), MARTS)[0] != first
 
 
 def test_an_open_reader_neither_blocks_a_run_nor_loses_its_file(tmp_path: Path) -> None:
@@ -152,3 +156,27 @@ def test_tables_that_are_not_there_yet_make_empty_marts(tmp_path: Path) -> None:
     rows = warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="x").rows
     assert set(rows) == {mart.name for mart in MARTS}
     assert set(rows.values()) == {0}
+
+
+def test_of_two_runs_that_build_it_the_second_waits_and_takes_what_is_there_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_HOME", str(tmp_path))
+    home = lakehouse.build(tmp_path)
+    done: list[bool] = []
+
+    def build() -> None:
+        made = dg.materialize(
+            list(warehouse.assets({"all": MARTS}).values()), resources={"lakehouse": Lakehouse()}
+        )
+        done.append(made.success)
+
+    with filelock.FileLock(home.warehouse.with_suffix(".lock")):
+        building = threading.Thread(target=build)
+        building.start()
+        building.join(2)
+        assert not home.warehouse.exists()
+        lakehouse.build(tmp_path, users=200, seed=2)
+    building.join(60)
+    assert done == [True]
+    assert query(home, "SELECT sum(registrations) FROM daily_activity") == [(200,)]

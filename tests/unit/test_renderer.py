@@ -1,9 +1,12 @@
 """Rendering: what a `.qmd` may hold, what the page is, and how a failure is told."""
 
 import re
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import filelock
 import psutil
 import pytest
 
@@ -14,7 +17,7 @@ from dmp_assets.platform.reporting import document, renderer
 from dmp_assets.platform.reporting.privacy import find_personal_data
 from dmp_assets.platform.reporting.quarto_problems import problems
 from dmp_assets.platform.reporting.reader import Report
-from dmp_assets.platform.reporting.renderer import Renderer, RenderError, render
+from dmp_assets.platform.reporting.renderer import Renderer, RenderError, render, state
 from dmp_assets.settings import project_dir
 from tests.support import lakehouse
 from tests.support.page_faults import faults
@@ -288,3 +291,28 @@ def test_after_retention_the_error_names_the_oldest_version(tmp_path: Path) -> N
 def test_a_version_that_never_was_names_those_that_are(full_home: Home) -> None:
     with pytest.raises(Exception, match="has no version 99; the oldest that can be read is 0"):
         Report.open(full_home, {"cleaned/users": 99}).sql("SELECT 1 FROM cleaned.users")
+
+
+def test_a_page_whose_inputs_changed_while_it_was_made_is_made_again_next_time(
+    project: Path, home: Home
+) -> None:
+    with Renderer(project, home) as renderer:
+        for versions, noted in (([1, 1], "mark"), ([1, 2], "")):
+            done = renderer.render(
+                "small", fingerprint="mark", made_of=partial(next, iter(versions))
+            )
+            assert state(done.path)["fingerprint"] == noted
+
+
+def test_a_page_is_made_by_one_process_at_a_time(project: Path, home: Home) -> None:
+    with Renderer(project, home) as renderer:
+        path = renderer.render("small", fingerprint="old").path
+        with filelock.FileLock(path.with_name(".small.lock")):
+            making = threading.Thread(
+                target=renderer.render, args=["small"], kwargs={"fingerprint": "new"}
+            )
+            making.start()
+            making.join(1)
+            assert state(path)["fingerprint"] == "old"
+        making.join(60)
+        assert state(path)["fingerprint"] == "new"

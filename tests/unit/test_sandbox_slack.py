@@ -4,6 +4,8 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
 import time
 import urllib.request
 from io import BytesIO
@@ -18,6 +20,16 @@ from dmp_assets.demo.sandbox.server import Endpoint, Sandbox
 from dmp_assets.demo.sandbox.slack import SlackSandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting.slack import build_client
+
+STARTER = """
+import sys
+from pathlib import Path
+from dmp_assets.demo.sandbox.server import Sandbox
+from dmp_assets.home import Home
+with Sandbox(Home(Path(sys.argv[1]))).running():
+    print("started", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -62,6 +74,32 @@ def test_a_living_sandbox_is_joined_and_left_running(home: Home, endpoint: Endpo
     with Sandbox(home).running() as joined:
         assert joined == endpoint
     assert Sandbox(home).living() == endpoint
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_who_joined_a_sandbox_keeps_it_when_the_process_that_started_it_ends(
+    home: Home, is_killed: bool
+) -> None:
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, str(home.root)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert starter.stdout is not None
+    assert starter.stdout.readline() == "started\n"
+    with Sandbox(home).running() as endpoint:
+        assert endpoint.pid == starter.pid
+        if is_killed:
+            starter.kill()
+        starter.communicate(timeout=20)
+        end = time.monotonic() + 20
+        while (living := Sandbox(home).living()) is None:
+            assert home.settings().slack_base_url == f"{endpoint.url}/api/"  # all the while
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert (living.pid, living.url) == (os.getpid(), endpoint.url)
+    assert Sandbox(home).living() is None
+    assert not (home.sandbox / "endpoint.json").exists()
+    assert list((home.sandbox / "users").iterdir()) == []
 
 
 def test_the_endpoint_of_a_dead_process_is_replaced(home: Home) -> None:

@@ -1,5 +1,6 @@
 """The policy that all table assets share, on tiny tables written without a JVM."""
 
+import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from dmp_assets.platform.lake.table_asset import (
 )
 from dmp_assets.platform.lake.table_metadata import preview
 from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.run.executor import run_job, threads_executor
 
 Asset = dg.AssetsDefinition
 Source = dict[str, Any]
@@ -494,3 +496,75 @@ def test_a_table_of_personal_columns_alone_has_an_empty_preview(home: Home) -> N
     lakehouse = Lakehouse()
     lakehouse.overwrite("raw/t", pa.table({"email": ["ann@mail.example"]}))
     assert preview(lakehouse.tables, "raw/t", ["email"], hide=["email"]) == ""
+
+
+# as others write meanwhile ------------------------------------------------------------------------
+def beside(*assets: Asset) -> dg.ExecuteInProcessResult:
+    """Run assets by our own executor, which lets runs of other assets go on beside it."""
+    job = dg.Definitions(
+        assets,
+        executor=threads_executor,
+        resources={"lakehouse": Lakehouse(), "window": Window()},
+    ).get_implicit_global_asset_job_def()
+    return run_job(
+        job,
+        assets=job.asset_layer.executable_asset_keys,
+        instance=dg.DagsterInstance.ephemeral(),
+        run_id=str(uuid.uuid4()),
+        tags={},
+        run_config={},
+    )
+
+
+def test_an_input_that_is_written_meanwhile_is_read_as_it_stood_and_read_again_next_time(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    """The data version names the content that was used, neither an older nor a newer one."""
+    users = raw_users(calls, source)
+    meanwhile = [{"rows": [{"id": "b", "email": "bob@mail.example"}]}, dict(source)]
+    seen: list[list[str]] = []
+
+    @table_asset("cleaned", columns={"id": "Id."}, deps=["raw/users"], checks=(
+        Check("as_many", "SELECT abs((SELECT count(*) FROM raw.users) - "
+              "(SELECT count(*) FROM cleaned.ids))", "As many as received.", blocking=True),
+    ))  # fmt: skip
+    def ids(run: TableRun) -> None:
+        """Ids, read twice."""
+        first = run.sql("SELECT id FROM raw.users")
+        while meanwhile:  # another run writes the input, and at last what it was before
+            source.update(meanwhile.pop(0))
+            assert beside(users).success
+        again = run.sql("SELECT id FROM raw.users")
+        seen.append([*first["id"].to_pylist(), *again["id"].to_pylist()])
+        run.overwrite(again)
+
+    assert beside(users).success
+    before = dict(source)
+    result = beside(ids)
+    assert result.success, failure(result)
+    assert seen == [["a", "a"]]
+    assert source == before
+    assert made(beside(ids))["cleaned/ids"]["unchanged"]  # the input is what it was
+    source["rows"] = [{"id": "c", "email": "cy@mail.example"}, {"id": "d", "email": None}]
+    assert beside(users).success
+    assert beside(ids).success
+    assert seen[-1] == ["c", "d", "c", "d"]
+
+
+def test_an_input_that_is_first_written_meanwhile_counts_as_absent(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    users = raw_users(calls, source)
+    seen: list[bool] = []
+
+    @table_asset("cleaned", columns={"id": "Id."}, deps=["raw/users"])
+    def ids(run: TableRun) -> None:
+        """Whether there is an input."""
+        if not seen:
+            assert beside(users).success
+        seen.append(run.exists("raw/users"))
+        run.overwrite(rows())
+
+    assert beside(ids).success
+    assert beside(ids).success
+    assert seen == [False, True]

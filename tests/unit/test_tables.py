@@ -6,10 +6,11 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import CommitProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from dmp_assets.platform.lake.tables import STAMP, TableError, Tables, named_tables
 
@@ -118,3 +119,50 @@ def test_times_are_utc_whatever_the_zone_of_the_machine(tables: Tables) -> None:
         env=os.environ | {"TZ": "America/New_York"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "2024-01-01 00:00:00+002024-01-01"
+
+
+# as others write meanwhile ------------------------------------------------------------------------
+def _commit(root: Path, number: int) -> None:
+    write_deltalake(
+        str(root / "raw" / "t"),
+        pa.table({"n": [number]}),
+        mode="overwrite",
+        commit_properties=CommitProperties(
+            custom_metadata={STAMP: json.dumps({"data_version": f"v{number}"})}
+        ),
+    )
+
+
+def test_a_table_that_is_written_while_its_log_is_read_keeps_its_own_stamp(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _commit(tmp_path, 0)
+    original = DeltaTable.history
+
+    def history(self: DeltaTable, limit: int | None = None) -> list[dict[str, Any]]:
+        if self.version() == 0:  # another run commits between opening and looking
+            monkeypatch.setattr(DeltaTable, "history", original)
+            _commit(tmp_path, 1)
+        return original(self, limit)
+
+    monkeypatch.setattr(DeltaTable, "history", history)
+    stood = Tables(str(tmp_path)).standing("raw/t")
+    assert (stood.version, stood.stamp["data_version"]) == (0, "v0")
+
+
+def test_what_is_pinned_stays_as_it_stood_and_what_was_absent_stays_absent(tmp_path: Path) -> None:
+    tables = Tables(str(tmp_path))
+    _commit(tmp_path, 0)
+    pinned = tables.pinned(tables.stands(["raw/t", "raw/later"]))
+    _commit(tmp_path, 1)
+    write_deltalake(str(tmp_path / "raw" / "later"), pa.table({"n": [7]}))
+    assert pinned.scalar("SELECT n FROM raw.t") == 0
+    assert pinned.stamp("raw/t") == {"data_version": "v0", "delta_version": 0}
+    assert pinned.standing("raw/t").version == 0
+    assert pinned.written_at("raw/t") < tables.written_at("raw/t")
+    assert not pinned.exists("raw/later")
+    assert pinned.stamp("raw/later") == {}
+    with pytest.raises(TableError, match=r"there is no table raw/later"):
+        pinned.delta("raw/later")
+    assert tables.scalar("SELECT n FROM raw.t") == 1
+    assert tables.kept_versions("raw/t") == [0, 1]

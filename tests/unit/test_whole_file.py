@@ -51,3 +51,23 @@ def test_a_failure_while_it_is_written_leaves_the_old_file(tmp_path: Path) -> No
     with pytest.raises(UnicodeEncodeError), whole_file.replacing(path) as part:
         part.write_text("half \ud800", encoding="utf-8")
     assert (path.read_text(), os.listdir(tmp_path)) == ("old", ["big.csv"])
+
+
+COUNT = """
+import json, sys
+from pathlib import Path
+from dmp_assets.platform.base import whole_file
+path = Path(sys.argv[1])
+for _ in range(100):
+    with whole_file.changing(path):
+        whole_file.write(path, json.dumps(json.loads(path.read_text()) + 1))
+"""
+
+
+def test_processes_that_change_a_file_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    whole_file.write(path, "0")
+    started = [subprocess.Popen([sys.executable, "-c", COUNT, str(path)]) for _ in range(3)]
+    assert [process.wait(60) for process in started] == [0, 0, 0]
+    assert path.read_text() == "300"
+    assert set(os.listdir(tmp_path)) == {"state.json", whole_file.LOCK}

@@ -22,7 +22,7 @@ def publish(lakehouse: Lakehouse) -> Published | None:
     if not where.is_configured(lakehouse.home):
         return None
     folder = lakehouse.home.serving
-    wanted = made_of(lakehouse.tables, view.TABLES, __name__)
+    wanted, tables = made_of(lakehouse.tables, view.TABLES, __name__)
     secret = secret_files.of(lakehouse.home, secret_files.INDEX_KEY)
     if snapshot.current(folder) == wanted and snapshot.is_keyed(folder):
         try:
@@ -31,7 +31,7 @@ def publish(lakehouse: Lakehouse) -> Published | None:
             pass  # it is damaged, and written again
         else:
             return Published(rows, wanted, unchanged=True)
-    with lakehouse.tables.connect(*view.TABLES) as connection:
+    with tables.connect(*view.TABLES) as connection:
         with_zones(connection)
         connection.execute(f"SET VARIABLE {keys.SQL_VARIABLE} = ?", [secret])
         views = connection.sql(snapshot.SNAPSHOT_SQL).to_arrow_reader(snapshot.BATCH)

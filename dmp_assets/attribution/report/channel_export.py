@@ -79,6 +79,7 @@ def channel_export(
     home, model = lakehouse.home, lakehouse.settings.reporting_model
     tables = replace(lakehouse.tables, versions=committed(lakehouse.tables))
     stand = [tables.standing(key) for key in ("modeled/channel_reporting", "modeled/attribution")]
+    tables = tables.pinned({one.key: one for one in stand})
     made_of = [model, _CODE, [(one.key, one.id, one.version) for one in stand]]
     known, file = WorkedOut(home), home.exports / "channel_reporting.csv"
     days = window.days()

@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -169,6 +170,20 @@ class Endpoint:
     settings: dict[str, Any]
 
 
+_WATCH_SECONDS = 0.25
+
+
+def _has_users(users: Path) -> bool:
+    """Whether a living process uses the sandbox; tickets of others are removed."""
+    alive = False
+    for ticket in users.iterdir():
+        if psutil.pid_exists(int(ticket.name.partition("-")[0])):
+            alive = True
+        else:
+            ticket.unlink(missing_ok=True)
+    return alive
+
+
 @dataclass(frozen=True)
 class Sandbox:
     """The sandbox of one home; `running()` starts it or joins the one that already runs."""
@@ -198,22 +213,51 @@ class Sandbox:
     def running(self) -> Iterator[Endpoint]:
         """Answer on loopback until the block ends; `$DMP_HOME/sandbox/endpoint.json` tells where.
 
-        Raises RuntimeError when the server does not start within ten seconds.
+        When the process that answered ends before another that uses it, that one answers from then
+        on, at the same port. Raises RuntimeError when the server does not start within ten seconds.
         """
-        self.home.sandbox.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.home.sandbox / "start.lock"):
-            endpoint = self.living()
-            server = None if endpoint else self._start()
-            if server:
-                endpoint = server.endpoint
-                self._write(endpoint)
-        assert endpoint is not None
+        users = self.home.sandbox / "users"
+        users.mkdir(parents=True, exist_ok=True)
+        ticket = users / f"{os.getpid()}-{uuid.uuid4().hex}"
+        started: list[_Server] = []
+        with self._alone():
+            endpoint = self._living_or_start(started)
+            ticket.touch()
+        done = threading.Event()
+        watching = threading.Thread(
+            target=self._take_over, args=(done, started), name="sandbox watch", daemon=True
+        )
+        watching.start()
         try:
             yield endpoint
         finally:
-            if server:
-                self._file.unlink(missing_ok=True)
-                server.stop()
+            done.set()
+            watching.join()
+            with self._alone():
+                ticket.unlink(missing_ok=True)
+                if started and not _has_users(users):
+                    self._file.unlink(missing_ok=True)
+                for server in started:
+                    server.stop()
+
+    def _alone(self) -> filelock.BaseFileLock:
+        """Held by who starts or stops a sandbox of this home."""
+        return filelock.FileLock(self.home.sandbox / "start.lock")
+
+    def _living_or_start(self, started: "list[_Server]") -> Endpoint:
+        """Where a sandbox answers; one that is started for this is added to `started`."""
+        if (endpoint := self.living()) is not None:
+            return endpoint
+        started.append(self._start())
+        self._write(started[-1].endpoint)
+        return started[-1].endpoint
+
+    def _take_over(self, done: threading.Event, started: "list[_Server]") -> None:
+        """Start a sandbox when the one that another process started does not answer any more."""
+        while not started and not done.wait(_WATCH_SECONDS):
+            if self.living() is None:
+                with self._alone():
+                    self._living_or_start(started)
 
     def _start(self) -> "_Server":
         services = [make(self.home.sandbox) for make in SERVICES]

@@ -11,9 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-changing = threading.Lock()
-"""Held by a thread that reads a file and writes it back changed, so that no other's change is lost.
-Processes take turns by the locks of the home."""
+import filelock
+
+LOCK = ".changing.lock"
+"""File of a folder that is locked while somebody changes one of its files."""
+
+_SECONDS = 60  # a change takes milliseconds
+_threads = threading.Lock()
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Held by who reads the file and writes it back changed, so that no other's change is lost.
+
+    Of all threads and processes one at a time changes files of a folder, which must be there.
+    Raises filelock.Timeout, an OSError, when another one does not come to its end.
+    """
+    lock = filelock.FileLock(path.with_name(LOCK), mode=0o600, poll_interval=0.002)
+    with _threads, lock.acquire(timeout=_SECONDS):
+        yield
 
 
 def write(

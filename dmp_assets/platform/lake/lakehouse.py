@@ -21,7 +21,7 @@ from deltalake.exceptions import DeltaError
 from pydantic import PrivateAttr
 
 from dmp_assets.home import Home
-from dmp_assets.platform.lake import writes
+from dmp_assets.platform.lake import leases, writes
 from dmp_assets.platform.lake.delta_commit import Commit
 from dmp_assets.platform.lake.tables import TableError, Tables
 from dmp_assets.settings import Settings
@@ -76,7 +76,7 @@ def _publish(home: Home, tables: Tables, log: Any) -> None:
 
 
 class Lakehouse(dg.ConfigurableResource[Any]):
-    """Reads and writes the home's Delta tables; holds the home's writer lock during a run.
+    """Reads and writes the home's Delta tables; no run uses it without a lease.
 
     The Spark session starts at the first use of `spark`, so a run with nothing to do has no JVM.
     """
@@ -90,10 +90,14 @@ class Lakehouse(dg.ConfigurableResource[Any]):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["Lakehouse"]:
-        """Hold the home's writer lock for the run; a busy home raises HomeError naming the run."""
+        """Serve the run under its lease, which our executor took for what it writes.
+
+        Under another executor nobody said what that is: then it is the whole home. Raises
+        BusyError where that is not free.
+        """
         home = self.home.prepare()
         self._run_id = context.run_id or "unknown"
-        with home.exclusive(self._run_id):
+        with leases.taken(home, self._run_id, None):
             try:
                 yield self
             finally:
@@ -285,6 +289,10 @@ class Lakehouse(dg.ConfigurableResource[Any]):
             return self.note(key, stamp=stamp)
         return self.written(key)
 
+    def pinned(self, tables: Tables) -> "PinnedLakehouse":
+        """This lakehouse as an asset sees it whose inputs stand as `tables` pins them."""
+        return PinnedLakehouse(self, tables)
+
     # maintenance ---------------------------------------------------------------------------------
     def optimize(self, key: str) -> dict[str, Any]:
         """Compact small files; the data stays the same. Returns delta-rs's metrics."""
@@ -297,3 +305,28 @@ class Lakehouse(dg.ConfigurableResource[Any]):
                 retention_hours=self.settings.retention_days * 24, dry_run=False
             )
         )
+
+
+class PinnedLakehouse:
+    """A lakehouse of which some tables are read as of fixed versions, whoever writes meanwhile.
+
+    All else, and every write, is the lakehouse's own.
+    """
+
+    def __init__(self, lakehouse: Lakehouse, tables: Tables) -> None:
+        self.tables = tables
+        self._lakehouse = lakehouse
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lakehouse, name)
+
+    def read(self, key: str) -> "DataFrame":
+        """The table as a Spark DataFrame. Raises TableError for one that was never made."""
+        if key in self.tables.absent:
+            self.tables.delta(key)  # which says so
+        return self._lakehouse.read(key, self.tables.versions.get(key))
+
+    def written(self, key: str) -> Written:
+        """The table as it stands, or stood where it is pinned."""
+        table = self.tables.delta(key)
+        return Written(key, int(table.version()), int(table.count()))

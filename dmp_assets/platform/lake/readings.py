@@ -23,9 +23,10 @@ class Reading:
 
 
 def note(home: Home, key: str, at: datetime, version: int) -> None:
-    """Note that the source of the table was read to its end. Written whole; runs hold the lock."""
+    """Note that the source of the table was read to its end. Written whole; of runs
+    that note at the same time, nothing is lost."""
     file = _file(home)
-    with whole_file.changing:
+    with whole_file.changing(file):
         known = _read(file) | {key: {"at": at.isoformat(), "version": version}}
         whole_file.write(file, json.dumps(known, indent=2, sort_keys=True) + "\n")
 

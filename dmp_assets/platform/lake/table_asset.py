@@ -19,7 +19,7 @@ import pyarrow as pa
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import fingerprint, readings
 from dmp_assets.platform.lake.code_places import code_at
-from dmp_assets.platform.lake.lakehouse import Lakehouse, Written
+from dmp_assets.platform.lake.lakehouse import Lakehouse, PinnedLakehouse, Written
 from dmp_assets.platform.lake.table_checks import Check as Check
 from dmp_assets.platform.lake.table_checks import source_checks as source_checks
 from dmp_assets.platform.lake.table_metadata import Described, schema
@@ -45,6 +45,9 @@ def daily_partitions() -> dg.DailyPartitionsDefinition:
 class TableRun:
     """What a table's function works with: reads of declared inputs, and the ways of writing.
 
+    Inputs are read as they stood when the asset began, for that is what its data version names: a
+    run that writes one of them meanwhile changes nothing here.
+
     `metadata` takes figures of the write. They are noted with the table, so say them before its
     last write; every materialization shows them, until the table is written again.
     """
@@ -52,7 +55,7 @@ class TableRun:
     key: str
     keys: tuple[str, ...]
     deps: tuple[str, ...]
-    lakehouse: Lakehouse
+    lakehouse: PinnedLakehouse
     window: tuple[date, date] | None
     log: Any
     stamp: dict[str, Any]
@@ -178,7 +181,9 @@ class _Declared:
         days = window.days() or _partitions(context)
         probed = self.probe(lakehouse, window) if self.probe else None
         read = tuple(filter(_is_table, self.deps))
-        stands = {k: _standing(store, k) for k in (*read, *self.tables)}
+        inputs_stand = store.stands(read)
+        pinned = store.pinned(inputs_stand)
+        stands = inputs_stand | store.stands(self.tables)
         mark, marks = self._marks(lakehouse.settings, stands, days, probed)
         noted = [_stamp(stands[k]).get("fingerprint") for k in self.tables]
         again = self.key in context.run.tags.get(AGAIN_TAG, "").split(",")
@@ -187,7 +192,7 @@ class _Declared:
             key=self.key,
             keys=tuple(self.tables),
             deps=tuple(self.deps),
-            lakehouse=lakehouse,
+            lakehouse=lakehouse.pinned(pinned),
             window=days if self.windowed else None,
             log=context.log,
             stamp={
@@ -203,12 +208,12 @@ class _Declared:
             context.log.info(f"{self.key}: nothing new, left as it is")
         else:
             self.body(run)
-            stands |= {k: _standing(store, k) for k in self.tables}
+            stands |= store.stands(self.tables)
         if probed is not None and run.window is None:
             readings.note(lakehouse.home, self.key, read_at, store.version(self.key))
         known = WorkedOut(lakehouse.home)
         described = Described(
-            store, self.key, known, lambda k: stands.get(k) or _standing(store, k)
+            pinned, self.key, known, lambda k: stands[k] if k in stands else store.stands([k])[k]
         )
         results = described.results(self.checks)
         in_days = (
@@ -344,10 +349,6 @@ def _partitions(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
     chosen = context.partition_key_range
     first, last = date.fromisoformat(chosen.start), date.fromisoformat(chosen.end)
     return first, last + timedelta(days=1)
-
-
-def _standing(store: Tables, key: str) -> Standing | None:
-    return store.standing(key) if store.exists(key) else None
 
 
 def _stamp(standing: Standing | None) -> dict[str, Any]:

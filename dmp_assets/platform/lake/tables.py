@@ -7,7 +7,7 @@ lakehouse. Model training, marts, reports, checks, the API and `dmp show` read t
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -56,13 +56,15 @@ class Tables:
     """All Delta tables below `root` (a folder or an object-store URL).
 
     `storage_options` are delta-rs's, `memory` is DuckDB's limit, `versions` pins tables to a
-    Delta version (`{"cleaned/users": 3}`); tables not named there are read as of now.
+    Delta version (`{"cleaned/users": 3}`); tables not named there are read as of now. Those of
+    `absent` count as never written.
     """
 
     root: str
     storage_options: Mapping[str, str] = field(default_factory=dict)
     memory: str = "1GB"
     versions: Mapping[str, int] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
 
     def path(self, key: str) -> str:
         """Where the table `layer/table` lies."""
@@ -78,6 +80,8 @@ class Tables:
         wanted = self.versions.get(key) if version is None else version
         options = dict(self.storage_options) or None
         try:
+            if key in self.absent and version is None:
+                raise TableNotFoundError(key)
             return DeltaTable(self.path(key), version=wanted, storage_options=options)
         except TableNotFoundError:
             raise TableError(
@@ -97,12 +101,17 @@ class Tables:
         return meant(key, written) or (f"; did you mean {by_name[alone]}?" if alone else "")
 
     def _oldest(self, key: str) -> str:
-        unpinned = replace(self, versions={})
-        versions = [entry["version"] for entry in unpinned.delta(key).history()]
+        versions = self.kept_versions(key)
         return f"the oldest that can be read is {min(versions)}, the newest {max(versions)}"
+
+    def kept_versions(self, key: str) -> list[int]:
+        """The Delta versions that the table's log knows, the oldest first."""
+        return sorted(entry["version"] for entry in self._history(key, self._newest(key)))
 
     def exists(self, key: str) -> bool:
         """Whether the table has been written."""
+        if key in self.absent:
+            return False
         options = dict(self.storage_options) or None
         return bool(DeltaTable.is_deltatable(self.path(key), storage_options=options))
 
@@ -141,7 +150,7 @@ class Tables:
         """
         if not self.exists(key):
             return {}
-        return _stamp(self.delta(key))
+        return _stamp(self._history(key, self.delta(key)))
 
     def standing(self, key: str) -> Standing:
         """How the table stands, by one reading of its log; TableError where it was never made."""
@@ -152,13 +161,48 @@ class Tables:
             int(delta.version()),
             int(delta.count()),
             columns_of(delta.schema()),
-            _stamp(delta),
+            _stamp(self._history(key, delta)),
         )
+
+    def stands(self, keys: Iterable[str]) -> dict[str, Standing | None]:
+        """How these tables stand; None for one that has not been written."""
+        return {key: self.standing(key) if self.exists(key) else None for key in keys}
+
+    def pinned(self, stands: Mapping[str, Standing | None]) -> "Tables":
+        """The tables, these as they stood: whoever writes them meanwhile changes nothing here."""
+        fixed = {key: stood.version for key, stood in stands.items() if stood}
+        gone = {key for key, stood in stands.items() if stood is None}
+        return replace(self, versions={**self.versions, **fixed}, absent=self.absent | gone)
 
     def written_at(self, key: str) -> datetime:
         """Time (UTC) of the table's last commit."""
-        entry = self.delta(key).history(1)[0]
+        entry = self._history(key, self.delta(key), 1)[0]
         return datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC)
+
+    def _newest(self, key: str) -> DeltaTable:
+        return replace(self, versions={}, absent=frozenset()).delta(key)
+
+    def _history(
+        self, key: str, delta: DeltaTable, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The commits up to a handle's version, the newest first, so many at least.
+
+        delta-rs lists them from the newest of the log on, whatever the handle's version is, and
+        numbers them down from that version: a handle that another commit has overtaken gives its
+        own version the other's stamp.
+        """
+        handle = delta
+        while True:
+            listed = handle.history(limit if handle is delta else None)
+            if not self._is_overtaken(key, handle):
+                return [entry for entry in listed if entry["version"] <= delta.version()]
+            handle = self._newest(key)
+
+    def _is_overtaken(self, key: str, handle: DeltaTable) -> bool:
+        following = f"{self.path(key)}/_delta_log/{handle.version() + 1:020}.json"
+        if "://" in following:
+            return bool(self._newest(key).version() != handle.version())
+        return Path(following).exists()
 
     @property
     def _spill(self) -> str:
@@ -206,8 +250,8 @@ def columns_of(schema: Schema) -> dict[str, str]:
     }
 
 
-def _stamp(delta: DeltaTable) -> dict[str, Any]:
-    for entry in delta.history():
+def _stamp(commits: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    for entry in commits:
         noted = entry.get(STAMP) or entry.get("userMetadata")
         if noted:
             return {**json.loads(noted), "delta_version": entry["version"]}

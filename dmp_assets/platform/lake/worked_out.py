@@ -17,7 +17,7 @@ from dmp_assets.platform.base import whole_file
 
 
 class WorkedOut:
-    """The home's results, read once; only the run that holds the home's lock keeps new ones."""
+    """The home's results, read once; runs that keep new ones at the same time lose none."""
 
     def __init__(self, home: Home):
         self._file = home.root / "worked_out.json"
@@ -53,7 +53,7 @@ class WorkedOut:
         """Write the file whole where something is new, beside what others kept meanwhile."""
         if not self._changed:
             return
-        with whole_file.changing:
+        with whole_file.changing(self._file):
             known = _read(self._file) | self._changed
             known = {name: entry for name, entry in known.items() if entry is not None}
             whole_file.write(self._file, json.dumps(known, sort_keys=True) + "\n")

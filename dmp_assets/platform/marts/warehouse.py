@@ -7,13 +7,14 @@ so an open notebook or BI tool keeps the file it has opened and never blocks a r
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import duckdb
+import filelock
 from dagster_duckdb import DuckDBResource
 
 from dmp_assets.platform.base import whole_file
@@ -117,13 +118,23 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def made_of(tables: Tables, marts: Sequence[Mart]) -> str:
-    """What the warehouse is built from: this code, the marts, and every input's data version."""
+def made_of(tables: Tables, marts: Sequence[Mart]) -> tuple[str, Tables]:
+    """What the warehouse is built from (this code, the marts, every input's data version), and the
+    tables pinned to just that."""
     code = fingerprints.code(__name__)
     told = [[mart.name, mart.about, dict(mart.columns), mart.sql] for mart in marts]
-    versions = {key: tables.stamp(key).get("data_version") for key in inputs(marts)}
+    stands = tables.stands(inputs(marts))
+    versions = {key: stood.stamp.get("data_version") if stood else None
+                for key, stood in stands.items()}  # fmt: skip
     text = json.dumps([code, told, versions], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashlib.sha256(text.encode()).hexdigest()[:20], tables.pinned(stands)
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Held by who builds the warehouse: the steps of two runs may both be about to."""
+    with filelock.FileLock(file.with_suffix(".lock"), mode=0o600):
+        yield
 
 
 def assets(marts: Mapping[str, Sequence[Mart]]) -> Mapping[str, dg.AssetsDefinition]:
@@ -160,9 +171,10 @@ def _step(step: str, members: Sequence[Mart], every: Sequence[Mart]) -> dg.Asset
     )
     def made(lakehouse: Lakehouse) -> Iterator[dg.MaterializeResult[Any]]:
         """All marts at once: they are one file."""
-        tables, file = lakehouse.tables, lakehouse.home.warehouse
-        state = made_of(tables, every)
-        built = build(tables, file, every, fingerprint=state, run_id=lakehouse.run_id)
+        file = lakehouse.home.warehouse
+        with _alone(file):
+            state, tables = made_of(lakehouse.tables, every)
+            built = build(tables, file, every, fingerprint=state, run_id=lakehouse.run_id)
         with duckdb.connect(str(file), read_only=True) as connection:
             for mart in members:
                 described = connection.sql(f"DESCRIBE {mart.name}").fetchall()

@@ -22,11 +22,14 @@ class Published:
     unchanged: bool
 
 
-def made_of(tables: Tables, deps: Sequence[str], module: str, *more: str) -> str:
-    """What a publication is made of: every input's data version, code, and what else is said."""
-    inputs = {key: tables.stamp(key).get("data_version") for key in deps}
+def made_of(tables: Tables, deps: Sequence[str], module: str, *more: str) -> tuple[str, Tables]:
+    """What a publication is made of (every input's data version, code, and what else is said), and
+    the tables, its inputs pinned to just that."""
+    stands = tables.stands(deps)
+    inputs = {key: stood.stamp.get("data_version") if stood else None
+              for key, stood in stands.items()}  # fmt: skip
     text = json.dumps([fingerprint.code(module), more, inputs], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashlib.sha256(text.encode()).hexdigest()[:20], tables.pinned(stands)
 
 
 def published_asset(

@@ -24,8 +24,9 @@ def publish(lakehouse: Lakehouse, publication: Publication) -> Published | None:
     from dmp_assets.platform.store import database
     from dmp_assets.platform.store import publish as swap
 
-    tables = lakehouse.tables
-    version = made_of(tables, publication.deps, __name__, publication.name, publication.sql)
+    version, tables = made_of(
+        lakehouse.tables, publication.deps, __name__, publication.name, publication.sql
+    )
     with database.opened(where.store_url(lakehouse.home), checked=False) as store:
         database.check(store, published=False)
         with store.connect() as connection:

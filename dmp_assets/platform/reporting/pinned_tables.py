@@ -112,7 +112,7 @@ class PinnedTables:
 
     def _oldest(self, key: str) -> int:
         unpinned = replace(self.tables, versions={})
-        known = sorted(entry["version"] for entry in unpinned.delta(key).history())
+        known = unpinned.kept_versions(key)
         return int(next(v for v in known if _complete(unpinned.delta(key, v))))
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import filelock
 import yaml
 
 from dmp_assets.home import Home
@@ -135,27 +136,46 @@ class Renderer:
         versions: Mapping[str, Any] | None = None,
         to: Path | None = None,
         fingerprint: str = "",
+        made_of: Callable[[], Any] = lambda: None,
     ) -> Rendered:
         """Render `reports/<name>.qmd` to `to` (default: the home's `reports/<name>.html`).
 
         `params` replace the values of the cell tagged `parameters`; `versions` (table → Delta
         version, or the note that lies beside a rendered file) render the report as of then. The
         file is replaced as a whole, so a failure leaves the old one; a note of what it was made
-        from, and `fingerprint`, is left beside it (see `state`). Raises RenderError.
+        from, and `fingerprint`, is left beside it (see `state`). `made_of` tells before and after
+        what the page is made of: where that changed meanwhile, nobody knows which of the two it
+        shows, and the fingerprint is left out. Raises RenderError.
         """
+        with ExitStack() as stack:
+            if to is None:
+                stack.enter_context(_alone(self.home, name))
+            before = made_of()
+            return self._rendered(
+                name, params or {}, versions or {}, to or self.home.reports / f"{name}.html",
+                lambda: fingerprint if made_of() == before else "",
+            )  # fmt: skip
+
+    def _rendered(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        versions: Mapping[str, Any],
+        target: Path,
+        fingerprint: Callable[[], str],
+    ) -> Rendered:
         began = time.monotonic()
         try:
             source = document.read(self.folder / f"{name}.qmd")
         except DocumentError as error:
             raise RenderError(str(error)) from error
-        params = dict(params or {})
+        params = dict(params)
         _check_parameters(source, params)
-        target = to or self.home.reports / f"{name}.html"
         target.parent.mkdir(parents=True, exist_ok=True)
         quarto = find_quarto()
         with tempfile.TemporaryDirectory(prefix="dmp-report-") as scratch:
             record = Path(scratch) / "read.json"
-            wanted = dict(versions or {})
+            wanted = dict(versions)
             wanted = wanted.get("table_versions", wanted)
             told = {
                 VERSIONS: json.dumps(wanted),
@@ -171,7 +191,7 @@ class Renderer:
         note.unlink(missing_ok=True)
         whole_file.write(target, made, mode=None)
         seconds, engine = round(time.monotonic() - began, 2), "quarto" if quarto else "embedded"
-        noted |= {"fingerprint": fingerprint, "params": params, "engine": engine}
+        noted |= {"fingerprint": fingerprint(), "params": params, "engine": engine}
         noted |= {"warnings": list(warnings)}
         told_of = json.dumps(noted | {"seconds": seconds}, indent=2) + "\n"
         whole_file.write(note, told_of, mode=None)
@@ -305,6 +325,15 @@ class Renderer:
             self._open.enter_context(client.setup_kernel(env=self._kernel_environment))
             self._client = client
         return self._client
+
+
+@contextmanager
+def _alone(home: Home, name: str) -> Iterator[None]:
+    """Held by who renders a report of the home: page and note belong together, and two runs render
+    what shows what either has made."""
+    home.reports.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(home.reports / f".{name}.lock", mode=0o600):
+        yield
 
 
 _kept: list[Renderer] = []

@@ -8,7 +8,7 @@ run or a setting that it shows has changed.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import dagster as dg
@@ -74,6 +74,12 @@ def _data_version(tables: Tables, key: str) -> str | None:
     if not tables.exists(key):
         return None
     return str(tables.stamp(key).get("data_version") or tables.version(key))
+
+
+def _versions(name: str, tables: Tables) -> dict[str, int | None]:
+    """Delta versions of what the report reads."""
+    reads = _spec(name).reads
+    return {key: tables.version(key) if tables.exists(key) else None for key in reads}
 
 
 @cache
@@ -156,7 +162,10 @@ def _rendering(step: str, names: Sequence[str]) -> dg.AssetsDefinition:
                     context.log.info(f"reports/{name}: nothing new, left as it is")
                 else:
                     try:
-                        engine.render(name, params=params, fingerprint=mark)
+                        engine.render(
+                            name, params=params, fingerprint=mark,
+                            made_of=partial(_versions, name, lakehouse.tables),
+                        )  # fmt: skip
                     except RenderError as error:
                         failed.append(str(error))
                         continue
@@ -198,7 +207,9 @@ def _looked_at_again(engine: Renderer, lakehouse: Lakehouse) -> list[str]:
         if name != INDEX and renderer.state(target).get("fingerprint") == mark:
             continue
         try:
-            engine.render(name, fingerprint=mark)
+            engine.render(
+                name, fingerprint=mark, made_of=partial(_versions, name, lakehouse.tables)
+            )
         except RenderError as error:
             failed.append(str(error))
     return failed

@@ -15,6 +15,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.base.leaving import run_and_leave
 from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.lake import leases
 from dmp_assets.platform.run.ends import PID_TAG
 from dmp_assets.platform.run.process import REFUSAL, REFUSED, request
 
@@ -42,11 +43,12 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     for domain in known_domains():
         if not domain.is_configured(home):  # skipped, unless nothing else is asked for
             keys = keys - lake.of(domain.name).resolve(graph) or keys
+    names = ["/".join(key.path) for key in keys]
     daily = any(graph.get(key).is_partitioned for key in keys)
     window = {"start": request["start"], "end": request["end"]}
     with (
         history.opened(home.dagster) as instance,
-        home.exclusive(request["run_id"], wait=request["wait"]),
+        leases.taken(home, request["run_id"], names, wait=request["wait"]),
         renderer.kept(project_dir(), home) as engine,
     ):
         if not home.reports.exists() and any(key.path[0] == "reports" for key in keys):
@@ -67,7 +69,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
             },
         )
     if not result.success:
-        _tell_of_failure(home, result, {"/".join(key.path) for key in keys}, window)
+        _tell_of_failure(home, result, set(names), window)
     return 0 if result.success else 1
 
 

@@ -4,6 +4,7 @@ import shutil
 
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.lake import leases
 from dmp_assets.platform.lake.tables import LAYERS
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import outside_systems
@@ -32,7 +33,7 @@ def clear(home: Home, *, everything: bool = False) -> None:
     `everything`; so do, in a live home, the logs of the service.
     """
     kept = {key for domain in known_domains() for key in domain.logs if home.profile == "live"}
-    with home.exclusive("clear"):
+    with leases.taken(home, "clear", None):
         if where.is_configured(home) and not everything:
             _publish_nothing(home)
         for layer in LAYERS:

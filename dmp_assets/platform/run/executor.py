@@ -5,14 +5,17 @@ Python works or Spark plans; its other executors give each asset a process, and 
 its own. Here all assets share the process, and so one Spark session, and each has a thread.
 
 An asset that must not run beside some other says so by the op tag `ALONE_TAG`: of those with the
-same value only one runs at a time.
+same value only one of the run's runs at a time.
+
+A run holds a lease (`leases.py`) of what its steps write: all of it before the first step, and each
+step's until that has ended, well or badly, or cannot begin any more.
 """
 
 import os
 import queue
 import sys
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -40,6 +43,10 @@ from dagster._core.execution.plan.instance_concurrency_context import InstanceCo
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.base import Executor
+from dagster._utils.interrupts import check_captured_interrupt
+
+from dmp_assets.home import Home
+from dmp_assets.platform.lake import leases
 
 ALONE_TAG = "dmp/alone"
 """Op tag of assets of which one runs at a time: those with the same value."""
@@ -95,20 +102,58 @@ class ThreadsExecutor(Executor):
                 os.getpid(), execution_plan.step_keys_to_execute
             ),
         )
-        yield from ExecuteRunWithPlanIterable(
-            execution_plan=execution_plan,
-            iterator=partial(_steps, max_concurrent=self._max_concurrent),
-            execution_context_manager=PlanExecutionContextManager(
-                job=plan_context.job,
-                retry_mode=plan_context.retry_mode,
+        home, run_id = Home.current(), plan_context.run_id
+        writes = _writes(plan_context, execution_plan)
+        steps = writes.values()
+        names = None if None in steps else {name for step in steps if step for name in step}
+        try:
+            if leases.held(home, run_id) is None:
+                leases.refuse(home, names)
+        except leases.BusyError as error:
+            yield dg.DagsterEvent.engine_event(
+                plan_context,
+                f"Waiting: {error.cause}",
+                event_specific_data=EngineEventData.in_process(os.getpid()),
+            )
+        with leases.taken(home, run_id, names, wait=True, meanwhile=_raise_if_canceled) as lease:
+            yield from ExecuteRunWithPlanIterable(
                 execution_plan=execution_plan,
-                run_config=plan_context.run_config,
-                dagster_run=plan_context.dagster_run,
-                instance=plan_context.instance,
-                raise_on_error=plan_context.raise_on_error,
-                output_capture=plan_context.output_capture,
-            ),
+                iterator=partial(
+                    _steps,
+                    max_concurrent=self._max_concurrent,
+                    ended=lambda step: lease.give_back(writes[step] or ()),
+                ),
+                execution_context_manager=PlanExecutionContextManager(
+                    job=plan_context.job,
+                    retry_mode=plan_context.retry_mode,
+                    execution_plan=execution_plan,
+                    run_config=plan_context.run_config,
+                    dagster_run=plan_context.dagster_run,
+                    instance=plan_context.instance,
+                    raise_on_error=plan_context.raise_on_error,
+                    output_capture=plan_context.output_capture,
+                ),
+            )
+
+
+def _writes(
+    plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+) -> dict[str, frozenset[str] | None]:
+    """Step → keys of the assets that it writes; None of one that makes no asset: any of them."""
+    layer = plan_context.job.get_definition().asset_layer
+    found: dict[str, frozenset[str] | None] = {}
+    for key in execution_plan.step_keys_to_execute:
+        entities = layer.get_selected_entity_keys_for_node(
+            execution_plan.get_step_by_key(key).node_handle
         )
+        assets = (entity for entity in entities if isinstance(entity, dg.AssetKey))
+        found[key] = frozenset("/".join(asset.path) for asset in assets) if entities else None
+    return found
+
+
+def _raise_if_canceled() -> None:
+    if check_captured_interrupt():
+        raise DagsterExecutionInterruptedError("the run was canceled while it waited")
 
 
 def run_job(
@@ -137,14 +182,22 @@ def run_job(
 
 
 def _steps(
-    job_context: PlanExecutionContext, execution_plan: ExecutionPlan, *, max_concurrent: int
+    job_context: PlanExecutionContext,
+    execution_plan: ExecutionPlan,
+    *,
+    max_concurrent: int,
+    ended: Callable[[str], None],
 ) -> Iterator[dg.DagsterEvent]:
-    """The events of all steps. Raises DagsterExecutionInterruptedError when the run is canceled."""
+    """The events of all steps. Raises DagsterExecutionInterruptedError when the run is canceled.
+
+    `ended` is told each step that has ended or will not begin.
+    """
     logs = job_context.instance.compute_log_manager
     log_key = logs.build_log_key_for_run(job_context.run_id, "steps")
     depths = _depths(execution_plan.get_executable_step_deps())
     told: queue.Queue[tuple[StepExecutionContext, _Told]] = queue.Queue()
     running: dict[str, threading.Thread] = {}
+    over: set[str] = set()
     with (
         InstanceConcurrencyContext(job_context.instance, job_context.dagster_run) as pools,
         ActiveExecution(
@@ -177,6 +230,9 @@ def _steps(
                     active.mark_interrupted()
                     raise DagsterExecutionInterruptedError("the run was canceled")
                 yield from _next_events(job_context, active, running, told)
+                for key in _over(active) - running.keys() - over:
+                    over.add(key)
+                    ended(key)
         except GeneratorExit:  # nobody takes events any more
             raise
         except BaseException:
@@ -210,6 +266,11 @@ def _next_events(
     active.verify_complete(job_context, key)
     yield from active.plan_events_iterator(job_context)
     yield from _trigger_hook(context, event)
+
+
+def _over(active: ActiveExecution) -> set[str]:
+    """Steps that have ended, or that what they need keeps from beginning."""
+    return active._success | active._failed | active._skipped | active._abandoned
 
 
 def _run_step(

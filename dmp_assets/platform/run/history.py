@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
+import filelock
 import sqlalchemy as sa
 from dagster import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
@@ -39,7 +40,8 @@ def opened(folder: Path) -> dg.DagsterInstance:
         "run_storage": _entry(Runs, folder / "history"),
         "event_log_storage": _entry(EventLog, folder / "history" / "runs"),
     }
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=mine))
+    with filelock.FileLock(folder / "opening.lock", mode=0o600):  # of two, one makes the tables
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=mine))
 
 
 def _entry(kind: type, folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def prepare_instance(home: Home) -> None:
     config = {
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},  # no invitation to Dagster's newsletter over the first page
-        "concurrency": {"runs": {"max_concurrent_runs": 1}},
+        "concurrency": {"runs": {"max_concurrent_runs": home.settings().concurrent_runs}},
         "run_monitoring": {"enabled": True, "poll_interval_seconds": 30},
         "retention": {
             "schedule": {"purge_after_days": 90},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake import leases
 from dmp_assets.platform.lake.date_range import parse_range
 from dmp_assets.platform.run.ends import bury_dead_runs, report_canceled
 from dmp_assets.platform.run.outside import missing_parts
@@ -21,6 +22,9 @@ from dmp_assets.platform.run.results import Account, RunSummary
 if TYPE_CHECKING:
     import dagster as dg
 
+EVERYTHING = "*"
+"""The selection of all assets."""
+
 _LOOK = 0.5  # seconds between two looks at what the run says
 
 
@@ -29,7 +33,7 @@ def run(
     *,
     start: str = "",
     end: str = "",
-    select: str = "*",
+    select: str = EVERYTHING,
     wait: bool = False,
     shop: bool = True,
     report: Callable[[Account], None] | None = None,
@@ -40,14 +44,14 @@ def run(
     `select` is Dagster's asset selection syntax, e.g. `group:shop` or `key:"modeled/*"`.
     `shop`: whether it reads the shop, for which Spark then starts early. `process`: one that was
     `prepared` before and has not run anything. `report` is told twice a second how far it is.
-    Raises RangeError for a bad range, HomeError when the home is busy and not `wait`, UserError
-    when no asset is selected.
+    Raises RangeError for a bad range, UserError when no asset is selected, or when what the run
+    is to write is held by another one and not `wait`.
     """
     parse_range(start, end)
     with ExitStack() as stack:
         process = process or stack.enter_context(prepared(home))
-        with home.exclusive(process.run_id, wait=wait):
-            pass  # a busy home is refused before anything starts; the child takes the lock itself
+        if not wait:  # what is busy is refused before anything starts, as far as is known here
+            leases.refuse(home, None if select == EVERYTHING else ())
         from dmp_assets.platform.run import history
 
         instance = stack.enter_context(history.opened(home.dagster))

@@ -1,0 +1,342 @@
+"""Leases: which run of a home writes what, so that runs of different things go side by side.
+
+A lease names what its run will write (keys of assets, e.g. `cleaned/users`) or, without names, the
+whole home. It is taken all or nothing, and each name can be given back by itself. Two leases never
+hold the same name; that of the whole home is held beside no other.
+
+Of each lease `$DMP_HOME/leases/` holds a lock file, locked by the kernel as long as its process
+lives, and a note beside it of whom it belongs to and what is still held. What a killed process
+leaves there has no lock and is removed by whoever looks next. Looking and taking is done by one at
+a time (`turn.lock`), so nobody ever holds a part of what it wants while it waits for another: no
+deadlock. Those who wait go in the order in which they came, and nobody overtakes them for what
+they want.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from dmp_assets.home import Home, HomeError
+
+_TURN_SECONDS = 60  # a turn takes milliseconds
+_POLL_SECONDS = 0.002
+_LOOK_SECONDS = 0.1  # between two looks of one who waits
+
+
+class BusyError(HomeError):
+    """What a run is to write is held by another, or as many runs are at work as may be.
+
+    `cause` says so without what to do about it.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"{cause}; try again later or add --wait")
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Whose lease it is and what it holds. `names` None: the whole home. `waiting`: not yet.
+
+    `number` is its place in the order in which they came.
+    """
+
+    number: int
+    run_id: str
+    pid: int | None
+    names: tuple[str, ...] | None
+    waiting: bool = False
+
+    def meets(self, names: Collection[str] | None) -> bool:
+        """Whether these names (None: the whole home) cannot be held beside it."""
+        return self.names is None or names is None or not set(names).isdisjoint(self.names)
+
+    def named(self, names: Collection[str] | None) -> str:
+        """One of what both want; empty where that is the whole home."""
+        common = set(self.names or ()) & set(names if names is not None else self.names or ())
+        return min(common, default="")
+
+
+@dataclass
+class Lease:
+    """What this process holds for a run, until `taken` ends."""
+
+    _folder: Path
+    _holder: Holder
+    _lock: filelock.BaseFileLock
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """What is still held; None: the whole home."""
+        return self._holder.names
+
+    def give_back(self, names: Collection[str]) -> None:
+        """Let others write these; names that are not held change nothing."""
+        with self._guard:
+            held = self._holder.names
+            if held is None or set(held).isdisjoint(names):
+                return
+            given_back = sorted(set(held).intersection(names))
+            self._note(given_back=given_back)
+            left = tuple(name for name in held if name not in given_back)
+            self._holder = replace(self._holder, names=left)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it holds nothing yet."""
+        return self._holder.waiting
+
+    def look_again(self, at_once: int) -> None:
+        """Hold what it waits for, if nobody who came before is in the way any more."""
+        mine = self._holder
+        with _turn(self._folder):
+            others = [one for one in _living(self._folder) if one.number != mine.number]
+            before = [one for one in others if one.number < mine.number or not one.waiting]
+            if _in_the_way(before, mine.names, at_once) is None:
+                self._note(waiting=False)
+                self._holder = replace(mine, waiting=False)
+
+    def _note(self, **changed: Any) -> None:
+        with _note(self._folder, self._holder.number).open("a", encoding="utf-8") as note:
+            note.write(json.dumps(changed) + "\n")
+
+    def end(self) -> None:
+        """Give back all that is left; also where the home was removed meanwhile."""
+        with ExitStack() as stack:
+            stack.callback(self._lock.release)
+            if self._folder.exists():
+                stack.enter_context(_turn(self._folder))
+                _remove(self._folder, self._holder.number)
+
+
+_held: dict[tuple[Path, str], Lease] = {}
+_registry = threading.Lock()
+
+
+def held(home: Home, run_id: str) -> Lease | None:
+    """The lease that this process holds for the run."""
+    with _registry:
+        return _held.get((home.root, run_id))
+
+
+@contextmanager
+def taken(
+    home: Home,
+    run_id: str,
+    names: Collection[str] | None,
+    *,
+    wait: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Iterator[Lease]:
+    """Hold these names, or without names the whole home, for the run.
+
+    A run that holds a lease in this process already goes on with that one. `meanwhile` is called
+    ten times a second while it waits, and ends the waiting by what it raises. Raises BusyError
+    when something is held by another and not `wait`.
+    """
+    if (known := held(home, run_id)) is not None:
+        yield known
+        return
+    at_once = _at_once(home, names)
+    lease = _asked(home, run_id, names, at_once, wait=wait)
+    try:
+        while lease.waiting:
+            time.sleep(_LOOK_SECONDS)
+            meanwhile()
+            lease.look_again(at_once)
+        with _registry:
+            _held[home.root, run_id] = lease
+        yield lease
+    finally:
+        with _registry:
+            _held.pop((home.root, run_id), None)
+        lease.end()
+
+
+def refuse(home: Home, names: Collection[str] | None) -> None:
+    """Raise BusyError when these names, or without names the whole home, could not be taken now."""
+    known = living(home)
+    if (in_the_way := _in_the_way(known, names, _at_once(home, names))) is not None:
+        raise BusyError(_told(home, known, in_the_way, names))
+
+
+def living(home: Home) -> list[Holder]:
+    """Who holds or waits for something, in their order. Makes no folder."""
+    folder = _folder(home)
+    if not (folder / "turn.lock").exists():
+        return []
+    with _turn(folder):
+        return _living(folder)
+
+
+def _asked(
+    home: Home, run_id: str, names: Collection[str] | None, at_once: int, *, wait: bool
+) -> Lease:
+    """A lease of these names, or where they are not free, and `wait`, a place among who waits."""
+    folder = _folder(home)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _turn(folder):
+        known = _living(folder)
+        in_the_way = _in_the_way(known, names, at_once)
+        if in_the_way is not None and not wait:
+            raise BusyError(_told(home, known, in_the_way, names))
+        number = 1 + max((other.number for other in known), default=0)
+        wanted = None if names is None else tuple(sorted(names))
+        holder = Holder(number, run_id, os.getpid(), wanted, waiting=in_the_way is not None)
+        lock = _lock(folder, number)
+        lock.acquire(timeout=0)
+        try:
+            _write(folder, holder)
+        except OSError:
+            lock.release()
+            raise
+    return Lease(folder, holder, lock)
+
+
+def _in_the_way(
+    known: Sequence[Holder], names: Collection[str] | None, at_once: int
+) -> Holder | None:
+    """Who of those that came before keeps these names from being held, if anybody does.
+
+    Of those who wait, one that could begin now counts among the runs at work.
+    """
+    at_work = [other for other in known if not other.waiting]
+    for place, other in enumerate(known):
+        if other.meets(names):
+            return other
+        if other.waiting and not any(
+            another.meets(other.names) for another in (*known[:place], *at_work)
+        ):
+            at_work.append(other)
+    return at_work[0] if len(at_work) >= at_once else None
+
+
+def _told(home: Home, known: Sequence[Holder], other: Holder, names: Collection[str] | None) -> str:
+    """Why these names are not free."""
+    who = f"run {other.run_id} (process {other.pid or '?'})"
+    does = "waits to write" if other.waiting else "is writing"
+    if not other.meets(names):
+        runs = sum(not one.waiting for one in known)
+        return (
+            f"the lakehouse {home.root} is busy: {runs} runs are at work, as many as "
+            f"DMP_CONCURRENT_RUNS allows; {who} {does}"
+        )
+    name = other.named(names)
+    return f"the lakehouse {home.root} is busy: {who} {does}{f' {name}' if name else ''}"
+
+
+def _at_once(home: Home, names: Collection[str] | None) -> int:
+    """How many may be at work; who wants the whole home is alone in any case."""
+    return 1 if names is None else home.settings().concurrent_runs
+
+
+# files --------------------------------------------------------------------------------------------
+def _folder(home: Home) -> Path:
+    return home.root / "leases"
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One process and thread at a time looks at the leases of a home and changes them."""
+    lock = filelock.FileLock(
+        folder / "turn.lock", mode=0o600, thread_local=False, poll_interval=_POLL_SECONDS
+    )
+    try:
+        lock.acquire(timeout=_TURN_SECONDS)
+    except filelock.Timeout as error:
+        raise HomeError(
+            f"another process has held {folder / 'turn.lock'} for a minute; see who with "
+            "`lsof` and end it"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _living(folder: Path) -> list[Holder]:
+    """The leases whose process lives, in their order; what others left is removed. In a turn."""
+    found = []
+    for path in folder.glob("[0-9]*.lock"):
+        number = int(path.stem)
+        lock = _lock(folder, number)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            found.append(_read(folder, number))
+        else:
+            _remove(folder, number)
+            lock.release()
+    return sorted(found, key=lambda holder: holder.number)
+
+
+def _read(folder: Path, number: int) -> Holder:
+    """What a living lease says of itself; one whose note cannot be read holds the whole home."""
+    try:
+        lines = _note(folder, number).read_text(encoding="utf-8").splitlines(keepends=True)
+        noted, *changes = [json.loads(line) for line in lines if line.endswith("\n")]
+        names = noted["names"]
+        if names is not None:
+            given_back = {name for change in changes for name in change.get("given_back", ())}
+            names = tuple(str(name) for name in names if name not in given_back)
+        waiting = bool(noted["waiting"]) and not any("waiting" in change for change in changes)
+        return Holder(number, str(noted["run_id"]), int(noted["pid"]), names, waiting)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Holder(number, "?", None, None)
+
+
+def _note(folder: Path, number: int) -> Path:
+    """The lease in its first line, what changed of it in the others: appending costs next to
+    nothing, where replacing a file waits for the disk."""
+    return folder / f"{number:08}.json"
+
+
+def _write(folder: Path, holder: Holder) -> None:
+    note = _note(folder, holder.number)
+    note.touch(0o600)
+    note.write_text(json.dumps(asdict(holder)) + "\n", encoding="utf-8")
+
+
+def _remove(folder: Path, number: int) -> None:
+    _note(folder, number).unlink(missing_ok=True)
+    (folder / f"{number:08}.lock").unlink(missing_ok=True)
+
+
+def _lock(folder: Path, number: int) -> filelock.BaseFileLock:
+    return filelock.FileLock(folder / f"{number:08}.lock", mode=0o600, thread_local=False)
+
+
+# one command at a time ----------------------------------------------------------------------------
+@contextmanager
+def alone(home: Home, command: str) -> Iterator[None]:
+    """Let one process at a time do what `command` does here, before and after its run too.
+
+    Raises HomeError that names the process at work.
+    """
+    lock = filelock.FileLock(home.root / f"{command}.lock", thread_local=False)
+    note = home.root / f"{command}.pid"
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        holder = "?"
+        with suppress(OSError):  # not written yet
+            holder = note.read_text() or holder
+        raise HomeError(
+            f"`dmp {command}` is at work in {home.root} already (process {holder}); wait for "
+            "its end, or set DMP_HOME to another folder"
+        ) from error
+    try:
+        note.write_text(str(os.getpid()))
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
