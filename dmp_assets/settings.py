@@ -228,6 +228,12 @@ class Settings(SettingsOfDomains, BaseSettings):
         "https://api.example.com/health/ready; empty: on this machine.",
     )
 
+    token_keys: Annotated[SecretStr | None, Outside(), secret(setting_values.token_keys)] = Field(
+        None,
+        description="Encrypt the tokens of connections (each 32 bytes, url-safe base64; the newest "
+        "first, by commas); empty: one is generated, which does on loopback only.",
+    )
+
     backup_key: Annotated[SecretStr | None, Outside()] = Field(
         None,
         description="Signs backups, so that `dmp restore` knows its own; empty: a key of this "

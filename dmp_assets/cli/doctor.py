@@ -13,7 +13,7 @@ from typing import Literal
 import typer
 from rich.markup import escape
 
-from dmp_assets.cli import reach, service
+from dmp_assets.cli import reach, secret_keys, service
 from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out, typed
 from dmp_assets.home import Home, HomeError
@@ -21,6 +21,7 @@ from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.lake import java
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import missing_parts
+from dmp_assets.platform.store import where
 
 _LONGEST_SECONDS = 20.0
 Verdict = Literal["good", "note", "bad"]
@@ -81,6 +82,11 @@ def _checks(home: Home) -> list[Check]:
     checks += [
         Check(
             "Operational store", lambda: service.store_state(home), "bad" if configured else "note"
+        ),
+        *(
+            [Check("Connections", lambda: secret_keys.connections_state(home))]
+            if configured or (where.is_embedded(home) and EmbeddedPostgres(home).status().running)
+            else []
         ),
         Check(
             "Dagster's port",

@@ -35,6 +35,7 @@ COMMANDS = {
     "ihc": "loads:ihc",
     "client": "service:client",
     "user": "service:user",
+    "secrets": "secret_keys:secrets",
 }
 """What each command is, as module below `dmp_assets.cli` and name in it; in the order of
 `dmp --help`."""

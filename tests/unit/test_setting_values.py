@@ -61,6 +61,7 @@ WRONG = {
     "api_behind_proxy": ["nginx"],
     "api_proxies": ['["10.0.0.0/33"]', "proxy"],
     "api_secret": ["hunter2", "c2hvcnQ="],
+    "token_keys": ["hunter2", "aHVudGVyMiBodW50ZXIyIGh1bnRlcjIgaHVudGVyMi4=,hunter2", ",,,,"],
     "api_rate_limit": ["often", "600 per"],
     "api_score_rate_limit": ["600"],
     "api_denied_rate_limit": ["never"],

@@ -30,6 +30,7 @@ REAL = {
     "DMP_SPARK_MASTER": "spark://cluster:7077",
     "DMP_SPARK_REMOTE": "sc://cluster:15002",
     "DMP_STORE_OWNER_URL": "postgresql://owner:Real-Looking-1@db.shop.invalid:5432/store",
+    "DMP_TOKEN_KEYS": "aHVudGVyMiBodW50ZXIyIGh1bnRlcjIgaHVudGVyMi4=",
     "DMP_BACKUP_KEY": "Real-Looking-1",
     "DMP_WEBSERVER_URL": "https://dagster.shop.invalid",
     "DMP_PUBLIC_URL": "https://reports.example.com",

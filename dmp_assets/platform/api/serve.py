@@ -19,6 +19,7 @@ from dmp_assets.platform.api import secret
 from dmp_assets.platform.api.app import create_app
 from dmp_assets.platform.api.connections import BoundedHttp, allow_open_files
 from dmp_assets.platform.base.addresses import is_loopback
+from dmp_assets.platform.connect.keys import FILE, SETTING, KeyRing
 from dmp_assets.platform.text.foreign_text import guard_event
 from dmp_assets.settings import Settings
 
@@ -61,6 +62,12 @@ def check_address(home: Home, host: str | None = None, what: str = "the API") ->
         if secret.is_generated(home):
             raise HomeError(
                 f"{what} would listen on {host} with a generated secret: set DMP_API_SECRET"
+            )
+        if KeyRing.of(home).is_generated:
+            raise HomeError(
+                f"{what} would listen on {host} while a generated key encrypts the tokens of "
+                f"connections: set {SETTING} to what {home.secrets / FILE} holds, or to a new key "
+                "before it, and remove the file"
             )
 
 

@@ -218,6 +218,21 @@ def api_secret(given: str) -> str:
     return given.strip()
 
 
+def split_keys(given: str) -> list[str]:
+    """Keys as they are written: by commas, spaces or lines."""
+    return given.replace(",", " ").split()
+
+
+def token_keys(given: str) -> str:
+    """Keys of 32 bytes each in url-safe base64, the newest first; never quoted."""
+    keys = split_keys(given)
+    if not keys:
+        raise ValueError("there is no key in it; it should hold one or several, by commas")
+    for key in keys:
+        api_secret(key)
+    return given.strip()
+
+
 def schema(given: str) -> str:
     """The name of a schema in PostgreSQL."""
     text = given.strip()

@@ -23,7 +23,7 @@ MACHINERY = tuple(
     f"{ROOT}.{name}"
     for name in (
         "domains", "home", "settings", "platform.api", "platform.automation", "platform.base",
-        "platform.config", "platform.faces", "platform.gate", "platform.lake",
+        "platform.config", "platform.connect", "platform.faces", "platform.gate", "platform.lake",
         "platform.marts", "platform.postgres", "platform.published", "platform.reporting",
         "platform.run", "platform.store", "platform.text",
         *(f"{domain}.{room}" for domain in DOMAINS for room in _OF_A_DOMAIN),

@@ -136,6 +136,50 @@ publication = sa.Table(
     "to date. One row per table.",
 )
 
+service_connection = sa.Table(
+    "service_connection",
+    METADATA,
+    sa.Column("connection_id", sa.Uuid, primary_key=True),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("scopes", ARRAY(sa.Text), nullable=False),
+    time_column("consented_at", required=True),
+    time_column("expires_at"),
+    time_column("consent_ends_at"),
+    time_column("last_success_at"),
+    time_column("last_failure_at"),
+    sa.Column("last_failure_kind", sa.Text),
+    sa.CheckConstraint("state IN ('active', 'needs_consent')", name="state_known"),
+    sa.UniqueConstraint("service", "account"),
+    comment="An account at an outside service that we may use, and how that goes. One row per "
+    "service and account.",
+)
+
+service_token = sa.Table(
+    "service_token",
+    METADATA,
+    sa.Column(
+        "connection_id",
+        sa.Uuid,
+        sa.ForeignKey("service_connection.connection_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False, index=True),
+    time_column("changed_at", required=True),
+    comment="A connection's tokens, encrypted. One row per connection that needs no consent.",
+)
+
+consent_request = sa.Table(
+    "consent_request",
+    METADATA,
+    sa.Column("state_sha256", sa.LargeBinary, primary_key=True),
+    time_column("expires_at", required=True),
+    comment="A consent that somebody was sent to give. One row until the answer comes, which is "
+    "good once; its state is not stored.",
+)
+
 
 def every() -> sa.MetaData:
     """The whole schema: the platform's tables, and those of every domain."""

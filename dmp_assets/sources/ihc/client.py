@@ -12,16 +12,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import count, islice
 from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 import pyarrow as pa
-import tenacity
 from pydantic import SecretStr
 
+from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.platform.base.answers import retry_after, said
+from dmp_assets.platform.connect.answer import HttpAnswer
+from dmp_assets.platform.connect.errors import (
+    AddressError,
+    ConnectError,
+    NoAnswerError,
+    StatusError,
+    TryAgainError,
+)
+from dmp_assets.platform.connect.http import HttpClient, HttpService, Patience
 from dmp_assets.sources.ihc.answers import (
     CREDITS,
     Answer,
@@ -41,7 +49,7 @@ from dmp_assets.sources.ihc.journeys import (
     split_journeys,
 )
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_PATH = "v1/compute_ihc"
 _LONGEST_PAUSE = 30.0
 _LOST_BATCHES = 3
 """So many batches in a row that gave no credits end the run: the service is down or broken."""
@@ -79,7 +87,7 @@ class IhcConfig:
         address = urlsplit(self.url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise IhcError("the IHC address must be a URL such as https://api.example.com")
-        if address.scheme == "http" and address.hostname not in _LOOPBACK:
+        if address.scheme == "http" and not is_loopback(address.hostname):
             raise IhcError("the IHC address must start with https: the key travels with a request")
         key = self.api_key.get_secret_value()
         if not key or not key.isascii() or not key.isprintable() or key != key.strip():
@@ -122,7 +130,7 @@ class Attribution:
 def service_of(url: str) -> str:
     """Which service a URL names: on loopback its path alone, because a stand-in's port changes."""
     address = urlsplit(url)
-    return address.path if address.hostname in _LOOPBACK else url
+    return address.path if is_loopback(address.hostname or "") else url
 
 
 def compute(journeys: pa.Table, config: IhcConfig, store: AnswerStore) -> Attribution:
@@ -132,14 +140,17 @@ def compute(journeys: pa.Table, config: IhcConfig, store: AnswerStore) -> Attrib
     what was answered before is kept. Raises IhcError for journeys that are not in order and for a
     store that cannot be written.
     """
-    client = httpx.Client(
-        headers={
-            "x-api-key": config.api_key.get_secret_value(),
-            "content-type": "application/json",
-        },
-        timeout=config.timeout,
-        limits=httpx.Limits(max_connections=config.concurrency),
-        trust_env=urlsplit(config.url).hostname not in _LOOPBACK,  # no proxy within the machine
+    client = HttpClient(
+        HttpService(
+            url=config.url,
+            headers={
+                "x-api-key": config.api_key.get_secret_value(),
+                "content-type": "application/json",
+            },
+            patience=Patience(config.attempts, config.pause, _LONGEST_PAUSE, config.patience),
+            timeout=config.timeout,
+            connections=config.concurrency,
+        )
     )
     with client:
         run = _Run(config, store, client, journeys.num_rows)
@@ -157,12 +168,8 @@ def compute(journeys: pa.Table, config: IhcConfig, store: AnswerStore) -> Attrib
     )
 
 
-class _Again(Exception):
-    """The request failed in a way that may pass. `seconds`: the wait that the service asks for."""
-
-    def __init__(self, reason: str, seconds: float | None = None) -> None:
-        super().__init__(reason)
-        self.seconds = seconds
+class _Again(TryAgainError):
+    """The request failed in a way that may pass."""
 
 
 class _Refused(Exception):
@@ -177,17 +184,16 @@ class _Run:
     """One computation: its threads take batches in turn and settle each of them."""
 
     def __init__(
-        self, config: IhcConfig, store: AnswerStore, client: httpx.Client, rows: int
+        self, config: IhcConfig, store: AnswerStore, client: HttpClient, rows: int
     ) -> None:
         self.credits = np.full((rows, len(CREDITS)), np.nan)
         self.failed: dict[str, str] = {}
         self.oversized: list[str] = []
         self.sent = self.repeated = self.halved = self.reused = 0
         self._config, self._store, self._client = config, store, client
-        self._url = f"{config.url.rstrip('/')}/v1/compute_ihc"
         rule = config.redistribution
         self._parameters = rule and json.dumps(rule.model_dump(mode="json"), ensure_ascii=False)
-        service = service_of(self._url)
+        service = service_of(f"{config.url.rstrip('/')}/{_PATH}")
         asked = json.dumps([service, config.conversion_type, self._parameters])
         self._context = hashlib.sha256(asked.encode())
         self._lock = threading.Lock()
@@ -198,24 +204,6 @@ class _Run:
             "refusals": _REFUSALS * config.concurrency,
         }
         self._in_a_row = dict.fromkeys(self._limits, 0)
-        pause = tenacity.wait_exponential_jitter(
-            initial=config.pause, max=_LONGEST_PAUSE, jitter=config.pause
-        )
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            error = state.outcome and state.outcome.exception()
-            hint = error.seconds if isinstance(error, _Again) else None
-            return max(hint or 0.0, pause(state))
-
-        self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_Again),
-            wait=wait,
-            stop=tenacity.stop_after_attempt(config.attempts)
-            | tenacity.stop_before_delay(config.patience)
-            | tenacity.stop_when_event_set(self._over),
-            sleep=tenacity.sleep_using_event(self._over),
-            reraise=True,
-        )
 
     def all(self, journeys: pa.Table) -> None:
         config = self._config
@@ -299,40 +287,49 @@ class _Run:
         content = ",".join(journey.content for journey in part)
         extra = f',"redistribution_parameter":{self._parameters}' if self._parameters else ""
         body = f'{{"customer_journeys":[{content}]{extra}}}'.encode()
-        for attempt in self._retrying:
-            with attempt:
-                if self._over.is_set():
-                    raise _Closed(self._why_over)
-                self._count(sent=1, repeated=int(attempt.retry_state.attempt_number > 1))
-                try:
-                    response = self._client.post(
-                        self._url, params={"conv_type_id": self._config.conversion_type},
-                        content=body,
-                    )  # fmt: skip
-                except httpx.RequestError as error:
-                    reason = f"no answer from the service ({type(error).__name__}: {error})"
-                    raise _Again(self._clean(reason)) from error
-                try:
-                    return judge(part, self._answer(response))
-                except AnswerError as error:
-                    raise _Again(self._clean(str(error))) from error
-        raise AssertionError("a retry ends by an answer or an exception")
+        tries = count(1)
 
-    def _answer(self, response: httpx.Response) -> Answer:
+        def before() -> None:
+            if self._over.is_set():
+                raise _Closed(self._why_over)
+            self._count(sent=1, repeated=int(next(tries) > 1))
+
+        def read(response: HttpAnswer) -> Verdict:
+            try:
+                return judge(part, self._answer(response))
+            except AnswerError as error:
+                raise _Again(self._clean(str(error))) from error
+
+        try:
+            return self._client.send(
+                "POST", _PATH, params={"conv_type_id": self._config.conversion_type}, content=body,
+                repeatable=True, read=read, before=before, stop=self._over,
+            )  # fmt: skip
+        except NoAnswerError as error:
+            raise _Again(f"no answer from the service ({error.kind})") from error
+        except (StatusError, AddressError) as error:
+            raise _Closed(f"{error}; check the service's address") from error
+        except TryAgainError:
+            raise
+        except ConnectError as error:
+            raise _Again(str(error)) from error
+
+    def _answer(self, response: HttpAnswer) -> Answer:
         """The answer of a response that holds one; raises by what its status means otherwise."""
-        status, answer = response.status_code, Answer()
+        status, answer = response.status, Answer()
         if response.is_success:
-            answer = parse(response.content)
+            answer = parse(response.body)
             status = answer.statusCode or status
         if status in (200, 206):
             if answer.value is None:
                 raise AnswerError("the answer holds no value")
             return answer
-        told = f"the service answers {status}: {self._clean(said(response.content))}"
+        told = f"the service answers {status}: {self._clean(said(response.body))}"
         if status in (401, 403):
             raise _Closed(f"the service refuses the key ({status}); set the right one")
         if status in (408, 429) or status >= 500:
-            raise _Again(told, retry_after(response.headers.get("retry-after"), datetime.now(UTC)))
+            wait = retry_after(response.headers.get("retry-after"), datetime.now(UTC))
+            raise _Again(told, seconds=wait)
         if status in (400, 413, 422):
             raise _Refused(told)
         raise _Closed(f"{told}; check the service's address")
