@@ -239,5 +239,5 @@ def _followed(home: Home, *, quiet: bool, **options: Any) -> "RunSummary":
 
 def _import_for_the_end() -> None:
     """What the command will need when the run has ended, while the run is at work."""
-    for name in ("cli.summary", "demo.expected", "reporting.check_news"):
+    for name in ("cli.summary", "demo.truth.expected", "platform.reporting.check_news"):
         import_module(f"dmp_assets.{name}")
