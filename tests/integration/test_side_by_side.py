@@ -57,8 +57,8 @@ def started(dmp: Dmp, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         yield process
     finally:
         if process.poll() is None:
-            for one in psutil.Process(process.pid).children(recursive=True):
-                one.kill()
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
             process.kill()
         process.communicate()
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
+from dmp_assets.abuse.service.metrics import AbuseMetrics
 from dmp_assets.platform.api.metrics import Metrics
 from tests.support.docs import ROOT
 
@@ -24,7 +25,8 @@ NAMED = re.compile(r"\$labels\.(\w+)|\bby \(([^)]*)\)")
 def series() -> dict[str, set[str]]:
     """Names of the series that Prometheus has of us, each with its labels."""
     found = {"up": PROMETHEUS_ADDS}
-    for metric in vars(Metrics()).values():
+    own = Metrics()
+    for metric in (*vars(own).values(), *vars(AbuseMetrics(own.registry)).values()):
         if isinstance(metric, MetricWrapperBase):
             for suffix in SUFFIXES[str(metric._type)]:
                 found[metric._name + suffix] = {*metric._labelnames} | PROMETHEUS_ADDS

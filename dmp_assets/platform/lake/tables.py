@@ -106,7 +106,7 @@ class Tables:
 
     def kept_versions(self, key: str) -> list[int]:
         """The Delta versions that the table's log knows, the oldest first."""
-        return sorted(entry["version"] for entry in self._history(key, self._newest(key)))
+        return sorted(entry["version"] for entry in _history(self, key, _newest(self, key)))
 
     def exists(self, key: str) -> bool:
         """Whether the table has been written."""
@@ -150,7 +150,7 @@ class Tables:
         """
         if not self.exists(key):
             return {}
-        return _stamp(self._history(key, self.delta(key)))
+        return _stamp(_history(self, key, self.delta(key)))
 
     def standing(self, key: str) -> Standing:
         """How the table stands, by one reading of its log; TableError where it was never made."""
@@ -161,7 +161,7 @@ class Tables:
             int(delta.version()),
             int(delta.count()),
             columns_of(delta.schema()),
-            _stamp(self._history(key, delta)),
+            _stamp(_history(self, key, delta)),
         )
 
     def stands(self, keys: Iterable[str]) -> dict[str, Standing | None]:
@@ -176,33 +176,8 @@ class Tables:
 
     def written_at(self, key: str) -> datetime:
         """Time (UTC) of the table's last commit."""
-        entry = self._history(key, self.delta(key), 1)[0]
+        entry = _history(self, key, self.delta(key), 1)[0]
         return datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC)
-
-    def _newest(self, key: str) -> DeltaTable:
-        return replace(self, versions={}, absent=frozenset()).delta(key)
-
-    def _history(
-        self, key: str, delta: DeltaTable, limit: int | None = None
-    ) -> list[dict[str, Any]]:
-        """The commits up to a handle's version, the newest first, so many at least.
-
-        delta-rs lists them from the newest of the log on, whatever the handle's version is, and
-        numbers them down from that version: a handle that another commit has overtaken gives its
-        own version the other's stamp.
-        """
-        handle = delta
-        while True:
-            listed = handle.history(limit if handle is delta else None)
-            if not self._is_overtaken(key, handle):
-                return [entry for entry in listed if entry["version"] <= delta.version()]
-            handle = self._newest(key)
-
-    def _is_overtaken(self, key: str, handle: DeltaTable) -> bool:
-        following = f"{self.path(key)}/_delta_log/{handle.version() + 1:020}.json"
-        if "://" in following:
-            return bool(self._newest(key).version() != handle.version())
-        return Path(following).exists()
 
     @property
     def _spill(self) -> str:
@@ -248,6 +223,34 @@ def columns_of(schema: Schema) -> dict[str, str]:
         field.name: str(field.type).removeprefix('PrimitiveType("').removesuffix('")')
         for field in schema.fields
     }
+
+
+def _newest(tables: Tables, key: str) -> DeltaTable:
+    return replace(tables, versions={}, absent=frozenset()).delta(key)
+
+
+def _history(
+    tables: Tables, key: str, delta: DeltaTable, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """The commits up to a handle's version, the newest first, so many at least.
+
+    delta-rs lists them from the newest of the log on, whatever the handle's version is, and
+    numbers them down from that version: a handle that another commit has overtaken gives its
+    own version the other's stamp.
+    """
+    handle = delta
+    while True:
+        listed = handle.history(limit if handle is delta else None)
+        if not _is_overtaken(tables, key, handle):
+            return [entry for entry in listed if entry["version"] <= delta.version()]
+        handle = _newest(tables, key)
+
+
+def _is_overtaken(tables: Tables, key: str, handle: DeltaTable) -> bool:
+    following = f"{tables.path(key)}/_delta_log/{handle.version() + 1:020}.json"
+    if "://" in following:
+        return bool(_newest(tables, key).version() != handle.version())
+    return Path(following).exists()
 
 
 def _stamp(commits: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
