@@ -31,7 +31,7 @@ SCOPES = ("items:read", "items:write")
 
 
 class Manner(BaseModel):
-    """How the service behaves.
+    """How the service behaves; what was added to its list is gone when it is set.
 
     `lifetime`: seconds of an access token. `rotates`: whether a refresh token opens once, `grace`
     until its successor is used. `withheld`: scopes that the person does not grant. `refuses`:
@@ -253,6 +253,7 @@ class OAuthSandbox:
             self.manner = Manner.model_validate_json(await request.body())
         except ValidationError as error:
             return Response(error.json(), status_code=422, media_type="application/json")
+        self._added.clear()
         return JSONResponse({"ok": True})
 
     async def _show_calls(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ nothing.
 
 import hashlib
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ class KeyRing:
     def _make(self) -> None:
         """Make the first key whole or not at all; of two who do so at once one's is kept."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = self.path.with_name(f".{FILE}.{os.getpid()}.part")
+        part = self.path.with_name(f".{FILE}.{uuid.uuid4().hex}.part")
         whole_file.write(part, Fernet.generate_key().decode() + "\n")
         try:
             os.link(part, self.path)
