@@ -9,7 +9,7 @@ import dagster as dg
 
 from dmp_assets.home import Home
 from dmp_assets.platform.automation import jobs, schedules, sensors
-from dmp_assets.platform.faces.lake import TAG, lakes
+from dmp_assets.platform.faces.lake import TAG, declared, lakes
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.marts import warehouse
@@ -29,7 +29,7 @@ _FRESH = dg.FreshnessPolicy.time_window(
 def _assets() -> Iterator[Any]:
     """Every asset in its group, with its domain as a tag."""
     given_by = lakes()
-    marts = warehouse.assets({name: given.marts for name, given in given_by.items()})
+    marts = warehouse.assets({name: given.marts for name, given in given_by.items()}, declared())
     for name, given in given_by.items():
         for group, made in given.assets.items():
             yield from dg.map_asset_specs(partial(_placed, name, group), made)

@@ -15,6 +15,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from dmp_assets.platform.cleaning.received import FURTHER, received
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import TableRun, source_checks, table_asset
 from dmp_assets.platform.lake.window import Window
@@ -28,19 +30,17 @@ from dmp_assets.sources.shop.resource import shop_url, state_in_run
 from dmp_assets.sources.shop.tables import ReadPlan, ShopState
 
 LINEAGE_COLUMNS = {
-    "_row_id": "Number of the row in the shop's landing table; null in a foreign shop.",
-    "_received_at": "When the landing table received the row (UTC).",
-    "_source": "Name of the shop that the row came from.",
-    "_loaded_at": "When the row was read into the lakehouse (UTC).",
+    "_row_id": Column(
+        "long", "Number of the row in the shop's landing table; null in a foreign shop."
+    ),
+    "_received_at": Column("timestamp", "When the landing table received the row (UTC)."),
+    "_source": Column("string", "Name of the shop that the row came from."),
+    "_loaded_at": Column("timestamp", "When the row was read into the lakehouse (UTC)."),
 }
-PERSONAL = (
-    "email", "phone", "first_name", "last_name", "ip_address", "device_id", "user_agent", "dob",
-)  # fmt: skip
 
 
-def _columns(table: str) -> dict[str, str]:
-    received = dict.fromkeys(shop.TABLES[table].columns, "As received.")
-    return {**received, **LINEAGE_COLUMNS}
+def _columns(table: str) -> dict[str, Column]:
+    return {**received(shop.TABLES[table].columns), **LINEAGE_COLUMNS}
 
 
 def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _shop_table(table: str, key: str) -> Any:
         columns=_columns(table),
         windowed=True,
         probe=lambda lakehouse, window: _probe(table, lakehouse, window),
-        personal=PERSONAL,
+        further=FURTHER,
         kinds=("postgres", "spark", "delta"),
         settings=["shop_watermark_columns"],
         checks=source_checks(table, key),

@@ -10,26 +10,23 @@ from typing import Any
 
 import pyarrow as pa
 
+from dmp_assets.platform.cleaning.received import FURTHER, received
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import TableRun, source_checks, table_asset
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.sources.web.resource import state_in_run, web_source
 from dmp_assets.sources.web.tables import ROW_NUMBER, TABLES
 
-LINEAGE = pa.schema(
-    [
-        ("_row_id", pa.int64()),
-        ("_received_at", pa.timestamp("us", tz="UTC")),
-        ("_source", pa.string()),
-        ("_loaded_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
 LINEAGE_COLUMNS = {
-    "_row_id": "Number of the row in the source's own order.",
-    "_received_at": "Null: the web database does not say when it received a row.",
-    "_source": "Name of the web database.",
-    "_loaded_at": "When the row was read into the lakehouse (UTC).",
+    "_row_id": Column("long", "Number of the row in the source's own order."),
+    "_received_at": Column(
+        "timestamp", "Null: the web database does not say when it received a row."
+    ),
+    "_source": Column("string", "Name of the web database."),
+    "_loaded_at": Column("timestamp", "When the row was read into the lakehouse (UTC)."),
 }
+LINEAGE = arrow_schema(LINEAGE_COLUMNS)
 SOURCES = {
     "web_sessions": "session_sources",
     "web_conversions": "conversions",
@@ -49,10 +46,15 @@ def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any] |
     }
 
 
+def _columns(table: str) -> dict[str, Column]:
+    return {**received(TABLES[SOURCES[table]]), **LINEAGE_COLUMNS}
+
+
 def _web_table(table: str, key: str) -> Any:
     return table_asset(
         "raw",
-        columns={**dict.fromkeys(TABLES[SOURCES[table]], "As received."), **LINEAGE_COLUMNS},
+        columns=_columns(table),
+        further=FURTHER,
         probe=lambda lakehouse, window: _probe(table, lakehouse, window),
         owner="team:marketing",
         kinds=("sqlite", "delta"),
@@ -69,12 +71,11 @@ def read_web_table(run: TableRun, table: str) -> None:
     name = SOURCES[table]
     if source is None:
         run.log.info("no web database is configured (DMP_WEB_DATABASE)")
-        received = pa.schema([(column, pa.string()) for column in TABLES[name]])
-        run.overwrite(pa.schema([*received, *LINEAGE]).empty_table())
+        run.overwrite(arrow_schema(_columns(table)).empty_table())
         return
     schema, batches = source.read_batches(name)
-    received = pa.schema([field for field in schema if field.name != ROW_NUMBER])
-    wanted = pa.schema([*received, *LINEAGE])
+    given = [field for field in schema if field.name != ROW_NUMBER]
+    wanted = pa.schema([*given, *LINEAGE])
     run.overwrite(
         pa.RecordBatchReader.from_batches(wanted, _with_lineage(batches, wanted, source.name))
     )

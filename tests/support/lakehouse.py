@@ -15,21 +15,20 @@ import numpy as np
 import pyarrow as pa
 from deltalake import CommitProperties, write_deltalake
 
+from dmp_assets.abuse.model.rules import TEXTS
+from dmp_assets.cleaned.shop import promo_codes, promo_usages
+from dmp_assets.cleaned.shop.users import RULES as USER_RULES
 from dmp_assets.home import Home
+from dmp_assets.platform.cleaning.rules import Rule
 from dmp_assets.platform.lake.tables import STAMP
 from tests.support import attribution_tables
+from tests.support.declared import declared
 
 UTC_TIME = pa.timestamp("us", tz="UTC")
 FIRST_DAY = datetime(2023, 1, 1, tzinfo=UTC)
 DAYS = 456  # 2023-01-01 … 2024-03-31
-SIGNALS = (
-    ("shared_device", "shares a device with {n} accounts"),
-    ("email_alias", "the e-mail is an alias of another account's"),
-    ("instant_use", "redeemed a code {n} minutes after registration"),
-    ("phone_recycled", "the phone number is on {n} accounts"),
-    ("scripted_names", "registered in a scripted series"),
-    ("ip_rotation", "one device with {n} addresses"),
-)
+SIGNALS = ("DEVICE_CROWD", "EMAIL_ALIAS", "FAST_REDEMPTION", "OVER_LIMIT", "EMAIL_SERIES",
+           "DEVICE_ROTATES_NETWORK")  # fmt: skip
 
 
 def write(home: Home, key: str, table: pa.Table, *, stamp: str | None = None) -> None:
@@ -74,7 +73,7 @@ def tables(users: int = 400, seed: int = 1) -> dict[str, pa.Table]:
     codes = _codes(rng)
     usages = _usages(rng, people, codes)
     people, codes, usages = _received(people, 8), _received(codes, 3), _received(usages, 7)
-    return {
+    made = {
         "raw/users": _raw(people, "user_id", 12),
         "raw/promo_codes": _raw(codes, "promo_code", 4),
         "raw/promo_usages": _raw(usages, "user_id", 9),
@@ -86,6 +85,7 @@ def tables(users: int = 400, seed: int = 1) -> dict[str, pa.Table]:
         **_ml(rng, people),
         **attribution_tables.tables(),
     }
+    return {key: declared(key, table) for key, table in made.items()}
 
 
 def _times(days: Any, seconds: Any) -> pa.Array:
@@ -204,21 +204,26 @@ def _raw(cleaned: pa.Table, key: str, extra: int) -> pa.Table:
 def _quarantine() -> dict[str, pa.Table]:
     at = FIRST_DAY + timedelta(days=DAYS)
 
-    def rows(key: str, rules: list[list[str]]) -> pa.Table:
+    def rows(key: str, rules: Sequence[Rule], failed: list[list[str]]) -> pa.Table:
+        said = {rule.name: rule.reason for rule in rules}
         return pa.table(
             {
-                key: pa.array([f"bad-{i}" for i in range(len(rules))]),
-                "failed_rules": pa.array(rules, pa.list_(pa.string())),
-                "reason": pa.array([", ".join(r) for r in rules]),
-                "quarantined_at": pa.array([at] * len(rules), UTC_TIME),
+                key: pa.array([f"bad-{i}" for i in range(len(failed))]),
+                "failed_rules": pa.array(failed, pa.list_(pa.string())),
+                "reason": pa.array(["; ".join(said[name] for name in names) for names in failed]),
+                "quarantined_at": pa.array([at] * len(failed), UTC_TIME),
             }
         )
 
     return {
-        "quarantine/users": rows("user_id", [["user_id_present"], ["created_at_readable"]] * 2),
-        "quarantine/promo_codes": rows("promo_code", [["definition_unambiguous"]]),
+        "quarantine/users": rows(
+            "user_id", USER_RULES, [["user_id_missing"], ["created_at_unreadable"]] * 2
+        ),
+        "quarantine/promo_codes": rows("promo_code", promo_codes.RULES, [["promo_code_missing"]]),
         "quarantine/promo_usages": rows(
-            "user_id", [["user_known"], ["user_known", "used_at_readable"]]
+            "user_id",
+            promo_usages.RULES,
+            [["user_unknown"], ["user_unknown", "used_at_unreadable"]],
         ),
     }
 
@@ -313,8 +318,8 @@ def _ml(rng: Any, people: pa.Table) -> dict[str, pa.Table]:
         named = [SIGNALS[0], SIGNALS[i // 20 % len(SIGNALS)]] if farm[i] else []
         reasons.append(
             [
-                {"code": code, "text": text.format(n=3), "weight": 2.0 - j}
-                for j, (code, text) in enumerate(dict(named).items())
+                {"code": code, "text": TEXTS[code], "weight": 2.0 - j}
+                for j, code in enumerate(dict.fromkeys(named))
             ]
         )
     kind = pa.list_(
@@ -336,8 +341,8 @@ def _ml(rng: Any, people: pa.Table) -> dict[str, pa.Table]:
         "ml/abuse_features": pa.table(
             {
                 "user_id": people["user_id"],
-                "device_accounts": pa.array(np.where(farm, 5.0, 1.0)),
-                "email_is_alias": pa.array((np.arange(n) % 9 == 0).astype(float)),
+                "device_others": pa.array(np.where(farm, 4.0, 0.0)),
+                "email_alias": pa.array((np.arange(n) % 9 == 0).astype(float)),
                 "minutes_to_first_use": pa.array(np.where(farm, 20.0, 5000.0)),
             }
         ),
@@ -356,7 +361,7 @@ def _model() -> dict[str, pa.Table]:
         figures.append((name, "pr_auc", "held_out_folds", value, 0.03, 10))
         figures.append((name, "pr_auc", "time_ordered", value - 0.1, None, 1))
         figures.append((name, "brier", "held_out_folds", 0.01 + number / 100, 0.001, 10))
-    for setting in ("registration_year", "has_a_usage", "age"):
+    for setting in ("devices", "has_a_usage", "age"):
         figures.append(("informed_logistic", "pr_auc", f"without_{setting}", 0.9, 0.04, 5))
     names = ("candidate", "metric", "setting", "value", "spread", "folds")
     card = {
@@ -371,10 +376,10 @@ def _model() -> dict[str, pa.Table]:
             for i in range(21)
         ],
         "signals": [
-            {"code": code.upper(), "text": text.format(n="several"), "prior_weight": 1.0,
+            {"code": code, "text": TEXTS[code], "prior_weight": 1.0,
              "fitted_weight": 1.5 - i / 10, "share_of_abusers": 0.6 - i / 10,
              "share_of_honest": 0.01}
-            for i, (code, text) in enumerate(SIGNALS)
+            for i, code in enumerate(SIGNALS)
         ],
         "at_thresholds": {"cost_per_account": 0.21, "cost_per_account_if_all_allowed": 0.43},
         "abusers_no_rule_finds": 0.12,
@@ -382,11 +387,11 @@ def _model() -> dict[str, pa.Table]:
     drift = [
         (name, kind, measure, "wasserstein", value, 0.1, value > 0.1)
         for name, kind, measure, value in (
-            ("device_accounts", "feature", "distance", 0.03),
+            ("device_others", "feature", "distance", 0.03),
             ("minutes_to_first_use", "feature", "distance", 0.14),
             ("probability", "prediction", "distance", 0.02),
             ("label", "label", "distance", 0.01),
-            ("email_is_alias", "quality", "missing_share_increase", 0.0),
+            ("email_alias", "quality", "missing_share_increase", 0.0),
             ("*", "dataset", "share_of_drifted_features", 0.5),
         )
     ]

@@ -1,5 +1,8 @@
 """Which code decides a result: found by what is imported, the same wherever it lies."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from dmp_assets.platform.lake import fingerprint
@@ -41,6 +44,42 @@ def test_code_that_moved_is_the_same_code_and_other_code_is_not() -> None:
         ONE.replace("    costs,", "    costs as money,"),
     ):
         assert fingerprint._parsed(other)[0] != own
+
+
+DECLARED = """
+COLUMNS = {
+    "user_id": Column("string", "The user (of the shop (ours)).", "identifier", "user_id"),
+    "n": Column(
+        "long",
+        f"How {MANY}.",
+    ),
+}
+"""
+
+
+def test_of_a_declared_column_name_and_type_count_and_what_is_said_of_it_does_not() -> None:
+    own, _ = fingerprint._parsed(DECLARED)
+    for other in (
+        DECLARED.replace("The user (of", "Who (by"),
+        DECLARED.replace(', "identifier", "user_id"', ""),
+        DECLARED.replace('"n": Column(\n        "long",\n', '"n": Column("long",'),
+    ):
+        assert other != DECLARED
+        assert fingerprint._parsed(other)[0] == own
+    for other in (
+        DECLARED.replace('"long"', '"double"'),
+        DECLARED.replace('"n":', '"m":'),
+        DECLARED.replace("Column(", "F.Column("),
+    ):
+        assert fingerprint._parsed(other)[0] != own
+
+
+def test_every_column_that_is_declared_is_seen_as_one() -> None:
+    for layer in ("raw", "cleaned", "modeled", "ml"):
+        for file in Path(fingerprint.__file__).with_name(layer).glob("*.py"):
+            text = file.read_text()
+            found = len(fingerprint._DECLARED.findall(text))
+            assert found == len(re.findall(r"\bColumn\(\s*\"", text)), file
 
 
 def test_what_is_imported_anywhere_in_a_module_counts_but_for_types() -> None:

@@ -35,6 +35,7 @@ from dmp_assets.demo.sandbox.slack_page import mrkdwn
 from dmp_assets.home import Home
 from dmp_assets.platform.api import output, serve
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_metadata import preview
 from dmp_assets.platform.reporting.alerts import Alert, alert_message
@@ -241,7 +242,11 @@ def shown_table(foreign: str, home: Home, monkeypatch: pytest.MonkeyPatch, *opti
 def dagster_preview(foreign: str, home: Home) -> str:
     text = surrogates_as_parquet_takes_them(foreign)
     lakehouse = table_of(home, "raw/t", {"column": [text], "n": [1]})
-    return preview(lakehouse.tables, "raw/t", ["column", "n"])
+    return preview(
+        lakehouse.tables,
+        "raw/t",
+        {"column": Column("string", "Text."), "n": Column("long", "Number.")},
+    )
 
 
 def markdown_names(foreign: str, _: Home) -> str:

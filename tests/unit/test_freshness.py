@@ -11,6 +11,7 @@ from dmp_assets.abuse.report import figures
 from dmp_assets.cleaned.shop.keys import EVENTS
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import readings
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.platform.lake.window import Window
@@ -143,7 +144,11 @@ def test_a_run_that_finds_nothing_new_notes_that_it_read_the_source(
     monkeypatch.setenv("DMP_HOME", str(tmp_path))
     home = Home(tmp_path).prepare("live")
 
-    @table_asset("raw", columns={"n": "A number."}, probe=lambda lakehouse, window: {"rows": 1})
+    @table_asset(
+        "raw",
+        columns={"n": Column("long", "A number.")},
+        probe=lambda lakehouse, window: {"rows": 1},
+    )
     def numbers(run: TableRun) -> None:
         """Numbers. Grain: one number. Key: n. Source: the test."""
         run.overwrite(pa.table({"n": [1]}))

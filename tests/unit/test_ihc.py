@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from dmp_assets.sources.ihc.answers import (
     check_sums,
     judge,
     parse,
+    unnamed,
 )
 from dmp_assets.sources.ihc.client import Attribution, IhcConfig, compute
 from dmp_assets.sources.ihc.journeys import (
@@ -609,6 +611,23 @@ def test_a_conversion_with_missing_doubled_or_impossible_rows_is_refused() -> No
 def test_rows_of_other_sessions_spoil_the_whole_answer() -> None:
     with pytest.raises(AnswerError, match="holds 1 rows"):
         judge([TEN], answer_of(("10", "a", 1.0), ("10", "b", 0.0)))
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["journey {c} of session {s} is wrong.", '{{"conversion_id": "{c}", "sessions": ["{s}"]}}',
+     "({c}) and '{s}'"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("conv_id", "session_id"), [("c-7", "s-9.1"), ("7", "9"), ("a b, c", "s:x")]
+)
+def test_a_reason_names_no_conversion_and_no_session(
+    said: str, conv_id: str, session_id: str
+) -> None:
+    journey = replace(ONE, conv_id=conv_id, session_ids=(session_id,))
+    told = unnamed(said.format(c=conv_id, s=session_id), [journey])
+    assert not re.search(rf"(?<!\w)({re.escape(conv_id)}|{re.escape(session_id)})(?!\w)", told)
+    assert told.count("…") == 2
 
 
 @pytest.mark.parametrize("shape", [str, lambda text: [text], lambda text: {"x": {"y": [text]}}])

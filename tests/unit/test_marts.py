@@ -11,12 +11,13 @@ import filelock
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.platform.faces.lake import lakes
+from dmp_assets.platform.faces.lake import declared, lakes
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.marts import warehouse
 from tests.support import lakehouse
 
+DECLARED = declared()
 MARTS = [mart for given in lakes().values() for mart in given.marts]
 READER = """
 import sys, duckdb
@@ -39,7 +40,7 @@ def query(home: Home, sql: str) -> list[tuple[object, ...]]:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = lakehouse.build(tmp_path_factory.mktemp("home"))
-    warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="a")
+    warehouse.build(tables(home), home.warehouse, MARTS, DECLARED, fingerprint="a")
     return home
 
 
@@ -86,7 +87,7 @@ def test_top_users_share_a_rank_on_a_tie(home: Home) -> None:
 
 def test_nothing_is_built_again_when_nothing_changed(home: Home) -> None:
     before = home.warehouse.stat()
-    built = warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="a")
+    built = warehouse.build(tables(home), home.warehouse, MARTS, DECLARED, fingerprint="a")
     assert built.unchanged
     assert built.rows["promo_abuse_accounts"] == 400
     assert home.warehouse.stat().st_mtime_ns == before.st_mtime_ns
@@ -103,7 +104,7 @@ def test_the_fingerprint_follows_the_inputs(tmp_path: Path) -> None:
 
 def test_an_open_reader_neither_blocks_a_run_nor_loses_its_file(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path)
-    warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="old")
+    warehouse.build(tables(home), home.warehouse, MARTS, DECLARED, fingerprint="old")
     with subprocess.Popen(
         [sys.executable, "-c", READER, str(home.warehouse)],
         stdin=subprocess.PIPE,
@@ -113,7 +114,7 @@ def test_an_open_reader_neither_blocks_a_run_nor_loses_its_file(tmp_path: Path) 
         assert reader.stdin and reader.stdout
         assert int(reader.stdout.readline()) > 0
         lakehouse.build(tmp_path, users=200, seed=2)
-        built = warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="new")
+        built = warehouse.build(tables(home), home.warehouse, MARTS, DECLARED, fingerprint="new")
         assert not built.unchanged
         assert query(home, "SELECT sum(registrations) FROM daily_activity") == [(200,)]
         reader.stdin.write("\n")
@@ -125,7 +126,7 @@ def test_an_open_reader_neither_blocks_a_run_nor_loses_its_file(tmp_path: Path) 
 
 def test_a_writer_that_holds_the_file_does_not_block_a_run(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path)
-    warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="old")
+    warehouse.build(tables(home), home.warehouse, MARTS, DECLARED, fingerprint="old")
     script = READER.replace(", read_only=True", "")
     with subprocess.Popen(
         [sys.executable, "-c", script, str(home.warehouse)],
@@ -135,7 +136,9 @@ def test_a_writer_that_holds_the_file_does_not_block_a_run(tmp_path: Path) -> No
     ) as holder:
         assert holder.stdout
         assert int(holder.stdout.readline()) > 0
-        assert not warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="new").unchanged
+        assert not warehouse.build(
+            tables(home), home.warehouse, MARTS, DECLARED, fingerprint="new"
+        ).unchanged
         holder.communicate("\n", timeout=30)
         assert holder.returncode == 0
     assert query(home, "SELECT fingerprint FROM about_this_file") == [("new",)]
@@ -143,17 +146,17 @@ def test_a_writer_that_holds_the_file_does_not_block_a_run(tmp_path: Path) -> No
 
 def test_a_failing_build_leaves_the_old_file(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path)
-    warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="old")
+    warehouse.build(tables(home), home.warehouse, MARTS, DECLARED, fingerprint="old")
     broken = lakehouse.tables()["modeled/registrations_daily"].drop_columns(["verified_phone"])
     lakehouse.write(home, "modeled/registrations_daily", broken)
     with pytest.raises(duckdb.Error, match="verified_phone"):
-        warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="new")
+        warehouse.build(tables(home), home.warehouse, MARTS, DECLARED, fingerprint="new")
     assert query(home, "SELECT fingerprint FROM about_this_file") == [("old",)]
 
 
 def test_tables_that_are_not_there_yet_make_empty_marts(tmp_path: Path) -> None:
     home = lakehouse.build(tmp_path, without=["ml", "modeled", "quarantine", "cleaned"])
-    rows = warehouse.build(tables(home), home.warehouse, MARTS, fingerprint="x").rows
+    rows = warehouse.build(tables(home), home.warehouse, MARTS, DECLARED, fingerprint="x").rows
     assert set(rows) == {mart.name for mart in MARTS}
     assert set(rows.values()) == {0}
 
@@ -167,7 +170,8 @@ def test_of_two_runs_that_build_it_the_second_waits_and_takes_what_is_there_by_t
 
     def build() -> None:
         made = dg.materialize(
-            list(warehouse.assets({"all": MARTS}).values()), resources={"lakehouse": Lakehouse()}
+            list(warehouse.assets({"all": MARTS}, DECLARED).values()),
+            resources={"lakehouse": Lakehouse()},
         )
         done.append(made.success)
 

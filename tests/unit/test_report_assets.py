@@ -13,7 +13,7 @@ from dmp_assets.abuse.report.reports import weekly_figures
 from dmp_assets.cleaned.shop.keys import EVENTS
 from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
-from dmp_assets.platform.faces.lake import lakes
+from dmp_assets.platform.faces.lake import declared, lakes
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
@@ -27,7 +27,7 @@ from dmp_assets.settings import project_dir
 from tests.support import lakehouse
 
 ASSETS = [
-    *warehouse.assets({name: given.marts for name, given in lakes().items()}).values(),
+    *warehouse.assets({name: given.marts for name, given in lakes().items()}, declared()).values(),
     *report_assets.build(),
 ]
 

@@ -12,8 +12,10 @@ import pytest
 
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import fingerprint
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import (
+    AGAIN_TAG,
     WHOLE_TAG,
     Check,
     TableRun,
@@ -26,6 +28,8 @@ from dmp_assets.platform.run.executor import run_job, threads_executor
 
 Asset = dg.AssetsDefinition
 Source = dict[str, Any]
+IDS = {"id": Column("string", "Id.")}
+PEOPLE = {**IDS, "email": Column("string", "Address.", "contact")}
 
 
 @pytest.fixture
@@ -86,8 +90,8 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 
 def raw_users(calls: list[str], source: Source, **options: Any) -> Asset:
-    @table_asset("raw", columns={"id": "Id.", "email": "Address."},
-                 probe=lambda lakehouse, window: source, personal=["email"],
+    @table_asset("raw", columns=PEOPLE,
+                 probe=lambda lakehouse, window: source,
                  **options)  # fmt: skip
     def users(run: TableRun) -> None:
         """Users as received."""
@@ -98,9 +102,9 @@ def raw_users(calls: list[str], source: Source, **options: Any) -> Asset:
 
 
 def cleaned_users(calls: list[str], *, checks: tuple[Check, ...] = ()) -> Asset:
-    @table_asset("cleaned", columns={"id": "Id.", "email": "Address."}, deps=["raw/users"],
+    @table_asset("cleaned", columns=PEOPLE, deps=["raw/users"],
                  settings=["phone_region"], checks=checks,
-                 also={"quarantine/users": {"id": "Id."}}, personal=["email"])  # fmt: skip
+                 also={"quarantine/users": IDS})  # fmt: skip
     def users(run: TableRun) -> None:
         """Users that can be used."""
         calls.append(run.key)
@@ -217,7 +221,7 @@ def test_a_failed_function_is_called_again_by_the_next_run(
 ) -> None:
     source["broken"] = True
 
-    @table_asset("raw", columns={"id": "Id."}, also={"quarantine/users": {"id": "Id."}})
+    @table_asset("raw", columns=PEOPLE, also={"quarantine/users": PEOPLE})
     def users(run: TableRun) -> None:
         """Fails half-way at first."""
         calls.append(run.key)
@@ -254,7 +258,7 @@ def test_a_failed_function_is_called_again_by_the_next_run(
 def test_what_is_not_declared_can_neither_be_read_nor_written(
     graph: tuple[Asset, Asset], act: Callable[[TableRun], Any], said: str
 ) -> None:
-    @table_asset("modeled", columns={"id": "Id."}, deps=["cleaned/users"])
+    @table_asset("modeled", columns=IDS, deps=["cleaned/users"])
     def t(run: TableRun) -> None:
         """Oversteps."""
         act(run)
@@ -273,7 +277,7 @@ def test_what_is_not_declared_can_neither_be_read_nor_written(
 def test_a_declared_input_that_was_never_made_is_named_with_what_to_do(
     home: Home, read: Callable[[TableRun], Any]
 ) -> None:
-    @table_asset("modeled", columns={"id": "Id."}, deps=["cleaned/users"])
+    @table_asset("modeled", columns=IDS, deps=["cleaned/users"])
     def t(run: TableRun) -> None:
         """Comes too early."""
         read(run)
@@ -319,13 +323,13 @@ def test_a_range_reaches_windowed_tables_only_and_makes_them_write(
 ) -> None:
     seen: list[Any] = []
 
-    @table_asset("modeled", columns={"id": "Id."}, windowed=True)
+    @table_asset("modeled", columns=PEOPLE, windowed=True)
     def daily(run: TableRun) -> None:
         """By day."""
         seen.append(run.window)
         run.overwrite(rows({"id": "a"}))
 
-    @table_asset("modeled", columns={"id": "Id."})
+    @table_asset("modeled", columns=PEOPLE)
     def as_of_now(run: TableRun) -> None:
         """As of now."""
         seen.append(run.window)
@@ -350,7 +354,11 @@ def days_of_january(first: int, last: int, **more: str) -> dict[str, str]:
 def by_day(offset: int, seen: list[Any]) -> Asset:
     """A daily table of the first five days of 2024, whose numbers are day + offset."""
 
-    @table_asset("modeled", columns={"day": "Day.", "n": "Number."}, daily="day")
+    @table_asset(
+        "modeled",
+        columns={"day": Column("date", "Day."), "n": Column("long", "Number.")},
+        daily="day",
+    )
     def daily(run: TableRun) -> None:
         """By day."""
         seen.append(run.window)
@@ -447,7 +455,7 @@ def test_a_failed_blocking_check_stops_what_depends_on_the_table(
 ) -> None:
     blocking = Check(FEW.name, FEW.sql, FEW.description, blocking=True)
 
-    @table_asset("modeled", columns={"id": "Id."}, deps=["cleaned/users"])
+    @table_asset("modeled", columns=IDS, deps=["cleaned/users"])
     def daily(run: TableRun) -> None:
         """Downstream."""
         calls.append(run.key)
@@ -471,21 +479,113 @@ def test_a_failed_blocking_check_stops_what_depends_on_the_table(
 def test_previews_show_neither_personal_nor_undeclared_columns(
     home: Home, calls: list[str], source: Source
 ) -> None:
-    @table_asset("raw", columns={"id": "Id.", "email": "Address."}, personal=["email"])
+    @table_asset("raw", columns=PEOPLE, further=Column("string", "As received.", "free text"))
     def users(run: TableRun) -> None:
         """One row with more than was declared."""
         run.overwrite(
             pa.table({"id": ["a"], "email": ["ann@mail.example"], "iban": ["DE02"], "_note": ["x"]})
         )
 
-    shown = made(run(users))["raw/users"]["preview"]
-    assert shown == "| id |\n|---|\n| a |"
+    found = made(run(users))["raw/users"]
+    assert found["preview"] == "| id |\n|---|\n| a |"
+    assert {column.name: column.tags for column in found["dagster/column_schema"].columns} == {
+        "id": {}, "email": {"personal": "contact"},
+        "iban": {"personal": "free text"}, "_note": {"personal": "free text"},
+    }  # fmt: skip
+
+
+WRITES = {
+    "overwrite": lambda run, frame: run.overwrite(frame),
+    "append": lambda run, frame: run.append(frame),
+    "replace_window": lambda run, frame: run.replace_window(frame, column="id"),
+    "overwrite of another": lambda run, frame: run.overwrite(frame, "quarantine/users"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        ({"id": ["secret"]}, "email is missing"),
+        ({"id": [7], "email": ["secret"]}, "id is long and was declared string"),
+        ({"id": ["a"], "email": ["b"], "iban": ["secret"]}, "iban (string) is not declared"),
+    ],
+)
+def test_what_differs_from_the_declaration_is_not_committed(
+    home: Home, write: str, frame: dict[str, list[Any]], said: str
+) -> None:
+    @table_asset("cleaned", columns=PEOPLE, also={"quarantine/users": PEOPLE})
+    def users(run: TableRun) -> None:
+        """Other columns than were declared."""
+        WRITES[write](run, pa.table(frame))
+
+    told = failure(run(users))
+    assert told.endswith(f"users is not written: {said}\n")
+    assert "secret" not in told
+    assert Lakehouse().tables.written() == []
+
+
+def test_a_table_that_keeps_its_sources_columns_may_have_more_and_less_but_no_other_type(
+    home: Home,
+) -> None:
+    given: dict[str, list[Any]] = {"id": ["a"], "iban": ["DE02"]}
+
+    @table_asset("raw", columns=PEOPLE, further=Column("string", "As received.", "free text"))
+    def users(run: TableRun) -> None:
+        """As the source has it."""
+        run.overwrite(pa.table(given))
+
+    assert run(users).success
+    given["iban"] = [2]
+    assert "iban is long and was declared string" in failure(
+        run(users, tags={AGAIN_TAG: "raw/users"})
+    )
+    assert list(Lakehouse().tables.sql("SELECT iban FROM raw.users").to_pylist()[0].values()) == [
+        "DE02"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "key", "rows", "name", "offending"),
+    [
+        ("modeled", ("a",), [("x", "1"), ("y", "1")], "key_unique", 0),
+        ("modeled", ("a",), [("x", "1"), ("x", "2")], "key_unique", 1),
+        ("modeled", ("a",), [(None, "1")], "key_unique", 1),
+        ("cleaned", ("a", "b"), [("x", "1"), ("x", "2"), (None, "1")], "keys_unique", 0),
+        ("cleaned", ("a", "b"), [("x", "1"), ("x", "1")], "keys_unique", 1),
+    ],
+)
+def test_a_declared_key_is_checked(
+    home: Home, layer: str, key: tuple[str, ...], rows: list[Any], name: str, offending: int
+) -> None:
+    columns = {one: Column("string", "A part.") for one in ("a", "b")}
+
+    @table_asset(layer, columns=columns, key=key)
+    def parts(run: TableRun) -> None:
+        """Parts."""
+        run.overwrite(pa.Table.from_pylist([{"a": a, "b": b} for a, b in rows],
+                                           arrow_schema(columns)))  # fmt: skip
+
+    (check,) = run(parts).get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == (name, offending == 0)
+    assert check.metadata["offending"].value == offending
+    assert check.severity == dg.AssetCheckSeverity.ERROR
+    assert check.metadata["rule"].value == f"{', '.join(key)} identifies a row."
+
+
+def test_a_key_of_columns_that_nobody_declared_is_refused() -> None:
+    with pytest.raises(ValueError, match="the key names day, of which no column is declared"):
+        table_asset("modeled", columns=IDS, key=("id", "day"))
 
 
 def test_a_preview_is_a_table_whatever_the_cells_hold(home: Home) -> None:
     lakehouse = Lakehouse()
     lakehouse.overwrite("raw/t", pa.table({"a|b": ["x|y\nz" + "w" * 90, None], "n": [1, 2]}))
-    lines = preview(lakehouse.tables, "raw/t", ["a|b", "n"]).splitlines()
+    lines = preview(
+        lakehouse.tables,
+        "raw/t",
+        {"a|b": Column("string", "Text."), "n": Column("long", "Number.")},
+    ).splitlines()
     assert len(lines) == 4
     assert lines[2].startswith("| `x\\|y z")
     assert len(lines[2]) < 80
@@ -495,7 +595,7 @@ def test_a_preview_is_a_table_whatever_the_cells_hold(home: Home) -> None:
 def test_a_table_of_personal_columns_alone_has_an_empty_preview(home: Home) -> None:
     lakehouse = Lakehouse()
     lakehouse.overwrite("raw/t", pa.table({"email": ["ann@mail.example"]}))
-    assert preview(lakehouse.tables, "raw/t", ["email"], hide=["email"]) == ""
+    assert preview(lakehouse.tables, "raw/t", {"email": PEOPLE["email"]}) == ""
 
 
 # as others write meanwhile ------------------------------------------------------------------------
@@ -524,7 +624,7 @@ def test_an_input_that_is_written_meanwhile_is_read_as_it_stood_and_read_again_n
     meanwhile = [{"rows": [{"id": "b", "email": "bob@mail.example"}]}, dict(source)]
     seen: list[list[str]] = []
 
-    @table_asset("cleaned", columns={"id": "Id."}, deps=["raw/users"], checks=(
+    @table_asset("cleaned", columns={"id": PEOPLE["id"]}, deps=["raw/users"], checks=(
         Check("as_many", "SELECT abs((SELECT count(*) FROM raw.users) - "
               "(SELECT count(*) FROM cleaned.ids))", "As many as received.", blocking=True),
     ))  # fmt: skip
@@ -557,7 +657,7 @@ def test_an_input_that_is_first_written_meanwhile_counts_as_absent(
     users = raw_users(calls, source)
     seen: list[bool] = []
 
-    @table_asset("cleaned", columns={"id": "Id."}, deps=["raw/users"])
+    @table_asset("cleaned", columns=PEOPLE, deps=["raw/users"])
     def ids(run: TableRun) -> None:
         """Whether there is an input."""
         if not seen:
@@ -568,3 +668,34 @@ def test_an_input_that_is_first_written_meanwhile_counts_as_absent(
     assert beside(ids).success
     assert beside(ids).success
     assert seen == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind"),
+    [
+        ("SELECT id, email::INTEGER::VARCHAR AS email FROM raw.users", "ConversionException"),
+        ("SELECT id, email::TIMESTAMP::VARCHAR AS email FROM raw.users", "ConversionException"),
+        ("SELECT id, strptime(email, '%Y')::VARCHAR AS email FROM raw.users", "InvalidInput"),
+    ],
+)
+def test_an_engine_that_stops_at_a_value_does_not_tell_it(
+    home: Home, calls: list[str], source: Source, sql: str, kind: str
+) -> None:
+    @table_asset("modeled", columns=PEOPLE, deps=["raw/users"])
+    def read_as_another_type(run: TableRun) -> None:
+        """Of text that is none."""
+        run.overwrite(run.sql(sql))
+
+    result = run(raw_users(calls, source), read_as_another_type)
+    assert kind in failure(result)
+    assert "ann@mail.example" not in "\n".join(str(event) for event in result.all_events)
+    assert "…" in failure(result)
+
+
+def test_a_check_that_stops_at_a_value_does_not_tell_it(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    wrong = Check("sums", "SELECT sum(email::INTEGER) FROM cleaned.users", "They add up.")
+    result = run(raw_users(calls, source), cleaned_users(calls, checks=(wrong,)))
+    assert "ConversionException" in failure(result)
+    assert "ann@mail.example" not in "\n".join(str(event) for event in result.all_events)

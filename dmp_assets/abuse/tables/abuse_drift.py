@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from dmp_assets.abuse.model import features, registry
 from dmp_assets.abuse.model.features import NAMES
 from dmp_assets.abuse.tables import model_registry
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 # Pinned, because Evidently's own choice changes with the number of rows. Both are distances whose
@@ -36,22 +37,25 @@ LIVE_COLUMNS = (
     "probability",
 )  # fmt: skip
 
-SCHEMA = pa.schema(
-    [
-        ("model_version", pa.string()),
-        ("evaluated_at", pa.timestamp("us", tz="UTC")),
-        ("feature", pa.string()),
-        ("kind", pa.string()),
-        ("measure", pa.string()),
-        ("method", pa.string()),
-        ("value", pa.float64()),
-        ("threshold", pa.float64()),
-        ("is_drifted", pa.bool_()),
-        ("reference_rows", pa.int64()),
-        ("current_rows", pa.int64()),
-        ("report", pa.string()),
-    ]
-)
+DRIFT_COLUMNS = {
+    "model_version": Column("string", "The serving model."),
+    "evaluated_at": Column("timestamp", "When it was evaluated (UTC)."),
+    "feature": Column("string", "A feature, `probability`, `label`, or * for the data set."),
+    "kind": Column(
+        "string",
+        "feature, prediction, label, quality or dataset; live_…: the same of new accounts "
+        "that the service scored.",
+    ),
+    "measure": Column("string", "distance, missing_share_increase or share_of_drifted_features."),
+    "method": Column("string", "Pinned statistical method; none: too few known values to compare."),
+    "value": Column("double", "The figure."),
+    "threshold": Column("double", "Drifted above this."),
+    "is_drifted": Column("boolean", "Whether the figure is above its threshold."),
+    "reference_rows": Column("long", "Known values among the accounts at training time."),
+    "current_rows": Column("long", "Known values among the latest accounts now, or the service's."),
+    "report": Column("string", "Evidently's page, under the home."),
+}
+SCHEMA = arrow_schema(DRIFT_COLUMNS)
 _FEATURES = ", ".join(
     f"CASE WHEN NOT isnan(features[{i}]) THEN features[{i}] END AS {name}"
     for i, name in enumerate(NAMES, 1)
@@ -194,21 +198,8 @@ def _offending(kind: str) -> str:
         "ml/abuse_features", "ml/abuse_scores", "modeled/abuse_labels", "cleaned/users",
         "raw/abuse_predictions", "ml/model_registry",
     ],
-    columns={
-        "model_version": "The serving model.",
-        "evaluated_at": "When it was evaluated (UTC).",
-        "feature": "A feature, `probability`, `label`, or * for the data set.",
-        "kind": "feature, prediction, label, quality or dataset; live_…: the same of new accounts "
-        "that the service scored.",
-        "measure": "distance, missing_share_increase or share_of_drifted_features.",
-        "method": "Pinned statistical method; none: too few known values to compare.",
-        "value": "The figure.",
-        "threshold": "Drifted above this.",
-        "is_drifted": "Whether the figure is above its threshold.",
-        "reference_rows": "Known values among the accounts at training time.",
-        "current_rows": "Known values among the latest accounts now, or the service's.",
-        "report": "Evidently's page, under the home.",
-    },
+    columns=DRIFT_COLUMNS,
+    key=("model_version", "evaluated_at", "kind", "feature", "measure"),
     checks=(
         Check("no_feature_drift", _offending("feature"),
               "No feature of the latest accounts is further from the training sample than its "

@@ -11,10 +11,15 @@ import duckdb
 import pyarrow as pa
 
 from dmp_assets.abuse.model import features, view
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 BATCH = 50_000
-SCHEMA = pa.schema([("user_id", pa.string()), *[(name, pa.float64()) for name in features.NAMES]])
+COLUMNS = {"user_id": Column("string", "The user.", "identifier", "user_id")} | {
+    f.name: Column("double", f"{f.description} (null: {f.missing}).", "profile")
+    for f in features.FEATURES
+}
+SCHEMA = arrow_schema(COLUMNS)
 
 
 def batches(views: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -44,14 +49,13 @@ def account_views(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader
     owner="team:risk",
     kinds=("duckdb", "delta"),
     deps=list(view.TABLES),
-    columns={"user_id": "The user."}
-    | {f.name: f"{f.description} (null: {f.missing})." for f in features.FEATURES},
+    columns=COLUMNS,
+    key=("user_id",),
     checks=(
         Check(
             "one_row_per_user",
             "SELECT abs((SELECT count(*) FROM ml.abuse_features) - "
-            "(SELECT count(DISTINCT user_id) FROM ml.abuse_features)) + "
-            "abs((SELECT count(*) FROM ml.abuse_features) - (SELECT count(*) FROM cleaned.users))",
+            "(SELECT count(*) FROM cleaned.users))",
             "Every user has features, once.",
             blocking=True,
         ),

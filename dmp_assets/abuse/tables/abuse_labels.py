@@ -3,7 +3,20 @@
 Grain: one user with a label. Key: user_id. Sources: raw/abuse_decisions, cleaned/users.
 """
 
-from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+from dmp_assets.platform.lake.columns import Column
+from dmp_assets.platform.lake.table_asset import TableRun, table_asset
+
+COLUMNS = {
+    "user_id": Column("string", "The user.", "identifier", "user_id"),
+    "is_abuser": Column("boolean", "Whether the account abuses promo codes.", "profile"),
+    "label_source": Column(
+        "string", "review: a reviewer's last decision; shop: the shop's own label."
+    ),
+    "labelled_at": Column(
+        "timestamp",
+        "When the reviewer decided (UTC); null for the shop's label, which has no time.",
+    ),
+}
 
 LABELS = """
 WITH last AS (
@@ -26,21 +39,9 @@ WHERE r.verdict IS NOT NULL OR u.is_abuser IS NOT NULL
     owner="team:risk",
     kinds=("duckdb", "delta"),
     deps=["raw/abuse_decisions", "cleaned/users"],
-    columns={
-        "user_id": "The user.",
-        "is_abuser": "Whether the account abuses promo codes.",
-        "label_source": "review: a reviewer's last decision; shop: the shop's own label.",
-        "labelled_at": "When the reviewer decided (UTC); null for the shop's label, which has no "
-        "time.",
-    },
-    checks=(
-        Check(
-            "key_unique",
-            "SELECT count(*) - count(DISTINCT user_id) FROM modeled.abuse_labels",
-            "Each user is there once.",
-            blocking=True,
-        ),
-    ),
+    columns=COLUMNS,
+    key=("user_id",),
+    once="Each user is there once.",
 )
 def abuse_labels(run: TableRun) -> None:
     """Which accounts are known to abuse promo codes, or not to; a reviewer overrules the shop.

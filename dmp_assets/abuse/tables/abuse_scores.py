@@ -12,19 +12,26 @@ from dmp_assets.abuse.model import registry
 from dmp_assets.abuse.model.store import Model
 from dmp_assets.abuse.tables.abuse_features import BATCH
 from dmp_assets.abuse.tables.model_registry import matrix_of
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
-REASON = pa.struct([("code", pa.string()), ("text", pa.string()), ("weight", pa.float64())])
-SCHEMA = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("probability", pa.float64()),
-        ("decision", pa.string()),
-        ("reasons", pa.list_(REASON)),
-        ("model_version", pa.string()),
-        ("scored_at", pa.timestamp("us", tz="UTC")),
-    ]
-)
+COLUMNS = {
+    "user_id": Column("string", "The user.", "identifier", "user_id"),
+    "probability": Column(
+        "double", "Probability of promo abuse, calibrated on labelled accounts.", "profile"
+    ),
+    "decision": Column(
+        "string", "The cheapest of allow, review and block at today's costs.", "profile"
+    ),
+    "reasons": Column(
+        "array<struct<code:string,text:string,weight:double>>",
+        "Why it was flagged, strongest first: code, text, weight (log-odds).",
+        "profile",
+    ),
+    "model_version": Column("string", "The model that scored it."),
+    "scored_at": Column("timestamp", "When it was scored (UTC)."),
+}
+SCHEMA = arrow_schema(COLUMNS)
 
 
 def score(
@@ -49,7 +56,7 @@ def score(
                 batch.column("user_id").cast(pa.string()),
                 pa.array(found),
                 pa.array(decisions.tolist(), pa.string()),
-                pa.array(reasons, pa.list_(REASON)),
+                pa.array(reasons, SCHEMA.field("reasons").type),
                 pa.repeat(pa.scalar(model.version), len(found)),
                 pa.repeat(pa.scalar(now, SCHEMA.field("scored_at").type), len(found)),
             ],
@@ -63,20 +70,12 @@ def score(
     kinds=("sklearn", "delta"),
     deps=["ml/abuse_features", "ml/model_registry"],
     settings=("cost_blocked_customer", "cost_lost_discount", "review_cost"),
-    columns={
-        "user_id": "The user.",
-        "probability": "Probability of promo abuse, calibrated on labelled accounts.",
-        "decision": "The cheapest of allow, review and block at today's costs.",
-        "reasons": "Why it was flagged, strongest first: code, text, weight (log-odds).",
-        "model_version": "The model that scored it.",
-        "scored_at": "When it was scored (UTC).",
-    },
+    columns=COLUMNS,
+    key=("user_id",),
     checks=(
         Check(
             "every_user_scored_once",
             "SELECT abs((SELECT count(*) FROM ml.abuse_scores) - "
-            "(SELECT count(DISTINCT user_id) FROM ml.abuse_scores)) + "
-            "abs((SELECT count(*) FROM ml.abuse_scores) - "
             "(SELECT count(*) FROM ml.abuse_features))",
             "Every user has one score.",
             blocking=True,

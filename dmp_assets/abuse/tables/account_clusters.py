@@ -15,44 +15,45 @@ from dmp_assets.identity import components, witness
 from dmp_assets.identity.components import Codes
 from dmp_assets.identity.evidence import MIN_WEIGHT
 from dmp_assets.identity.witness import MOST_COUNTED
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
-    "user_id": "A user that has at least one link.",
-    "cluster_id": "user_id of the cluster's earliest registered member (ties: the smaller id).",
-    "cluster_size": "Number of users in the cluster, this one included.",
-    "links": "Number of links of this user.",
-    "link_weight": "Sum of the weights of this user's links.",
-    "counted_size": "Number of users that count against this one, directly or through others, "
-    "itself included, at most 100: a later one counts only when its e-mail or phone is verified.",
-    "counted_weight": "Sum of the weights that count against this user.",
+    "user_id": Column("string", "A user that has at least one link.", "identifier", "user_id"),
+    "cluster_id": Column(
+        "string",
+        "user_id of the cluster's earliest registered member (ties: the smaller id).",
+        "identifier",
+        "user_id",
+    ),
+    "cluster_size": Column("long", "Number of users in the cluster, this one included.", "profile"),
+    "links": Column("long", "Number of links of this user.", "profile"),
+    "link_weight": Column("double", "Sum of the weights of this user's links.", "profile"),
+    "counted_size": Column(
+        "long",
+        "Number of users that count against this one, directly or through others, itself "
+        "included, at most 100: a later one counts only when its e-mail or phone is verified.",
+        "profile",
+    ),
+    "counted_weight": Column(
+        "double", "Sum of the weights that count against this user.", "profile"
+    ),
 }
 HISTORY_COLUMNS = {
-    "cluster_id": "The cluster that ended: the younger one of a merge.",
-    "merged_into": "The older cluster that its first member belongs to since.",
-    "merged_at": "When the links that joined them were computed (UTC).",
-    "users": "Number of users that the ended cluster had.",
+    "cluster_id": Column(
+        "string", "The cluster that ended: the younger one of a merge.", "identifier", "user_id"
+    ),
+    "merged_into": Column(
+        "string",
+        "The older cluster that its first member belongs to since.",
+        "identifier",
+        "user_id",
+    ),
+    "merged_at": Column("timestamp", "When the links that joined them were computed (UTC)."),
+    "users": Column("long", "Number of users that the ended cluster had."),
 }
 UTC_TIME = pa.timestamp("us", tz="UTC")
-SCHEMA = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("cluster_id", pa.string()),
-        ("cluster_size", pa.int64()),
-        ("links", pa.int64()),
-        ("link_weight", pa.float64()),
-        ("counted_size", pa.int64()),
-        ("counted_weight", pa.float64()),
-    ]
-)
-HISTORY_SCHEMA = pa.schema(
-    [
-        ("cluster_id", pa.string()),
-        ("merged_into", pa.string()),
-        ("merged_at", UTC_TIME),
-        ("users", pa.int64()),
-    ]
-)
+SCHEMA, HISTORY_SCHEMA = arrow_schema(COLUMNS), arrow_schema(HISTORY_COLUMNS)
 
 # Users that have a link, in order of registration, and the links as positions in that order.
 _MEMBER = f"""
@@ -152,15 +153,11 @@ def with_merges(history: pa.Table, new: pa.Table) -> pa.Table:
     "modeled",
     deps=["cleaned/users", "modeled/account_links"],
     columns=COLUMNS,
+    key=("user_id",),
+    once="Each user belongs to one cluster.",
     also={"modeled/account_cluster_history": HISTORY_COLUMNS},
     kinds=("scipy", "delta"),
     checks=(
-        Check(
-            "key_unique",
-            "SELECT count(*) - count(DISTINCT user_id) FROM modeled.account_clusters",
-            "Each user belongs to one cluster.",
-            blocking=True,
-        ),
         Check(
             "ids_are_members",
             "SELECT count(*) FROM (SELECT DISTINCT cluster_id FROM modeled.account_clusters) c "

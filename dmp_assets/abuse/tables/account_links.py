@@ -14,16 +14,34 @@ from dmp_assets.identity.evidence import (
     Kind,
     most_holders_sql,
 )
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
-    "user_a": "One user of the pair: the smaller id, not the earlier registration.",
-    "user_b": "The other user.",
-    "weight": "Sum of the shared kinds' weights; 1 is one device that only these two use.",
-    "against_a": "The part of the weight that counts against user_a: what a later account shares "
-    "counts against an earlier one only when its own e-mail or phone is verified.",
-    "against_b": "The same against user_b.",
-    "shared": "Kinds of attributes that the two share, sorted: device, email, ip and so on.",
+    "user_a": Column(
+        "string",
+        "One user of the pair: the smaller id, not the earlier registration.",
+        "identifier",
+        "user_id",
+    ),
+    "user_b": Column("string", "The other user.", "identifier", "user_id"),
+    "weight": Column(
+        "double",
+        "Sum of the shared kinds' weights; 1 is one device that only these two use.",
+        "profile",
+    ),
+    "against_a": Column(
+        "double",
+        "The part of the weight that counts against user_a: what a later account shares "
+        "counts against an earlier one only when its own e-mail or phone is verified.",
+        "profile",
+    ),
+    "against_b": Column("double", "The same against user_b.", "profile"),
+    "shared": Column(
+        "array<string>",
+        "Kinds of attributes that the two share, sorted: device, email, ip and so on.",
+        "profile",
+    ),
 }
 
 
@@ -115,14 +133,10 @@ def _seconds(kind: Kind) -> str:
     "modeled",
     deps=["cleaned/users"],
     columns=COLUMNS,
+    key=("user_a", "user_b"),
+    once="Each pair is there once.",
     kinds=("duckdb", "delta"),
     checks=(
-        Check(
-            "key_unique",
-            "SELECT count(*) - count(DISTINCT (user_a, user_b)) FROM modeled.account_links",
-            "Each pair is there once.",
-            blocking=True,
-        ),
         Check(
             "pairs_ordered",
             "SELECT count(*) FROM modeled.account_links WHERE user_a >= user_b",

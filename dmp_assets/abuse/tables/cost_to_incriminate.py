@@ -11,22 +11,30 @@ import pyarrow as pa
 
 from dmp_assets.abuse.model import registry, view
 from dmp_assets.abuse.tables.abuse_features import with_zones
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
-SCHEMA = pa.schema(
-    [
-        ("model_version", pa.string()),
-        ("shared", pa.string()),
-        ("newcomers", pa.string()),
-        ("holders", pa.int64()),
-        ("to_review", pa.float64()),
-        ("to_review_first", pa.float64()),
-        ("to_block", pa.float64()),
-        ("to_block_first", pa.float64()),
-        ("probability_before", pa.float64()),
-        ("probability_after", pa.float64()),
-    ]
-)
+COLUMNS = {
+    "model_version": Column("string", "The model that was asked."),
+    "shared": Column(
+        "string", "What the newcomers share with an honest account that came before them."
+    ),
+    "newcomers": Column(
+        "string", "unverified, or verified: e-mail and phone of each newcomer are confirmed."
+    ),
+    "holders": Column("long", "So many honest accounts were attacked."),
+    "to_review": Column(
+        "double", "Newcomers until the median holder is to be reviewed; null: never within 20."
+    ),
+    "to_review_first": Column("double", "Newcomers until the first of the holders is."),
+    "to_block": Column(
+        "double", "Newcomers until the median holder is to be blocked; null: never within 20."
+    ),
+    "to_block_first": Column("double", "Newcomers until the first of the holders is."),
+    "probability_before": Column("double", "Mean probability of the holders without newcomers."),
+    "probability_after": Column("double", "The same with 20 of them."),
+}
+SCHEMA = arrow_schema(COLUMNS)
 # Honest accounts that share nothing: labelled ones first.
 _HOLDERS = """
     SELECT u.user_id FROM cleaned.users u
@@ -49,18 +57,8 @@ _READ = (
     owner="team:risk",
     kinds=("sklearn", "delta"),
     deps=[*_READ, "ml/model_registry"],
-    columns={
-        "model_version": "The model that was asked.",
-        "shared": "What the newcomers share with an honest account that came before them.",
-        "newcomers": "unverified, or verified: e-mail and phone of each newcomer are confirmed.",
-        "holders": "So many honest accounts were attacked.",
-        "to_review": "Newcomers until the median holder is to be reviewed; null: never within 20.",
-        "to_review_first": "Newcomers until the first of the holders is.",
-        "to_block": "Newcomers until the median holder is to be blocked; null: never within 20.",
-        "to_block_first": "Newcomers until the first of the holders is.",
-        "probability_before": "Mean probability of the holders without newcomers.",
-        "probability_after": "The same with 20 of them.",
-    },
+    columns=COLUMNS,
+    key=("model_version", "shared", "newcomers"),
     checks=(
         Check(
             "unverified_sign_ups_block_nobody",

@@ -1,6 +1,36 @@
 """marts of promo-code abuse: accounts, codes, days, clusters, what was flagged and why."""
 
-from dmp_assets.platform.marts.mart import Mart
+from collections.abc import Mapping
+
+from dmp_assets.platform.marts.mart import Mart, Personal
+
+_USER: Personal = ("identifier", "user_id")
+_PERSONAL: Mapping[str, Mapping[str, Personal]] = {
+    "promo_abuse_accounts": {
+        "user_id": _USER,
+        "registered_at": ("behaviour", None),
+        "decision": ("profile", None),
+        "probability": ("profile", None),
+        "reasons": ("profile", None),
+        "usages": ("behaviour", None),
+        "codes": ("behaviour", None),
+        "first_used_at": ("behaviour", None),
+        "cluster_id": _USER,
+        "cluster_size": ("profile", None),
+        "labelled_abuser": ("profile", None),
+    },
+    "top_users": {
+        "user_id": _USER,
+        "usages": ("behaviour", None),
+        "codes": ("behaviour", None),
+        "first_used_at": ("behaviour", None),
+        "last_used_at": ("behaviour", None),
+        "decision": ("profile", None),
+        "probability": ("profile", None),
+    },
+    "risky_clusters": {"cluster_id": _USER},
+}
+"""Mart → its columns that hold personal data."""
 
 MARTS = (
     Mart(
@@ -34,6 +64,7 @@ MARTS = (
         LEFT JOIN modeled.account_clusters c USING (user_id)
         ORDER BY s.probability DESC, s.user_id
         """,
+        _PERSONAL["promo_abuse_accounts"],
     ),
     Mart(
         "promo_code_performance",
@@ -111,6 +142,7 @@ MARTS = (
         FROM modeled.promo_usage_by_user b LEFT JOIN ml.abuse_scores s USING (user_id)
         ORDER BY rank, b.user_id LIMIT 100
         """,
+        _PERSONAL["top_users"],
     ),
     Mart(
         "top_codes",
@@ -181,6 +213,7 @@ MARTS = (
         LEFT JOIN modeled.promo_usage_by_user b USING (user_id)
         GROUP BY c.cluster_id ORDER BY flagged DESC, mean_probability DESC, c.cluster_id
         """,
+        _PERSONAL["risky_clusters"],
     ),
     Mart(
         "data_quality",

@@ -18,91 +18,77 @@ from dmp_assets.abuse.model import features, money, registry
 from dmp_assets.abuse.model.features import NAMES
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.lake import fingerprint
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.lake.window import Window
 
 _LEARNT_FROM = ("dmp_assets.abuse.model.train", "dmp_assets.abuse.model.store")
-UTC_TIME = pa.timestamp("us", tz="UTC")
 WINDOW_ROWS = 5_000
 """Size of the window of the latest accounts that drift compares then and now."""
 
-REGISTRY = pa.schema(
-    [
-        ("model_version", pa.string()),
-        ("candidate", pa.string()),
-        ("is_serving", pa.bool_()),
-        ("reason", pa.string()),
-        ("pr_auc_mean", pa.float64()),
-        ("pr_auc_spread", pa.float64()),
-        ("precision", pa.float64()),
-        ("recall", pa.float64()),
-        ("review_from", pa.float64()),
-        ("block_from", pa.float64()),
-        ("block_raised_to", pa.float64()),
-        ("labelled_abusers", pa.int64()),
-        ("labelled_honest", pa.int64()),
-        ("labels_known", pa.int64()),
-        ("data_versions", pa.string()),
-        ("features", pa.list_(pa.string())),
-        ("reference_sample", pa.string()),
-        ("sha256", pa.string()),
-        ("code", pa.string()),
-        ("promoted_at", UTC_TIME),
-        ("created_at", UTC_TIME),
-    ]
-)
-EVALUATION = pa.schema(
-    [
-        ("model_version", pa.string()),
-        ("candidate", pa.string()),
-        ("metric", pa.string()),
-        ("setting", pa.string()),
-        ("value", pa.float64()),
-        ("spread", pa.float64()),
-        ("folds", pa.int64()),
-    ]
-)
-CARD = pa.schema([("model_version", pa.string()), ("card", pa.string())])
-
 _COLUMNS = {
-    "model_version": "Version: hash of code, data and settings it was trained with.",
-    "candidate": "Kind of model that won the comparison.",
-    "is_serving": "Whether this version scores; one does.",
-    "reason": "Why it was promoted.",
-    "pr_auc_mean": "Mean area under precision and recall on held-out folds; null: not measured.",
-    "pr_auc_spread": "Standard deviation over the folds.",
-    "precision": "Of held-out accounts from `review_from` on, the share that abuses.",
-    "recall": "Of held-out abusers, the share from `review_from` on.",
-    "review_from": "Probability from which a review is the cheapest decision.",
-    "block_from": "Probability from which blocking is, by the costs.",
-    "block_raised_to": "Probability from which it blocks instead, because too many of the "
-    "held-out accounts between the two were honest; null: the costs decide.",
-    "labelled_abusers": "Accounts labelled abusers that it was trained on.",
-    "labelled_honest": "Accounts labelled honest.",
-    "labels_known": "Labels that there were, of which a sample may have trained it.",
-    "data_versions": "Delta versions of the tables it was trained on (JSON).",
-    "features": "Names of the features, in order.",
-    "reference_sample": "File of the latest accounts at training time, for drift.",
-    "sha256": "Hash of the model file.",
-    "code": "Hash of the code that trained it.",
-    "promoted_at": "When it was promoted (UTC).",
-    "created_at": "When it was trained (UTC).",
+    "model_version": Column(
+        "string", "Version: hash of code, data and settings it was trained with."
+    ),
+    "candidate": Column("string", "Kind of model that won the comparison."),
+    "is_serving": Column("boolean", "Whether this version scores; one does."),
+    "reason": Column("string", "Why it was promoted."),
+    "pr_auc_mean": Column(
+        "double", "Mean area under precision and recall on held-out folds; null: not measured."
+    ),
+    "pr_auc_spread": Column("double", "Standard deviation over the folds."),
+    "precision": Column(
+        "double", "Of held-out accounts from `review_from` on, the share that abuses."
+    ),
+    "recall": Column("double", "Of held-out abusers, the share from `review_from` on."),
+    "review_from": Column("double", "Probability from which a review is the cheapest decision."),
+    "block_from": Column("double", "Probability from which blocking is, by the costs."),
+    "block_raised_to": Column(
+        "double",
+        "Probability from which it blocks instead, because too many of the "
+        "held-out accounts between the two were honest; null: the costs decide.",
+    ),
+    "labelled_abusers": Column("long", "Accounts labelled abusers that it was trained on."),
+    "labelled_honest": Column("long", "Accounts labelled honest."),
+    "labels_known": Column(
+        "long", "Labels that there were, of which a sample may have trained it."
+    ),
+    "data_versions": Column("string", "Delta versions of the tables it was trained on (JSON)."),
+    "features": Column("array<string>", "Names of the features, in order."),
+    "reference_sample": Column(
+        "string", "File of the latest accounts at training time, for drift."
+    ),
+    "sha256": Column("string", "Hash of the model file."),
+    "code": Column("string", "Hash of the code that trained it."),
+    "promoted_at": Column("timestamp", "When it was promoted (UTC)."),
+    "created_at": Column("timestamp", "When it was trained (UTC)."),
 }
 _EVALUATION_COLUMNS = {
-    "model_version": "The model version that was chosen in this comparison.",
-    "candidate": "The candidate, or the yardstick `shares_a_device`.",
-    "metric": "pr_auc, brier, precision, recall, flagged_share or cost per account.",
-    "setting": "held_out_folds, time_ordered, unseen_kinds (abusers of kinds of evidence that "
-    "training held none of), or what the model may not know (without_…).",
-    "value": "Mean over the folds.",
-    "spread": "Standard deviation over the folds.",
-    "folds": "Number of folds.",
+    "model_version": Column("string", "The model version that was chosen in this comparison."),
+    "candidate": Column("string", "The candidate, or the yardstick `shares_a_device`."),
+    "metric": Column(
+        "string", "pr_auc, brier, precision, recall, flagged_share or cost per account."
+    ),
+    "setting": Column(
+        "string",
+        "held_out_folds, time_ordered, unseen_kinds (abusers of kinds of evidence that "
+        "training held none of), or what the model may not know (without_…).",
+    ),
+    "value": Column("double", "Mean over the folds."),
+    "spread": Column("double", "Standard deviation over the folds."),
+    "folds": Column("long", "Number of folds."),
 }
 _CARD_COLUMNS = {
-    "model_version": "The model version.",
-    "card": "Its card (JSON): labels, quality, calibration, costs, ablations, signals, rules.",
+    "model_version": Column("string", "The model version."),
+    "card": Column(
+        "string", "Its card (JSON): labels, quality, calibration, costs, ablations, signals, rules."
+    ),
 }
+
+REGISTRY = arrow_schema(_COLUMNS)
+EVALUATION = arrow_schema(_EVALUATION_COLUMNS)
+CARD = arrow_schema(_CARD_COLUMNS)
 
 _LABELLED = f"""
     SELECT {", ".join(f"f.{name}" for name in NAMES)}, l.is_abuser AS label,
@@ -156,6 +142,7 @@ def unreadable(lakehouse: Lakehouse, window: Window) -> list[str]:
         "retrain_min_labels",
     ),
     columns=_COLUMNS,
+    key=("model_version",),
     checks=(
         Check(
             "one_model_serves",

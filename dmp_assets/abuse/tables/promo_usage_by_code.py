@@ -7,17 +7,24 @@ Sources: cleaned/promo_codes, cleaned/promo_usages.
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
-    "promo_code": "The code.",
-    "usages": "Redemptions of the code; 0 when it was never used.",
-    "users": "Different users among them.",
-    "first_used_at": "Time of the first redemption (UTC); null when never used.",
-    "last_used_at": "Time of the last redemption (UTC); null when never used.",
-    "discount_type": "percentage or fixed_amount; null when unknown or disputed.",
-    "discount_value": "Percent or amount, by discount_type.",
-    "min_purchase_amount": "Smallest order that the code is good for, in the shop's currency.",
+    "promo_code": Column("string", "The code."),
+    "usages": Column("long", "Redemptions of the code; 0 when it was never used."),
+    "users": Column("long", "Different users among them."),
+    "first_used_at": Column(
+        "timestamp", "Time of the first redemption (UTC); null when never used.", "behaviour"
+    ),
+    "last_used_at": Column(
+        "timestamp", "Time of the last redemption (UTC); null when never used.", "behaviour"
+    ),
+    "discount_type": Column("string", "percentage or fixed_amount; null when unknown or disputed."),
+    "discount_value": Column("decimal(12,2)", "Percent or amount, by discount_type."),
+    "min_purchase_amount": Column(
+        "decimal(12,2)", "Smallest order that the code is good for, in the shop's currency."
+    ),
 }
 
 
@@ -41,13 +48,9 @@ def per_code(codes: DataFrame, usages: DataFrame) -> DataFrame:
     "modeled",
     deps=["cleaned/promo_codes", "cleaned/promo_usages"],
     columns=COLUMNS,
+    key=("promo_code",),
+    once="Each code is there once.",
     checks=(
-        Check(
-            "key_unique",
-            "SELECT count(*) - count(DISTINCT promo_code) FROM modeled.promo_usage_by_code",
-            "Each code is there once.",
-            blocking=True,
-        ),
         Check(
             "sums_agree",
             "SELECT abs(coalesce(sum(usages), 0) - (SELECT count(*) FROM cleaned.promo_usages)), "

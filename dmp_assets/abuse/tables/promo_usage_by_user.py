@@ -7,22 +7,39 @@ Sources: cleaned/promo_usages, cleaned/users, cleaned/promo_codes.
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
-    "user_id": "The user.",
-    "usages": "Redemptions of the user.",
-    "codes": "Different codes among them.",
-    "granted": "Redemptions that the shop says it granted.",
-    "first_used_at": "Time of the first redemption (UTC).",
-    "last_used_at": "Time of the last redemption (UTC).",
-    "minutes_to_first_use": "Minutes from registration to the first redemption; negative before.",
-    "usages_before_registration": "Redemptions dated before the registration.",
-    "usages_first_day": "Redemptions in the 24 hours from registration on.",
-    "usages_first_week": "Redemptions in the 7 × 24 hours from registration on.",
-    "usages_over_limit": "Redemptions beyond their code's limit per user; 0 where none is known.",
-    "usages_out_of_validity": "Redemptions outside their code's validity, where it is known.",
-    "mean_discount_percent": "Mean of the percentage codes' discounts; null without any.",
+    "user_id": Column("string", "The user.", "identifier", "user_id"),
+    "usages": Column("long", "Redemptions of the user.", "behaviour"),
+    "codes": Column("long", "Different codes among them.", "behaviour"),
+    "granted": Column("long", "Redemptions that the shop says it granted.", "behaviour"),
+    "first_used_at": Column("timestamp", "Time of the first redemption (UTC).", "behaviour"),
+    "last_used_at": Column("timestamp", "Time of the last redemption (UTC).", "behaviour"),
+    "minutes_to_first_use": Column(
+        "double", "Minutes from registration to the first redemption; negative before.", "behaviour"
+    ),
+    "usages_before_registration": Column(
+        "long", "Redemptions dated before the registration.", "behaviour"
+    ),
+    "usages_first_day": Column(
+        "long", "Redemptions in the 24 hours from registration on.", "behaviour"
+    ),
+    "usages_first_week": Column(
+        "long", "Redemptions in the 7 × 24 hours from registration on.", "behaviour"
+    ),
+    "usages_over_limit": Column(
+        "long",
+        "Redemptions beyond their code's limit per user; 0 where none is known.",
+        "behaviour",
+    ),
+    "usages_out_of_validity": Column(
+        "long", "Redemptions outside their code's validity, where it is known.", "behaviour"
+    ),
+    "mean_discount_percent": Column(
+        "double", "Mean of the percentage codes' discounts; null without any.", "behaviour"
+    ),
 }
 
 
@@ -87,13 +104,9 @@ def per_user(usages: DataFrame, users: DataFrame, codes: DataFrame) -> DataFrame
     "modeled",
     deps=["cleaned/promo_usages", "cleaned/users", "cleaned/promo_codes"],
     columns=COLUMNS,
+    key=("user_id",),
+    once="Each user is there once.",
     checks=(
-        Check(
-            "key_unique",
-            "SELECT count(*) - count(DISTINCT user_id) FROM modeled.promo_usage_by_user",
-            "Each user is there once.",
-            blocking=True,
-        ),
         Check(
             "sums_agree",
             "SELECT abs(coalesce(sum(usages), 0) - (SELECT count(*) FROM cleaned.promo_usages)), "

@@ -6,14 +6,17 @@ Grain: one day (UTC) with usages. Key: date. Source: cleaned/promo_usages.
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
-    "date": "Day of usage (UTC); days without usages have no row.",
-    "usages": "Redemptions on the day.",
-    "users": "Users that redeemed on the day.",
-    "codes": "Codes that were redeemed on the day.",
-    "first_usages": "Redemptions that are their user's first ever (ties: the smaller code).",
+    "date": Column("date", "Day of usage (UTC); days without usages have no row."),
+    "usages": Column("long", "Redemptions on the day."),
+    "users": Column("long", "Users that redeemed on the day."),
+    "codes": Column("long", "Codes that were redeemed on the day."),
+    "first_usages": Column(
+        "long", "Redemptions that are their user's first ever (ties: the smaller code)."
+    ),
 }
 
 
@@ -36,14 +39,10 @@ def per_day(usages: DataFrame) -> DataFrame:
     "modeled",
     deps=["cleaned/promo_usages"],
     columns=COLUMNS,
+    key=("date",),
+    once="Each day is there once.",
     windowed=True,
     checks=(
-        Check(
-            "key_unique",
-            "SELECT count(*) - count(DISTINCT date) FROM modeled.promo_usage_daily",
-            "Each day is there once.",
-            blocking=True,
-        ),
         Check(
             "sums_agree",
             "SELECT abs(coalesce(sum(usages), 0) - (SELECT count(*) FROM cleaned.promo_usages)), "

@@ -6,14 +6,15 @@ Grain: one day (UTC) with registrations. Key: date. Source: cleaned/users.
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
-    "date": "Day of registration (UTC); days without registrations have no row.",
-    "registrations": "Users that registered on the day.",
-    "verified_email": "Those of them whose e-mail address is verified by now.",
-    "verified_phone": "Those of them whose phone number is verified by now.",
-    "labelled_abusers": "Those of them that the shop labels abusers by now.",
+    "date": Column("date", "Day of registration (UTC); days without registrations have no row."),
+    "registrations": Column("long", "Users that registered on the day."),
+    "verified_email": Column("long", "Those of them whose e-mail address is verified by now."),
+    "verified_phone": Column("long", "Those of them whose phone number is verified by now."),
+    "labelled_abusers": Column("long", "Those of them that the shop labels abusers by now."),
 }
 
 
@@ -31,14 +32,10 @@ def per_day(users: DataFrame) -> DataFrame:
     "modeled",
     deps=["cleaned/users"],
     columns=COLUMNS,
+    key=("date",),
+    once="Each day is there once.",
     windowed=True,
     checks=(
-        Check(
-            "key_unique",
-            "SELECT count(*) - count(DISTINCT date) FROM modeled.registrations_daily",
-            "Each day is there once.",
-            blocking=True,
-        ),
         Check(
             "sums_agree",
             "SELECT abs(coalesce(sum(registrations), 0) - (SELECT count(*) FROM cleaned.users)), "

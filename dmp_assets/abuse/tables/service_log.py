@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from dmp_assets.home import Home
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.lake.window import Window
@@ -17,60 +18,67 @@ from dmp_assets.platform.postgres.embedded import PostgresError
 from dmp_assets.platform.store import where
 from dmp_assets.platform.store.errors import StoreError
 
-UTC_TIME = pa.timestamp("us", tz="UTC")
-PREDICTIONS = pa.schema(
-    [
-        ("prediction_id", pa.int64()),
-        ("score_id", pa.string()),
-        ("predicted_at", UTC_TIME),
-        ("account_id", pa.string()),
-        ("is_new", pa.bool_()),
-        ("attributes", pa.string()),
-        ("probability", pa.float64()),
-        ("model_decision", pa.string()),
-        ("decision", pa.string()),
-        ("decided_by", pa.string()),
-        ("reasons", pa.string()),
-        ("linked_accounts", pa.list_(pa.string())),
-        ("cluster_id", pa.string()),
-        ("cluster_size", pa.int64()),
-        ("expected_abusers", pa.float64()),
-        ("model_version", pa.string()),
-        ("features", pa.list_(pa.float64())),
-        ("live_links", pa.bool_()),
-        ("caller", pa.string()),
-        ("request_id", pa.string()),
-    ]
-)
-DECISIONS = pa.schema(
-    [
-        ("decision_id", pa.int64()),
-        ("decided_at", UTC_TIME),
-        ("account_id", pa.string()),
-        ("verdict", pa.string()),
-        ("category", pa.string()),
-        ("comment", pa.string()),
-        ("decided_by", pa.string()),
-        ("group_id", pa.string()),
-        ("evidence", pa.string()),
-    ]
-)
+PREDICTIONS = {
+    "prediction_id": Column("long", "Number of the score, growing."),
+    "score_id": Column("string", "Id by which the caller was answered.", "identifier", "score_id"),
+    "predicted_at": Column("timestamp", "When it was answered (UTC).", "behaviour"),
+    "account_id": Column("string", "The account, by the shop's user id.", "identifier", "user_id"),
+    "is_new": Column("boolean", "Whether the shop's tables did not have the account yet."),
+    "attributes": Column(
+        "string", "What the caller gave of a new account (JSON); null for a known one.", "free text"
+    ),
+    "probability": Column("double", "Probability of promo abuse.", "profile"),
+    "model_decision": Column(
+        "string", "What the model advises: allow, review or block.", "profile"
+    ),
+    "decision": Column(
+        "string", "What was answered, lists and reviewers' decisions considered.", "profile"
+    ),
+    "decided_by": Column("string", "Who had the last word: the model, a list or a reviewer."),
+    "reasons": Column("string", "Why, strongest first (JSON).", "profile"),
+    "linked_accounts": Column(
+        "array<string>", "Accounts that it is linked with.", "identifier", "user_id"
+    ),
+    "cluster_id": Column(
+        "string",
+        "The earliest registered account of its cluster; null: it has no link.",
+        "identifier",
+        "user_id",
+    ),
+    "cluster_size": Column("long", "Accounts in its cluster, itself included.", "profile"),
+    "expected_abusers": Column("double", "Sum of the probabilities in its cluster.", "profile"),
+    "model_version": Column("string", "The model that scored it."),
+    "features": Column(
+        "array<double>",
+        "What the model saw, in the order of the columns of ml/abuse_features.",
+        "profile",
+    ),
+    "live_links": Column("boolean", "Whether links with accounts since the last run were known."),
+    "caller": Column("string", "The client that asked.", "identifier", "api_client"),
+    "request_id": Column("string", "Id of the request.", "identifier"),
+}
+DECISIONS = {
+    "decision_id": Column("long", "Number of the decision, growing."),
+    "decided_at": Column("timestamp", "When it was taken (UTC)."),
+    "account_id": Column("string", "The account, by the shop's user id.", "identifier", "user_id"),
+    "verdict": Column(
+        "string", "allow, block, or undone: the account's decision is taken back.", "profile"
+    ),
+    "category": Column("string", "Kind of abuse; null when none was named.", "profile"),
+    "comment": Column("string", "The reviewer's words.", "free text"),
+    "decided_by": Column("string", "The reviewer.", "identifier", "reviewer"),
+    "group_id": Column("string", "Decisions that were taken at once share it."),
+    "evidence": Column("string", "What the reviewer saw (JSON).", "free text"),
+}
 
 
-def _checks(table: str, key: str) -> tuple[Check, ...]:
-    return (
-        Check(
-            "key_unique",
-            f"SELECT count(*) - count(DISTINCT {key}) FROM raw.{table}",
-            f"{key} identifies a row.",
-            blocking=True,
-        ),
-        Check(
-            "store_was_read",
-            None,
-            "The operational store could be read; otherwise what has landed stays as it was.",
-        ),
-    )
+CHECKS = (
+    Check(
+        "store_was_read",
+        None,
+        "The operational store could be read; otherwise what has landed stays as it was.",
+    ),
+)
 
 
 def _state(home: Home, log: str, days: int | None = None) -> dict[str, Any] | None:
@@ -144,31 +152,10 @@ def _land(run: TableRun, log: str, schema: pa.Schema) -> None:
     owner="team:risk",
     kinds=("postgres", "delta"),
     probe=_predictions_state,
-    personal=("attributes",),
     settings=("prediction_log_days",),
-    columns={
-        "prediction_id": "Number of the score, growing.",
-        "score_id": "Id by which the caller was answered.",
-        "predicted_at": "When it was answered (UTC).",
-        "account_id": "The account, by the shop's user id.",
-        "is_new": "Whether the shop's tables did not have the account yet.",
-        "attributes": "What the caller gave of a new account (JSON); null for a known one.",
-        "probability": "Probability of promo abuse.",
-        "model_decision": "What the model advises: allow, review or block.",
-        "decision": "What was answered, lists and reviewers' decisions considered.",
-        "decided_by": "Who had the last word: the model, a list or a reviewer.",
-        "reasons": "Why, strongest first (JSON).",
-        "linked_accounts": "Accounts that it is linked with.",
-        "cluster_id": "The earliest registered account of its cluster; null: it has no link.",
-        "cluster_size": "Accounts in its cluster, itself included.",
-        "expected_abusers": "Sum of the probabilities in its cluster.",
-        "model_version": "The model that scored it.",
-        "features": "What the model saw, in the order of the columns of ml/abuse_features.",
-        "live_links": "Whether links with accounts since the last run were known.",
-        "caller": "The client that asked.",
-        "request_id": "Id of the request.",
-    },
-    checks=_checks("abuse_predictions", "prediction_id"),
+    columns=PREDICTIONS,
+    key=("prediction_id",),
+    checks=CHECKS,
 )
 def abuse_predictions(run: TableRun) -> None:
     """Every score that the service answered, also after the store has forgotten it.
@@ -176,7 +163,7 @@ def abuse_predictions(run: TableRun) -> None:
     Grain: one score. Key: prediction_id. Source: abuse_prediction of the operational store, whose
     rows older than `prediction_log_days` are deleted there once they are here.
     """
-    _land(run, "abuse_prediction", PREDICTIONS)
+    _land(run, "abuse_prediction", arrow_schema(PREDICTIONS))
     landed = _landed(run, "prediction_id")
     if run.probe and run.probe.get("expired"):
         from dmp_assets.abuse.service.store.landing import delete_expired
@@ -196,23 +183,13 @@ def abuse_predictions(run: TableRun) -> None:
     owner="team:risk",
     kinds=("postgres", "delta"),
     probe=_decisions_state,
-    personal=("comment", "decided_by", "evidence"),
-    columns={
-        "decision_id": "Number of the decision, growing.",
-        "decided_at": "When it was taken (UTC).",
-        "account_id": "The account, by the shop's user id.",
-        "verdict": "allow, block, or undone: the account's decision is taken back.",
-        "category": "Kind of abuse; null when none was named.",
-        "comment": "The reviewer's words.",
-        "decided_by": "The reviewer.",
-        "group_id": "Decisions that were taken at once share it.",
-        "evidence": "What the reviewer saw (JSON).",
-    },
-    checks=_checks("abuse_decisions", "decision_id"),
+    columns=DECISIONS,
+    key=("decision_id",),
+    checks=CHECKS,
 )
 def abuse_decisions(run: TableRun) -> None:
     """Every decision of a reviewer on an account.
 
     Grain: one decision. Key: decision_id. Source: abuse_decision of the operational store.
     """
-    _land(run, "abuse_decision", DECISIONS)
+    _land(run, "abuse_decision", arrow_schema(DECISIONS))

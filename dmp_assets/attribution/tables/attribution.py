@@ -25,6 +25,7 @@ from dmp_assets.attribution.model.models import Fitted, Parameters, fit, models_
 from dmp_assets.attribution.model.paths import Paths
 from dmp_assets.attribution.tables.customer_journeys import nobodies
 from dmp_assets.cleaned.web.web_values import MONEY
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.settings import Settings
 from dmp_assets.sources.ihc import client as ihc
@@ -39,24 +40,32 @@ JOURNEY = (
     "impression_interaction",
 )  # fmt: skip
 COLUMNS = {
-    "conv_id": "The conversion.",
-    "session_id": "The session that earned credit.",
-    "channel_name": "Its channel.",
-    "campaign_name": "Its campaign, where the source names it.",
-    "model": "Attribution model, e.g. linear; `ihc` is the service's or, without it, our own.",
-    "credit": "Share of the conversion, 0 to 1.",
-    "position": "Place of the touchpoint in the journey, from 1.",
-    "session_date": "Day of the session (UTC).",
-    "conversion_date": "Day of the conversion (UTC).",
+    "conv_id": Column("string", "The conversion.", "identifier", "conv_id"),
+    "session_id": Column("string", "The session that earned credit.", "identifier", "session_id"),
+    "channel_name": Column("string", "Its channel."),
+    "campaign_name": Column("string", "Its campaign, where the source names it."),
+    "model": Column(
+        "string", "Attribution model, e.g. linear; `ihc` is the service's or, without it, our own."
+    ),
+    "credit": Column("double", "Share of the conversion, 0 to 1."),
+    "position": Column("integer", "Place of the touchpoint in the journey, from 1."),
+    "session_date": Column("date", "Day of the session (UTC)."),
+    "conversion_date": Column("date", "Day of the conversion (UTC)."),
 }
 CONVERSION_COLUMNS = {
-    "conv_id": "The conversion.",
-    "conversion_date": "Its day (UTC).",
-    "revenue": "Its revenue in EUR; 0 where disputed.",
-    "touchpoints": "Touchpoints of its journey.",
-    "credit_source": "Source of its `ihc` credits: api, own, failed, or none (no touchpoint).",
-    "reason": "Why it failed, has no touchpoint, or the service was not asked.",
-    "is_promo_abuse": "Its user is scored as promo abuse (review or block); null: not scored.",
+    "conv_id": Column("string", "The conversion.", "identifier", "conv_id"),
+    "conversion_date": Column("date", "Its day (UTC)."),
+    "revenue": Column("decimal(18,8)", "Its revenue in EUR; 0 where disputed.", "behaviour"),
+    "touchpoints": Column("integer", "Touchpoints of its journey."),
+    "credit_source": Column(
+        "string", "Source of its `ihc` credits: api, own, failed, or none (no touchpoint)."
+    ),
+    "reason": Column("string", "Why it failed, has no touchpoint, or the service was not asked."),
+    "is_promo_abuse": Column(
+        "boolean",
+        "Its user is scored as promo abuse (review or block); null: not scored.",
+        "profile",
+    ),
 }
 NO_USER = "no user: its id says nothing"
 NOBODY = "no one person: far more was bought under its id"
@@ -186,6 +195,7 @@ def conversions(
     ],
     owner="team:marketing",
     columns=COLUMNS,
+    key=("conv_id", "session_id", "model"),
     also={"modeled/attributed_conversions": CONVERSION_COLUMNS},
     settings=[
         "half_life_days", "first_touch_weight", "last_touch_weight", "direct_channels",

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.cleaning import evidence
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.values import readers, times
@@ -27,39 +28,33 @@ from dmp_assets.sources.web.written import WRITTEN
 RESULTS = (
     "modeled/attribution", "modeled/attributed_conversions", "modeled/channel_reporting",
 )  # fmt: skip
-_UTC = pa.timestamp("us", tz="UTC")
 PARTS = ("attributed", "without_touchpoint", "failed", "quarantined")
-SCHEMA = pa.schema(
-    [
-        ("run_id", pa.string()),
-        ("committed_at", _UTC),
-        ("start", pa.date32()),
-        ("end", pa.date32()),
-        ("reporting_model", pa.string()),
-        ("conversions", pa.int64()),
-        *((part, pa.int64()) for part in PARTS),
-        ("quarantined_undated", pa.int64()),
-        ("revenue", pa.float64()),
-        *((f"{part}_revenue", pa.float64()) for part in PARTS),
-        ("versions", pa.map_(pa.string(), pa.int64())),
-    ]
-)
 COLUMNS = {
-    "run_id": "The Dagster run.",
-    "committed_at": "When all its tables were there (UTC).",
-    "start": "First day of the conversions in range; null: all of them.",
-    "end": "Last day of the range (included).",
-    "reporting_model": "Model of CSV, message and the first chart.",
-    "conversions": "Conversions in range, those in quarantine included.",
-    "attributed": "Of these with credits.",
-    "without_touchpoint": "Of these of users without a session before.",
-    "failed": "Of these without an answer of the IHC service; asked for again by the next run.",
-    "quarantined": "Of these that cannot be used: no row of them is good.",
-    "quarantined_undated": "Of the quarantined, those whose day cannot be read: in every range.",
-    "revenue": "Revenue of the conversions in range in EUR, as far as it can be read.",
-    **{f"{part}_revenue": f"Of this, of those {part.replace('_', ' ')}." for part in PARTS},
-    "versions": "Table → Delta version that belong together.",
+    "run_id": Column("string", "The Dagster run."),
+    "committed_at": Column("timestamp", "When all its tables were there (UTC)."),
+    "start": Column("date", "First day of the conversions in range; null: all of them."),
+    "end": Column("date", "Last day of the range (included)."),
+    "reporting_model": Column("string", "Model of CSV, message and the first chart."),
+    "conversions": Column("long", "Conversions in range, those in quarantine included."),
+    "attributed": Column("long", "Of these with credits."),
+    "without_touchpoint": Column("long", "Of these of users without a session before."),
+    "failed": Column(
+        "long", "Of these without an answer of the IHC service; asked for again by the next run."
+    ),
+    "quarantined": Column("long", "Of these that cannot be used: no row of them is good."),
+    "quarantined_undated": Column(
+        "long", "Of the quarantined, those whose day cannot be read: in every range."
+    ),
+    "revenue": Column(
+        "double", "Revenue of the conversions in range in EUR, as far as it can be read."
+    ),
+    **{
+        f"{part}_revenue": Column("double", f"Of this, of those {part.replace('_', ' ')}.")
+        for part in PARTS
+    },
+    "versions": Column("map<string,long>", "Table → Delta version that belong together."),
 }
+SCHEMA = arrow_schema(COLUMNS)
 
 
 def committed(tables: Tables) -> dict[str, int]:
@@ -149,6 +144,7 @@ def _day(day: str | None, time: str | None, *, form: Format, clock: Format) -> d
     deps=[*RESULTS, "cleaned/web_conversions", "quarantine/web_conversions"],
     owner="team:marketing",
     columns=COLUMNS,
+    key=("run_id",),
     settings=["reporting_model", "column_formats"],
     kinds=("duckdb", "delta"),
     windowed=True,

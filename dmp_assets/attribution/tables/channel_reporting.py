@@ -13,23 +13,34 @@ from dmp_assets.attribution.model.maturity import DELAY, open_days
 from dmp_assets.attribution.model.models import models_of
 from dmp_assets.attribution.tables.attribution import IHC, parameters
 from dmp_assets.cleaned.web.web_values import MONEY
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
-    "channel_name": "Channel.",
-    "date": "Day of the sessions (UTC).",
-    "model": "Attribution model that shared the conversions out.",
-    "cost": "Cost of the channel's sessions of the day in EUR; the same by every model.",
-    "conversions": "Conversions credited to them.",
-    "revenue": "Revenue credited to them in EUR.",
-    "cpo": "Cost per order: cost / conversions; null without conversions.",
-    "roas": "Return on ad spend: revenue / cost; null without cost.",
-    "conversions_without_abuse": "As conversions, without those of accounts scored as abuse.",
-    "revenue_without_abuse": "As revenue, without those of accounts scored as promo abuse.",
-    "cpo_without_abuse": "As cpo, of these conversions.",
-    "roas_without_abuse": "As roas, of this revenue.",
-    "is_open": "Younger than the delay within which nine in ten touchpoints had their conversion "
-    "(at most the lookback window): later conversions add to it.",
+    "channel_name": Column("string", "Channel."),
+    "date": Column("date", "Day of the sessions (UTC)."),
+    "model": Column("string", "Attribution model that shared the conversions out."),
+    "cost": Column(
+        "decimal(18,8)",
+        "Cost of the channel's sessions of the day in EUR; the same by every model.",
+    ),
+    "conversions": Column("double", "Conversions credited to them."),
+    "revenue": Column("double", "Revenue credited to them in EUR."),
+    "cpo": Column("double", "Cost per order: cost / conversions; null without conversions."),
+    "roas": Column("double", "Return on ad spend: revenue / cost; null without cost."),
+    "conversions_without_abuse": Column(
+        "double", "As conversions, without those of accounts scored as abuse."
+    ),
+    "revenue_without_abuse": Column(
+        "double", "As revenue, without those of accounts scored as promo abuse."
+    ),
+    "cpo_without_abuse": Column("double", "As cpo, of these conversions."),
+    "roas_without_abuse": Column("double", "As roas, of this revenue."),
+    "is_open": Column(
+        "boolean",
+        "Younger than the delay within which nine in ten touchpoints had their conversion "
+        "(at most the lookback window): later conversions add to it.",
+    ),
 }
 
 
@@ -84,16 +95,10 @@ nothing was converted, and `days`, after which a day is closed."""
     owner="team:marketing",
     kinds=("duckdb", "delta"),
     columns=COLUMNS,
+    key=("channel_name", "date", "model"),
     settings=["lookback_days", "markov_orders"],
     daily="date",
     checks=(
-        Check(
-            "key_unique",
-            "SELECT count(*) - count(DISTINCT (channel_name, date, model)) "
-            "FROM modeled.channel_reporting",
-            "channel_name, date, model identifies a row.",
-            blocking=True,
-        ),
         Check(
             "cost_agrees",
             """

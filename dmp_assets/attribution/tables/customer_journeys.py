@@ -16,27 +16,36 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from dmp_assets.identity.evidence import CROWD_SHARE, LEAST_CROWD, most_holders_sql
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.settings import Settings
 
 COLUMNS = {
-    "conv_id": "The conversion.",
-    "position": "Place of the touchpoint in the journey, from 1.",
-    "touchpoints": "Length of the journey.",
-    "touchpoints_left_out": "Earlier sessions, beyond DMP_JOURNEY_MAX_TOUCHPOINTS.",
-    "user_id": "Who converted.",
-    "conversion_date": "Day of the conversion (UTC).",
-    "converted_at": "Time of the conversion (UTC).",
-    "revenue": "Revenue of the conversion in EUR; null: disputed.",
-    "session_id": "The session.",
-    "session_date": "Day of the session (UTC).",
-    "session_at": "Start of the session (UTC).",
-    "hours_before": "Hours from the touchpoint to the conversion.",
-    "channel_name": "Channel of the session.",
-    "campaign_name": "Campaign of the session, where the source names it.",
-    "holder_engagement": "Whether the visitor engaged with the shop.",
-    "closer_engagement": "Whether the visitor came close to a purchase.",
-    "impression_interaction": "Whether an ad was only seen, not clicked.",
+    "conv_id": Column("string", "The conversion.", "identifier", "conv_id"),
+    "position": Column("integer", "Place of the touchpoint in the journey, from 1."),
+    "touchpoints": Column("long", "Length of the journey."),
+    "touchpoints_left_out": Column("long", "Earlier sessions, beyond DMP_JOURNEY_MAX_TOUCHPOINTS."),
+    "user_id": Column("string", "Who converted.", "identifier", "user_id"),
+    "conversion_date": Column("date", "Day of the conversion (UTC)."),
+    "converted_at": Column("timestamp", "Time of the conversion (UTC).", "behaviour"),
+    "revenue": Column(
+        "decimal(18,8)", "Revenue of the conversion in EUR; null: disputed.", "behaviour"
+    ),
+    "session_id": Column("string", "The session.", "identifier", "session_id"),
+    "session_date": Column("date", "Day of the session (UTC)."),
+    "session_at": Column("timestamp", "Start of the session (UTC).", "behaviour"),
+    "hours_before": Column("double", "Hours from the touchpoint to the conversion."),
+    "channel_name": Column("string", "Channel of the session."),
+    "campaign_name": Column("string", "Campaign of the session, where the source names it."),
+    "holder_engagement": Column(
+        "boolean", "Whether the visitor engaged with the shop.", "behaviour"
+    ),
+    "closer_engagement": Column(
+        "boolean", "Whether the visitor came close to a purchase.", "behaviour"
+    ),
+    "impression_interaction": Column(
+        "boolean", "Whether an ad was only seen, not clicked.", "behaviour"
+    ),
 }
 
 
@@ -124,7 +133,8 @@ def journeys(sessions: DataFrame, conversions: DataFrame, rules: JourneyRules) -
     deps=["cleaned/web_conversions", "cleaned/web_sessions"],
     owner="team:marketing",
     columns=COLUMNS,
-    personal=["user_id"],
+    key=("conv_id", "position"),
+    once="conv_id, position identifies a touchpoint.",
     settings=[
         "lookback_days",
         "journeys_since_last_conversion",
@@ -133,12 +143,6 @@ def journeys(sessions: DataFrame, conversions: DataFrame, rules: JourneyRules) -
     ],
     daily="conversion_date",
     checks=(
-        Check(
-            "key_unique",
-            "SELECT count(*) - count(DISTINCT (conv_id, position)) FROM modeled.customer_journeys",
-            "conv_id, position identifies a touchpoint.",
-            blocking=True,
-        ),
         Check(
             "no_touchpoint_after_conversion",
             "SELECT count(*) FROM modeled.customer_journeys WHERE hours_before < 0",

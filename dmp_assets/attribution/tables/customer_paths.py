@@ -12,14 +12,17 @@ from pyspark.sql import functions as F
 
 from dmp_assets.attribution.tables.customer_journeys import JourneyRules
 from dmp_assets.cleaned.web.web_values import MONEY
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
-    "path": "Channels in order.",
-    "conversions": "Journeys along the path that ended in a conversion.",
-    "nulls": "Journeys along the path without a conversion so far.",
-    "revenue": "Revenue of the conversions in EUR.",
-    "median_hours": "Median time from the first touchpoint to the conversion, in hours.",
+    "path": Column("array<string>", "Channels in order."),
+    "conversions": Column("long", "Journeys along the path that ended in a conversion."),
+    "nulls": Column("long", "Journeys along the path without a conversion so far."),
+    "revenue": Column("decimal(28,8)", "Revenue of the conversions in EUR."),
+    "median_hours": Column(
+        "double", "Median time from the first touchpoint to the conversion, in hours."
+    ),
 }
 
 
@@ -86,6 +89,7 @@ def paths(
     deps=["modeled/customer_journeys", "cleaned/web_sessions", "cleaned/web_conversions"],
     owner="team:marketing",
     columns=COLUMNS,
+    key=("path",),
     settings=["journeys_collapse_repeats"],
     checks=(
         Check(

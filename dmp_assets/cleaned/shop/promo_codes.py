@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
-from dmp_assets.platform.cleaning.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.platform.cleaning.rules import Rule, Split
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
@@ -24,18 +25,26 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 RULES = (Rule("promo_code_missing", "promo_code IS NOT NULL", "the code is empty", required=True),)
 COLUMNS = {
-    "promo_code": "The code that a customer enters.",
-    "discount_type": "percentage or fixed_amount; null when unknown or disputed.",
-    "discount_value": "Percent or amount, by discount_type.",
-    "min_purchase_amount": "Smallest order that the code is good for, in the shop's currency.",
-    "valid_from": "First moment at which the code is good (UTC).",
-    "valid_until": "Moment from which the code is no longer good (UTC).",
-    "max_uses_per_user": "How often one user may redeem it.",
-    "terms_received": "Type, value, minimum, validity and limit as received (JSON).",
-    "is_terms_valid": "Whether every received term could be read.",
-    "is_ambiguous": "Rows of one load contradict each other; disputed attributes are null.",
-    "received_rows": "How many received rows this one stands for (itself and its duplicates).",
-    "received_at": "When the source received the row (UTC), where it says so.",
+    "promo_code": Column("string", "The code that a customer enters."),
+    "discount_type": Column("string", "percentage or fixed_amount; null when unknown or disputed."),
+    "discount_value": Column("decimal(12,2)", "Percent or amount, by discount_type."),
+    "min_purchase_amount": Column(
+        "decimal(12,2)", "Smallest order that the code is good for, in the shop's currency."
+    ),
+    "valid_from": Column("timestamp", "First moment at which the code is good (UTC)."),
+    "valid_until": Column("timestamp", "Moment from which the code is no longer good (UTC)."),
+    "max_uses_per_user": Column("integer", "How often one user may redeem it."),
+    "terms_received": Column(
+        "string", "Type, value, minimum, validity and limit as received (JSON)."
+    ),
+    "is_terms_valid": Column("boolean", "Whether every received term could be read."),
+    "is_ambiguous": Column(
+        "boolean", "Rows of one load contradict each other; disputed attributes are null."
+    ),
+    "received_rows": Column(
+        "long", "How many received rows this one stands for (itself and its duplicates)."
+    ),
+    "received_at": Column("timestamp", "When the source received the row (UTC), where it says so."),
 }
 
 
@@ -110,11 +119,10 @@ def readings_of(forms: Mapping[str, Format]) -> dict[str, Reading]:
     "cleaned",
     deps=["raw/promo_codes"],
     columns=COLUMNS,
-    also={
-        "quarantine/promo_codes": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
-    },
+    key=("promo_code",),
+    also={"quarantine/promo_codes": rules.quarantine_columns(RECEIVED)},
     settings=["max_bad_share", "no_values", "column_formats"],
-    checks=rules.standard_checks("promo_codes", ["promo_code"]),
+    checks=rules.standard_checks("promo_codes"),
 )
 def promo_codes(run: TableRun) -> None:
     """One row per promo code.

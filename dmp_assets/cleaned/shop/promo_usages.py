@@ -8,7 +8,8 @@ from pyspark.sql import functions as F
 
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
-from dmp_assets.platform.cleaning.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.platform.cleaning.rules import Rule, Split
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
@@ -44,14 +45,22 @@ RULES = (
     ),
 )
 COLUMNS = {
-    "user_id": "Who redeemed the code.",
-    "promo_code": "Which code was redeemed.",
-    "used_at": "Time of redemption (UTC).",
-    "used_promo": "Whether the shop granted the discount; null when unknown.",
-    "is_before_registration": "Redeemed before the user's registration: kept, and a signal.",
-    "is_ambiguous": "Rows of one load contradict each other; disputed attributes are null.",
-    "received_rows": "How many received rows this one stands for (itself and its duplicates).",
-    "received_at": "When the source received the row (UTC), where it says so.",
+    "user_id": Column("string", "Who redeemed the code.", "identifier", "user_id"),
+    "promo_code": Column("string", "Which code was redeemed."),
+    "used_at": Column("timestamp", "Time of redemption (UTC).", "behaviour"),
+    "used_promo": Column(
+        "boolean", "Whether the shop granted the discount; null when unknown.", "behaviour"
+    ),
+    "is_before_registration": Column(
+        "boolean", "Redeemed before the user's registration: kept, and a signal.", "behaviour"
+    ),
+    "is_ambiguous": Column(
+        "boolean", "Rows of one load contradict each other; disputed attributes are null."
+    ),
+    "received_rows": Column(
+        "long", "How many received rows this one stands for (itself and its duplicates)."
+    ),
+    "received_at": Column("timestamp", "When the source received the row (UTC), where it says so."),
 }
 KEY = ["user_id", "promo_code", "used_at"]
 
@@ -106,12 +115,11 @@ def readings_of(used_at: Format) -> dict[str, Reading]:
     "cleaned",
     deps=["raw/promo_usages", "cleaned/users", "cleaned/promo_codes"],
     columns=COLUMNS,
-    also={
-        "quarantine/promo_usages": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
-    },
+    key=KEY,
+    also={"quarantine/promo_usages": rules.quarantine_columns(RECEIVED)},
     settings=["max_bad_share", "no_values", "column_formats"],
     checks=(
-        *rules.standard_checks("promo_usages", KEY),
+        *rules.standard_checks("promo_usages"),
         Check(
             "users_known",
             "SELECT count(*) FROM cleaned.promo_usages ANTI JOIN cleaned.users USING (user_id)",

@@ -17,12 +17,12 @@ from dmp_assets.identity.evidence import IDENTITIES, most_holders_sql
 from dmp_assets.identity.evidence import KINDS as KINDS_OF_EVIDENCE
 from dmp_assets.platform.cleaning import formats, normalise, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
-from dmp_assets.platform.cleaning.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.platform.cleaning.rules import Rule, Split
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values import zones
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
-from dmp_assets.raw import shop as raw_shop
 from dmp_assets.sources.shop.tables import TABLES
 from dmp_assets.sources.shop.written import WRITTEN
 
@@ -45,52 +45,72 @@ RULES = (
 )
 
 COLUMNS = {
-    "user_id": "Id of the user in the shop.",
-    "created_at": "Time of registration (UTC).",
-    "email_received": "E-mail address as received.",
-    "email": "Canonical address: the mailbox it reaches (lower case, no plus tag or Gmail dots).",
-    "email_domain": "Domain of the canonical address.",
-    "is_email_valid": "Whether the address is well formed; null when none was received.",
-    "has_email_alias": "Whether the address hides its mailbox behind a plus tag or dots.",
-    "is_email_verified": "Whether the shop verified the address.",
-    "phone_received": "Phone number as received.",
-    "phone": "E.164 form; null unless a numbering plan has such numbers.",
-    "phone_country": "Region (ISO 3166) of the phone number.",
-    "is_phone_valid": "Whether the number can exist; null when none was received.",
-    "is_phone_verified": "Whether the shop verified the number.",
-    "first_name": "Given name.",
-    "last_name": "Family name.",
-    "ip_received": "Address of the registration as received.",
-    "ip": "IPv4 or IPv6 address in normal form.",
-    "ip_prefix": "Its /24 (IPv4) or /48 (IPv6) network.",
-    "is_ip_valid": "Whether the address is one; null when none was received.",
-    "device_id": "Id of the device that registered.",
-    "user_agent_received": "User agent as received.",
-    "browser_family": "Browser by ua-parser.",
-    "browser_version": "Its major version.",
-    "os_family": "Operating system by ua-parser.",
-    "device_family": "Device by ua-parser.",
-    "city": "City as received.",
-    "gender": "Gender as received.",
-    "date_of_birth_received": "Date of birth as received.",
-    "date_of_birth": "Date of birth; null when it cannot be read or lies after the registration.",
-    "is_date_of_birth_valid": "Whether a person can have it: false before 1900 and after the "
-    "registration, null when none was received or none could be read.",
-    "timezone_received": "Time zone as received.",
-    "timezone": "IANA name of the time zone.",
-    "is_timezone_valid": "Whether IANA knows it; null when none was received.",
-    "is_abuser": "The shop's label; null when unknown. Never a feature; see modeled/abuse_labels.",
-    "is_ambiguous": "Rows of one load contradict each other; disputed attributes are null.",
-    "received_rows": "How many received rows this one stands for (itself and its duplicates).",
-    "received_at": "When the source received the row (UTC), where it says so.",
+    "user_id": Column("string", "Id of the user in the shop.", "identifier", "user_id"),
+    "created_at": Column("timestamp", "Time of registration (UTC).", "behaviour"),
+    "email_received": Column("string", "E-mail address as received.", "contact"),
+    "email": Column(
+        "string",
+        "Canonical address: the mailbox it reaches (lower case, no plus tag or Gmail dots).",
+        "contact",
+    ),
+    "email_domain": Column("string", "Domain of the canonical address.", "contact"),
+    "is_email_valid": Column(
+        "boolean", "Whether the address is well formed; null when none was received."
+    ),
+    "has_email_alias": Column(
+        "boolean", "Whether the address hides its mailbox behind a plus tag or dots."
+    ),
+    "is_email_verified": Column("boolean", "Whether the shop verified the address."),
+    "phone_received": Column("string", "Phone number as received.", "contact"),
+    "phone": Column(
+        "string", "E.164 form; null unless a numbering plan has such numbers.", "contact"
+    ),
+    "phone_country": Column("string", "Region (ISO 3166) of the phone number.", "location"),
+    "is_phone_valid": Column(
+        "boolean", "Whether the number can exist; null when none was received."
+    ),
+    "is_phone_verified": Column("boolean", "Whether the shop verified the number."),
+    "first_name": Column("string", "Given name.", "name"),
+    "last_name": Column("string", "Family name.", "name"),
+    "ip_received": Column("string", "Address of the registration as received.", "network"),
+    "ip": Column("string", "IPv4 or IPv6 address in normal form.", "network"),
+    "ip_prefix": Column("string", "Its /24 (IPv4) or /48 (IPv6) network.", "network"),
+    "is_ip_valid": Column("boolean", "Whether the address is one; null when none was received."),
+    "device_id": Column("string", "Id of the device that registered.", "device"),
+    "user_agent_received": Column("string", "User agent as received.", "device"),
+    "browser_family": Column("string", "Browser by ua-parser.", "device"),
+    "browser_version": Column("integer", "Its major version.", "device"),
+    "os_family": Column("string", "Operating system by ua-parser.", "device"),
+    "device_family": Column("string", "Device by ua-parser.", "device"),
+    "city": Column("string", "City as received.", "location"),
+    "gender": Column("string", "Gender as received.", "demographic"),
+    "date_of_birth_received": Column("string", "Date of birth as received.", "demographic"),
+    "date_of_birth": Column(
+        "date",
+        "Date of birth; null when it cannot be read or lies after the registration.",
+        "demographic",
+    ),
+    "is_date_of_birth_valid": Column(
+        "boolean",
+        "Whether a person can have it: false before 1900 and after the "
+        "registration, null when none was received or none could be read.",
+    ),
+    "timezone_received": Column("string", "Time zone as received.", "location"),
+    "timezone": Column("string", "IANA name of the time zone.", "location"),
+    "is_timezone_valid": Column("boolean", "Whether IANA knows it; null when none was received."),
+    "is_abuser": Column(
+        "boolean",
+        "The shop's label; null when unknown. Never a feature; see modeled/abuse_labels.",
+        "profile",
+    ),
+    "is_ambiguous": Column(
+        "boolean", "Rows of one load contradict each other; disputed attributes are null."
+    ),
+    "received_rows": Column(
+        "long", "How many received rows this one stands for (itself and its duplicates)."
+    ),
+    "received_at": Column("timestamp", "When the source received the row (UTC), where it says so."),
 }
-
-PERSONAL = (
-    "email_received", "email", "phone_received", "phone", "first_name", "last_name",
-    "ip_received", "ip", "ip_prefix", "device_id", "user_agent_received", "date_of_birth",
-    "date_of_birth_received", "kept_variant", *raw_shop.PERSONAL,
-)  # fmt: skip
-
 
 ALL = "SELECT count(*) FROM cleaned.users"
 CROWDS = f"""
@@ -196,11 +216,11 @@ def normalised(users: DataFrame, phone_region: str, birthday: Format = USUAL["ti
     "cleaned",
     deps=["raw/users"],
     columns=COLUMNS,
-    also={"quarantine/users": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}},
-    personal=PERSONAL,
+    key=("user_id",),
+    also={"quarantine/users": rules.quarantine_columns(RECEIVED)},
     settings=["phone_region", "max_bad_share", "no_values", "column_formats"],
     checks=(
-        *rules.standard_checks("users", ["user_id"]),
+        *rules.standard_checks("users"),
         Check(
             "values_are_identities",
             CROWDS,

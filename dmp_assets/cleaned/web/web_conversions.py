@@ -12,7 +12,8 @@ from dmp_assets.cleaned.web import web_values
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
-from dmp_assets.platform.cleaning.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.platform.cleaning.rules import Rule, Split
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
@@ -43,12 +44,25 @@ RULES = (
     Rule("revenue_negative", "amount >= 0", "the revenue is negative"),
 )
 COLUMNS = {
-    "conv_id": "Id of the conversion.",
-    "user_id": "Who converted; null for a guest, whose id says nothing (`(not set)`).",
-    "converted_at": "Time of the conversion (UTC), to the second.",
-    "revenue": "Revenue in EUR; null where rows of one conversion contradict each other.",
-    "is_ambiguous": "Rows contradict each other; disputed attributes are null.",
-    "received_rows": "How many received rows this one stands for (itself and its duplicates).",
+    "conv_id": Column("string", "Id of the conversion.", "identifier", "conv_id"),
+    "user_id": Column(
+        "string",
+        "Who converted; null for a guest, whose id says nothing (`(not set)`).",
+        "identifier",
+        "user_id",
+    ),
+    "converted_at": Column(
+        "timestamp", "Time of the conversion (UTC), to the second.", "behaviour"
+    ),
+    "revenue": Column(
+        "decimal(18,8)",
+        "Revenue in EUR; null where rows of one conversion contradict each other.",
+        "behaviour",
+    ),
+    "is_ambiguous": Column("boolean", "Rows contradict each other; disputed attributes are null."),
+    "received_rows": Column(
+        "long", "How many received rows this one stands for (itself and its duplicates)."
+    ),
 }
 
 
@@ -97,13 +111,12 @@ def readings_of(forms: Mapping[str, Format]) -> dict[str, Reading]:
     deps=["raw/web_conversions"],
     owner="team:marketing",
     columns=COLUMNS,
+    key=("conv_id",),
     also={
-        "quarantine/web_conversions": {
-            **dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS
-        }
+        "quarantine/web_conversions": rules.quarantine_columns(RECEIVED)
     },
     settings=["max_bad_share", "no_values", "column_formats"],
-    checks=rules.standard_checks("web_conversions", ["conv_id"]),
+    checks=rules.standard_checks("web_conversions"),
 )  # fmt: skip
 def web_conversions(run: TableRun) -> None:
     """One row per conversion, with its revenue.

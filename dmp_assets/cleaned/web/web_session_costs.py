@@ -9,7 +9,8 @@ from pyspark.sql import functions as F
 
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
-from dmp_assets.platform.cleaning.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.platform.cleaning.rules import Rule, Split
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values import readers
 from dmp_assets.platform.values.readers import USUAL, Format
@@ -42,9 +43,11 @@ RULES = (
     ),
 )
 COLUMNS = {
-    "session_id": "Id of the session.",
-    "cost": "Its cost in EUR.",
-    "received_rows": "How many received rows this one stands for (itself and its duplicates).",
+    "session_id": Column("string", "Id of the session.", "identifier", "session_id"),
+    "cost": Column("decimal(18,8)", "Its cost in EUR.", "behaviour"),
+    "received_rows": Column(
+        "long", "How many received rows this one stands for (itself and its duplicates)."
+    ),
 }
 
 
@@ -86,14 +89,13 @@ def _sums(layer: str, cost: str) -> str:
     deps=["raw/web_session_costs", "cleaned/web_sessions"],
     owner="team:marketing",
     columns=COLUMNS,
+    key=("session_id",),
     also={
-        "quarantine/web_session_costs": {
-            **dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS
-        }
+        "quarantine/web_session_costs": rules.quarantine_columns(RECEIVED)
     },
     settings=["max_bad_share", "no_values", "column_formats"],
     checks=(
-        *rules.standard_checks("web_session_costs", ["session_id"]),
+        *rules.standard_checks("web_session_costs"),
         Check(
             "cost_adds_up",
             f"""

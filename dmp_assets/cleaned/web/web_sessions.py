@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 from dmp_assets.cleaned.web import web_values
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
-from dmp_assets.platform.cleaning.rules import QUARANTINE_COLUMNS, Rule, Split
+from dmp_assets.platform.cleaning.rules import Rule, Split
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
@@ -39,19 +40,37 @@ RULES = (
     ),
 )
 COLUMNS = {
-    "session_id": "Id of the session.",
-    "user_id": "Who came; null when the visitor is unknown, or the id says nothing: cost counts, "
-    "no journey has it.",
-    "event_at": "Start of the session (UTC), to the second.",
-    "channel_name": "Channel, after the shop's mapping (DMP_CHANNEL_MAPPING); `unknown` for words "
-    "that mean nothing.",
-    "channel_received": "Channel as received.",
-    "campaign_name": "Campaign, where the source names it.",
-    "holder_engagement": "Whether the visitor engaged with the shop; unknown counts as no.",
-    "closer_engagement": "Whether the visitor came close to a purchase; unknown counts as no.",
-    "impression_interaction": "Whether an ad was only seen, not clicked; unknown counts as no.",
-    "is_ambiguous": "Rows contradict each other; disputed attributes are null.",
-    "received_rows": "How many received rows this one stands for (itself and its duplicates).",
+    "session_id": Column("string", "Id of the session.", "identifier", "session_id"),
+    "user_id": Column(
+        "string",
+        "Who came; null when the visitor is unknown, or the id says nothing: cost counts, "
+        "no journey has it.",
+        "identifier",
+        "user_id",
+    ),
+    "event_at": Column("timestamp", "Start of the session (UTC), to the second.", "behaviour"),
+    "channel_name": Column(
+        "string",
+        "Channel, after the shop's mapping (DMP_CHANNEL_MAPPING); `unknown` for words "
+        "that mean nothing.",
+    ),
+    "channel_received": Column("string", "Channel as received."),
+    "campaign_name": Column("string", "Campaign, where the source names it."),
+    "holder_engagement": Column(
+        "boolean", "Whether the visitor engaged with the shop; unknown counts as no.", "behaviour"
+    ),
+    "closer_engagement": Column(
+        "boolean",
+        "Whether the visitor came close to a purchase; unknown counts as no.",
+        "behaviour",
+    ),
+    "impression_interaction": Column(
+        "boolean", "Whether an ad was only seen, not clicked; unknown counts as no.", "behaviour"
+    ),
+    "is_ambiguous": Column("boolean", "Rows contradict each other; disputed attributes are null."),
+    "received_rows": Column(
+        "long", "How many received rows this one stands for (itself and its duplicates)."
+    ),
 }
 NEVER_NULL = ("event_date", "event_time", "channel_name")
 
@@ -101,12 +120,11 @@ def readings_of(day: Format, clock: Format) -> dict[str, Reading]:
     deps=["raw/web_sessions"],
     owner="team:marketing",
     columns=COLUMNS,
-    also={
-        "quarantine/web_sessions": {**dict.fromkeys(RECEIVED, "As received."), **QUARANTINE_COLUMNS}
-    },
+    key=("session_id",),
+    also={"quarantine/web_sessions": rules.quarantine_columns(RECEIVED)},
     settings=["max_bad_share", "channel_mapping", "no_values", "column_formats"],
     checks=(
-        *rules.standard_checks("web_sessions", ["session_id"]),
+        *rules.standard_checks("web_sessions"),
         Check(
             "visitors_known",
             "SELECT count(*) FILTER (user_id IS NULL), count(*) AS sessions "

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph, AssetNode
 
+from dmp_assets.platform.automation.personal_data import personal_data
+from dmp_assets.platform.lake.columns import CATEGORIES
+from dmp_assets.platform.lake.table_metadata import FURTHER, PERSONAL_TAG
+
 LAYERS = {
     "raw": "Rows as received from the shop and the web database, every column as text; the logs of "
     "the service.",
@@ -58,6 +62,15 @@ cleaned and user-level tables are computed from all rows, so a late user or a co
 what waited in quarantine.
 """
 
+PERSONAL = """\
+## Personal data
+
+Every column that leads to a person or tells of one, as the tables declare it. No preview, event,
+tag or log shows them. A column with a subject is one by which a person's rows are found: all
+columns of such a row are about that person.
+`*` stands for further columns of a source, which raw tables keep.
+"""
+
 
 def markdown(graph: AssetGraph) -> str:
     """All assets of the graph by layer: description, inputs, checks, owner and columns."""
@@ -70,6 +83,7 @@ def markdown(graph: AssetGraph) -> str:
         lines += [f"## {layer}", "", about, ""]
         for node in members:
             lines += _asset(graph, node)
+    lines += _personal_data(graph)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -99,8 +113,26 @@ def _asset(graph: AssetGraph, node: AssetNode) -> Iterator[str]:
     yield ""
     schema = node.metadata.get("dagster/column_schema")
     if isinstance(schema, dg.TableSchema):
-        yield "| column | what it holds |"
-        yield "| --- | --- |"
+        yield "| column | type | what it holds | personal |"
+        yield "| --- | --- | --- | --- |"
         for column in schema.columns:
-            yield f"| `{column.name}` | {(column.description or '').replace('|', chr(92) + '|')} |"
+            about = (column.description or "").replace("|", "\\|")
+            kind, personal = f"`{column.type}`", column.tags.get(PERSONAL_TAG, "–")
+            yield f"| `{column.name}` | {kind} | {about} | {personal} |"
         yield ""
+    if further := node.metadata.get(FURTHER):
+        yield f"Further columns: {further}"
+        yield ""
+
+
+def _personal_data(graph: AssetGraph) -> Iterator[str]:
+    yield PERSONAL
+    yield "| category | what it is |"
+    yield "| --- | --- |"
+    yield from (f"| {category} | {about} |" for category, about in CATEGORIES.items())
+    yield ""
+    yield "| table | column | category | subject |"
+    yield "| --- | --- | --- | --- |"
+    for found in personal_data(graph):
+        subject = f"`{found.subject}`" if found.subject else "–"
+        yield f"| `{found.table}` | `{found.column}` | {found.category} | {subject} |"

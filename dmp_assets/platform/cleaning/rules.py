@@ -10,11 +10,14 @@ from functools import reduce
 from types import MappingProxyType
 
 import dagster as dg
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from dmp_assets.platform.cleaning import formats, reading, unread
 from dmp_assets.platform.cleaning.reading import Readings
+from dmp_assets.platform.cleaning.received import received as received_columns_of
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun
 
 # What raw adds to the received columns.
@@ -33,7 +36,7 @@ class Rule:
     reason: str
     required: bool = False
 
-    def broken(self) -> Column:
+    def broken(self) -> SparkColumn:
         met = F.expr(self.condition)
         return ~F.coalesce(met, F.lit(not self.required))
 
@@ -167,7 +170,7 @@ def one_row_per_key(
     )
 
 
-def _agreed(name: str, never_null: Sequence[str]) -> Column:
+def _agreed(name: str, never_null: Sequence[str]) -> SparkColumn:
     """What all variants of a key say, null where they disagree (but for `never_null`)."""
     lowest = F.min(name)
     return lowest if name in never_null else F.when(lowest == F.max(name), lowest)
@@ -194,16 +197,10 @@ def quarantine(received: Sequence[str], *parts: DataFrame) -> DataFrame:
     )
 
 
-def standard_checks(table: str, keys: Sequence[str]) -> tuple[Check, ...]:
-    """Checks that every cleaned table has: unique keys, rows that add up, columns that are read."""
-    columns = ", ".join(keys)
+def standard_checks(table: str) -> tuple[Check, ...]:
+    """Checks that every cleaned table has beside that of its key: rows that add up, columns that
+    are read."""
     return (
-        Check(
-            "keys_unique",
-            f"SELECT count(*) - count(DISTINCT ({columns})) FROM cleaned.{table}",
-            f"{columns} identifies a row.",
-            blocking=True,
-        ),
         Check(
             "rows_add_up",
             f"""
@@ -254,9 +251,18 @@ def _write_tested(run: TableRun, split: Split, table: str, received: int) -> Non
 
 
 QUARANTINE_COLUMNS = {
-    "failed_rules": "Names of the rules that the row failed.",
-    "reason": "The same in words.",
-    "kept_variant": "For a contradictory row: what the kept row of its key had said (JSON).",
-    "received_at": "When the source received the row (UTC), where it says so.",
-    "quarantined_at": "When the row was put here (UTC).",
+    "failed_rules": Column("array<string>", "Names of the rules that the row failed."),
+    "reason": Column("string", "The same in words."),
+    "kept_variant": Column(
+        "string",
+        "For a contradictory row: what the kept row of its key had said (JSON).",
+        "free text",
+    ),
+    "received_at": Column("timestamp", "When the source received the row (UTC), where it says so."),
+    "quarantined_at": Column("timestamp", "When the row was put here (UTC)."),
 }
+
+
+def quarantine_columns(names: Sequence[str]) -> dict[str, Column]:
+    """The columns of a quarantine: the received ones, and why a row is there."""
+    return {**received_columns_of(names), **QUARANTINE_COLUMNS}

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from dmp_assets import domains
+from dmp_assets.platform.lake.columns import Column, Columns
 from dmp_assets.platform.marts.mart import Mart
 from dmp_assets.platform.published.publication import Publication
 
@@ -43,3 +44,18 @@ class Lake:
 def lakes() -> Mapping[str, Lake]:
     """Domain → what it gives to the lakehouse; imports Dagster and Spark."""
     return {name: module.LAKE for name, module in domains.rooms("lake").items()}
+
+
+def declared() -> Mapping[str, Columns]:
+    """Key of a table that a domain makes → its columns."""
+    found: dict[str, Columns] = {}
+    for given in lakes().values():
+        for asset in (asset for made in given.assets.values() for asset in made):
+            for spec in asset.specs:
+                schema = spec.metadata.get("dagster/column_schema")
+                if isinstance(schema, dg.TableSchema):
+                    found["/".join(spec.key.path)] = {
+                        column.name: Column(column.type, column.description or "")
+                        for column in schema.columns
+                    }
+    return found

@@ -1,8 +1,9 @@
 """What code decides a result, as a hash: a module, and every module of ours that it imports.
 
 A module counts by its text without the places that it imports from, so code that moves to another
-place is the same code. What makes no difference to content is left out: see `MACHINERY`. Modules
-are read and never executed, so naming scikit-learn's users costs nothing.
+place is the same code. What makes no difference to content is left out: see `MACHINERY`, and what a
+declared column says beside its type. Modules are read and never executed, so naming scikit-learn's
+users costs nothing.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ MACHINERY = tuple(
         "domains", "home", "settings", "platform.api", "platform.automation", "platform.base",
         "platform.config", "platform.connect", "platform.faces", "platform.gate", "platform.lake",
         "platform.marts", "platform.postgres", "platform.published", "platform.reporting",
-        "platform.run", "platform.store", "platform.text",
+        "platform.run", "platform.store", "platform.text", "platform.cleaning.received",
         *(f"{domain}.{room}" for domain in DOMAINS for room in _OF_A_DOMAIN),
     )
 )  # fmt: skip
@@ -35,6 +36,10 @@ _IMPORT = re.compile(
     rf"^[ \t]*(?:from[ \t]+(?P<place>{ROOT}[\w.]*)[ \t]+import[ \t]+"
     rf"(?P<names>\([^)]*\)|[^\n#]*)|import[ \t]+(?P<whole>{ROOT}[\w.]*)[^\n]*)[^\n]*\n",
     re.MULTILINE,
+)
+_DECLARED = re.compile(  # brackets in texts stand in pairs; where they do not, all of it counts
+    r"(?<![\w.])Column\(\s*(\"[^\"\n]+\")\s*,"
+    r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
 )
 _FOR_TYPES = re.compile(r"^if TYPE_CHECKING:\n(?:[ \t]+[^\n]*\n|\n)+", re.MULTILINE)
 
@@ -92,7 +97,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
 
 @cache
 def _parsed(text: str) -> tuple[str, tuple[str, ...]]:
-    text = _FOR_TYPES.sub("", text)
+    text = _DECLARED.sub(r"Column(\1)", _FOR_TYPES.sub("", text))
     imported: list[str] = []
     for found in _IMPORT.finditer(text):
         if found["whole"]:

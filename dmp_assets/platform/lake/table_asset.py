@@ -19,13 +19,16 @@ import pyarrow as pa
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import fingerprint, readings
 from dmp_assets.platform.lake.code_places import code_at
+from dmp_assets.platform.lake.columns import Column, Columns, SchemaError, differences
 from dmp_assets.platform.lake.lakehouse import Lakehouse, PinnedLakehouse, Written
 from dmp_assets.platform.lake.table_checks import Check as Check
+from dmp_assets.platform.lake.table_checks import key_check
 from dmp_assets.platform.lake.table_checks import source_checks as source_checks
-from dmp_assets.platform.lake.table_metadata import Described, schema
+from dmp_assets.platform.lake.table_metadata import Described, further_metadata, schema
 from dmp_assets.platform.lake.tables import LAYERS, Standing, Tables, named_tables
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.lake.worked_out import WorkedOut
+from dmp_assets.platform.text.engine_errors import values_left_out
 from dmp_assets.settings import Settings
 
 AGAIN_TAG = "dmp/again"
@@ -49,11 +52,12 @@ class TableRun:
     run that writes one of them meanwhile changes nothing here.
 
     `metadata` takes figures of the write. They are noted with the table, so say them before its
-    last write; every materialization shows them, until the table is written again.
+    last write; every materialization shows them, until the table is written again. What is written
+    has the declared columns, else SchemaError is raised before anything is committed.
     """
 
     key: str
-    keys: tuple[str, ...]
+    tables: Mapping[str, Columns]
     deps: tuple[str, ...]
     lakehouse: PinnedLakehouse
     window: tuple[date, date] | None
@@ -61,6 +65,7 @@ class TableRun:
     stamp: dict[str, Any]
     probe: Any = None
     again: bool = False
+    further: Column | None = None
     written: dict[str, Written] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -72,7 +77,7 @@ class TableRun:
         return self.lakehouse.settings
 
     def _declared(self, key: str) -> str:
-        if key not in self.deps and key not in self.keys:
+        if key not in self.deps and key not in self.tables:
             raise ValueError(f"{self.key} reads {key} and does not declare it in deps")
         return key
 
@@ -90,22 +95,25 @@ class TableRun:
         """Whether a declared input (or the table itself) has been written."""
         return self.lakehouse.tables.exists(self._declared(key))
 
-    def _own(self, key: str | None) -> str:
+    def _own(self, key: str | None, frame: Any) -> str:
         key = key or self.key
-        if key not in self.keys:
+        if key not in self.tables:
             raise ValueError(f"{self.key} writes {key} and does not declare it in also")
+        further = self.further if key == self.key else None
+        if told := differences(self.tables[key], schema_of(frame), further):
+            raise SchemaError(f"{key} is not written: {'; '.join(told)}")
         return key
 
     def overwrite(self, frame: Any, key: str | None = None) -> None:
-        key = self._own(key)
+        key = self._own(key, frame)
         self.written[key] = self.lakehouse.overwrite(key, frame, stamp=self.stamp)
 
     def append(self, frame: Any, key: str | None = None) -> None:
-        key = self._own(key)
+        key = self._own(key, frame)
         self.written[key] = self.lakehouse.append(key, frame, stamp=self.stamp)
 
     def merge(self, frame: Any, *, keys: Sequence[str], key: str | None = None) -> None:
-        key = self._own(key)
+        key = self._own(key, frame)
         self.written[key] = self.lakehouse.merge(key, frame, keys=keys, stamp=self.stamp)
 
     def keep(self) -> None:
@@ -116,7 +124,7 @@ class TableRun:
 
     def replace_window(self, frame: Any, *, column: str, key: str | None = None) -> None:
         """Replace the run's days, or the whole table when the run has no range (or no table)."""
-        key = self._own(key)
+        key = self._own(key, frame)
         if self.window is None or not self.lakehouse.tables.exists(key):
             self.overwrite(frame, key)
             return
@@ -137,10 +145,10 @@ class _Declared:
 
     body: Body
     key: str
-    tables: Mapping[str, Mapping[str, str]]
+    tables: Mapping[str, Columns]
+    further: Column | None
     deps: Sequence[str]
     checks: Sequence[Check]
-    personal: Sequence[str]
     settings: Sequence[str]
     probe: Probe | None
     windowed: bool
@@ -158,7 +166,11 @@ class _Declared:
                 kinds=set(kinds),
                 description=doc if key == self.key else f"Written with {self.key}. {doc}",
                 code_version=self.code,
-                metadata={"dagster/column_schema": schema(columns), **code_at(self.body)},
+                metadata={
+                    "dagster/column_schema": schema(columns),
+                    **code_at(self.body),
+                    **(further_metadata(self.further) if key == self.key else {}),
+                },
             )
             for key, columns in self.tables.items()
         ]
@@ -190,7 +202,7 @@ class _Declared:
         unchanged = all(one in marks for one in noted) and not again
         run = TableRun(
             key=self.key,
-            keys=tuple(self.tables),
+            tables=self.tables,
             deps=tuple(self.deps),
             lakehouse=lakehouse.pinned(pinned),
             window=days if self.windowed else None,
@@ -203,11 +215,13 @@ class _Declared:
             },
             probe=probed,
             again=again,
+            further=self.further,
         )
         if unchanged:
             context.log.info(f"{self.key}: nothing new, left as it is")
         else:
-            self.body(run)
+            with values_left_out():
+                self.body(run)
             stands |= store.stands(self.tables)
         if probed is not None and run.window is None:
             readings.note(lakehouse.home, self.key, read_at, store.version(self.key))
@@ -215,7 +229,8 @@ class _Declared:
         described = Described(
             pinned, self.key, known, lambda k: stands[k] if k in stands else store.stands([k])[k]
         )
-        results = described.results(self.checks)
+        with values_left_out():
+            results = described.results(self.checks)
         in_days = (
             {"rows_in_range": described.rows_in_range(self.daily, days)}
             if self.daily and days
@@ -260,7 +275,7 @@ class _Declared:
         mark: str,
     ) -> dg.MaterializeResult[Any]:
         columns = self.tables[key]
-        preview = described.preview(key, columns, hide=self.personal)
+        preview = described.preview(key, columns)
         return dg.MaterializeResult(
             asset_key=key.split("/"),
             metadata={
@@ -268,7 +283,7 @@ class _Declared:
                 "delta_version": now.version,
                 **of_run,
                 "path": dg.MetadataValue.path(store.path(key)),
-                "dagster/column_schema": schema(columns, now.columns),
+                "dagster/column_schema": schema(columns, now.columns, self.further),
                 "preview": dg.MetadataValue.md(preview),
                 **({**now.stamp.get("figures", {}), **in_days} if key == self.key else {}),
             },
@@ -280,13 +295,15 @@ class _Declared:
 def table_asset(
     layer: str,
     *,
-    columns: Mapping[str, str],
+    columns: Columns,
+    key: Sequence[str] = (),
+    once: str | None = None,
+    further: Column | None = None,
     deps: Sequence[str] = (),
     owner: str = "team:data-platform",
     kinds: Sequence[str] = ("spark", "delta"),
-    also: Mapping[str, Mapping[str, str]] | None = None,
+    also: Mapping[str, Columns] | None = None,
     checks: Sequence[Check] = (),
-    personal: Sequence[str] = (),
     settings: Sequence[str] = (),
     probe: Probe | None = None,
     windowed: bool = False,
@@ -294,11 +311,12 @@ def table_asset(
 ) -> Callable[[Body], dg.AssetsDefinition]:
     """Make `def <table>(run: TableRun) -> None` the asset `<layer>/<table>`.
 
-    columns: name → description of every column; the table's docstring gives grain and key.
+    columns: name → every column (see `columns.py`); the table's docstring gives the grain.
+    key: columns that identify a row, from which a blocking check follows; once: what it says.
+    further: what columns beyond the declared ones are, where the table keeps those of its source.
     deps: keys of the tables (`cleaned/users`) and other assets that it reads.
     also: further tables that the same function writes (key → columns), e.g. `quarantine/users`.
     checks: evaluated by SQL after every run, also after one that changed nothing.
-    personal: columns left out of previews.
     settings: names of settings on which the content depends.
     probe: state of a source outside the lakehouse; the table is written again when it changes.
     windowed: a run with a date range writes the table, unless the run before had the same one
@@ -308,16 +326,20 @@ def table_asset(
     """
     if layer not in LAYERS:
         raise ValueError(f"{layer!r} is not one of {LAYERS}")
+    if unknown := [name for name in key if name not in columns]:
+        raise ValueError(f"the key names {', '.join(unknown)}, of which no column is declared")
+    key_columns, hand_written = tuple(key), tuple(checks)
 
     def decorate(body: Body) -> dg.AssetsDefinition:
         key = f"{layer}/{body.__name__}"
+        of_key = (key_check(key, key_columns, once),) if key_columns else ()
         table = _Declared(
             body=body,
             key=key,
             tables={key: dict(columns)} | {k: dict(c) for k, c in (also or {}).items()},
+            further=further,
             deps=deps,
-            checks=checks,
-            personal=personal,
+            checks=(*of_key, *hand_written),
             settings=settings,
             probe=probe,
             windowed=windowed or daily is not None,
@@ -340,6 +362,15 @@ def table_asset(
         return asset
 
     return decorate
+
+
+def schema_of(frame: Any) -> pa.Schema:
+    """The Arrow schema of Arrow data or of a Spark DataFrame; nothing is computed."""
+    if isinstance(frame, pa.Table | pa.RecordBatchReader):
+        return frame.schema
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    return to_arrow_schema(frame.schema, timezone="UTC")
 
 
 def _partitions(context: dg.AssetExecutionContext) -> tuple[date, date] | None:

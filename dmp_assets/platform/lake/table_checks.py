@@ -1,5 +1,6 @@
 """What a written table must obey, as its file says it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -33,4 +34,25 @@ def source_checks(table: str, key: str) -> tuple[Check, ...]:
             f"SELECT count(*) FROM raw.{table} WHERE {key} IS NULL OR trim({key}) = ''",
             f"{key} is filled; rows without it end in quarantine.",
         ),
+    )
+
+
+_KEY_CHECKS = {"cleaned": "keys_unique"}
+"""Layer → name of its keys' checks, where it is not `key_unique`: alerts and histories know it."""
+
+
+def key_check(table: str, key: Sequence[str], once: str | None = None) -> Check:
+    """The check that a key identifies a row. `table`: its key, `layer/name`.
+
+    A key of one column must be filled, too. once: what the check says; by default by the columns.
+    """
+    layer, _, name = table.partition("/")
+    columns = ", ".join(key)
+    keys = f"(SELECT count(*) FROM (SELECT DISTINCT {columns} FROM {layer}.{name}))"
+    distinct = f"count(DISTINCT {columns})" if len(key) == 1 else keys
+    return Check(
+        _KEY_CHECKS.get(layer, "key_unique"),
+        f"SELECT count(*) - {distinct} FROM {layer}.{name}",
+        once or f"{columns} identifies a row.",
+        blocking=True,
     )

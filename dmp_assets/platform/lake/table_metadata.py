@@ -1,26 +1,55 @@
 """What a table's materialization tells of it: results of its checks, its schema, its first rows."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import dagster as dg
 
+from dmp_assets.platform.lake.columns import Category, Column, Columns, personal
 from dmp_assets.platform.lake.table_checks import Check
 from dmp_assets.platform.lake.tables import Standing, Tables, named_tables
 from dmp_assets.platform.lake.worked_out import WorkedOut
 from dmp_assets.platform.text.foreign_text import markdown_table
 
+FURTHER, FURTHER_PERSONAL = "further_columns", "further_columns_personal"
+"""Metadata of an asset: what columns beyond the declared ones are, and which personal data."""
+PERSONAL_TAG, SUBJECT_TAG = "personal", "subject"
+"""Tags of a column in Dagster: `Column.personal` and `Column.subject`."""
 
-def schema(columns: Mapping[str, str], types: Mapping[str, str] | None = None) -> dg.TableSchema:
-    """Columns with their descriptions, as Dagster shows them."""
-    known = types or dict.fromkeys(columns, "")
+
+def schema(
+    columns: Columns, types: Mapping[str, str] | None = None, further: Column | None = None
+) -> dg.TableSchema:
+    """Columns as Dagster shows them. types: those of the table as it stands, else as declared."""
+    known = types or {name: column.type for name, column in columns.items()}
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(name, type=kind or "string", description=columns.get(name))
+            _shown(name, kind, columns[name].about, columns[name])
+            if name in columns
+            else _shown(name, kind, None, further)
             for name, kind in known.items()
         ]
     )
+
+
+def further_metadata(further: Column | None) -> dict[str, str]:
+    """What an asset's metadata say of columns beyond the declared ones."""
+    if further is None:
+        return {}
+    personal = {FURTHER_PERSONAL: further.personal} if further.personal else {}
+    return {FURTHER: further.about, **personal}
+
+
+def _shown(name: str, kind: str, about: str | None, column: Column | None) -> dg.TableColumn:
+    tags = column_tags(column.personal, column.subject) if column else {}
+    return dg.TableColumn(name, type=kind, description=about, tags=tags)
+
+
+def column_tags(category: Category | None, subject: str | None) -> dict[str, str]:
+    """A column's tags in Dagster."""
+    tags = {PERSONAL_TAG: category, SUBJECT_TAG: subject}
+    return {tag: said for tag, said in tags.items() if said}
 
 
 class Described:
@@ -52,14 +81,13 @@ class Described:
             self._worked_out("range", query, list(days), lambda: self._store.scalar(query, days))
         )
 
-    def preview(self, key: str, known: Iterable[str], hide: Sequence[str]) -> str:
+    def preview(self, key: str, columns: Columns) -> str:
         """See `preview`."""
-        columns = list(known)
         query = f"FROM {key.replace('/', '.')}"
         return str(
             self._worked_out(
-                f"preview {key}", query, [columns, list(hide)],
-                lambda: preview(self._store, key, columns, hide=hide),
+                f"preview {key}", query, [list(columns), personal(columns)],
+                lambda: preview(self._store, key, columns),
             )
         )  # fmt: skip
 
@@ -105,15 +133,17 @@ def _figure(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else str(value)
 
 
-def preview(
-    store: Any, key: str, known: Iterable[str], *, rows: int = 5, hide: Sequence[str] = ()
-) -> str:
-    """The first rows of the known columns as a Markdown table, personal ones left out.
+def preview(store: Any, key: str, columns: Columns, *, rows: int = 5) -> str:
+    """The first rows of the declared columns as a Markdown table, personal ones left out.
 
     Of a column that nobody described, nobody said that it holds nothing personal.
     """
     there = store.columns(key)
-    names = [n for n in known if n in there and n not in hide and not n.startswith("_")]
+    names = [
+        name
+        for name, column in columns.items()
+        if name in there and not column.personal and not name.startswith("_")
+    ]
     if not names:
         return ""
     layer, _, table = key.partition("/")

@@ -20,6 +20,7 @@ from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake.columns import type_of
 from dmp_assets.platform.text.spelling import meant, nearest
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Standing:
     """How a table stands: its version, and what its log says of it.
 
     `id` is new for each table that is made, also where one of the same key was before. `stamp` is
-    `Tables.stamp`'s, `columns` `Tables.columns`'s.
+    `Tables.stamp`'s, `columns`: name → type, in
+    the words of `Column.type`.
     """
 
     key: str
@@ -160,7 +162,7 @@ class Tables:
             str(delta.metadata().id),
             int(delta.version()),
             int(delta.count()),
-            columns_of(delta.schema()),
+            {field.name: type_of(field.type) for field in pa.schema(delta.schema())},
             _stamp(_history(self, key, delta)),
         )
 

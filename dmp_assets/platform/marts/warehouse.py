@@ -19,11 +19,13 @@ from dagster_duckdb import DuckDBResource
 
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.lake import fingerprint as fingerprints
+from dmp_assets.platform.lake.columns import Columns, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.table_metadata import column_tags
 from dmp_assets.platform.lake.tables import Tables
-from dmp_assets.platform.marts.inputs import COLUMNS, empty
 from dmp_assets.platform.marts.mart import Mart
 from dmp_assets.platform.run.executor import ALONE_TAG
+from dmp_assets.platform.text.engine_errors import values_left_out
 
 
 def inputs(marts: Sequence[Mart]) -> tuple[str, ...]:
@@ -40,11 +42,18 @@ class Built:
 
 
 def build(
-    tables: Tables, file: Path, marts: Sequence[Mart], *, fingerprint: str, run_id: str = ""
+    tables: Tables,
+    file: Path,
+    marts: Sequence[Mart],
+    declared: Mapping[str, Columns],
+    *,
+    fingerprint: str,
+    run_id: str = "",
 ) -> Built:
     """Make the warehouse anew beside `file` and put it in its place; nothing if already built.
 
-    A table that does not exist yet counts as empty, so every mart is always there. A failure
+    `declared`: key of a table → its columns. One that does not exist yet counts as empty, so every
+    mart is always there. A failure
     leaves the old file. Raises TableError when an input lacks a column that a mart needs.
     """
     if (known := _known(file, marts, fingerprint, run_id)) is not None:
@@ -58,7 +67,7 @@ def build(
         with resource.get_connection() as opened, closing(opened) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = false")
-            _show_inputs(connection, tables, inputs(marts))
+            _show_inputs(connection, tables, {key: declared[key] for key in inputs(marts)})
             rows = {mart.name: _create(connection, mart) for mart in marts}
             for layer in {key.partition("/")[0] for key in inputs(marts)}:
                 connection.execute(f"DROP SCHEMA {layer} CASCADE")
@@ -88,17 +97,17 @@ def _known(file: Path, marts: Sequence[Mart], fingerprint: str, run_id: str) -> 
 
 
 def _show_inputs(
-    connection: duckdb.DuckDBPyConnection, tables: Tables, keys: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, tables: Tables, declared: Mapping[str, Columns]
 ) -> None:
     """Views `layer.table` of all inputs; a table not written yet is an empty one."""
-    for layer in {key.partition("/")[0] for key in keys}:
+    for layer in {key.partition("/")[0] for key in declared}:
         connection.execute(f"CREATE SCHEMA {layer}")
-    for key in keys:
+    for key, columns in declared.items():
         layer, _, name = key.partition("/")
-        source: Any = tables.dataset(key) if tables.exists(key) else empty(key)
+        empty = arrow_schema(columns).empty_table()
+        source: Any = tables.dataset(key) if tables.exists(key) else empty
         connection.register(f"_{layer}_{name}", source)
-        chosen = ", ".join(f'"{column}"' for column in COLUMNS[key])
-        connection.execute(f"CREATE VIEW {layer}.{name} AS SELECT {chosen} FROM _{layer}_{name}")
+        connection.execute(f"CREATE VIEW {layer}.{name} AS SELECT * FROM _{layer}_{name}")
 
 
 def _create(connection: duckdb.DuckDBPyConnection, mart: Mart) -> int:
@@ -137,17 +146,29 @@ def _alone(file: Path) -> Iterator[None]:
         yield
 
 
-def assets(marts: Mapping[str, Sequence[Mart]]) -> Mapping[str, dg.AssetsDefinition]:
-    """Domain → the assets of its marts: one step each, so that none holds up another's."""
+def _shown(mart: Mart, name: str, kind: str = "string") -> dg.TableColumn:
+    tags = column_tags(*mart.personal.get(name, (None, None)))
+    return dg.TableColumn(name, type=kind, description=mart.columns[name], tags=tags)
+
+
+def assets(
+    marts: Mapping[str, Sequence[Mart]], declared: Mapping[str, Columns]
+) -> Mapping[str, dg.AssetsDefinition]:
+    """Domain → the assets of its marts: one step each, so that none holds up another's.
+
+    `declared`: key of a table → its columns.
+    """
     every = [mart for members in marts.values() for mart in members]
     return {
-        domain: _step(f"marts__{domain}", members, every)
+        domain: _step(f"marts__{domain}", members, every, declared)
         for domain, members in marts.items()
         if members
     }
 
 
-def _step(step: str, members: Sequence[Mart], every: Sequence[Mart]) -> dg.AssetsDefinition:
+def _step(
+    step: str, members: Sequence[Mart], every: Sequence[Mart], declared: Mapping[str, Columns]
+) -> dg.AssetsDefinition:
     """The assets of some marts, which one step makes: the file is built with all of them."""
 
     @dg.multi_asset(
@@ -162,7 +183,7 @@ def _step(step: str, members: Sequence[Mart], every: Sequence[Mart]) -> dg.Asset
                 kinds={"duckdb"},
                 metadata={
                     "dagster/column_schema": dg.TableSchema(
-                        [dg.TableColumn(name, description=d) for name, d in mart.columns.items()]
+                        [_shown(mart, name) for name in mart.columns]
                     )
                 },
             )
@@ -174,7 +195,10 @@ def _step(step: str, members: Sequence[Mart], every: Sequence[Mart]) -> dg.Asset
         file = lakehouse.home.warehouse
         with _alone(file):
             state, tables = made_of(lakehouse.tables, every)
-            built = build(tables, file, every, fingerprint=state, run_id=lakehouse.run_id)
+            with values_left_out():
+                built = build(
+                    tables, file, every, declared, fingerprint=state, run_id=lakehouse.run_id
+                )
         with duckdb.connect(str(file), read_only=True) as connection:
             for mart in members:
                 described = connection.sql(f"DESCRIBE {mart.name}").fetchall()
@@ -185,10 +209,7 @@ def _step(step: str, members: Sequence[Mart], every: Sequence[Mart]) -> dg.Asset
                         "unchanged": built.unchanged,
                         "path": dg.MetadataValue.path(str(file)),
                         "dagster/column_schema": dg.TableSchema(
-                            [
-                                dg.TableColumn(name, type=kind, description=mart.columns[name])
-                                for name, kind, *_ in described
-                            ]
+                            [_shown(mart, name, kind) for name, kind, *_ in described]
                         ),
                     },
                     data_version=dg.DataVersion(f"{state}-{mart.name}"),

@@ -117,7 +117,8 @@ def judge(batch: Sequence[Journey], answer: Answer) -> Verdict:
         by_session = {row.session_id: row for row in own}
         sums = check_sums(own)
         if not own:
-            failed[journey.conv_id] = _left_out(journey.conv_id, answer.partialFailureErrors or [])
+            why = _left_out(journey.conv_id, answer.partialFailureErrors or [])
+            failed[journey.conv_id] = shorten(unnamed(why, batch))
         elif len(by_session) < len(own) or len(by_session) < len(journey):
             failed[journey.conv_id] = (
                 f"the answer has {len(own)} rows of {len(by_session)} sessions, "
@@ -144,7 +145,24 @@ def _left_out(conv_id: str, errors: Sequence[Any]) -> str:
     reasons = [text for text in texts if name.search(text)] or texts
     if not reasons:
         return "the answer leaves it out without a reason"
-    return shorten("the service failed on it: " + "; ".join(reasons))
+    return "the service failed on it: " + "; ".join(reasons)
+
+
+_WORD = re.compile(r"[^\s\"'`,;:()\[\]{}<>=]+")
+
+
+def unnamed(text: str, batch: Sequence[Journey]) -> str:
+    """What the service says, without the ids of conversions and sessions that it was asked about.
+
+    Reasons stand in events, logs and messages, and such an id leads to one person.
+    """
+    ids = {name for journey in batch for name in (journey.conv_id, *journey.session_ids)}
+    for name in ids:
+        if not _WORD.fullmatch(name):  # an id of several words
+            text = text.replace(name, "…")
+    return _WORD.sub(
+        lambda word: "…" if word[0] in ids or word[0].rstrip(".!?") in ids else word[0], text
+    )
 
 
 def shorten(text: str, limit: int = 300) -> str:

@@ -40,6 +40,7 @@ from dmp_assets.sources.ihc.answers import (
     judge,
     parse,
     shorten,
+    unnamed,
 )
 from dmp_assets.sources.ihc.journeys import (
     IhcError,
@@ -296,7 +297,7 @@ class _Run:
 
         def read(response: HttpAnswer) -> Verdict:
             try:
-                return judge(part, self._answer(response))
+                return judge(part, self._answer(response, part))
             except AnswerError as error:
                 raise _Again(self._clean(str(error))) from error
 
@@ -314,7 +315,7 @@ class _Run:
         except ConnectError as error:
             raise _Again(str(error)) from error
 
-    def _answer(self, response: HttpAnswer) -> Answer:
+    def _answer(self, response: HttpAnswer, part: tuple[Journey, ...]) -> Answer:
         """The answer of a response that holds one; raises by what its status means otherwise."""
         status, answer = response.status, Answer()
         if response.is_success:
@@ -324,7 +325,7 @@ class _Run:
             if answer.value is None:
                 raise AnswerError("the answer holds no value")
             return answer
-        told = f"the service answers {status}: {self._clean(said(response.body))}"
+        told = f"the service answers {status}: {self._clean(unnamed(said(response.body), part))}"
         if status in (401, 403):
             raise _Closed(f"the service refuses the key ({status}); set the right one")
         if status in (408, 429) or status >= 500:
