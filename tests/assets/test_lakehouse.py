@@ -14,6 +14,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from dmp_assets.home import Home
+from dmp_assets.platform.lake import maintenance
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.spark import SMALL
 from dmp_assets.platform.lake.tables import TableError
@@ -162,8 +163,8 @@ def test_maintenance_changes_no_data_and_keeps_the_stamp_and_earlier_versions(
         lakehouse.append(KEY, frame([(f"{n}", n, 1)]), stamp=STAMP | {"n": n})
     before = content(lakehouse)
     stamp = lakehouse.tables.stamp(KEY)
-    assert lakehouse.optimize(KEY)["numFilesRemoved"] == 4
-    assert lakehouse.vacuum(KEY) == []
+    assert maintenance.optimize(lakehouse.tables, KEY)["numFilesRemoved"] == 4
+    assert maintenance.vacuum(lakehouse.tables, KEY, days=30) == []
     assert content(lakehouse) == before
     assert len(lakehouse.tables.delta(KEY).file_uris()) == 1
     assert lakehouse.tables.stamp(KEY) == stamp
@@ -316,6 +317,7 @@ WRITE_FOR_EVER = """
 import sys, time
 import numpy as np
 import pyarrow as pa
+from dmp_assets.platform.lake import maintenance
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 
 def batches():

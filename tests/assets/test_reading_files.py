@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from dmp_assets.home import Home
+from dmp_assets.platform.lake import maintenance
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def test_files_hold_what_the_table_holds_after_every_way_of_writing(
         column="date", start=day[0], end=day[1],
     )  # fmt: skip
     assert_read_alike(lakehouse, 4)
-    lakehouse.optimize(KEY)
+    maintenance.optimize(lakehouse.tables, KEY)
     assert_read_alike(lakehouse, 4)
     assert rows(lakehouse.read(KEY, version=1)) == rows(frame(spark, ("a", 1, 1), ("b", None, 2)))
     lakehouse.overwrite(KEY, frame(spark, ("a", 1, 1)).where("false"))

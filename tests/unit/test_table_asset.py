@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from dmp_assets.home import Home
-from dmp_assets.platform.lake import fingerprint
+from dmp_assets.platform.lake import fingerprint, maintenance
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import (
@@ -159,7 +159,7 @@ def test_maintenance_is_no_change(graph: tuple[Asset, Asset], calls: list[str]) 
     lakehouse.append(
         "cleaned/users", rows({"id": "z"}), stamp=lakehouse.tables.stamp("cleaned/users")
     )
-    assert lakehouse.optimize("cleaned/users")["numFilesRemoved"] == 2
+    assert maintenance.optimize(lakehouse.tables, "cleaned/users")["numFilesRemoved"] == 2
     assert run(*graph).success
     assert calls == []
 

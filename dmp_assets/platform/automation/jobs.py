@@ -9,6 +9,7 @@ from pydantic import Field
 
 from dmp_assets.platform.faces import lake
 from dmp_assets.platform.faces.lake import lakes
+from dmp_assets.platform.lake import maintenance
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 
 REPORTS = dg.AssetSelection.key_prefixes("reports", "delivery", "exports")
@@ -53,8 +54,8 @@ def maintain_tables(
     keys = config.tables or store.written()
     for key in keys:
         before = store.version(key)
-        compacted = lakehouse.optimize(key)
-        deleted = lakehouse.vacuum(key)
+        compacted = maintenance.optimize(store, key)
+        deleted = maintenance.vacuum(store, key, days=lakehouse.settings.retention_days)
         context.log.info(
             f"{key}: {compacted.get('numFilesRemoved', 0)} files compacted into "
             f"{compacted.get('numFilesAdded', 0)}, {len(deleted)} old files deleted, "

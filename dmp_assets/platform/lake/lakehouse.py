@@ -293,19 +293,6 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         """This lakehouse as an asset sees it whose inputs stand as `tables` pins them."""
         return PinnedLakehouse(self, tables)
 
-    # maintenance ---------------------------------------------------------------------------------
-    def optimize(self, key: str) -> dict[str, Any]:
-        """Compact small files; the data stays the same. Returns delta-rs's metrics."""
-        return dict(self.tables.delta(key).optimize.compact())
-
-    def vacuum(self, key: str) -> list[str]:
-        """Delete files that no version within the retention needs; returns their names."""
-        return list(
-            self.tables.delta(key).vacuum(
-                retention_hours=self.settings.retention_days * 24, dry_run=False
-            )
-        )
-
 
 class PinnedLakehouse:
     """A lakehouse of which some tables are read as of fixed versions, whoever writes meanwhile.
