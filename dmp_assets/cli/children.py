@@ -94,12 +94,12 @@ class Children:
                 if text and (self._verbose or _LOUD.search(text)):
                     self._show(text)
 
-    def watch(self) -> None:
-        """Wait until one of them ends by itself.
+    def watch(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Wait until that is so, or for as long as they run.
 
-        Raises HomeError that names it, with the last it said and its log.
+        Raises HomeError for one that ends by itself: its name, the last it said and its log.
         """
-        while True:
+        while not until():
             for program, log, child, reader in self._started:
                 if child.poll() is not None:
                     reader.join(timeout=2)
@@ -108,7 +108,7 @@ class Children:
                         f"{program.name} ended by itself (exit code {child.returncode}). The last "
                         f"it said: {said[0]}. Its log: {log}"
                     )
-            time.sleep(0.5)
+            time.sleep(0.2)
 
     def stop(self) -> None:
         """End those that still run, by SIGTERM and, where that does not do, SIGKILL."""

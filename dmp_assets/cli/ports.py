@@ -24,3 +24,13 @@ def free_port(host: str, port: int, setting: str) -> int:
                 f"{setting} to another one, or the host beside it"
             ) from error
         return int(probe.getsockname()[1])
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether somebody listens there; what listens everywhere is asked on loopback."""
+    here = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    try:
+        socket.create_connection((here, port), timeout=1).close()
+    except OSError:
+        return False
+    return True

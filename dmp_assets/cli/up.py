@@ -12,7 +12,7 @@ import typer
 
 from dmp_assets.cli import service
 from dmp_assets.cli.children import Program, running, to_terminal
-from dmp_assets.cli.ports import free_port
+from dmp_assets.cli.ports import answers, free_port
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
 from dmp_assets.platform.run.ends import bury_dead_runs
@@ -49,6 +49,8 @@ def up(
         workspace = str(project_dir() / "workspace.yaml")
         programs = Path(sys.executable).parent
         started: list[Program] = []
+        listening: list[tuple[str, int]] = []
+        told: list[str] = []
         address = ""
         if only in (None, Part.WEBSERVER):
             host = settings.webserver_host
@@ -60,7 +62,8 @@ def up(
             )
             scheme = "http" if settings.api_tls_certificate is None else "https"
             address = f"{scheme}://{host}:{port}"
-            out.print(f"Dagster: {address}  (Ctrl-C stops it)", highlight=False)
+            listening.append((host, port))
+            told.append(f"Dagster: {address}  (Ctrl-C stops it)")
         if only in (None, Part.DAEMON):
             daemon: list[str | Path] = [programs / "dagster-daemon", "run", "-w", workspace]
             started.append(Program("daemon", daemon))
@@ -73,7 +76,8 @@ def up(
             os.environ["DMP_API_PORT"] = str(port)
             started.append(Program("api", [programs / "dmp", "api"]))
             scheme = "http" if settings.api_tls_certificate is None else "https"
-            out.print(f"API:     {scheme}://{host}:{port}", highlight=False)
+            listening.append((host, port))
+            told.append(f"API:     {scheme}://{host}:{port}")
         with ExitStack() as stack:
             stack.enter_context(outside_systems(home))
             if only is not Part.API:
@@ -81,13 +85,16 @@ def up(
 
                 with dg.DagsterInstance.get() as instance:
                     bury_dead_runs(instance)
-            if address:
-                _say_how_to_log_in(home, address)
-            _say_where_messages_are(home)
             shown = verbose or only is not None
             logs = home.dagster / "logs"
             children = stack.enter_context(running(started, logs, to_terminal, verbose=shown))
             try:
+                children.watch(until=lambda: all(answers(*place) for place in listening))
+                for line in told:
+                    out.print(line, highlight=False)
+                if address:
+                    _say_how_to_log_in(home, address)
+                _say_where_messages_are(home)
                 children.watch()
             except KeyboardInterrupt:
                 out.print("stopping …")
