@@ -57,7 +57,7 @@ report: setup  ## render the dashboard and print its path
 doctor: setup  ## what is missing, and how to get it
 	@$(BIN)/dmp doctor
 
-test: $(VENV)/.dev  ## lint, security, types, import contracts and every test
+test: $(VENV)/.dev  ## lint, security, types, import contracts and every test; DOMAIN=abuse: its tests alone
 	@$(BIN)/python -m tests.check
 
 lint: $(VENV)/.dev  ## lint, security, types and import contracts only

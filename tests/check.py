@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dmp_assets.domains import DOMAINS
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
@@ -97,12 +99,34 @@ def _line(part: Part, code: int, seconds: float) -> str:
     return f"{'ok    ' if code == 0 else 'FAILED'} {seconds:7.1f} s  {part.name}"
 
 
+def of_domain(name: str) -> Part:
+    """The tests that have to do with a domain: those that name its package, and how it is built.
+
+    Raises SystemExit for a name that is no domain's.
+    """
+    if name not in DOMAINS:
+        raise SystemExit(f"DOMAIN={name} is none of {', '.join(DOMAINS)}")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if f"dmp_assets.{name}" in path.read_text() or path.stem in ("test_domains", "test_house")
+    ]
+    return Part(f"tests of {name}", ["pytest", *found, "-n", "2", *_BY_FILE])
+
+
 def main() -> int:
-    """Run the parts; static checks alone with `--static`."""
+    """Run the parts; static checks alone with `--static`, tests of `$DOMAIN` alone where it is set.
+
+    All of them are the gate; a part is for whoever is at work on it.
+    """
     began = time.monotonic()
+    domain = os.environ.get("DOMAIN", "")
+    chosen = of_domain(domain) if domain else None
     done = [run(part) for part in STATIC]
     if "--static" in sys.argv:
         done.append(run(TYPES))
+    elif chosen is not None:
+        done += [run(TYPES), run(chosen)]
     else:
         from tests.support.chromium import find_or_install
 

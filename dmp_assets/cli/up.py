@@ -87,6 +87,7 @@ def up(
                     bury_dead_runs(instance)
             shown = verbose or only is not None
             logs = home.dagster / "logs"
+            out.print("starting …")
             children = stack.enter_context(running(started, logs, to_terminal, verbose=shown))
             try:
                 children.watch(until=lambda: all(answers(*place) for place in listening))
