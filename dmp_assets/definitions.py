@@ -1,15 +1,18 @@
 """The code location: what the domains give, and what the platform adds for all of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.automation import jobs, schedules, sensors
 from dmp_assets.platform.faces.lake import TAG, declared, lakes
+from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.marts import warehouse
@@ -32,14 +35,27 @@ def _assets() -> Iterator[Any]:
     marts = warehouse.assets({name: given.marts for name, given in given_by.items()}, declared())
     for name, given in given_by.items():
         for group, made in given.assets.items():
-            yield from dg.map_asset_specs(partial(_placed, name, group), made)
-        served = [*filter(None, [marts.get(name)]), *map(published.asset, given.publications)]
-        yield from dg.map_asset_specs(partial(_placed, name, name), served)
+            yield from dg.map_asset_specs(partial(_placed, name, group, {}), made)
+        shown = [(_MARTS, [marts[name]] if name in marts else [])]
+        shown += [(_PUBLICATIONS, [published.asset(told) for told in given.publications])]
+        for room, made in shown:
+            place = partial(_placed, name, name, code_at(_file(name, room)))
+            yield from dg.map_asset_specs(place, made)
     yield from report_assets.build()
 
 
-def _placed(domain: str, group: str, spec: dg.AssetSpec) -> dg.AssetSpec:
-    return spec.replace_attributes(group_name=group).merge_attributes(tags={TAG: domain})
+def _placed(domain: str, group: str, code: Mapping[str, Any], spec: dg.AssetSpec) -> dg.AssetSpec:
+    placed = spec.replace_attributes(group_name=group, metadata={**spec.metadata, **code})
+    return placed.merge_attributes(tags={TAG: domain})
+
+
+_MARTS, _PUBLICATIONS = "tables.marts", "tables.publications"
+
+
+def _file(domain: str, room: str) -> Path:
+    """Where a domain says what it shows; its face where that is no room of its own."""
+    module = domains.rooms(room).get(domain) or domains.rooms("lake")[domain]
+    return Path(str(module.__file__))
 
 
 defs = dg.Definitions(

@@ -24,7 +24,7 @@ from tests.support import chromium
 from tests.support.demo import Demo
 from tests.support.foreign import foreign_page
 
-GROUPS = ("raw", "cleaned", "modeled", "ml", "marts", "published", "reports")
+GROUPS = ("shop", "web", "abuse", "attribution", "overview")
 SCHEDULES = (
     "daily_refresh", "weekly_report", "monthly_maintenance", "daily_attribution",
     "weekly_attribution",

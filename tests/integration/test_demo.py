@@ -192,7 +192,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_where_it_belongs(graph: Ass
         places = node.metadata["dagster/code_references"].code_references
         assert all(Path(place.file_path).is_file() for place in places), key
     groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
-    assert groups == {"shop", "web", "abuse", "attribution", "platform"}
+    assert groups == {"shop", "web", "abuse", "attribution", "overview"}
 
 
 def test_every_asset_but_the_sources_declares_inputs_that_exist(graph: AssetGraph) -> None:

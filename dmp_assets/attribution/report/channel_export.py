@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dmp_assets.attribution.tables.attribution_runs import RESULTS, committed
 from dmp_assets.platform.base import whole_file
+from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
@@ -68,6 +69,7 @@ def journey_credits(tables: Tables, model: str) -> Iterator[pa.RecordBatch]:
     deps=[dg.AssetKey(key.split("/")) for key in (*RESULTS, "modeled/attribution_runs")],
     owners=["team:marketing"],
     kinds={"csv"},
+    metadata=code_at(Path(__file__)),
     description="Cost, conversions, revenue, CPO and ROAS by channel and day of the reporting "
     "model: exports/channel_reporting.csv holds the days in range, the web database's tables "
     "attribution_customer_journey and channel_reporting hold everything.",

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from dmp_assets.platform.lake import fingerprint
+from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.text.engine_errors import values_left_out
@@ -54,6 +55,7 @@ def published_asset(
                 description=about,
                 owners=[owner],
                 kinds=kinds,
+                metadata=code_at(publish),
                 skippable=True,
             )
         ],
