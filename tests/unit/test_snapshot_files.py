@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from dmp_assets.abuse.model import keys, snapshot
@@ -40,6 +41,37 @@ def write_without_secret(home: Home, shop: duckdb.DuckDBPyConnection) -> None:
 
 def live(device: str) -> LiveAccount:
     return LiveAccount.of(normal_form("new", {"device_id": device}, now(), "US"))
+
+
+def without(home: Home, column: str) -> None:
+    """The snapshot as a version wrote it that did not have this column of the account view."""
+    place = home.serving / "v1"
+    rows = pa.ipc.open_file(str(place / "accounts.arrow")).read_all().drop_columns([column])
+    with pa.ipc.new_file(str(place / "accounts.arrow"), rows.schema) as out:
+        out.write_table(rows)
+    noted = json.loads((place / "snapshot.json").read_text())
+    noted["totals"].pop(column, None)
+    del noted["sha256"]
+    (place / "snapshot.json").write_text(json.dumps(noted))
+
+
+@pytest.mark.parametrize("column", snapshot.TOTALS)
+def test_a_count_of_the_shop_that_a_version_before_did_not_have_is_none(
+    home: Home, column: str
+) -> None:
+    before = serving.opened(home)
+    without(home, column)
+    found = serving.opened(home)
+    row = 5
+    assert found.view_of(row) == {**before.view_of(row), column: 0}
+    index = AccountIndex(found)
+    assert index.view_of(index.put(live("d1")))[column] in (0, 1)
+
+
+def test_a_snapshot_without_another_column_is_refused_by_its_name(home: Home) -> None:
+    without(home, "device_accounts")
+    with pytest.raises(snapshot.SnapshotError, match="which had no device_accounts"):
+        serving.opened(home)
 
 
 def test_keys_are_the_homes_own(

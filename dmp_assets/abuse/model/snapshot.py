@@ -205,8 +205,9 @@ class Snapshot:
     def view_of(self, row: int) -> dict[str, Any]:
         """The row's account view, and `codes_used`."""
         batch, place = self._place(row)
-        found = batch.slice(place, 1).select([*VIEW.names, "codes_used"]).to_pylist()[0]
-        return dict(found)
+        held = [name for name in (*VIEW.names, "codes_used") if name in batch.schema.names]
+        found = batch.slice(place, 1).select(held).to_pylist()[0]
+        return {**{name: self.totals[name] for name in TOTALS}, **found}
 
     def value_of(self, row: int, column: str) -> Any:
         """One column of the row."""
@@ -253,8 +254,9 @@ EMPTY = Snapshot(
 def open_current(folder: Path, salt: str = "") -> Snapshot:
     """The current version; `EMPTY` before the first.
 
-    A version of before there were secrets is opened as it is. Raises SnapshotError for files that
-    are damaged, made with another secret, or of another version of this program.
+    A version of before there were secrets is opened as it is; a count of the whole shop that it
+    does not have is 0, of which no feature speaks. Raises SnapshotError for files that are damaged,
+    made with another secret, or of another version of this program.
     """
     version = current(folder)
     if version is None:
@@ -276,6 +278,11 @@ def open_current(folder: Path, salt: str = "") -> Snapshot:
         index = pa.ipc.open_file(_content(place / "index.arrow", hashes)).read_all()
         accounts = pa.ipc.open_file(_content(place / "accounts.arrow", hashes))
         batches = tuple(accounts.get_batch(n) for n in range(accounts.num_record_batches))
+        if lacking := set(ACCOUNTS.names) - set(accounts.schema.names) - set(TOTALS):
+            raise SnapshotError(
+                f"the snapshot {version} is of another version of this program, which had no "
+                f"{min(lacking)}: materialize published/account_snapshot"
+            )
     except (OSError, ValueError, KeyError, pa.ArrowInvalid) as error:
         raise SnapshotError(
             f"the snapshot {place} cannot be read ({type(error).__name__}): materialize "
@@ -291,7 +298,7 @@ def open_current(folder: Path, salt: str = "") -> Snapshot:
     return Snapshot(
         version=version,
         made_at=datetime.fromisoformat(noted["made_at"]),
-        totals=noted["totals"],
+        totals=dict.fromkeys(TOTALS, 0) | noted["totals"],
         size=index.num_rows,
         created=array("created"),
         keys=tuple(array(name) for name in keys.NAMES),
