@@ -74,10 +74,10 @@ def persistent_drift(
 
     home = Home.current()
     settings = home.settings()
-    store = Lakehouse().tables
-    if not store.exists("ml/abuse_drift") or not drift.persistent_drift(store, settings):
+    tables = Lakehouse().tables
+    if not tables.exists("ml/abuse_drift") or not drift.persistent_drift(tables, settings):
         return dg.SkipReason("no persistent drift")
-    labels = registry.new_labels(store)
+    labels = registry.new_labels(tables)
     enough = labels >= settings.retrain_min_labels
     alert_people(
         home,
@@ -94,7 +94,7 @@ def persistent_drift(
     )
     if not enough:
         return dg.SkipReason(f"drift persists, but only {labels} new labels")
-    version = store.stamp("ml/abuse_drift").get("data_version")
+    version = tables.stamp("ml/abuse_drift").get("data_version")
     return dg.RunRequest(run_key=f"drift-{version}-{labels}")
 
 

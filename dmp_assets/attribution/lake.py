@@ -61,10 +61,10 @@ def new_web_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
         state = source.probe()
     except WebError as error:
         return dg.SkipReason(str(error))
-    store = Lakehouse().tables
+    tables = Lakehouse().tables
     now = {key: state.tables[name].content_hash for key, name in raw_web.SOURCES.items()}
     if all(
-        (store.stamp(f"raw/{key}").get("probe") or {}).get("content") == content
+        (tables.stamp(f"raw/{key}").get("probe") or {}).get("content") == content
         for key, content in now.items()
     ):
         return dg.SkipReason("nothing new in the web database")

@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 import typer.main
+from fastapi.routing import APIRoute
 
 from dmp_assets.abuse.model import explain, limits, rules
+from dmp_assets.attribution import settings as attribution_models
+from dmp_assets.attribution.model.models import MODELS
 from dmp_assets.cleaned.shop import promo_codes, promo_usages, users
 from dmp_assets.cli.main import app
 from dmp_assets.definitions import defs
 from dmp_assets.platform.automation import catalogue
+from dmp_assets.platform.faces.service import services
 from dmp_assets.platform.lake.tables import LAYERS
 from dmp_assets.platform.store.roles import ROLES
 from dmp_assets.settings import Settings
@@ -207,6 +211,27 @@ def test_the_reason_codes_of_the_api_are_those_of_the_code() -> None:
         *rules.CODES, limits.CODE, f"{explain.FEATURE_PREFIX}…",
     ]  # fmt: skip
     assert {code: text for code, text in told if code in rules.TEXTS} == rules.TEXTS
+
+
+def test_every_route_of_a_domain_for_programs_is_on_the_page_of_the_api() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    routes = [
+        f"{method} {route.path}"
+        for face in services().values()
+        for router in face.routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.path.startswith("/v1/")
+        for method in route.methods or ()
+    ]
+    assert len(routes) > 5
+    assert [route for route in routes if f"| `{route}` |" not in page] == []
+
+
+def test_every_attribution_model_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "attribution.md").read_text()
+    table = page.partition("## Models")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", table, re.M))))
+    assert told == {*attribution_models.MODELS, *MODELS}
 
 
 def test_the_roles_on_the_page_of_the_api_have_the_scopes_of_the_code() -> None:

@@ -50,16 +50,16 @@ class Maintenance(dg.Config):
 def maintain_tables(
     context: dg.OpExecutionContext, config: Maintenance, lakehouse: Lakehouse
 ) -> None:
-    store = lakehouse.tables
-    keys = config.tables or store.written()
+    tables = lakehouse.tables
+    keys = config.tables or tables.written()
     for key in keys:
-        before = store.version(key)
-        compacted = maintenance.optimize(store, key)
-        deleted = maintenance.vacuum(store, key, days=lakehouse.settings.retention_days)
+        before = tables.version(key)
+        compacted = maintenance.optimize(tables, key)
+        deleted = maintenance.vacuum(tables, key, days=lakehouse.settings.retention_days)
         context.log.info(
             f"{key}: {compacted.get('numFilesRemoved', 0)} files compacted into "
             f"{compacted.get('numFilesAdded', 0)}, {len(deleted)} old files deleted, "
-            f"version {before} -> {store.version(key)}"
+            f"version {before} -> {tables.version(key)}"
         )
 
 
