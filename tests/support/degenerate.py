@@ -6,10 +6,10 @@ with one key twice.
 """
 
 import hashlib
-import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dmp_assets.home import Home
-from dmp_assets.settings import project_dir
+from dmp_assets.platform.faces.lake import lakes
+from dmp_assets.platform.lake.table_asset import KEY
 from tests.support import lakehouse
 
 Tables = dict[str, pa.Table]
@@ -27,10 +28,19 @@ NAMES = {"model_version", "model", "is_serving", "run_id", "versions", "committe
 
 
 def key_of(table: str) -> list[str]:
-    """Columns that identify a row of `modeled/…`, as the table's own docstring names them."""
-    source = project_dir() / "dmp_assets" / f"{table}.py"
-    said = re.search(r"Key: (\w+(?:, \w+)*)", source.read_text()) if source.is_file() else None
-    return said[1].split(", ") if said else []
+    """Columns that identify a row, as the table declares them; none where it does not."""
+    return _keys().get(table, [])
+
+
+@cache
+def _keys() -> dict[str, list[str]]:
+    assets = [one for lake in lakes().values() for made in lake.assets.values() for one in made]
+    return {
+        "/".join(spec.key.path): str(spec.metadata[KEY]).split(", ")
+        for asset in assets
+        for spec in asset.specs
+        if KEY in spec.metadata
+    }
 
 
 def _one_per_key(table: pa.Table, key: list[str]) -> pa.Table:

@@ -23,7 +23,7 @@ from dmp_assets.platform.cleaning import (
 from dmp_assets.platform.lake.table_asset import TableRun
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD
-from dmp_assets.sources.shop.written import WRITTEN
+from dmp_assets.sources.web.written import WRITTEN as WEB
 
 FLAG = ["is_email_verified", "is_phone_verified", "is_abuser"]
 
@@ -113,7 +113,7 @@ def test_a_time_beside_a_spreadsheets_day_is_its_part_and_a_doubtful_one_is_name
     days: list[str | None], times: list[str | None], wanted: Format, problem: str | None
 ) -> None:
     run = run_over("web_sessions", event_date=days, event_time=times)
-    found = formats.found(run, "web_sessions", WRITTEN["web_sessions"])
+    found = formats.found(run, "web_sessions", WEB["web_sessions"])
     assert found["event_time"] == wanted
     said = run.metadata.get("problem", "")
     assert (f'{{"web_sessions.event_time": "{problem}"}}' in said) if problem else said == ""

@@ -12,7 +12,9 @@ from dmp_assets.platform.values.readers import SETTINGS, SIDES
 @cache
 def known() -> Written:
     """Those of every source that a domain reads."""
-    every = [one for room in domains.rooms("settings").values() for one in room.WRITTEN]
+    every = [
+        one for room in domains.rooms("settings").values() for one in getattr(room, "WRITTEN", ())
+    ]
     return Written(
         {table: columns for one in every for table, columns in one.columns.items()},
         {clock: day for one in every for clock, day in one.days.items()},

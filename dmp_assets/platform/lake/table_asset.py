@@ -34,6 +34,9 @@ from dmp_assets.settings import Settings
 AGAIN_TAG = "dmp/again"
 """Tag of a run: keys, by commas, of tables that are written again though nothing is new."""
 
+KEY = "key"
+"""Metadata of an asset: the columns that identify a row of its table."""
+
 WHOLE_TAG = "dmp/whole"
 """Tag of a run whose range of partitions is everything there is, so whole tables are replaced."""
 
@@ -146,6 +149,7 @@ class _Declared:
     body: Body
     key: str
     tables: Mapping[str, Columns]
+    identifies: Sequence[str]
     further: Column | None
     deps: Sequence[str]
     checks: Sequence[Check]
@@ -169,11 +173,15 @@ class _Declared:
                 metadata={
                     "dagster/column_schema": schema(columns),
                     **code_at(self.body),
-                    **(further_metadata(self.further) if key == self.key else {}),
+                    **(self._of_the_table() if key == self.key else {}),
                 },
             )
             for key, columns in self.tables.items()
         ]
+
+    def _of_the_table(self) -> dict[str, str]:
+        key = {KEY: ", ".join(self.identifies)} if self.identifies else {}
+        return {**key, **further_metadata(self.further)}
 
     def check_specs(self) -> list[dg.AssetCheckSpec]:
         """Its checks as Dagster names them."""
@@ -337,6 +345,7 @@ def table_asset(
             body=body,
             key=key,
             tables={key: dict(columns)} | {k: dict(c) for k, c in (also or {}).items()},
+            identifies=key_columns,
             further=further,
             deps=deps,
             checks=(*of_key, *hand_written),
