@@ -1,10 +1,14 @@
 """Rows deleted by a table of keys: nothing of them is in the log, and everybody hears of it."""
 
+from pathlib import Path
+
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 
 from dmp_assets.home import Home
+from dmp_assets.platform.lake import maintenance
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import TableError
 from tests.support.delta_log import commits, statistics
@@ -128,3 +132,29 @@ def test_what_was_deleted_is_not_read_again_and_all_that_is_made_of_it_is_made_a
     assert Lakehouse().tables.sql("SELECT count(*) AS n FROM raw.users")["n"][0].as_py() == 3, (
         "a source that is read whole still has the row"
     )
+
+
+def test_older_versions_and_their_log_are_forgotten_and_the_table_stays(
+    lakehouse: Lakehouse,
+) -> None:
+    path = Path(lakehouse.tables.path(KEY))
+    lakehouse.append(KEY, people().slice(1, 1), stamp=STAMP)
+    lakehouse.delete(KEY, pa.table({"user_id": ["zqa"]}))
+    rows, stamp = left(lakehouse), lakehouse.tables.stamp(KEY)
+    kept = lakehouse.tables.delta(KEY).metadata().configuration
+    assert maintenance.forget_versions(lakehouse.tables, KEY)
+    held = [repr(pq.read_table(file).to_pylist()) for file in path.glob("*.parquet")]
+    assert held and "zqa', 'n'" not in "".join(held)
+    assert left(lakehouse) == rows
+    now = lakehouse.tables.stamp(KEY)
+    assert {**now, "delta_version": 0} == {**stamp, "delta_version": 0}
+    assert lakehouse.tables.delta(KEY).metadata().configuration == kept
+    assert len(commits(path)) <= 3
+    with pytest.raises(TableError, match="the oldest that can be read is"):
+        lakehouse.tables.dataset(KEY, 0)
+    lakehouse.append(KEY, people(), stamp=STAMP)
+    assert len(left(lakehouse)) == len(rows) + 4
+    files = set(path.glob("*.parquet"))
+    maintenance.forget_versions(lakehouse.tables, KEY)
+    assert set(path.glob("*.parquet")) == files, "what is read now stays"
+    assert len(left(lakehouse)) == len(rows) + 4

@@ -64,7 +64,8 @@ class Suppressed:
         if not hmac.compare_digest(keyed_by, _hash(key, "", "")):
             raise SuppressionError(
                 f"{file} was made with another secret than {home.secrets / SECRET}: restore that "
-                "from the same backup, or remove the list and `dmp forget` its people again"
+                "from the same backup (`dmp restore --trust`), or remove the list and `dmp forget` "
+                "its people again"
             )
         return cls(key, hashes)
 
