@@ -1,6 +1,7 @@
 """Promo-code abuse: users, codes and usages of the shop, and the model that judges accounts."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,21 @@ def _forget_people(store: "sa.Connection") -> None:
     landing.clear(store)
 
 
+def _erase(store: "sa.Connection", subject: str, ids: Collection[str]) -> Mapping[str, int]:
+    from dmp_assets.abuse.service.store import erasing
+
+    return erasing.erase(store, ids) if subject == "user_id" else {}
+
+
+def _drop_older(home: Home) -> None:
+    from dmp_assets.abuse.model import snapshot
+
+    now = snapshot.current(home.serving)
+    for made in home.serving.glob("*/snapshot.json"):
+        if made.parent.name != now:
+            shutil.rmtree(made.parent)
+
+
 def _rows_to_read(home: Home) -> int:
     from dmp_assets.sources.shop.resource import rows_to_read
 
@@ -84,6 +100,9 @@ DOMAIN = Domain(
         ),
     ),
     forget_people=_forget_people,
+    forgets=("user_id",),
+    erase=_erase,
+    drop_older=_drop_older,
     rows_to_read=_rows_to_read,
     restored=_restored,
     events=shop.EVENTS,

@@ -36,6 +36,7 @@ COMMANDS = {
     "client": "service:client",
     "user": "service:user",
     "secrets": "secret_keys:secrets",
+    "forget": "forget:forget",
 }
 """What each command is, as module below `dmp_assets.cli` and name in it; in the order of
 `dmp --help`."""

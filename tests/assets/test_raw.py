@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import psycopg
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
@@ -14,6 +15,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.privacy import suppression
 from dmp_assets.platform.run.causes import first_cause
 from dmp_assets.raw import shop as raw
 from dmp_assets.sources.shop.connection import shop_name
@@ -432,3 +434,37 @@ def test_rows_with_commas_quotes_and_line_breaks_arrive_as_they_were(
     load(path.read_text().rstrip("\r\n"))
     good(run())
     assert [row[0] for row in read("SELECT email FROM raw.users ORDER BY user_id")] == texts
+
+
+# people who were forgotten ------------------------------------------------------------------------
+
+
+def test_who_was_forgotten_is_not_read_again_from_a_foreign_shop(
+    spark: Any, foreign: Callable[[str], None]
+) -> None:
+    foreign("INSERT INTO users VALUES (1, '2024-01-01', true, 1), (2, '2024-01-02', true, 1)")
+    good(run())
+    suppression.add(Home.current(), "user_id", ["1"])
+    lakehouse = Lakehouse()
+    assert lakehouse.delete("raw/users", pa.table({"user_id": ["1"]})) == 1
+    before = version()
+    assert good(run())["unchanged"]
+    assert (ids(), version()) == (["2"], before)
+    foreign("INSERT INTO users VALUES (3, '2024-01-03', true, 1)")
+    assert good(run())["rows_of_forgotten_people"] == 1
+    assert ids() == ["2", "3"]
+
+
+def test_who_was_forgotten_is_not_read_again_from_a_landing_shop(
+    spark: Any, load: Callable[..., None]
+) -> None:
+    load("a,2024-01-01,a@x.de", "b,2024-01-02,b@x.de", mode="refuse")
+    good(run())
+    suppression.add(Home.current(), "user_id", ["b"])
+    assert Lakehouse().delete("raw/users", pa.table({"user_id": ["b"]})) == 1
+    assert good(run())["unchanged"]
+    load("c,2024-01-03,c@x.de")
+    good(run())
+    assert ids() == ["a", "c"], "it goes on after the last row that it read"
+    assert good(run("2024-01-01", "2024-01-03"))["rows_of_forgotten_people"] == 1
+    assert ids() == ["a", "c"]

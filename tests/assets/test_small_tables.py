@@ -10,6 +10,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from dmp_assets.platform.lake import spark as spark_module
+from dmp_assets.platform.lake.file_statistics import NAMED
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.spark import SMALL, collected
 from tests.support.things import KEY, Frame, arrow, content, spark_frame
@@ -107,13 +108,9 @@ def test_a_lakehouse_that_grows_is_not_small_any_more(lakehouse: Lakehouse) -> N
     lakehouse.overwrite("modeled/many", rows)
     assert lakehouse._is_small_and_here()
     assert Lakehouse()._is_small_and_here()
-    lakehouse.overwrite(
-        "raw/many", pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches())
-    )
+    lakehouse.overwrite("raw/many", rows.to_reader(), bounded=["n"])
     assert not lakehouse._is_small_and_here()
-    assert "delta.dataSkippingNumIndexedCols" not in (
-        lakehouse.tables.delta("raw/many").metadata().configuration
-    )
+    assert lakehouse.tables.delta("raw/many").metadata().configuration[NAMED] == "`n`"
 
 
 def test_a_table_that_cannot_be_read_keeps_no_other_from_being_written(

@@ -2,19 +2,32 @@
 
 import pprint
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
+import duckdb
+import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from dmp_assets.definitions import defs
 from dmp_assets.platform.automation.personal_data import ANY_FURTHER, personal_data
 from dmp_assets.platform.store import database, where
-from tests.support.canaries import MARKERS, found, log_scores, write_shop, write_web
+from dmp_assets.platform.store.schema import every
+from tests.support.canaries import (
+    MARKERS,
+    PEOPLE,
+    Person,
+    found,
+    log_scores,
+    write_shop,
+    write_web,
+)
 from tests.support.declared import types
+from tests.support.delta_log import bounded, statistics
 from tests.support.dmp import Dmp, Ran
 
 PLACES_OF_PEOPLE: Mapping[str, str] = {
@@ -128,3 +141,91 @@ def test_what_was_looked_through_holds_the_runs_events(canaries: tuple[Dmp, list
         events = [str(entry) for entry in instance.all_logs(run.run_id)]
         assert sum("ASSET_MATERIALIZATION" in event for event in events) > 40
         assert found("\n".join([*events, str(run.tags)])) == set()
+
+
+def test_no_file_has_statistics_of_a_personal_column(canaries: tuple[Dmp, list[Ran]]) -> None:
+    tables = canaries[0].tables
+    personal = {
+        (one.table, one.column) for one in personal_data(defs.get_repository_def().asset_graph)
+    }
+    noted = {
+        (key, name.partition(".")[0])
+        for key in tables.written()
+        for name in bounded(tables.path(key))
+    }
+    assert noted & personal == set()
+    declared = {(key, name) for key, columns in types().items() for name in columns}
+    assert noted <= declared, "of what nobody described nothing is noted"
+    assert all(
+        said["numRecords"] is not None
+        for key in tables.written()
+        for said in statistics(tables.path(key))
+    )
+
+
+FORGOTTEN = (1, 3, 7)
+MAY_REMAIN: Mapping[str, str] = {
+    "postgres/": "the shop, and pages of the store that are free to be written over",
+    "lakehouse/raw/web_": "another family of tables",
+    "lakehouse/cleaned/web_": "another family of tables",
+    "lakehouse/quarantine/web_": "another family of tables",
+    "lakehouse/modeled/customer_journeys/": "another family of tables",
+    "models/": "the accounts of the last training",
+    "outbox/": "what was to be sent before",
+}
+"""Begin of a path in the home → why values of forgotten people may stand there."""
+
+
+def test_after_forget_nothing_else_of_the_home_holds_them(
+    canaries: tuple[Dmp, list[Ran]], tmp_path: Path
+) -> None:
+    dmp, _ = canaries
+    file = tmp_path / "ids"
+    file.write_text("\n".join(f" {Person(n).user_id} " for n in FORGOTTEN) + "\nzqid-nobody\n")
+    ran = dmp("forget", "--file", str(file), "--yes", "--now")
+    assert ran.code == 0, ran.text[-3000:]
+    assert found(ran.text) == set(), "ids are not shown"
+    for table in ("raw/users 3 rows", "raw/promo_usages", "raw/abuse_predictions 2 rows",
+                  "raw/abuse_decisions 1 rows", "abuse_prediction 2 rows"):  # fmt: skip
+        assert table in ran.text
+    values = {value for n in FORGOTTEN for value in _values_of(Person(n))}
+    shown: dict[str, list[str]] = {}
+    for path in sorted(dmp.home.root.rglob("*")):
+        place = str(path.relative_to(dmp.home.root))
+        if path.is_file() and not place.startswith(tuple(MAY_REMAIN)):
+            text = "\n".join(_rows_and_text(path)).lower()
+            if held := sorted(value for value in values if value in text):
+                shown[place] = held
+    assert shown == {}, pprint.pformat(shown)
+    _the_store_holds_none(dmp, values)
+    others = dmp.tables.sql("SELECT count(*) AS n FROM ml.abuse_scores")["n"][0].as_py()
+    assert others == PEOPLE - len(FORGOTTEN)
+    assert dmp("run", "--json", "--select", "group:shop").summary["success"]
+    assert dmp.tables.sql("SELECT user_id FROM raw.users WHERE user_id = 'zqid03'").num_rows == 0
+
+
+def _values_of(person: Person) -> set[str]:
+    """What in a text is of this person alone, in small letters."""
+    row, n = person.row(), person.number
+    own = {row[name].lower() for name in ("user_id", "first_name", "last_name", "ip_address",
+           "user_agent", "city", "gender", "dob", "favourite")}  # fmt: skip
+    return own | {f"zqmail{n:02}", f"zqhost{n:02}", row["phone"]}
+
+
+def _rows_and_text(file: Path) -> Iterator[str]:
+    yield from _contents(file)
+    if file.suffix == ".parquet":
+        yield repr(pq.read_table(file).to_pylist())
+    if file.suffix == ".duckdb":
+        with duckdb.connect(str(file), read_only=True) as connection:
+            for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+                yield repr(connection.execute(f'FROM "{name}"').fetchall())
+
+
+def _the_store_holds_none(dmp: Dmp, values: Collection[str]) -> None:
+    engine = database.engine(where.store_url(dmp.home))
+    with engine.connect() as connection:
+        for table in every().sorted_tables:
+            text = repr(connection.execute(sa.select(table)).fetchall()).lower()
+            assert [value for value in values if value in text] == [], table.name
+    engine.dispose()

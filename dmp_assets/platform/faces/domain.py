@@ -1,6 +1,6 @@
 """What anybody may know of a domain without Dagster, Spark or a web framework."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,14 @@ def _no_results(home: Home) -> Mapping[str, Path]:
 
 
 def _nobody(store: "sa.Connection") -> None:
+    return None
+
+
+def _none_of(store: "sa.Connection", subject: str, ids: Collection[str]) -> Mapping[str, int]:
+    return {}
+
+
+def _nothing_older(home: Home) -> None:
     return None
 
 
@@ -63,6 +71,10 @@ class Domain:
     advice: check → what a person does about it, with `{asset}` and `{table}`.
     logs: keys of tables whose source forgets old rows, so they outlive a change of the shop.
     forget_people: deletes what the operational store holds of a simulated shop's people.
+    forgets: kinds of identifier (`Column.subject`) by which its tables forget a person.
+    erase: deletes what the operational store holds of the people of such a kind with these ids;
+        table → how many rows.
+    drop_older: deletes files of earlier versions of what it computes, which hold who was forgotten.
     rows_to_read: rows of its source's largest table when that has news, so that Spark begins to
         start before it is asked for; else 0.
     restored: (home, names of databases), once a backup has filled the home's own PostgreSQL.
@@ -82,6 +94,9 @@ class Domain:
     advice: Mapping[str, str] = field(default_factory=dict)
     logs: Sequence[str] = ()
     forget_people: "Callable[[sa.Connection], None]" = _nobody
+    forgets: Sequence[str] = ()
+    erase: "Callable[[sa.Connection, str, Collection[str]], Mapping[str, int]]" = _none_of
+    drop_older: Callable[[Home], None] = _nothing_older
     rows_to_read: Callable[[Home], int] = _none
     restored: Callable[[Home, Sequence[str]], None] = _as_it_was
     partition_tags: Callable[[Home, str, str], Mapping[str, str]] | None = None

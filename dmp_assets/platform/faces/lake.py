@@ -7,7 +7,8 @@ from typing import Any
 import dagster as dg
 
 from dmp_assets import domains
-from dmp_assets.platform.lake.columns import Column, Columns
+from dmp_assets.platform.lake.columns import Columns
+from dmp_assets.platform.lake.table_metadata import columns_of
 from dmp_assets.platform.marts.mart import Mart
 from dmp_assets.platform.published.publication import Publication
 
@@ -54,8 +55,5 @@ def declared() -> Mapping[str, Columns]:
             for spec in asset.specs:
                 schema = spec.metadata.get("dagster/column_schema")
                 if isinstance(schema, dg.TableSchema):
-                    found["/".join(spec.key.path)] = {
-                        column.name: Column(column.type, column.description or "")
-                        for column in schema.columns
-                    }
+                    found["/".join(spec.key.path)] = columns_of(schema)
     return found

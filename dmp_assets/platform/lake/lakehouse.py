@@ -4,12 +4,14 @@ delta-rs writes Arrow data, and what Spark computed where the tables of all sour
 lie here: Delta's own writer runs several Spark jobs over a table's log for each write.
 
 Write semantics are business logic, so each way of writing is a method that the asset names:
-`overwrite`, `append`, `replace_window`, `merge`. The path comes from the table's key alone.
+`overwrite`, `append`, `replace_window`, `merge`, `delete`. The path comes from the table's key
+alone. Each takes in `bounded` the columns of which the log may note least and greatest values, see
+`file_statistics.py`; without it there are none.
 """
 
 import json
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +23,7 @@ from deltalake.exceptions import DeltaError
 from pydantic import PrivateAttr
 
 from dmp_assets.home import Home
-from dmp_assets.platform.lake import leases, writes
+from dmp_assets.platform.lake import deletion, file_statistics, leases, writes
 from dmp_assets.platform.lake.delta_commit import Commit
 from dmp_assets.platform.lake.tables import TableError, Tables
 from dmp_assets.settings import Settings
@@ -64,6 +66,21 @@ def _noting(spark: "SparkSession", stamp: Mapping[str, Any] | None) -> None:
         spark.conf.set(name, json.dumps(stamp))
     else:
         spark.conf.unset(name)
+
+
+def _bound(
+    lakehouse: "Lakehouse", key: str, names: Collection[str], bounded: Collection[str]
+) -> None:
+    """Make an existing table note no value of other columns than these, from now on."""
+    noted = [name for name in bounded if name in names]
+    delta, small = lakehouse.tables.delta(key), lakehouse._is_small_and_here()
+    file_statistics.bring_up(delta, noted, at_most=small)
+
+
+def _collected(frame: "DataFrame") -> pa.Table | None:
+    from dmp_assets.platform.lake import spark
+
+    return spark.collected(frame)
 
 
 def _publish(home: Home, tables: Tables, log: Any) -> None:
@@ -180,13 +197,27 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         return reader.load(self.tables.path(key))
 
     # writing -------------------------------------------------------------------------------------
-    def overwrite(self, key: str, frame: Any, *, stamp: Mapping[str, Any] | None = None) -> Written:
+    def overwrite(
+        self,
+        key: str,
+        frame: Any,
+        *,
+        stamp: Mapping[str, Any] | None = None,
+        bounded: Collection[str] = (),
+    ) -> Written:
         """Replace all rows, and the columns with them; older versions stay readable."""
-        return self._write(key, frame, "overwrite", stamp)
+        return self._write(key, frame, "overwrite", stamp, bounded)
 
-    def append(self, key: str, frame: Any, *, stamp: Mapping[str, Any] | None = None) -> Written:
+    def append(
+        self,
+        key: str,
+        frame: Any,
+        *,
+        stamp: Mapping[str, Any] | None = None,
+        bounded: Collection[str] = (),
+    ) -> Written:
         """Add rows; columns that the table does not have yet are added to it."""
-        return self._write(key, frame, "append", stamp)
+        return self._write(key, frame, "append", stamp, bounded)
 
     def replace_window(
         self,
@@ -197,6 +228,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         start: date,
         end: date,
         stamp: Mapping[str, Any] | None = None,
+        bounded: Collection[str] = (),
     ) -> Written:
         """Replace the rows with `start <= column < end` (half-open) by the given ones.
 
@@ -204,7 +236,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         error of delta-rs).
         """
         where = f"{column} >= '{start.isoformat()}' AND {column} < '{end.isoformat()}'"
-        return self._write(key, frame, "overwrite", stamp, where=where)
+        return self._write(key, frame, "overwrite", stamp, bounded, where)
 
     def merge(
         self,
@@ -213,6 +245,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         *,
         keys: Sequence[str],
         stamp: Mapping[str, Any] | None = None,
+        bounded: Collection[str] = (),
     ) -> Written:
         """Update rows whose `keys` are there and that differ, insert those that are not.
 
@@ -220,7 +253,8 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         those that `frame` lacks are left alone. A merge that changes nothing writes no data files.
         """
         if not self.tables.exists(key):
-            return self.overwrite(key, frame, stamp=stamp)
+            return self.overwrite(key, frame, stamp=stamp, bounded=bounded)
+        _bound(self, key, [*self.tables.columns(key), *frame.columns], bounded)
         match = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in keys)
         others = [name for name in frame.columns if name not in keys]
         there = self.tables.columns(key)
@@ -242,9 +276,33 @@ class Lakehouse(dg.ConfigurableResource[Any]):
                 _noting(self.spark, None)
         return self._stamped(key, before, stamp)
 
+    def delete(self, key: str, keys: pa.Table, *, bounded: Collection[str] = ()) -> int:
+        """Delete the rows that hold what a row of `keys` holds in its columns; how many there were.
+
+        The table counts as new for what is made of it, and as up to date in itself: its own next
+        run reads on where it was. Nothing of the keys and the rows is noted in its log; older
+        versions have them still. Raises TableError for a table that was never made.
+        """
+        rows = deletion.matching(self.tables, key, keys)
+        if rows:
+            _bound(self, key, self.tables.columns(key), bounded)
+            stamp = deletion.stamp(self.tables, key, self.run_id)
+            if self._is_small_and_here():
+                deletion.by_delta_rs(self.tables, key, keys, stamp)
+            else:
+                with _merging:
+                    _noting(self.spark, stamp)
+                    try:
+                        deletion.by_spark(self.spark, self.tables.path(key), keys)
+                    finally:
+                        _noting(self.spark, None)
+        return rows
+
     def note(self, key: str, *, stamp: Mapping[str, Any]) -> Written:
         """Leave the rows as they are and note a new stamp; starts no JVM."""
-        return self.append(key, self.tables.dataset(key).schema.empty_table(), stamp=stamp)
+        nothing = self.tables.dataset(key).schema.empty_table()
+        Commit(self.tables, key, "append", {}, stamp).by_delta_rs(nothing)
+        return self.written(key)
 
     def written(self, key: str) -> Written:
         """The table as it stands: version and rows, from Delta's own log."""
@@ -257,20 +315,22 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         frame: Any,
         mode: str,
         stamp: Mapping[str, Any] | None,
+        bounded: Collection[str],
         where: str | None = None,
     ) -> Written:
         """Write by the engine that suits the frame, and know which table is the largest now."""
         is_small = self._is_small_and_here() and not isinstance(frame, pa.RecordBatchReader)
-        properties = _retention(self.settings)
-        if is_small:
-            from dmp_assets.platform.lake import spark
-
-            properties |= spark.SMALL_TABLE
+        names = list(frame.schema.names)
+        if self.tables.exists(key):
+            there = self.tables.columns(key) if mode == "append" else ()
+            _bound(self, key, [*there, *names], bounded)
+        noted = () if is_small else [name for name in bounded if name in names]
+        properties = _retention(self.settings) | file_statistics.properties(noted)
         commit = Commit(self.tables, key, mode, properties, stamp, where)
         if isinstance(frame, pa.Table | pa.RecordBatchReader):
             rows = frame
         else:
-            rows = spark.collected(frame) if is_small else None
+            rows = _collected(frame) if is_small else None
             rows = rows if rows is not None and commit.fits(rows) else None
         if rows is not None:
             commit.by_delta_rs(rows)

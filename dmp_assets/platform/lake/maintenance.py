@@ -1,8 +1,12 @@
-"""Keeping tables small on the disk: no reader sees a difference."""
+"""Keeping tables small on the disk: no reader of a table as it is now sees a difference."""
 
 from typing import Any
 
+from dmp_assets.platform.lake.delta_commit import Commit
 from dmp_assets.platform.lake.tables import Tables
+
+LOG_KEPT = "delta.logRetentionDuration"
+"""Property of a table: how long its log tells of older versions."""
 
 
 def optimize(tables: Tables, key: str) -> dict[str, Any]:
@@ -13,3 +17,23 @@ def optimize(tables: Tables, key: str) -> dict[str, Any]:
 def vacuum(tables: Tables, key: str, *, days: int) -> list[str]:
     """Delete files that no version of the last `days` needs; returns their names."""
     return list(tables.delta(key).vacuum(retention_hours=days * 24, dry_run=False))
+
+
+def forget_versions(tables: Tables, key: str) -> list[str]:
+    """Delete all that only older versions need, and the log of how the table came about.
+
+    Nothing can be read as of then any more, and who is reading an older version fails; what the
+    last write noted stays. Returns the names of the deleted files of rows.
+    """
+    delta = tables.delta(key)
+    deleted = list(delta.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False))
+    usual = delta.metadata().configuration.get(LOG_KEPT, "interval 30 days")
+    delta.alter.set_table_properties({LOG_KEPT: "interval 0 days"})
+    noted = {name: said for name, said in tables.stamp(key).items() if name != "delta_version"}
+    nothing = tables.dataset(key).schema.empty_table()
+    Commit(tables, key, "append", {}, noted or None).by_delta_rs(nothing)
+    delta = tables.delta(key)
+    delta.create_checkpoint()
+    delta.cleanup_metadata()
+    delta.alter.set_table_properties({LOG_KEPT: usual})
+    return deleted

@@ -18,7 +18,7 @@ from pyspark import accumulators
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import DataFrame, SparkSession
 
-from dmp_assets.platform.lake import class_archive, java
+from dmp_assets.platform.lake import class_archive, file_statistics, java
 from dmp_assets.settings import Settings
 
 _SHORT_RUN = (
@@ -32,10 +32,6 @@ _LONG_RUN = (
     "-XX:+UseG1GC -XX:G1PeriodicGCInterval=5000 -XX:MinHeapFreeRatio=10 -XX:MaxHeapFreeRatio=30"
 )
 SMALL = 200_000  # rows up to which planning and compiling cost more than the data itself
-
-SMALL_TABLE = {"delta.dataSkippingNumIndexedCols": "0"}
-"""Properties of a small table: rows per file are noted, the least and greatest value of each column
-are not."""
 
 _LONG_AGO = 86_400  # seconds
 
@@ -86,6 +82,10 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
         "spark.log.level": "ERROR",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        **{
+            name.replace("delta.", "spark.databricks.delta.properties.defaults."): value
+            for name, value in file_statistics.NONE.items()
+        },
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
@@ -108,11 +108,6 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
             "spark.sql.codegen.factoryMode": "NO_CODEGEN",
             "spark.sql.inMemoryColumnarStorage.compressed": "false",
             "spark.driver.maxResultSize": COLLECTED_AT_MOST,
-            # few files could be skipped, and without compiled code it costs more than the write
-            **{
-                name.replace("delta.", "spark.databricks.delta.properties.defaults."): value
-                for name, value in SMALL_TABLE.items()
-            },
         }
     builder = SparkSession.builder
     for name, value in (conf | settings.spark_conf).items():

@@ -20,6 +20,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.lake import fingerprint, readings
 from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.columns import Column, Columns, SchemaError, differences
+from dmp_assets.platform.lake.file_statistics import harmless
 from dmp_assets.platform.lake.lakehouse import Lakehouse, PinnedLakehouse, Written
 from dmp_assets.platform.lake.table_checks import Check as Check
 from dmp_assets.platform.lake.table_checks import key_check
@@ -28,6 +29,7 @@ from dmp_assets.platform.lake.table_metadata import Described, further_metadata,
 from dmp_assets.platform.lake.tables import LAYERS, Standing, Tables, named_tables
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.lake.worked_out import WorkedOut
+from dmp_assets.platform.privacy.suppression import Suppressed
 from dmp_assets.platform.text.engine_errors import values_left_out
 from dmp_assets.settings import Settings
 
@@ -107,17 +109,35 @@ class TableRun:
             raise SchemaError(f"{key} is not written: {'; '.join(told)}")
         return key
 
+    def _noted(self, key: str) -> dict[str, Any]:
+        """What a write of the table notes beside its rows."""
+        return {"stamp": self.stamp, "bounded": harmless(self.tables[key])}
+
+    def _landed(self, key: str, frame: Any) -> Any:
+        """What may be written: of received rows those of nobody who was forgotten."""
+        if not key.startswith("raw/"):
+            return frame
+
+        def told(rows: int) -> None:
+            self.metadata["rows_of_forgotten_people"] = rows
+            self.log.info(f"{key}: {rows} rows of people who were forgotten are left out")
+
+        return Suppressed.of(self.lakehouse.home).without(frame, self.tables[key], told)
+
     def overwrite(self, frame: Any, key: str | None = None) -> None:
         key = self._own(key, frame)
-        self.written[key] = self.lakehouse.overwrite(key, frame, stamp=self.stamp)
+        frame = self._landed(key, frame)
+        self.written[key] = self.lakehouse.overwrite(key, frame, **self._noted(key))
 
     def append(self, frame: Any, key: str | None = None) -> None:
         key = self._own(key, frame)
-        self.written[key] = self.lakehouse.append(key, frame, stamp=self.stamp)
+        frame = self._landed(key, frame)
+        self.written[key] = self.lakehouse.append(key, frame, **self._noted(key))
 
     def merge(self, frame: Any, *, keys: Sequence[str], key: str | None = None) -> None:
         key = self._own(key, frame)
-        self.written[key] = self.lakehouse.merge(key, frame, keys=keys, stamp=self.stamp)
+        frame = self._landed(key, frame)
+        self.written[key] = self.lakehouse.merge(key, frame, keys=keys, **self._noted(key))
 
     def keep(self) -> None:
         """Leave the table as it is and note that it is up to date; nothing downstream is new."""
@@ -132,9 +152,11 @@ class TableRun:
             self.overwrite(frame, key)
             return
         start, end = self.window
-        inside = frame.where(f"{column} >= DATE'{start}' AND {column} < DATE'{end}'")
+        inside = self._landed(key, frame).where(
+            f"{column} >= DATE'{start}' AND {column} < DATE'{end}'"
+        )
         self.written[key] = self.lakehouse.replace_window(
-            key, inside, column=column, start=start, end=end, stamp=self.stamp
+            key, inside, column=column, start=start, end=end, **self._noted(key)
         )
 
 

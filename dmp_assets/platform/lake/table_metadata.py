@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -31,6 +31,17 @@ def schema(
             for name, kind in known.items()
         ]
     )
+
+
+def columns_of(shown: dg.TableSchema) -> dict[str, Column]:
+    """The columns that `schema` shows."""
+    return {
+        column.name: Column(
+            column.type, column.description or "",
+            cast(Category | None, column.tags.get(PERSONAL_TAG)), column.tags.get(SUBJECT_TAG),
+        )
+        for column in shown.columns
+    }  # fmt: skip
 
 
 def further_metadata(further: Column | None) -> dict[str, str]:

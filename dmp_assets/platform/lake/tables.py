@@ -86,6 +86,8 @@ class Tables:
                 raise TableNotFoundError(key)
             return DeltaTable(self.path(key), version=wanted, storage_options=options)
         except TableNotFoundError:
+            if wanted is not None and self.exists(key):  # its log begins later
+                raise TableError(f"{key} has no version {wanted}; {self._oldest(key)}") from None
             raise TableError(
                 f"there is no table {key} in {self.root}: it was never made. Materialize it first "
                 f"(Dagster's UI, or `dmp run`){self._meant(key)}"

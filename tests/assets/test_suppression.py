@@ -1,0 +1,30 @@
+"""Spark leaves out the rows of the same people as Python does."""
+
+import pyarrow as pa
+
+from dmp_assets.home import Home
+from dmp_assets.platform.lake.columns import Column
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.privacy import suppression
+from dmp_assets.platform.privacy.suppression import Suppressed
+from dmp_assets.platform.values.numerals import INVISIBLE
+from dmp_assets.platform.values.words import SPACES
+
+COLUMNS = {"user_id": Column("string", "As received.", "identifier", "user_id")}
+WRITTEN = [
+    "zq1", " zq1", "zq1\n", "z\u200bq1", f"{SPACES}zq1{SPACES}", f"zq{INVISIBLE}1",
+    "ZQ1", "zq 1", "zq11", "zqü", "z$\\1", "", None,
+]  # fmt: skip
+
+
+def test_spark_leaves_out_what_python_does(home: Home, lakehouse: Lakehouse) -> None:
+    suppression.add(home, "user_id", ["zq1", "zqü", "z$\\1"])
+    rows, told = pa.table({"user_id": pa.array(WRITTEN, pa.string())}), list[int]()
+    known = Suppressed.of(home)
+    wanted = known.without(rows, COLUMNS, told.append)
+    frame = known.without(lakehouse.spark.createDataFrame(rows), COLUMNS, told.append)
+    assert frame.toArrow()["user_id"].to_pylist() == wanted["user_id"].to_pylist()
+    assert wanted["user_id"].to_pylist() == ["ZQ1", "zq 1", "zq11", "", None]
+    assert told == [8, 8]
+    other = lakehouse.spark.createDataFrame(pa.table({"favourite": ["zq1"]}))
+    assert known.without(other, COLUMNS, told.append) is other

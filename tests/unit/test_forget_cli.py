@@ -1,0 +1,47 @@
+"""`dmp forget` before it begins: it asks, and shows no id whatever it is given."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dmp_assets.cli.main import app
+from dmp_assets.home import Home
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DMP_PROJECT_DIR", str(tmp_path))
+    return Home(tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ([], 2, "name users to forget"),
+        (["--user", " \u200b"], 2, "name users to forget"),
+        (["zqid01"], 2, "ids are named by --user"),
+        (["--user", "zqid01", "zqid02"], 2, "ids are named by --user"),
+        (["--file", "nowhere/zqid01"], 1, "cannot be read (FileNotFoundError)"),
+        (["--file", "-"], 2, "add --yes"),
+        (["--user", "zqid01"], 1, "Delete all that is held of 1 users?"),
+        (["--user", "zqid01", "--user", "zqid01 ", "--now"], 1, "Old versions go as well"),
+    ],
+)
+def test_what_cannot_be_done_is_said_without_an_id_and_nothing_is_changed(
+    home: Home, given: list[str], code: int, said: str
+) -> None:
+    ran = CliRunner().invoke(app, ["forget", *given], input="n\n")
+    text = " ".join(ran.output.split())
+    assert (ran.exit_code, said in text) == (code, True), text
+    assert "zqid" not in text
+    assert not (home.root / "forgotten.json").exists()
+
+
+def test_a_file_that_is_no_text_is_refused(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "ids"
+    file.write_bytes(b"zqid01\n\xff\xfe")
+    ran = CliRunner().invoke(app, ["forget", "--file", str(file), "--yes"])
+    assert ran.exit_code == 1
+    assert "UnicodeDecodeError" in ran.output and "zqid" not in ran.output
