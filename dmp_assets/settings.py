@@ -12,16 +12,18 @@ from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
 
 from pydantic import (
     AfterValidator,
+    BaseModel,
     Field,
     SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dmp_assets import domains
@@ -59,6 +61,9 @@ if TYPE_CHECKING:
 else:
     _BROUGHT = tuple(module.SETTINGS for module in domains.rooms("settings").values())
     SettingsOfDomains = type("SettingsOfDomains", _BROUGHT, {})
+
+
+Part = TypeVar("Part", bound=BaseModel)
 
 
 def _column_formats(given: Mapping[str, str]) -> dict[str, str]:
@@ -263,6 +268,15 @@ class Settings(SettingsOfDomains, BaseSettings):
             return setting_values.decoded(value, kind)
         return value.strip() if isinstance(value, str) else value
 
+    def of(self, part: type[Part]) -> Part:
+        """The same settings, as what a domain or source declares of them (`<domain>/settings.py`).
+
+        Raises TypeError for settings that nobody in the table of contents brings.
+        """
+        if not isinstance(self, part):
+            raise TypeError(f"{part.__name__} are the settings of no domain that there is")
+        return self
+
     @cached_property
     def no_value_words(self) -> words.Words:
         """The lists of words that mean nothing, with those of `no_values`."""
@@ -280,6 +294,12 @@ class Settings(SettingsOfDomains, BaseSettings):
         """Order of precedence: arguments, environment, `.env`, `config.yaml` (never secrets)."""
         arguments = init_settings()
         return (Given(settings_cls, arguments, project_dir(), NOT_SETTINGS),)
+
+
+def in_order() -> Mapping[str, FieldInfo]:
+    """Every setting: those of all first, then what each domain brings."""
+    own = [name for name in Settings.model_fields if name in Settings.__annotations__]
+    return {name: Settings.model_fields[name] for name in [*own, *Settings.model_fields]}
 
 
 def outside_fields() -> list[str]:

@@ -45,7 +45,14 @@ TYPES = Part("types", ["mypy"], gives_way=True)
 _OTHER_HOMES = [
     *(
         f"tests/integration/test_{name}.py"
-        for name in ("attribution", "faults", "personal_data", "real_data", "side_by_side")
+        for name in (
+            "attribution",
+            "domain",
+            "faults",
+            "personal_data",
+            "real_data",
+            "side_by_side",
+        )
     ),
     *(f"tests/browser/test_{name}.py" for name in ("oidc", "reports", "review")),
 ]

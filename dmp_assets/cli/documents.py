@@ -11,7 +11,7 @@ import typer
 from dmp_assets.cli.shared import explained
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.text.spelling import meant
-from dmp_assets.settings import project_dir
+from dmp_assets.settings import in_order, project_dir
 
 
 def report(
@@ -52,8 +52,25 @@ def catalogue(
     inputs: Annotated[
         bool, typer.Option("--inputs", help="Print docs/inputs.md: what is read, and how.")
     ] = False,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Print .env.example: every setting.")
+    ] = False,
+    access: Annotated[
+        bool, typer.Option("--access", help="Print docs/access.md: scopes and roles.")
+    ] = False,
 ) -> None:
-    """Print docs/assets.md from the code: every asset, its columns, inputs, checks and owner."""
+    """Print docs/assets.md from the code: every asset, its columns, inputs, checks and owner; and
+    what runs unattended."""
+    if settings:
+        from dmp_assets.platform.config import example
+
+        print(example.text(in_order()), end="")
+        return
+    if access:
+        from dmp_assets.platform.store import roles
+
+        print(roles.markdown(), end="")
+        return
     if inputs:
         from dmp_assets.sources import contract
 
@@ -62,4 +79,4 @@ def catalogue(
     from dmp_assets.definitions import defs
     from dmp_assets.platform.automation import catalogue as assets
 
-    print(assets.markdown(defs.get_repository_def().asset_graph), end="")
+    print(assets.markdown(defs.get_repository_def()), end="")

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections import UserDict
+from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from dmp_assets import domains
 from dmp_assets.platform.text.foreign_text import guard_logs
 
 COMMANDS = {
@@ -17,7 +18,6 @@ COMMANDS = {
     "status": "status:status",
     "demo": "runs:demo",
     "run": "runs:run",
-    "attribution": "runs:attribution",
     "show": "show:show",
     "sample": "loads:sample",
     "load-shop": "loads:load_shop_command",
@@ -38,20 +38,57 @@ COMMANDS = {
     "secrets": "secret_keys:secrets",
     "forget": "forget:forget",
 }
-"""What each command is, as module below `dmp_assets.cli` and name in it; in the order of
-`dmp --help`."""
+"""What each command of no domain is, as module below `dmp_assets.cli` and name in it; in the order
+of `dmp --help`."""
+DOMAINS_AFTER = "run"
+"""The command after which those of the domains are listed."""
 
 
-class _Loaded(UserDict[str, Any]):
-    """The commands by name; each is imported when it is looked at, so that `dmp` starts at once."""
+class _Loaded(MutableMapping[str, Any]):
+    """The commands by name; each is imported when it is looked at, so that `dmp` starts at once.
+
+    A domain's are the functions, or Typers of several, in `COMMANDS` of its room `commands`: name →
+    function. These rooms are imported when a name is none of ours, and to list all.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        found = super().__getitem__(name)
-        if isinstance(found, str):
-            module, _, attribute = found.partition(":")
-            found = _command(name, getattr(import_module(f"dmp_assets.cli.{module}"), attribute))
-            self[name] = found
-        return found
+        if name not in self._made:
+            if name in COMMANDS:
+                module, _, attribute = COMMANDS[name].partition(":")
+                found = getattr(import_module(f"dmp_assets.cli.{module}"), attribute)
+            else:
+                found = _brought()[name]
+            self._made[name] = _command(name, found)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("no command is taken away")
+
+    def __iter__(self) -> Iterator[str]:
+        for name in COMMANDS:
+            yield name
+            if name == DOMAINS_AFTER:
+                yield from _brought()
+
+    def __len__(self) -> int:
+        return len(COMMANDS) + len(_brought())
+
+
+def _brought() -> dict[str, Any]:
+    """The commands of the domains. Raises ValueError for one that is there already."""
+    found: dict[str, Any] = {}
+    for domain, room in domains.rooms("commands").items():
+        for name, made in room.COMMANDS.items():
+            if name in COMMANDS or name in found:
+                raise ValueError(f"{domain} brings the command {name}, which is there already")
+            found[name] = made
+    return found
 
 
 def _command(name: str, made: Any) -> Any:
@@ -68,7 +105,7 @@ def _command(name: str, made: Any) -> Any:
 class _Commands(TyperGroup):
     def __init__(self, **named: Any) -> None:
         super().__init__(**named)
-        self.commands = _Loaded(COMMANDS)
+        self.commands = _Loaded()
 
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""Commands that run assets: the demo, the job, and attribution alone."""
+"""Commands that run assets: the demo and the job; what a domain's own command runs."""
 
 import shutil
 import threading
@@ -118,13 +118,30 @@ def run(
             from dmp_assets.platform.run.clearing import clear
 
             clear(home)
-        with prepared(home) as process, _outside(home):
-            _bring_up_store(home)
-            summary = _run_with_bar(
-                home, start=start, end=end, select=select, wait=wait, quiet=json_output,
-                process=process,
-            )  # fmt: skip
-        _end(home, summary, json_output)
+        run_assets(home, select, start=start, end=end, wait=wait, json_output=json_output)
+
+
+def run_assets(
+    home: Home,
+    select: str,
+    *,
+    start: str = "",
+    end: str = "",
+    wait: bool = False,
+    shop: bool = True,
+    json_output: bool = False,
+) -> NoReturn:
+    """Make the assets of a selection of Dagster's in a run of their own, show it, and exit.
+
+    `shop`: whether the shop's database must be up for it. `start`, `end`: days, UTC, both included.
+    """
+    with prepared(home) as process, _outside(home, shop=shop):
+        _bring_up_store(home)
+        summary = _run_with_bar(
+            home, start=start, end=end, select=select, wait=wait, shop=shop, quiet=json_output,
+            process=process,
+        )  # fmt: skip
+    _end(home, summary, json_output)
 
 
 def _bring_up_store(home: Home) -> None:
@@ -160,37 +177,6 @@ def _end(
 
     print_summary(home, summary, json_output, expected)
     raise typer.Exit(0 if summary.success else 1)
-
-
-ATTRIBUTION_ASSETS = "tag:domain=attribution"
-
-
-def attribution(
-    start: Annotated[str, typer.Option(help="First day of the conversions, UTC.")] = "",
-    end: Annotated[str, typer.Option(help="Last day (included), UTC.")] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for a busy lakehouse.")] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Summary for machines.")] = False,
-) -> None:
-    """Attribute the conversions of the web database, all of them or those of some days.
-
-    Needs neither a shop nor Slack nor a key of the IHC API; what is not configured is skipped and
-    named. Writes exports/channel_reporting.csv and the report `attribution`.
-    """
-    with explained():
-        parse_range(start, end)
-        home = Home.current().prepare()
-        if home.settings().web_database is None:
-            from dmp_assets.cli.loads import NO_WEB_DATABASE
-            from dmp_assets.sources.web.database import WebError
-
-            raise WebError(NO_WEB_DATABASE)
-        with prepared(home) as process, _outside(home, shop=False):
-            _bring_up_store(home)
-            summary = _run_with_bar(
-                home, start=start, end=end, select=ATTRIBUTION_ASSETS, wait=wait, shop=False,
-                quiet=json_output, process=process,
-            )  # fmt: skip
-        _end(home, summary, json_output)
 
 
 def _say(quiet: bool, text: str) -> None:

@@ -32,7 +32,7 @@ def files(page: Path) -> list[tuple[str, str]]:
     found = []
     for block in blocks(page):
         first, _, rest = block.text.partition("\n")
-        named = re.fullmatch(r"# ([\w./-]+\.(?:py|qmd))", first)
+        named = re.fullmatch(r"# ([\w./-]+\.(?:py|qmd|html))", first)
         if named:
             found.append((named[1], rest))
     return found

@@ -10,10 +10,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
-import pytest
 from pydantic import SecretStr
 
-from dmp_assets.demo.sandbox import server as sandbox
 from dmp_assets.demo.sandbox.oauth import CLIENT_ID, CLIENT_SECRET, REDIRECTS, OAuthSandbox
 from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
@@ -71,10 +69,8 @@ class Service:
 def running(folder: Path) -> Iterator[Service]:
     """The stand-in on a free port of loopback."""
     home = Home(folder / "home").prepare("sandbox")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sandbox, "SERVICES", (OAuthSandbox,))
-        with Sandbox(home).running() as endpoint:
-            yield Service(endpoint.url)
+    with Sandbox(home, (OAuthSandbox,)).running() as endpoint:
+        yield Service(endpoint.url)
 
 
 def browse(url: str) -> dict[str, str]:

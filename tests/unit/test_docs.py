@@ -12,17 +12,18 @@ import pytest
 import typer.main
 from fastapi.routing import APIRoute
 
+from dmp_assets import domains
 from dmp_assets.abuse.model import explain, limits, rules
 from dmp_assets.attribution import settings as attribution_models
 from dmp_assets.attribution.model.models import MODELS
 from dmp_assets.cleaned.shop import promo_codes, promo_usages, users
 from dmp_assets.cli.main import app
-from dmp_assets.definitions import defs
 from dmp_assets.platform.automation import catalogue
+from dmp_assets.platform.config import example
 from dmp_assets.platform.faces.service import services
 from dmp_assets.platform.lake.tables import LAYERS
-from dmp_assets.platform.store.roles import ROLES
-from dmp_assets.settings import Settings
+from dmp_assets.platform.store import roles
+from dmp_assets.settings import Settings, in_order
 from dmp_assets.sources import contract
 from tests.support.docs import PAGES, ROOT, commands, files, inline, links
 
@@ -33,7 +34,7 @@ CODE = "\n".join(path.read_text() for path in (ROOT / "dmp_assets").rglob("*.py"
 NOT_THERE_YET = {"config.yaml"}  # optional, written by the user
 PLACES = (
     ROOT,
-    *(ROOT / "dmp_assets" / room for room in ("", "abuse", "platform", "platform/lake")),
+    *(ROOT / "dmp_assets" / room for room in ("", *domains.DOMAINS, "platform", "platform/lake")),
 )
 
 
@@ -142,13 +143,23 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_setting_that_is_named_exists(page: Path) -> None:
     named = set(re.findall(r"\bDMP_[A-Z][A-Z_]*", page.read_text()))
-    fields = {f"DMP_{name.upper()}" for name in Settings.model_fields}
+    fields = {f"DMP_{name.upper()}" for name in Settings.model_fields} | {
+        f"DMP_{name.upper()}"
+        for path, text in files(page)
+        if path.endswith("/settings.py")
+        for name in re.findall(r"^    (\w+): ", text, re.M)
+    }
     assert [n for n in named - fields if not re.search(rf"[\"']{n}[\"']", CODE)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_and_folder_that_is_named_exists(page: Path) -> None:
-    written = {path for path, _ in files(page)} | NOT_THERE_YET
+    written = NOT_THERE_YET | {
+        end
+        for path, _ in files(page)
+        for place in (Path(path), *(Path(f"{folder}/_") for folder in Path(path).parents))
+        for end in _ends(place)
+    }
     layers = {f"{layer}/" for layer in LAYERS}
     named = {
         text
@@ -164,10 +175,16 @@ def test_every_file_and_folder_that_is_named_exists(page: Path) -> None:
     assert gone == []
 
 
+def _ends(path: Path) -> list[str]:
+    """The path from each of its folders on; of `…/_` the folder."""
+    parts = path.parts
+    return ["/".join(parts[at:]).removesuffix("_") for at in range(len(parts))]
+
+
 def test_the_page_of_assets_is_what_the_code_says() -> None:
     from dmp_assets.definitions import defs
 
-    made = catalogue.markdown(defs.get_repository_def().asset_graph)
+    made = catalogue.markdown(defs.get_repository_def())
     assert (ROOT / "docs" / "assets.md").read_text() == made, "dmp catalogue > docs/assets.md"
 
 
@@ -234,22 +251,16 @@ def test_every_attribution_model_is_on_its_page() -> None:
     assert told == {*attribution_models.MODELS, *MODELS}
 
 
-def test_the_roles_on_the_page_of_the_api_have_the_scopes_of_the_code() -> None:
-    page = (ROOT / "docs" / "api.md").read_text()
-    told = dict(re.findall(r"^\| `(\w+)` \| (all|`\w+:\w+`(?:, `\w+:\w+`)*) \|$", page, re.M))
-    assert told.pop("admin") == "all"
-    assert {role: set(re.findall(r"[\w:]+", scopes)) for role, scopes in told.items()} == {
-        role: set(scopes) for role, scopes in ROLES.items() if role != "admin"
-    }
+def test_the_page_of_scopes_and_roles_is_what_the_code_says() -> None:
+    assert (ROOT / "docs" / "access.md").read_text() == roles.markdown(), (
+        "dmp catalogue --access > docs/access.md"
+    )
 
 
-def test_everything_that_runs_unattended_is_on_the_page_of_monitoring() -> None:
-    page = (ROOT / "docs" / "monitoring.md").read_text()
-    repository = defs.get_repository_def()
-    names = [made.name for made in repository.schedule_defs]
-    names += [made.name for made in repository.sensor_defs]
-    assert len(names) == 12
-    assert [name for name in names if f"| `{name}` |" not in page] == []
+def test_the_example_of_settings_is_what_the_code_says() -> None:
+    assert (ROOT / ".env.example").read_text() == example.text(in_order()), (
+        "dmp catalogue --settings > .env.example"
+    )
 
 
 def test_the_readme_leads_to_every_page() -> None:

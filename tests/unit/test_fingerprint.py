@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dmp_assets.domains import DOMAINS
+from dmp_assets import domains
 from dmp_assets.platform.lake import fingerprint
 from dmp_assets.platform.lake.tables import LAYERS
 
@@ -142,8 +142,13 @@ def test_the_code_of_a_page_is_that_of_its_cells() -> None:
 
 
 def test_the_machinery_is_there() -> None:
-    rooms = {f"dmp_assets.{name}." for name in DOMAINS}  # of which a domain may lack some
-    for name in [name for name in fingerprint.MACHINERY if not name.startswith(tuple(rooms))]:
+    rooms = {
+        f"dmp_assets.{domain}.{room}"
+        for domain in domains.DOMAINS
+        for room in fingerprint._OF_A_DOMAIN
+    }  # of which a domain has those that it needs
+    assert rooms < set(fingerprint.MACHINERY)
+    for name in set(fingerprint.MACHINERY) - rooms:
         assert fingerprint._source(name) is not None, name
     with pytest.raises(ImportError, match=r"no module dmp_assets\.nowhere"):
         fingerprint.code("dmp_assets.nowhere")

@@ -23,7 +23,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from dmp_assets.demo.sandbox import server as sandbox
 from dmp_assets.demo.sandbox.ihc import IhcSandbox
 from dmp_assets.demo.sandbox.server import Endpoint, Sandbox
 from dmp_assets.home import Home
@@ -60,10 +59,8 @@ Calls = Callable[[], list[dict[str, Any]]]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     home = Home(tmp_path_factory.mktemp("ihc") / "home").prepare("sandbox")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sandbox, "SERVICES", (IhcSandbox,))
-        with Sandbox(home).running() as endpoint:
-            yield endpoint
+    with Sandbox(home, (IhcSandbox,)).running() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmp_assets.demo.sandbox import server as sandbox
 from dmp_assets.demo.sandbox.ihc import (
     CONVERSION_TYPE,
     MAX_BYTES,
@@ -27,18 +26,15 @@ from dmp_assets.home import Home
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setattr(sandbox, "SERVICES", (IhcSandbox,))
+def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home").prepare("sandbox")
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     home = Home(tmp_path_factory.mktemp("ihc") / "home").prepare("sandbox")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sandbox, "SERVICES", (IhcSandbox,))
-        with Sandbox(home).running() as endpoint:
-            yield endpoint
+    with Sandbox(home, (IhcSandbox,)).running() as endpoint:
+        yield endpoint
 
 
 def session(name: str = "c1", place: int = 0, **more: Any) -> dict[str, Any]:
@@ -141,7 +137,7 @@ def test_requests_beyond_the_limits_are_too_large(endpoint: Endpoint) -> None:
 
 def test_calls_and_what_they_asked_about_stay_for_the_next_run(home: Home) -> None:
     for name in ("first", "second"):
-        with Sandbox(home).running() as endpoint:
+        with Sandbox(home, (IhcSandbox,)).running() as endpoint:
             ask(endpoint, [session(name), session(name, 1)])
             ask(endpoint, [], key="wrong")
             found = calls(endpoint)

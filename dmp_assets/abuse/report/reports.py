@@ -37,6 +37,8 @@ COSTS = ("cost_blocked_customer", "cost_lost_discount", "review_cost", "expected
 REPORTS = (
     ReportSpec(
         name="promo_abuse",
+        title="Promo-code abuse",
+        about="The dashboard: usages, registrations, flagged accounts, clusters, discoveries.",
         reads=(
             *CLEANED,
             *RECEIVED,
@@ -58,6 +60,8 @@ REPORTS = (
     ),
     ReportSpec(
         name="model_monitoring",
+        title="Model monitoring",
+        about="Which model serves and why, how well it does, and whether the world has drifted.",
         reads=(
             *RECEIVED,
             "cleaned/promo_codes",

@@ -34,6 +34,9 @@ def _outline(home: Home, problem: str | None, days: Period | None) -> Outline:
 REPORTS = (
     ReportSpec(
         name="attribution",
+        title="Attribution",
+        about="Cost per order and ROAS by channel, how far the models disagree, paths to a "
+        "conversion.",
         reads=(
             *web.KEYS,
             "modeled/customer_journeys",

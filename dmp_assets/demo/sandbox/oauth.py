@@ -74,7 +74,10 @@ class _Grant:
 
 
 class OAuthSandbox:
-    """The service; in memory, so a new sandbox knows nobody."""
+    """The service; in memory, so a new sandbox knows nobody.
+
+    A domain's stand-in is a subclass with another name, prefix, list (`item`) and settings.
+    """
 
     name = "oauth"
     prefix = "oauth"
@@ -107,7 +110,7 @@ class OAuthSandbox:
         return []
 
     def page(self) -> str:
-        return f"<h2>OAuth</h2><p>{len(self._grants)} grants</p>"
+        return f"<h2>{self.name}</h2><p>{len(self._grants)} grants</p>"
 
     # consent and tokens --------------------------------------------------------------------------
     async def _authorize(self, request: Request) -> Response:
@@ -196,6 +199,10 @@ class OAuthSandbox:
         return Response(status_code=200)
 
     # the list ------------------------------------------------------------------------------------
+    def item(self, number: int) -> dict[str, Any]:
+        """A row of the list; what a domain's stand-in lists otherwise."""
+        return {"id": str(number), "amount": f"{number}.50"}
+
     def _grant_of(self, request: Request) -> _Grant | None:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if request.scope.get("sandbox_fault") == "token_expired" or kind.lower() != "bearer":
@@ -216,7 +223,7 @@ class OAuthSandbox:
         first = int(request.query_params.get("after", "0"))
         last = min(first + manner.page, manner.items)
         rows: list[dict[str, Any]] = [
-            {"id": str(number), "amount": f"{number}.50", "pad": "x" * manner.pads}
+            self.item(number) | ({"pad": "x" * manner.pads} if manner.pads else {})
             for number in range(first, last)
         ]
         rows += self._added if last == manner.items else []
@@ -242,10 +249,10 @@ class OAuthSandbox:
 
     async def _elsewhere(self, request: Request) -> Response:
         port = request.url.port
-        return RedirectResponse(f"http://localhost:{port}/oauth/items", status_code=302)
+        return RedirectResponse(f"http://localhost:{port}/{self.prefix}/items", status_code=302)
 
     async def _moved(self, request: Request) -> Response:
-        return RedirectResponse("/oauth/items", status_code=302)
+        return RedirectResponse(f"/{self.prefix}/items", status_code=302)
 
     # what tests and people set -------------------------------------------------------------------
     async def _set_manner(self, request: Request) -> Response:

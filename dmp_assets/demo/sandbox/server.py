@@ -3,7 +3,7 @@
 One Starlette app on a free port of 127.0.0.1, run in a thread of the process that needs it. Each
 service is a `Service`: its routes below `/<prefix>`, the settings that point the product at it and
 a part of the human page. What a service received stays in `$DMP_HOME/sandbox/<name>/`, so a later
-run sees it. Add a service by adding its class to `SERVICES`.
+run sees it. A domain brings its services in `SERVICES` of its room `sandbox`.
 
 Misbehaviour on demand: POST a list of faults to `/_sandbox/faults`, see `Fault`.
 """
@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +34,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dmp_assets import domains
 from dmp_assets.demo.sandbox import slack_page as sandbox_slack_page
-from dmp_assets.demo.sandbox.ihc import IhcSandbox
 from dmp_assets.demo.sandbox.slack import SlackSandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.base import whole_file
@@ -65,7 +65,12 @@ class Service(Protocol):
 
 
 PAGES = "/sandbox"
-SERVICES: tuple[Callable[[Path], Service], ...] = (SlackSandbox, IhcSandbox)
+
+
+def every_service() -> list[Callable[[Path], Service]]:
+    """What makes each service, given the folder of the sandbox: Slack, and those of domains."""
+    brought = domains.rooms("sandbox").values()
+    return [SlackSandbox, *(make for room in brought for make in room.SERVICES)]
 
 
 class Fault(BaseModel):
@@ -189,6 +194,8 @@ class Sandbox:
     """The sandbox of one home; `running()` starts it or joins the one that already runs."""
 
     home: Home
+    services: Sequence[Callable[[Path], Service]] | None = None
+    """What it stands in for; everything when None."""
 
     @property
     def _file(self) -> Path:
@@ -260,7 +267,8 @@ class Sandbox:
                     self._living_or_start(started)
 
     def _start(self) -> "_Server":
-        services = [make(self.home.sandbox) for make in SERVICES]
+        wanted = every_service() if self.services is None else self.services
+        services = [make(self.home.sandbox) for make in wanted]
         listener = self._listen()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings: dict[str, Any] = {}

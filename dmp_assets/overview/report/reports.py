@@ -7,6 +7,8 @@ from dmp_assets.platform.reporting.report_spec import ReportSpec
 REPORTS = (
     ReportSpec(
         name="data_quality",
+        title="Data quality",
+        about="What was received, what could be used, and how fresh it is.",
         reads=(*shop.KEYS, *web.KEYS),
         settings=("expected_weekly_events",),
         unawaited=frozenset(web.KEYS),  # a failure of the web keeps the shop's quality not back
@@ -14,6 +16,8 @@ REPORTS = (
     ),
     ReportSpec(
         name="index",
+        title="Reports",
+        about="All reports.",
         reads=(
             *(f"cleaned/{table}" for table in shop.TABLES),
             "raw/users",

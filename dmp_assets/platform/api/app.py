@@ -136,18 +136,20 @@ _REDIS = {"connect_timeout": 0.5, "stream_timeout": 0.5}
 
 def static_files() -> StaticFiles:
     """Styles and scripts of our pages, those of the domains among them."""
-    brought: list[str | tuple[str, str]] = [(package, "static") for package in _packages()]
+    brought: list[str | tuple[str, str]] = [(name, "static") for name in _packages("static")]
     own = str(files("dmp_assets.platform.api") / "static")
     return StaticFiles(directory=own, packages=brought)
 
 
-def _packages() -> list[str]:
-    return [face.package for face in services().values() if face.package]
+def _packages(folder: str) -> list[str]:
+    """The packages of domains that have a folder of this name."""
+    named = [face.package for face in services().values() if face.package]
+    return [name for name in named if (files(name) / folder).is_dir()]
 
 
 def templates() -> Environment:
     """The templates of our pages, those of the domains among them."""
-    brought = [PackageLoader(package) for package in _packages()]
+    brought = [PackageLoader(package) for package in _packages("templates")]
     return Environment(
         loader=ChoiceLoader([PackageLoader("dmp_assets.platform.api"), *brought]),
         autoescape=True,

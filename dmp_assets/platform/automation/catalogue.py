@@ -72,8 +72,21 @@ columns of such a row are about that person.
 """
 
 
-def markdown(graph: AssetGraph) -> str:
-    """All assets of the graph by layer: description, inputs, checks, owner and columns."""
+UNATTENDED = """\
+## What runs unattended
+
+All are on by default, unless their source is not configured, and can be switched in Dagster's UI.
+Times are in `DMP_TIMEZONE`.
+
+| name | when | what |
+| --- | --- | --- |
+"""
+
+
+def markdown(repository: dg.RepositoryDefinition) -> str:
+    """All assets by layer (description, inputs, checks, owner and columns), the personal data in
+    them, schedules and sensors."""
+    graph = repository.asset_graph
     lines = [INTRO]
     known = [graph.get(key) for key in graph.get_all_asset_keys()]
     for layer, about in LAYERS.items():
@@ -84,6 +97,7 @@ def markdown(graph: AssetGraph) -> str:
         for node in members:
             lines += _asset(graph, node)
     lines += _personal_data(graph)
+    lines += ["", UNATTENDED + "\n".join(_unattended(repository))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -123,6 +137,14 @@ def _asset(graph: AssetGraph, node: AssetNode) -> Iterator[str]:
     if further := node.metadata.get(FURTHER):
         yield f"Further columns: {further}"
         yield ""
+
+
+def _unattended(repository: dg.RepositoryDefinition) -> Iterator[str]:
+    for schedule in sorted(repository.schedule_defs, key=lambda one: one.name):
+        yield f"| `{schedule.name}` | `{schedule.cron_schedule}` | {schedule.description} |"
+    for sensor in sorted(repository.sensor_defs, key=lambda one: one.name):
+        seconds = sensor.minimum_interval_seconds or 30
+        yield f"| `{sensor.name}` | every {seconds} s | {sensor.description} |"
 
 
 def _personal_data(graph: AssetGraph) -> Iterator[str]:

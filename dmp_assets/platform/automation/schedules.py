@@ -8,9 +8,15 @@ from dmp_assets.home import Home
 from dmp_assets.platform.faces.lake import lakes
 
 _SHARED = {
-    "daily_refresh": ("30 4 * * *", "Every day at 04:30."),
-    "weekly_report": ("0 7 * * 1", "Mondays at 07:00: last week's report."),
-    "monthly_maintenance": ("0 3 1 * *", "The first of a month at 03:00."),
+    "daily_refresh": (
+        "30 4 * * *",
+        "Every day at 04:30: read what is new, bring tables, model and marts up to it.",
+    ),
+    "weekly_report": ("0 7 * * 1", "Mondays at 07:00: the same, then last week's report."),
+    "monthly_maintenance": (
+        "0 3 1 * *",
+        "The first of a month at 03:00: compact files, delete old versions.",
+    ),
 }
 """Job → cron expression, and what it says."""
 

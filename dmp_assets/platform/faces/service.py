@@ -79,14 +79,16 @@ class ServiceFace:
     """What a domain gives to the service.
 
     `part` makes what runs beside the routes; None where nothing does. `package` holds the folders
-    `templates` and `static` of its pages. `headlines`: its numbers of the first page for who may
-    see them, read in one state of the store.
+    `templates` and `static` of its pages, those of the two that it needs. `headlines`: its numbers
+    of the first page for who may see them, read in one state of the store. `checks`: what must be
+    right before it is served, read in one, too, where no `part` says it.
     """
 
     routers: Sequence[APIRouter]
     entries: Sequence[Entry] = ()
     headlines: "Callable[[sa.Connection, Settings, Caller], Sequence[Headline]] | None" = None
     part: "Callable[[Home, Settings, Tables, sa.Engine, Metrics], Part] | None" = None
+    checks: "Callable[[sa.Connection, Settings], Sequence[Found]] | None" = None
     package: str | None = field(default=None)
 
 

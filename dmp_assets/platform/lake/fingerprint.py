@@ -19,7 +19,7 @@ from dmp_assets.domains import DOMAINS
 ROOT = "dmp_assets"
 _HERE = Path(__file__).parent
 _PACKAGE = _HERE.parents[1]
-_OF_A_DOMAIN = ("domain", "lake", "report", "service")
+_OF_A_DOMAIN = ("commands", "domain", "lake", "report", "sandbox", "service")
 MACHINERY = tuple(
     f"{ROOT}.{name}"
     for name in (

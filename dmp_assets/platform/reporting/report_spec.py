@@ -38,6 +38,7 @@ class MessageSpec:
 class ReportSpec:
     """The report `reports/<name>.qmd`.
 
+    title: as its document says it. about: what is in it, for the index of all reports.
     reads: keys of the tables that it reads; of these, what is `unawaited` it reads as it is.
     settings: names of settings that it shows or counts by.
     is_ranged: whether it takes the days of a run. is_apart: whether a step of its own renders it,
@@ -46,6 +47,8 @@ class ReportSpec:
     """
 
     name: str
+    title: str
+    about: str
     reads: Sequence[str]
     unawaited: frozenset[str] = frozenset()
     settings: Sequence[str] = ()

@@ -1,4 +1,8 @@
-"""The operational store's database: connecting, whether its schema fits, bringing it up to date."""
+"""The operational store's database: connecting, whether its schema fits, bringing it up to date.
+
+Its migrations are the platform's and those that domains bring in `service/store/migrations/`, in
+one line of history: the newest of all is what the next one goes on from.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,11 +19,13 @@ from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy.exc import OperationalError
 
+from dmp_assets import domains
 from dmp_assets.platform.config import connection_urls
 from dmp_assets.platform.store import publish
 from dmp_assets.platform.store.errors import SchemaError, StoreError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_OF_DOMAINS = "service.store.migrations"
 _LOCK = 0x646D70  # "dmp": two migrations at once wait for each other
 
 
@@ -103,8 +109,17 @@ def _sqlalchemy_url(known: Mapping[str, Any]) -> sa.URL:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", _said_to_alembic(_MIGRATIONS))
+    brought = [Path(path) for room in domains.rooms(_OF_DOMAINS).values() for path in room.__path__]
+    versions = [_MIGRATIONS / "versions", *brought]
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", _said_to_alembic(*versions))
     return config
+
+
+def _said_to_alembic(*places: Path) -> str:
+    """Paths as its configuration takes them."""
+    return "\n".join(str(place).replace("%", "%%") for place in places)
 
 
 @cache

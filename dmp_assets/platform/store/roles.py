@@ -26,3 +26,31 @@ ROLES: Mapping[str, frozenset[str]] = {
     for role in get_args(Role)
 }
 MIN_PASSWORD = 12
+_PAGE = """\
+# Scopes and roles
+
+Made from the code by `dmp catalogue --access > docs/access.md`; a test fails when this page is out
+of date. What [the API](api.md) gives asks for a scope; a client's key has those it was made with, a
+person those of a role.
+
+| scope | what it opens |
+| --- | --- |
+{scopes}
+
+| role | scopes |
+| --- | --- |
+{roles}
+"""
+
+
+def markdown() -> str:
+    """The page of scopes and roles."""
+    scopes = (f"| `{name}` | {about} |" for name, about in SCOPES.items())
+    roles = (f"| `{role}` | {_named(role)} |" for role in ROLES)
+    return _PAGE.format(scopes="\n".join(scopes), roles="\n".join(roles))
+
+
+def _named(role: str) -> str:
+    if role == "admin":
+        return "all"
+    return ", ".join(f"`{scope}`" for scope in SCOPES if scope in ROLES[role])

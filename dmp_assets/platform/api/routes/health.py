@@ -16,7 +16,7 @@ from dmp_assets.platform.api import problems
 from dmp_assets.platform.api.access import needs, principal_of
 from dmp_assets.platform.api.problems import Problem
 from dmp_assets.platform.api.state import Service, service_of
-from dmp_assets.platform.faces.service import Found
+from dmp_assets.platform.faces.service import Found, services
 from dmp_assets.platform.store import database
 from dmp_assets.platform.store.access import Principal
 from dmp_assets.platform.store.errors import SchemaError, StoreError
@@ -87,7 +87,7 @@ def look(service: Service) -> list[Found]:
     """All checks; one that cannot be made fails."""
     try:
         database.check(service.store)
-        published = service.in_store(_published)
+        published, told = service.in_store(lambda store: (_published(store), _told(store, service)))
     except SchemaError as error:
         said = "its schema is not this program's"
         return [Found(name="store", ok=False, detail=str(error), summary=said)]
@@ -114,7 +114,13 @@ def look(service: Service) -> list[Found]:
             Found(name="published", ok=False, detail=said, summary="nothing is published yet")
         )
     checks += [found for part in service.parts.values() for found in part.checks()]
-    return checks
+    return [*checks, *told]
+
+
+def _told(store: sa.Connection, service: Service) -> list[Found]:
+    """What domains read in the store."""
+    asked = [face.checks for face in services().values() if face.checks is not None]
+    return [found for check in asked for found in check(store, service.settings)]
 
 
 def _published(connection: sa.Connection) -> dict[str, datetime]:

@@ -1,0 +1,1 @@
+"""Migrations of the tables of promo-code abuse, in the store's one line of history."""

@@ -1,0 +1,5 @@
+"""The stand-in for the service that attribution asks."""
+
+from dmp_assets.demo.sandbox.ihc import IhcSandbox
+
+SERVICES = (IhcSandbox,)
