@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def rooms(room: str) -> Mapping[str, ModuleType]:
-    """Domain → its module of that name, such as `service.face`, where it has one."""
+    """Domain → its module of that name, such as `service.face`, where it has one.
+
+    Raises ImportError for a domain that has no folder, or no `domain.py`.
+    """
     return {
         name: import_module(f"dmp_assets.{name}.{room}") for name in DOMAINS if _has(name, room)
     }
@@ -34,6 +37,13 @@ def rooms(room: str) -> Mapping[str, ModuleType]:
 
 def _has(domain: str, room: str) -> bool:
     """Whether a domain has a module; one that fails to be imported it has."""
+    if (
+        find_spec(f"dmp_assets.{domain}") is None
+        or find_spec(f"dmp_assets.{domain}.domain") is None
+    ):
+        raise ImportError(
+            f"dmp_assets/domains.py names {domain}, and there is no dmp_assets/{domain}/domain.py"
+        )
     try:
         return find_spec(f"dmp_assets.{domain}.{room}") is not None
     except ModuleNotFoundError as error:

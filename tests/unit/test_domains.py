@@ -86,3 +86,9 @@ def test_every_asset_is_of_a_domain_and_in_a_shared_job_by_it_alone(repository: 
     shared = {name for name, given in lakes().items() if given.in_shared_jobs}
     made = repository.get_job("weekly_report").asset_layer.executable_asset_keys
     assert set(made) == {key for key, domain in of.items() if domain in shared}
+
+
+def test_a_domain_that_is_named_and_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domains, "DOMAINS", ("abuse", "abusse"))
+    with pytest.raises(ImportError, match="names abusse, and there is no dmp_assets/abusse/domain"):
+        domains.rooms("figures")
