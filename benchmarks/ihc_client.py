@@ -25,11 +25,10 @@ JOURNEYS = 10_000
 SERVER = """
 import json, sys
 from pathlib import Path
-from dmp_assets.demo.sandbox import server as sandbox
 from dmp_assets.demo.sandbox.ihc import IhcSandbox
+from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
-sandbox.SERVICES = (IhcSandbox,)
-with sandbox.Sandbox(Home(Path(sys.argv[1])).prepare("sandbox")).running() as endpoint:
+with Sandbox(Home(Path(sys.argv[1])).prepare("sandbox"), (IhcSandbox,)).running() as endpoint:
     print(json.dumps({"url": endpoint.url} | endpoint.settings), flush=True)
     sys.stdin.read()
 """
