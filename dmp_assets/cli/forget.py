@@ -87,6 +87,7 @@ def _question(people: int, now: bool) -> str:
 def _forget(home: Home, people: frozenset[str], *, now: bool, wait: bool) -> bool:
     """Whether all went well; says what was deleted and what was not."""
     from dmp_assets.cli.runs import _bring_up_store, _outside, _run_with_bar
+    from dmp_assets.cli.service import actor
     from dmp_assets.platform.privacy import suppression
 
     with _outside(home, shop=False):
@@ -100,7 +101,7 @@ def _forget(home: Home, people: frozenset[str], *, now: bool, wait: bool) -> boo
         run_id = str(uuid4())
         with leases.taken(home, run_id, list(family.roots), wait=wait):
             added = suppression.add(home, SUBJECT, people)
-            stored = erasure.delete_from_store(home, SUBJECT, people)
+            stored = erasure.delete_from_store(home, SUBJECT, people, actor=actor())
             deleted = erasure.delete(lakehouse, family.roots, SUBJECT, people)
         out.print(f"{added:,} users added to the list of who is not taken from a source again")
         if not stored and not deleted:
@@ -119,7 +120,7 @@ def _forget(home: Home, people: frozenset[str], *, now: bool, wait: bool) -> boo
             return False
         with leases.taken(home, run_id, None if now else list(family.tables), wait=True):
             _tell("deleted from the operational store since",
-                  erasure.delete_from_store(home, SUBJECT, people))  # fmt: skip
+                  erasure.delete_from_store(home, SUBJECT, people, actor=actor()))  # fmt: skip
             _tell("deleted from tables that keep what they had",
                   erasure.delete(lakehouse, family.tables, SUBJECT, people))  # fmt: skip
             if left := erasure.held(lakehouse.tables, family.tables, SUBJECT, people):

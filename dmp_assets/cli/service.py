@@ -122,7 +122,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Who is at the command line, for the audit log."""
     return f"command line ({getpass.getuser()})" if "USER" in os.environ else "command line"
 
 
@@ -133,7 +134,7 @@ def _changed(action: str, work: Callable[["sa.Connection"], T], **detail: Any) -
     def both(store: "sa.Connection") -> T:
         done = work(store)
         told = detail | ({"person": str(done)} if isinstance(done, UUID) else {})
-        audit.record(store, at=_now(), actor=_actor(), action=action, outcome="done", detail=told)
+        audit.record(store, at=_now(), actor=actor(), action=action, outcome="done", detail=told)
         return done
 
     return in_store(Home.current(), both)

@@ -21,6 +21,7 @@ from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.privacy import erasure
 from dmp_assets.platform.privacy.erasure import Family
 from dmp_assets.platform.store import database
+from dmp_assets.platform.store.schema import audit_event
 from tests.support.abuse_log import answer, decide, predict
 from tests.unit.test_landing import failed_checks, ids, run
 
@@ -82,11 +83,15 @@ def test_all_rows_that_lead_to_them_go_from_store_and_lakehouse_and_none_comes_b
         "raw/abuse_predictions": 1, "raw/abuse_decisions": 1
     }  # fmt: skip
     gone = {"abuse_prediction": 1, "abuse_decision": 1}
-    assert erasure.delete_from_store(home, SUBJECT, of) == gone
+    audited = sa.select(audit_event.c.actor, audit_event.c.action, audit_event.c.detail)
+    assert erasure.delete_from_store(home, SUBJECT, of, actor="ann") == gone
     assert erasure.delete(lakehouse, family.roots, SUBJECT, of) == {
         "raw/abuse_predictions": 1, "raw/abuse_decisions": 1
     }  # fmt: skip
     assert erasure.held(lakehouse.tables, family.tables, SUBJECT, of) == {}
+    with store.connect() as connection:
+        noted = [tuple(row) for row in connection.execute(audited)]
+    assert noted == [("ann", "forget people", {"people": 2, **gone})]
     assert failed_checks(run()) == {}, "the store's log is the one that landed"
     assert ids(home) == [2, 3]
     predict(store, ["u-4"])
@@ -99,7 +104,7 @@ def test_a_log_whose_last_row_was_deleted_goes_on(
 ) -> None:
     predict(store, ["u-1", "u-2"])
     run()
-    erasure.delete_from_store(home, SUBJECT, ["u-2"])
+    erasure.delete_from_store(home, SUBJECT, ["u-2"], actor="ann")
     erasure.delete(Lakehouse(), family.roots, SUBJECT, ["u-2"])
     assert failed_checks(run()) == {}
     predict(store, ["u-3"])
@@ -119,7 +124,9 @@ def test_a_score_of_another_that_names_them_goes_too(
         )
     run()
     for name, rows in (("a-1", 1), ("a-7", 1)):
-        assert erasure.delete_from_store(home, SUBJECT, [name]) == {"abuse_prediction": rows}
+        assert erasure.delete_from_store(home, SUBJECT, [name], actor="ann") == {
+            "abuse_prediction": rows
+        }
         assert erasure.delete(Lakehouse(), family.roots, SUBJECT, [name]) == {
             "raw/abuse_predictions": rows
         }
@@ -141,7 +148,7 @@ def test_lists_answers_and_the_reviews_state_forget_them(home: Home, store: sa.E
                 )
             )
         before = connection.scalar(sa.select(review_revision.c.revision))
-    assert erasure.delete_from_store(home, SUBJECT, ["u-1"]) == {
+    assert erasure.delete_from_store(home, SUBJECT, ["u-1"], actor="ann") == {
         "abuse_list_entry": 1, "idempotent_answer": 1
     }  # fmt: skip
     with store.connect() as connection:
@@ -151,4 +158,4 @@ def test_lists_answers_and_the_reviews_state_forget_them(home: Home, store: sa.E
 
 
 def test_a_home_without_a_store_forgets_in_its_tables(home: Home) -> None:
-    assert erasure.delete_from_store(home, SUBJECT, ["u-1"]) == {}
+    assert erasure.delete_from_store(home, SUBJECT, ["u-1"], actor="ann") == {}

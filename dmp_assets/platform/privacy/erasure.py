@@ -7,6 +7,7 @@ from the rest once it has been made anew.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -92,16 +93,23 @@ def delete(
     return {key: rows for key, rows in deleted.items() if rows}
 
 
-def delete_from_store(home: Home, subject: str, ids: Collection[str]) -> Counts:
-    """Delete what the operational store holds of them, if there is one. Raises StoreError."""
+def delete_from_store(home: Home, subject: str, ids: Collection[str], *, actor: str) -> Counts:
+    """Delete what the operational store holds of them, if there is one. Raises StoreError.
+
+    The audit log notes who did so and how many rows went, in the same transaction.
+    """
     if not where.is_configured(home):
         return {}
-    from dmp_assets.platform.store import database
+    from dmp_assets.platform.store import audit, database
 
     deleted: dict[str, int] = {}
     with database.opened(where.store_url(home)) as store, store.begin() as connection:
         for domain in domains_of(subject):
             deleted |= domain.erase(connection, subject, ids)
+        audit.record(
+            connection, at=datetime.now(UTC), actor=actor, action="forget people", outcome="done",
+            detail={"people": len(ids), **deleted},
+        )  # fmt: skip
     return deleted
 
 
