@@ -37,16 +37,15 @@ def rooms(room: str) -> Mapping[str, ModuleType]:
 
 def _has(domain: str, room: str) -> bool:
     """Whether a domain has a module; one that fails to be imported it has."""
-    if (
-        find_spec(f"dmp_assets.{domain}") is None
-        or find_spec(f"dmp_assets.{domain}.domain") is None
-    ):
+    place = f"dmp_assets.{domain}"
+    if find_spec(place) is None or find_spec(f"{place}.domain") is None:
         raise ImportError(
             f"dmp_assets/domains.py names {domain}, and there is no dmp_assets/{domain}/domain.py"
         )
     try:
-        return find_spec(f"dmp_assets.{domain}.{room}") is not None
+        return find_spec(f"{place}.{room}") is not None
     except ModuleNotFoundError as error:
-        if error.name is None or not f"dmp_assets.{domain}.{room}".startswith(error.name):
+        above = f"{place}.{room}.".startswith(f"{error.name}.") and error.name != place
+        if not above:  # something that the domain imports is missing
             raise
         return False

@@ -29,7 +29,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dmp_assets import domains
 from dmp_assets.platform.cleaning import written_columns
 from dmp_assets.platform.config import connection_urls, setting_values
-from dmp_assets.platform.config.setting_kinds import Outside, each, given, secret, web
+from dmp_assets.platform.config.setting_kinds import (
+    Outside,
+    distinct,
+    each,
+    given,
+    is_outside,
+    secret,
+    web,
+)
 from dmp_assets.platform.config.setting_sources import (
     ENV_FILE,
     Given,
@@ -60,6 +68,7 @@ if TYPE_CHECKING:
     from dmp_assets.domains import SettingsOfDomains
 else:
     _BROUGHT = tuple(module.SETTINGS for module in domains.rooms("settings").values())
+    distinct(_BROUGHT)
     SettingsOfDomains = type("SettingsOfDomains", _BROUGHT, {})
 
 
@@ -114,8 +123,11 @@ class Settings(SettingsOfDomains, BaseSettings):
     spark_memory: Annotated[str | None, given(setting_values.spark_memory)] = Field(
         None, description="Memory of the local Spark driver; empty: 2g, or 4g for a large shop."
     )
-    spark_conf: Annotated[dict[str, str], AfterValidator(setting_values.spark_conf)] = Field(
-        default_factory=dict, description="Further Spark settings, e.g. S3 credentials providers."
+    spark_conf: Annotated[dict[str, str], Outside(), AfterValidator(setting_values.spark_conf)] = (
+        Field(
+            default_factory=dict,
+            description="Further Spark settings, e.g. S3 credentials providers.",
+        )
     )
     duckdb_memory: Annotated[str, AfterValidator(setting_values.duckdb_memory)] = Field(
         "1GB", description="Memory limit of one DuckDB connection."
@@ -304,11 +316,7 @@ def in_order() -> Mapping[str, FieldInfo]:
 
 def outside_fields() -> list[str]:
     """Names of the settings that a sandbox home ignores."""
-    return [
-        name
-        for name, field in Settings.model_fields.items()
-        if any(isinstance(mark, Outside) for mark in field.metadata)
-    ]
+    return [name for name, field in Settings.model_fields.items() if is_outside(field)]
 
 
 def load(*, sandbox: bool, overrides: dict[str, Any] | None = None) -> Settings:
@@ -337,3 +345,6 @@ def unknown_names() -> list[str]:
         for name, where, likely in unknown(os.environ, in_file, Settings.model_fields, NOT_SETTINGS)
         if likely is None
     ]
+
+
+distinct((SettingsOfDomains, Settings))

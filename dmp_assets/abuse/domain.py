@@ -61,9 +61,11 @@ def _erase(store: "sa.Connection", subject: str, ids: Collection[str]) -> Mappin
 def _drop_older(home: Home) -> None:
     from dmp_assets.abuse.model import snapshot
 
-    now = snapshot.current(home.serving)
+    now = home.serving / str(snapshot.current(home.serving)) / "snapshot.json"
+    if not now.exists():
+        return
     for made in home.serving.glob("*/snapshot.json"):
-        if made.parent.name != now:
+        if made.stat().st_mtime_ns < now.stat().st_mtime_ns:  # a later one is being made
             shutil.rmtree(made.parent)
 
 

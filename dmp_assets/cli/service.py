@@ -80,7 +80,7 @@ def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
 
     Its owner does so, and gives the service's role what that needs.
     """
-    from dmp_assets.platform.store import database, rights
+    from dmp_assets.platform.store import database
 
     embedded = home.settings().store_url is None
     if embedded:
@@ -89,12 +89,7 @@ def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
         if embedded:
             EmbeddedPostgres(home).create(where.DATABASE)
         with database.opened(where.owner_url(home), checked=False) as store:
-            done = database.migrate(store, to)
-            role = where.service_role(home)
-            if role is not None:
-                with store.begin() as connection:
-                    rights.grant(connection, role)
-            return done
+            return database.migrate(store, to, role=where.service_role(home))
 
 
 def migrate(

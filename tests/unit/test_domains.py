@@ -2,13 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import grimp
 import pytest
+from pydantic import BaseModel
 
+import dmp_assets
 from dmp_assets import domains, platform
 from dmp_assets.definitions import defs
+from dmp_assets.platform.config.setting_kinds import Outside, distinct, is_outside
 from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.faces.lake import TAG, lakes
 from dmp_assets.platform.reporting.report_spec import reports_of_domains
@@ -92,3 +95,33 @@ def test_a_domain_that_is_named_and_not_there_is_said(monkeypatch: pytest.Monkey
     monkeypatch.setattr(domains, "DOMAINS", ("abuse", "abusse"))
     with pytest.raises(ImportError, match="names abusse, and there is no dmp_assets/abusse/domain"):
         domains.rooms("figures")
+
+
+@pytest.mark.parametrize("missing", ["dmp_assets.refund", "dmp", "dmp_assets.refunds.nothing"])
+def test_a_domain_that_imports_what_is_not_there_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    folder = tmp_path / "refunds"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(f"import {missing}\n")
+    (folder / "domain.py").touch()
+    monkeypatch.setattr(dmp_assets, "__path__", [*dmp_assets.__path__, str(tmp_path)])
+    monkeypatch.setattr(domains, "DOMAINS", ("refunds",))
+    with pytest.raises(ModuleNotFoundError, match=f"'{missing}"):
+        domains.rooms("service.face")
+
+
+def test_settings_of_one_name_are_refused() -> None:
+    class One(BaseModel):
+        token: str = ""
+
+    class Two(One):
+        other: str = ""
+
+    class Three(BaseModel):
+        token: Annotated[str, Outside()] | None = None
+
+    distinct((One, Two))
+    with pytest.raises(TypeError, match="Three and One both declare token"):
+        distinct((Two, Three))
+    assert [is_outside(one.model_fields["token"]) for one in (One, Three)] == [False, True]

@@ -12,6 +12,7 @@ from dmp_assets.settings import Settings, SettingsError, load, outside_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = {
+    "DMP_SPARK_CONF": '{"spark.hadoop.fs.s3a.endpoint": "https://s3.example.com"}',
     "DMP_SHOP_DATABASE_URL": "postgresql://boss:hunter2@shop.example.com/shop",
     "DMP_SHOP_SCHEMA": "sales",
     "DMP_SHOP_WATERMARK_COLUMNS": '{"users": "created_at"}',

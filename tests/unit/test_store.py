@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.platform.store import access, audit, database, publish
@@ -425,3 +427,57 @@ def test_rows_without_a_column_are_refused_before_anything_is_deleted(store: sa.
                 data_version="v2", run_id="r",
             )  # fmt: skip
     assert count(store) == 5
+
+
+# tables that are published ------------------------------------------------------------------------
+KINDS = [
+    sa.Float, sa.Double, sa.String, sa.String(10), sa.CHAR(3), sa.Text, sa.Numeric(18, 8),
+    sa.Numeric, sa.Integer, sa.SmallInteger, sa.BigInteger, sa.Boolean, sa.Date, sa.Uuid,
+    sa.DateTime(timezone=True), sa.DateTime, sa.LargeBinary, JSONB, ARRAY(sa.Text),
+]  # fmt: skip
+
+
+@pytest.fixture
+def published_once(monkeypatch: pytest.MonkeyPatch) -> sa.Table:
+    """A published table with a column of every type, known to this test alone."""
+    columns = [sa.Column(f"c{n}", kind) for n, kind in enumerate(KINDS)]
+    table = sa.Table("every_kind", sa.MetaData(), *columns, schema="published")
+    known = {**published_tables(), "every_kind": table}
+    monkeypatch.setattr(publish, "published_tables", lambda: known)
+    return table
+
+
+def test_a_published_table_is_made_once_whatever_its_types(
+    store: sa.Engine, published_once: sa.Table
+) -> None:
+    with store.begin() as owner:
+        assert publish.make(owner, only="every_kind") == ["every_kind"]
+        owner.execute(published_once.insert().values(c5="kept"))
+    with store.begin() as owner:
+        assert publish.misfits(owner) == publish.make(owner) == []
+        assert owner.scalar(sa.select(published_once.c.c5)) == "kept"
+
+
+def test_who_makes_published_tables_at_once_takes_turns(
+    store: sa.Engine, published_once: sa.Table
+) -> None:
+    def make(_: int) -> list[str]:
+        with store.begin() as owner:
+            return publish.make(owner, only="every_kind")
+
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(make, range(3)))
+    assert sorted(made) == [[], [], ["every_kind"]]
+
+
+def test_what_nobody_publishes_any_more_is_gone(store: sa.Engine) -> None:
+    with store.begin() as owner:
+        owner.execute(sa.text("CREATE TABLE published.gone (a text)"))
+        owner.execute(
+            publication.insert().values(
+                table_name="gone", data_version="1", rows=0, run_id="", published_at=NOW
+            )
+        )
+        publish.make(owner)
+        assert "gone" not in publish.versions(owner)
+    assert "gone" not in sa.inspect(store).get_table_names("published")

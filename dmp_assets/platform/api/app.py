@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from importlib.resources import files
 
@@ -84,14 +84,14 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        for part in parts.values():
-            await run_in_threadpool(part.start)
-        tending = asyncio.create_task(tend(app.state.service))
-        yield
-        tending.cancel()
-        for part in reversed(parts.values()):
-            await run_in_threadpool(part.stop)
-        app.state.service.store.dispose()
+        async with AsyncExitStack() as ending:
+            ending.callback(app.state.service.store.dispose)
+            for part in parts.values():
+                await run_in_threadpool(part.start)
+                ending.push_async_callback(run_in_threadpool, part.stop)
+            tending = asyncio.create_task(tend(app.state.service))
+            ending.callback(tending.cancel)
+            yield
 
     app = FastAPI(
         title="dmp_assets",

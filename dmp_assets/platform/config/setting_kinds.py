@@ -1,9 +1,10 @@
 """What a setting is marked and checked with, wherever it is declared."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 
 from dmp_assets.platform.config import setting_values
 
@@ -42,3 +43,31 @@ def each(check: Callable[[str], str]) -> AfterValidator:
 def web(expected: str) -> AfterValidator:
     """A check of an http(s) address that may be empty."""
     return AfterValidator(setting_values.unless_empty(setting_values.web_address(expected)))
+
+
+def is_outside(field: FieldInfo) -> bool:
+    """Whether a setting is marked as reaching another system, also where it may be absent."""
+    return _has_mark([*field.metadata, field.annotation])
+
+
+def _has_mark(parts: Sequence[Any]) -> bool:
+    return any(
+        isinstance(part, Outside)
+        or _has_mark([*getattr(part, "__metadata__", ()), *get_args(part)])
+        for part in parts
+    )
+
+
+def distinct(brought: Sequence[type[BaseModel]]) -> None:
+    """Raise TypeError where two of these classes declare a setting of the same name.
+
+    Else the one that comes first would decide alone, its marks included.
+    """
+    declared: dict[str, type] = {}
+    for one in brought:
+        for place in one.__mro__:
+            for name in set(vars(place).get("__annotations__", ())) & set(one.model_fields):
+                if declared.setdefault(name, place) is not place:
+                    raise TypeError(
+                        f"{place.__name__} and {declared[name].__name__} both declare {name}"
+                    )

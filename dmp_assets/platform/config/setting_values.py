@@ -241,9 +241,14 @@ def schema(given: str) -> str:
     return text
 
 
+_SPARK_BY_SETTING = {"spark.master": "DMP_SPARK_MASTER", "spark.remote": "DMP_SPARK_REMOTE"}
+
+
 def spark_conf(given: Mapping[str, Any]) -> dict[str, str]:
     """Spark's own settings; their values may be secret and are never quoted."""
     for name in given:
+        if (setting := _SPARK_BY_SETTING.get(name)) is not None:
+            raise ValueError(f"{name} is set by {setting}, which the program asks where Spark is")
         if not name.startswith("spark."):
             raise ValueError(
                 f"{name!r} is not a Spark setting: they begin with spark., e.g. "

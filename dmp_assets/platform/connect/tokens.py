@@ -128,6 +128,14 @@ class Connections:
 
     def _connect(self, client: OAuthClient, account: str, tokens: Tokens) -> uuid.UUID:
         with self._sealing() as store:
+            known_id = store.scalar(
+                sa.select(service_connection.c.connection_id).where(
+                    service_connection.c.service == client.service.name,
+                    service_connection.c.account == account,
+                )
+            )
+            if known_id is not None:  # the token before its connection, as everybody locks them
+                self._lock(store, known_id)
             fresh = {
                 "state": "active",
                 "scopes": list(tokens.scopes),
@@ -253,17 +261,27 @@ class Connections:
         with self._store.begin() as store:
             store.execute(self._row(connection_id).values(last_success_at=self._now()))
 
-    def note_failure(self, connection_id: uuid.UUID, error: ConnectError) -> None:
+    def note_failure(
+        self, connection_id: uuid.UUID, error: ConnectError, *, refused: str | None = None
+    ) -> None:
         """Note that it did not, and of what kind the failure was.
 
         A NeedsConsentError, by which a connector tells that the service has taken the grant back,
-        ends the connection until a person consents anew.
+        ends the connection until a person consents anew; unless another access token than the
+        `refused` one is there by now, because somebody consented meanwhile.
         """
-        with self._store.begin() as store:
-            if isinstance(error, NeedsConsentError):
-                self._end_consent(store, connection_id, error)
-            else:
+        with self._sealing() as store:
+            if not isinstance(error, NeedsConsentError):
                 self._note(store, connection_id, error)
+                return
+            sealed = self._lock(store, connection_id)
+            newer = (
+                sealed is not None
+                and refused is not None
+                and (self._opened(connection_id, sealed).access != refused)
+            )
+            if not newer:
+                self._end_consent(store, connection_id, error)
 
     def health(self) -> Sequence[Health]:
         """Every connection, by service and account."""
@@ -308,9 +326,9 @@ class Connections:
     def _end_consent(
         self, store: sa.Connection, connection_id: uuid.UUID, error: ConnectError
     ) -> None:
+        store.execute(service_token.delete().where(service_token.c.connection_id == connection_id))
         self._note(store, connection_id, error)
         store.execute(self._row(connection_id).values(state="needs_consent"))
-        store.execute(service_token.delete().where(service_token.c.connection_id == connection_id))
 
     def _needs_consent(self, client: OAuthClient) -> NeedsConsentError:
         return NeedsConsentError(f"{client.service.name} needs a new consent: connect it anew")

@@ -32,7 +32,7 @@ def publish(lakehouse: Lakehouse, publication: Publication) -> Published | None:
         with store.connect() as connection:
             fits = publication.name not in swap.misfits(connection)
         if not fits:
-            _make_room(lakehouse.home)
+            _make_room(lakehouse.home, publication.name)
         with store.begin() as connection:
             unchanged = swap.versions(connection).get(publication.name) == version
             if unchanged:
@@ -47,8 +47,8 @@ def publish(lakehouse: Lakehouse, publication: Publication) -> Published | None:
     return Published(rows, version, unchanged)
 
 
-def _make_room(home: Home) -> None:
-    """Have tables of the store that a newer program publishes, or otherwise than before."""
+def _make_room(home: Home, name: str) -> None:
+    """Have a table of the store that a newer program publishes, or otherwise than before."""
     from dmp_assets.platform.store import database, rights
     from dmp_assets.platform.store import publish as swap
 
@@ -56,7 +56,7 @@ def _make_room(home: Home) -> None:
         database.opened(where.owner_url(home), checked=False) as store,
         store.begin() as owner,
     ):
-        swap.make(owner)
+        swap.make(owner, only=name)
         if role := where.service_role(home):
             rights.grant(owner, role)
 

@@ -6,7 +6,7 @@ It leaves its events and logs in the home's Dagster instance, where its parent r
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -40,11 +40,15 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     job = repository.get_implicit_global_asset_job_def()
     graph = repository.asset_graph
     keys = _selected(request["select"], graph)
-    for domain in known_domains():
-        if not domain.is_configured(home):  # skipped, unless nothing else is asked for
-            keys = keys - lake.of(domain.name).resolve(graph) or keys
+    skipped = {
+        key
+        for domain in known_domains()
+        if not domain.is_configured(home)
+        for key in lake.of(domain.name).resolve(graph)
+    }
+    keys = keys - skipped or keys  # unless nothing else is asked for
     names = ["/".join(key.path) for key in keys]
-    daily = any(graph.get(key).is_partitioned for key in keys)
+    daily = {graph.get(key).tags[lake.TAG] for key in keys if graph.get(key).is_partitioned}
     window = {"start": request["start"], "end": request["end"]}
     with (
         history.opened(home.dagster) as instance,
@@ -61,7 +65,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
             tags={
                 PID_TAG: str(os.getpid()),
                 "dmp/trigger": "cli",
-                **(_partition_tags(home, request["start"], request["end"]) if daily else {}),
+                **_partition_tags(home, daily, request["start"], request["end"]),
             },
             run_config={
                 "resources": {"window": {"config": window}},
@@ -73,10 +77,16 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     return 0 if result.success else 1
 
 
-def _partition_tags(home: Home, start: str, end: str) -> dict[str, str]:
-    """The range of daily partitions; one run has one, so that of the first domain that has any."""
-    having = [domain.partition_tags for domain in known_domains() if domain.partition_tags]
-    return dict(having[0](home, start, end)) if having else {}
+def _partition_tags(home: Home, of: Collection[str], start: str, end: str) -> dict[str, str]:
+    """The range of daily partitions; a run has one, so only one of the domains may have any."""
+    found = [
+        domain.partition_tags(home, start, end)
+        for domain in known_domains()
+        if domain.name in of and domain.partition_tags
+    ]
+    if len(found) > 1 and any(tags != found[0] for tags in found):
+        raise UserError(f"run them one after the other: the days of {', '.join(sorted(of))} differ")
+    return dict(found[0]) if found else {}
 
 
 def _selected(asked: str, graph: Any) -> Any:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 from dmp_assets import domains
 from dmp_assets.platform.config import connection_urls
-from dmp_assets.platform.store import publish
+from dmp_assets.platform.store import publish, rights
 from dmp_assets.platform.store.errors import SchemaError, StoreError
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -177,8 +177,12 @@ def opened(url: SecretStr, *, checked: bool = True) -> Iterator[sa.Engine]:
         store.dispose()
 
 
-def migrate(store: sa.Engine, to: str = "head") -> tuple[str | None, str | None]:
+def migrate(
+    store: sa.Engine, to: str = "head", *, role: str | None = None
+) -> tuple[str | None, str | None]:
     """Bring the schema to a revision (up or down) in one transaction; (before, after).
+
+    `role`: whom its tables are for, beside their owner: it gets its rights in the same transaction.
 
     Raises StoreError for a schema that this code does not know.
     """
@@ -203,6 +207,8 @@ def migrate(store: sa.Engine, to: str = "head") -> tuple[str | None, str | None]
         (command.downgrade if down else command.upgrade)(config, wanted)
         if wanted == head():
             publish.make(connection)
+        if role is not None:
+            rights.grant(connection, role)
         return before, revision(connection)
 
 

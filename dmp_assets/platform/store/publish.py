@@ -3,6 +3,7 @@
 Readers see the old rows until the commit and the new ones after it, never half.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,21 +84,46 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 def _kind(column: sa.Column[Any]) -> str:
     """A column's type as `format_type` says it."""
-    return column.type.compile(_DIALECT).lower().replace(", ", ",")
+    said = column.type.compile(_DIALECT).lower().replace(", ", ",")
+    word = re.match(r"[a-z]+(?: precision)?", said)
+    return said.replace(word[0], _WORDS.get(word[0], word[0]), 1) if word else said
 
 
-def make(owner: sa.Connection) -> list[str]:
+_WORDS = {
+    "float": "double precision", "varchar": "character varying", "char": "character",
+    "decimal": "numeric", "int": "integer",
+}  # fmt: skip
+"""Words of SQLAlchemy's for types that PostgreSQL calls otherwise."""
+_MAKING = 0x7075626C  # "publ": one at a time makes published tables
+
+
+def make(owner: sa.Connection, only: str | None = None) -> list[str]:
     """Make the published tables that do not fit anew, as their owner; which ones.
 
-    They hold only what can be published again, so no migration keeps their rows.
+    They hold only what can be published again, so no migration keeps their rows. `only` that one;
+    else those go, too, that nobody publishes any more. Raises ValueError for one whose declaration
+    PostgreSQL does not give back as it is.
     """
-    wanted = misfits(owner)
+    owner.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MAKING})
+    wanted = [name for name in misfits(owner) if only in (None, name)]
+    if only is None:
+        _drop_what_nobody_publishes(owner)
     for name in wanted:
         table = published_tables()[name]
         owner.execute(sa.text(f"DROP TABLE IF EXISTS {table.fullname}"))
         table.create(owner)
         owner.execute(publication.delete().where(publication.c.table_name == name))
+    if still := set(wanted) & set(misfits(owner)):
+        raise ValueError(f"published.{min(still)} has a column whose type is not told as declared")
     return wanted
+
+
+def _drop_what_nobody_publishes(owner: sa.Connection) -> None:
+    known = set(published_tables())
+    there = {table for table, *_ in owner.execute(_COLUMNS, {"schema": PUBLISHED})}
+    for name in sorted(there - known):
+        owner.execute(sa.text(f'DROP TABLE {PUBLISHED}."{name}"'))
+    owner.execute(publication.delete().where(publication.c.table_name.not_in(known)))
 
 
 def _batches(rows: pa.Table | pa.RecordBatchReader):  # type: ignore[no-untyped-def]

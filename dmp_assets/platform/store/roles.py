@@ -20,6 +20,7 @@ _PLATFORM = (
     Scope("personal:read", "Ids of people unmasked", frozenset({"risk"})),
 )  # fmt: skip
 _ALL = (*(scope for domain in known_domains() for scope in domain.scopes), *_PLATFORM)
+assert len({scope.name for scope in _ALL}) == len(_ALL), "two domains bring the same scope"
 SCOPES: Mapping[str, str] = {scope.name: scope.about for scope in _ALL}
 ROLES: Mapping[str, frozenset[str]] = {
     role: frozenset(scope.name for scope in _ALL if role == "admin" or role in scope.roles)
