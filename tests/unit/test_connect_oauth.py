@@ -475,6 +475,48 @@ def test_a_connector_tells_health_and_when_only_a_person_can_help(
         connections.tokens(client, connection)
 
 
+def test_a_failure_of_a_token_that_was_replaced_meanwhile_ends_nothing(
+    connections: Connections, service: Service, store: sa.Engine
+) -> None:
+    client = service.client()
+    old = connections.tokens(client, consented(connections, client)).access
+    connection = consented(connections, client)
+    new = connections.tokens(client, connection).access
+    assert new != old
+    error = NeedsConsentError("taken back", "code 190")
+    connections.note_failure(connection, error, refused=old)
+    assert connections.tokens(client, connection).access == new
+    connections.note_failure(connection, error, refused=new)
+    assert state_of(store).state == "needs_consent"
+
+
+def test_a_consent_and_a_renewal_at_once_wait_for_each_other(
+    connections: Connections, service: Service, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both lock the token first, then its connection: neither has what the other waits for."""
+    client = service.client()
+    connection = consented(connections, client)
+    clock.pass_(hours=2)
+    renewing, go_on = threading.Event(), threading.Event()
+    renewed = OAuthClient.renewed
+
+    def slowly(self: OAuthClient, *given: Any) -> Tokens:
+        renewing.set()
+        assert go_on.wait(30)
+        return renewed(self, *given)
+
+    monkeypatch.setattr(OAuthClient, "renewed", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(connections.tokens, client, connection)
+        assert renewing.wait(30)
+        second = pool.submit(consented, connections, client)
+        with pytest.raises(TimeoutError):
+            second.result(1)
+        go_on.set()
+        assert first.result(30).access
+        assert second.result(30) == connection
+
+
 def test_a_service_says_itself_what_a_dead_grant_is(
     connections: Connections, service: Service, clock: Clock
 ) -> None:

@@ -24,7 +24,7 @@ from dmp_assets.platform.lake.columns import Columns
 from dmp_assets.platform.values.numerals import INVISIBLE
 from dmp_assets.platform.values.words import SPACES
 
-SECRET = "suppression_key"  # noqa: S105 - the name of its file
+SECRET = "suppression_key"  # noqa: S105 # nosec B105 - its name
 _BLOCK = 64  # bytes that SHA-256 takes at once
 _NOTHING = dict.fromkeys(map(ord, INVISIBLE))
 
