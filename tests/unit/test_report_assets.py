@@ -1,6 +1,7 @@
 """Rendering and delivery as assets: what is left alone, and what an outage of Slack changes."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from dmp_assets.cleaned.shop.keys import EVENTS
 from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.lake import declared, lakes
+from dmp_assets.platform.lake import maintenance
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
@@ -169,6 +171,17 @@ def test_nothing_personal_is_in_what_waits_for_slack(
         assert find_personal_data(json.dumps([sent["text"], sent["blocks"]])) == []
     for name in ("promo_abuse", "attribution"):
         assert find_personal_data((home.reports / f"{name}.png").read_bytes()) == []
+
+
+def test_a_message_is_written_though_old_versions_of_what_its_report_shows_are_gone(
+    first: dg.ExecuteInProcessResult, home: Home, tmp_path: Path
+) -> None:
+    copy = Home(Path(shutil.copytree(home.root, tmp_path / "home")))
+    assert "cleaned/users" in renderer.versions_shown(copy, "promo_abuse")
+    maintenance.forget_versions(Tables(str(copy.lakehouse)), "cleaned/users")
+    shown = renderer.versions_shown(copy, "promo_abuse")
+    assert shown and "cleaned/users" not in shown
+    assert weekly_figures(copy)[1] == weekly_figures(home)[1]
 
 
 def test_data_that_stopped_before_the_end_of_the_week_is_not_called_fresh(home: Home) -> None:

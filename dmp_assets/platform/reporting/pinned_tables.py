@@ -97,7 +97,7 @@ class PinnedTables:
         try:
             yield
         except Exception as error:
-            gone = [key for key in keys if not _complete(self._delta(key))]
+            gone = [key for key in keys if not is_complete(self._delta(key))]
             if not gone:
                 raise
             key = gone[0]
@@ -113,10 +113,10 @@ class PinnedTables:
     def _oldest(self, key: str) -> int:
         unpinned = replace(self.tables, versions={})
         known = unpinned.kept_versions(key)
-        return int(next(v for v in known if _complete(unpinned.delta(key, v))))
+        return int(next(v for v in known if is_complete(unpinned.delta(key, v))))
 
 
-def _complete(table: DeltaTable) -> bool:
+def is_complete(table: DeltaTable) -> bool:
     """Whether the files of this version are there (object stores are not asked: assumed so)."""
     paths = table.file_uris()
     return all("://" in p or os.path.exists(p) for p in paths)

@@ -28,9 +28,11 @@ import yaml
 from dmp_assets.home import Home
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake.tables import TableError, Tables
 from dmp_assets.platform.reporting import document
 from dmp_assets.platform.reporting.document import Document, DocumentError
 from dmp_assets.platform.reporting.page import page
+from dmp_assets.platform.reporting.pinned_tables import is_complete
 from dmp_assets.platform.reporting.quarto_problems import problems
 from dmp_assets.platform.reporting.reader import RECORD, VERSIONS
 from dmp_assets.platform.text.foreign_text import without_colours
@@ -74,8 +76,21 @@ def state(target: Path) -> dict[str, Any]:
 
 
 def versions_shown(home: Home, name: str) -> dict[str, int]:
-    """Versions of the tables that the rendered report shows."""
-    return dict(state(home.reports / f"{name}.html").get("table_versions", {}))
+    """Versions of the tables that the rendered report shows.
+
+    One that was deleted since (old versions go) is left out: the table as it is holds the same
+    data, or the report would have been rendered anew.
+    """
+    root = home.settings().lakehouse_root or str(home.lakehouse)
+    shown = dict(state(home.reports / f"{name}.html").get("table_versions", {}))
+    return {key: made for key, made in shown.items() if _is_there(Tables(root), key, made)}
+
+
+def _is_there(tables: Tables, key: str, version: int) -> bool:
+    try:
+        return is_complete(tables.delta(key, version))
+    except TableError:
+        return False
 
 
 def render(
