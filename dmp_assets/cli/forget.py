@@ -71,7 +71,8 @@ def _people(ids: Collection[str], file: Path | None) -> frozenset[str]:
         try:
             text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"the file of ids cannot be read ({type(error).__name__})") from None
+            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            raise UserError(f"the file of ids cannot be read: {why}") from None
         lines = text.splitlines()
     found = frozenset(one for one in map(normal, (*ids, *lines)) if one)
     if not found:
@@ -106,6 +107,9 @@ def _forget(home: Home, people: frozenset[str], *, now: bool, wait: bool) -> boo
         out.print(f"{added:,} users added to the list of who is not taken from a source again")
         if not stored and not deleted:
             out.print("neither the operational store nor a table that reads a source held them")
+            if not now and not erasure.held(lakehouse.tables, family.tables, SUBJECT, people):
+                out.print("nor does any table that is made of these: are the ids right?")
+                return True
         _tell("deleted from the operational store", stored)
         _tell("deleted from tables that read a source", deleted)
         selection = erasure.selection(family, graph)

@@ -574,8 +574,11 @@ def test_a_declared_key_is_checked(
 
 
 def test_a_key_of_columns_that_nobody_declared_is_refused() -> None:
-    with pytest.raises(ValueError, match="the key names day, of which no column is declared"):
-        table_asset("modeled", columns=IDS, key=("id", "day"))
+    def users(run: TableRun) -> None:
+        """Users."""
+
+    with pytest.raises(ValueError, match="modeled/users: its key names day, no declared column"):
+        table_asset("modeled", columns=IDS, key=("id", "day"))(users)
 
 
 def test_a_preview_is_a_table_whatever_the_cells_hold(home: Home) -> None:

@@ -356,12 +356,13 @@ def table_asset(
     """
     if layer not in LAYERS:
         raise ValueError(f"{layer!r} is not one of {LAYERS}")
-    if unknown := [name for name in key if name not in columns]:
-        raise ValueError(f"the key names {', '.join(unknown)}, of which no column is declared")
+    unknown = [name for name in key if name not in columns]
     key_columns, hand_written = tuple(key), tuple(checks)
 
     def decorate(body: Body) -> dg.AssetsDefinition:
         key = f"{layer}/{body.__name__}"
+        if unknown:
+            raise ValueError(f"{key}: its key names {', '.join(unknown)}, no declared column")
         of_key = (key_check(key, key_columns, once),) if key_columns else ()
         table = _Declared(
             body=body,
