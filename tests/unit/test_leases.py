@@ -386,3 +386,17 @@ def test_threads_that_wait_for_one_table_get_it_one_after_the_other(home: Home) 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(run, range(6)))
     assert most == 1
+
+
+def test_a_lease_outlives_its_block_while_a_thread_of_the_run_is_at_work(home: Home) -> None:
+    go_on = threading.Event()
+    thread = threading.Thread(target=go_on.wait, args=(30,))
+    thread.start()
+    with leases.taken(home, "canceled", ["raw/users"]) as lease:
+        lease.outlive([thread])
+    with pytest.raises(leases.BusyError), leases.taken(home, "next", ["raw/users"]):
+        pass
+    go_on.set()
+    thread.join(30)
+    with leases.taken(home, "next", ["raw/users"], wait=True):
+        pass

@@ -73,6 +73,7 @@ class Lease:
     _holder: Holder
     _lock: filelock.BaseFileLock
     _guard: threading.Lock = field(default_factory=threading.Lock)
+    _at_work: list[threading.Thread] = field(default_factory=list)
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -109,8 +110,23 @@ class Lease:
         with _note(self._folder, self._holder.number).open("a", encoding="utf-8") as note:
             note.write(json.dumps(changed) + "\n")
 
+    def outlive(self, threads: Collection[threading.Thread]) -> None:
+        """Hold what is left until these have ended, or the process has, though `taken` ends."""
+        self._at_work = [thread for thread in threads if thread.is_alive()]
+
     def end(self) -> None:
         """Give back all that is left; also where the home was removed meanwhile."""
+        if any(thread.is_alive() for thread in self._at_work):
+            threading.Thread(target=self._end_after_all, daemon=True).start()
+            return
+        self._end()
+
+    def _end_after_all(self) -> None:
+        for thread in self._at_work:
+            thread.join()
+        self._end()
+
+    def _end(self) -> None:
         with ExitStack() as stack:
             stack.callback(self._lock.release)
             if self._folder.exists():

@@ -122,6 +122,7 @@ class ThreadsExecutor(Executor):
                     _steps,
                     max_concurrent=self._max_concurrent,
                     ended=lambda step: lease.give_back(writes[step] or ()),
+                    left=lease.outlive,
                 ),
                 execution_context_manager=PlanExecutionContextManager(
                     job=plan_context.job,
@@ -187,10 +188,12 @@ def _steps(
     *,
     max_concurrent: int,
     ended: Callable[[str], None],
+    left: Callable[[Collection[threading.Thread]], None],
 ) -> Iterator[dg.DagsterEvent]:
     """The events of all steps. Raises DagsterExecutionInterruptedError when the run is canceled.
 
-    `ended` is told each step that has ended or will not begin.
+    `ended` is told each step that has ended or will not begin; `left` the threads of a run that is
+    canceled, once they had their time to end.
     """
     logs = job_context.instance.compute_log_manager
     log_key = logs.build_log_key_for_run(job_context.run_id, "steps")
@@ -237,6 +240,7 @@ def _steps(
             raise
         except BaseException:
             yield from _left(running, told)
+            left([*running.values()])
             raise
         try:
             capturing.close()
