@@ -97,16 +97,16 @@ def test_a_domain_that_is_named_and_not_there_is_said(monkeypatch: pytest.Monkey
         domains.rooms("figures")
 
 
-@pytest.mark.parametrize("missing", ["dmp_assets.refund", "dmp", "dmp_assets.refunds.nothing"])
+@pytest.mark.parametrize("missing", ["dmp_assets.mislai", "dmp", "dmp_assets.mislaid.nothing"])
 def test_a_domain_that_imports_what_is_not_there_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    folder = tmp_path / "refunds"
+    folder = tmp_path / "mislaid"
     folder.mkdir()
     (folder / "__init__.py").write_text(f"import {missing}\n")
     (folder / "domain.py").touch()
     monkeypatch.setattr(dmp_assets, "__path__", [*dmp_assets.__path__, str(tmp_path)])
-    monkeypatch.setattr(domains, "DOMAINS", ("refunds",))
+    monkeypatch.setattr(domains, "DOMAINS", ("mislaid",))
     with pytest.raises(ModuleNotFoundError, match=f"'{missing}"):
         domains.rooms("service.face")
 
