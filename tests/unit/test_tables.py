@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from dmp_assets.platform.lake.tables import STAMP, TableError, Tables, named_tables
+from dmp_assets.platform.lake.tables import STAMP, TableError, Tables, _listed, named_tables
 
 
 def numbers(*values: int) -> pa.Table:
@@ -166,3 +167,19 @@ def test_what_is_pinned_stays_as_it_stood_and_what_was_absent_stays_absent(tmp_p
         pinned.delta("raw/later")
     assert tables.scalar("SELECT n FROM raw.t") == 1
     assert tables.kept_versions("raw/t") == [0, 1]
+
+
+def test_a_layer_that_is_made_while_it_is_looked_for_is_no_error(tmp_path: Path) -> None:
+    """As Arrow has it: the folder is not there, and is there when it asks again."""
+    selector = pafs.FileSelector(str(tmp_path / "raw"), allow_not_found=True)
+
+    class Late:
+        calls = 0
+
+        def get_file_info(self, asked: pafs.FileSelector) -> list[pafs.FileInfo]:
+            self.calls += 1
+            if self.calls == 1:
+                raise FileNotFoundError("Cannot list directory")
+            return pafs.LocalFileSystem().get_file_info(asked)
+
+    assert _listed(Late(), selector) == []  # type: ignore[arg-type]

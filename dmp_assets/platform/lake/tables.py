@@ -125,7 +125,7 @@ class Tables:
         found = []
         for layer in LAYERS:
             folder = pafs.FileSelector(f"{root}/{layer}", allow_not_found=True)
-            names = sorted(info.base_name for info in filesystem.get_file_info(folder))
+            names = sorted(info.base_name for info in _listed(filesystem, folder))
             found += [f"{layer}/{name}" for name in names if self.exists(f"{layer}/{name}")]
         return found
 
@@ -227,6 +227,17 @@ def columns_of(schema: Schema) -> dict[str, str]:
         field.name: str(field.type).removeprefix('PrimitiveType("').removesuffix('")')
         for field in schema.fields
     }
+
+
+def _listed(filesystem: pafs.FileSystem, folder: pafs.FileSelector) -> list[pafs.FileInfo]:
+    """What is in a folder; none where it is not there.
+
+    Arrow, which finds none and then one that somebody makes at that moment, calls that an error.
+    """
+    try:
+        return list(filesystem.get_file_info(folder))
+    except FileNotFoundError:
+        return list(filesystem.get_file_info(folder))
 
 
 def _newest(tables: Tables, key: str) -> DeltaTable:
