@@ -4,10 +4,11 @@ Machinery asks here for the rooms of all domains and names none. What a room giv
 faces: `platform/faces/` for `domain.py`, `lake.py` and `service/face.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
 DOMAINS = (
@@ -30,9 +31,14 @@ def rooms(room: str) -> Mapping[str, ModuleType]:
 
     Raises ImportError for a domain that has no folder, or no `domain.py`.
     """
-    return {
-        name: import_module(f"dmp_assets.{name}.{room}") for name in DOMAINS if _has(name, room)
-    }
+    return _rooms(DOMAINS, room)
+
+
+@cache
+def _rooms(names: Sequence[str], room: str) -> Mapping[str, ModuleType]:
+    """Found once: a service asks on every call, and what is not there is looked for on the disk."""
+    found = {name: import_module(f"dmp_assets.{name}.{room}") for name in names if _has(name, room)}
+    return MappingProxyType(found)
 
 
 def _has(domain: str, room: str) -> bool:

@@ -13,12 +13,14 @@ from dmp_assets import domains
 from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.cli import main
 from dmp_assets.home import Home
+from dmp_assets.platform.api.app import templates
 from dmp_assets.platform.cleaning import landed
 from dmp_assets.platform.cleaning.received import FURTHER
 from dmp_assets.platform.connect.errors import ConnectError, StatusError
 from dmp_assets.platform.connect.http import HttpClient, HttpService
 from dmp_assets.platform.connect.oauth import CLIENT_CREDENTIALS
 from dmp_assets.platform.connect.own import connected
+from dmp_assets.platform.faces.service import Entry
 from dmp_assets.platform.lake.columns import differences
 from dmp_assets.platform.reporting import document
 from dmp_assets.platform.reporting.report_spec import reports_of_domains
@@ -151,3 +153,20 @@ def test_without_a_store_nothing_is_connected(home: Home, tmp_path: Path) -> Non
         pytest.raises(ConnectError, match="there is none: run `dmp migrate`"),
     ):
         listed(home, service, "items")
+
+
+# the first page ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("Orders", '<a href="/x">Orders</a> that came back.'),
+        ("", '<a href="/x"> that came back.</a>'),
+    ],
+)
+def test_an_entry_of_the_first_page_leads_by_its_words(link: str, shown: str) -> None:
+    entry = Entry("/x", " that came back.", "x:read", title="Refunds", link=link)
+    page = templates().get_template("home.html")
+    text = page.render(
+        who=None, headlines=[], reports=[], may={"x:read"}, meanings={}, titles=[], entries=[entry]
+    )
+    assert f"<p>{shown}</p>" in text

@@ -1,7 +1,7 @@
 """The face of a domain towards the service: what it gives to the API and the pages behind login."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from fastapi import APIRouter
@@ -48,7 +48,7 @@ class Entry:
     scope: str
     title: str = ""
     link: str = ""
-    """The words of `about` that lead there; all of them when empty."""
+    """The words before `about` that lead there; `about` itself when empty."""
 
 
 class Caller(Protocol):
@@ -89,7 +89,7 @@ class ServiceFace:
     headlines: "Callable[[sa.Connection, Settings, Caller], Sequence[Headline]] | None" = None
     part: "Callable[[Home, Settings, Tables, sa.Engine, Metrics], Part] | None" = None
     checks: "Callable[[sa.Connection, Settings], Sequence[Found]] | None" = None
-    package: str | None = field(default=None)
+    package: str | None = None
 
 
 def services() -> Mapping[str, ServiceFace]:

@@ -26,7 +26,7 @@ from dmp_assets.platform.lake.table_checks import Check as Check
 from dmp_assets.platform.lake.table_checks import key_check
 from dmp_assets.platform.lake.table_checks import source_checks as source_checks
 from dmp_assets.platform.lake.table_metadata import Described, further_metadata, schema
-from dmp_assets.platform.lake.tables import LAYERS, Standing, Tables, named_tables
+from dmp_assets.platform.lake.tables import LAYERS, Standing, Tables, data_versions, named_tables
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.lake.worked_out import WorkedOut
 from dmp_assets.platform.privacy.suppression import Suppressed
@@ -283,9 +283,7 @@ class _Declared:
         probed: Any,
     ) -> tuple[str, set[str]]:
         """The fingerprint of what would be written now, and all by which that is known."""
-        inputs = {
-            dep: _stamp(stands[dep]).get("data_version") for dep in filter(_is_table, self.deps)
-        }
+        inputs = data_versions({dep: stands[dep] for dep in filter(_is_table, self.deps)})
         chosen = {name: str(getattr(settings, name)) for name in self.settings}
         in_range = [day.isoformat() for day in days] if days and self.windowed else None
         made_of = [inputs, chosen, in_range, probed]

@@ -229,6 +229,12 @@ def columns_of(schema: Schema) -> dict[str, str]:
     }
 
 
+def data_versions(stands: Mapping[str, Standing | None]) -> dict[str, str | None]:
+    """Which data these tables hold, as they stand; None for one that has not been written."""
+    return {key: stood.stamp.get("data_version") if stood else None
+            for key, stood in stands.items()}  # fmt: skip
+
+
 def _listed(filesystem: pafs.FileSystem, folder: pafs.FileSelector) -> list[pafs.FileInfo]:
     """What is in a folder; none where it is not there.
 

@@ -22,7 +22,7 @@ from dmp_assets.platform.lake import fingerprint as fingerprints
 from dmp_assets.platform.lake.columns import Columns, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_metadata import column_tags
-from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.lake.tables import Tables, data_versions
 from dmp_assets.platform.marts.mart import Mart
 from dmp_assets.platform.run.executor import ALONE_TAG
 from dmp_assets.platform.text.engine_errors import values_left_out
@@ -53,8 +53,8 @@ def build(
     """Make the warehouse anew beside `file` and put it in its place; nothing if already built.
 
     `declared`: key of a table → its columns. One that does not exist yet counts as empty, so every
-    mart is always there. A failure
-    leaves the old file. Raises TableError when an input lacks a column that a mart needs.
+    mart is always there. A failure leaves the old file. Raises TableError when an input lacks a
+    column that a mart needs.
     """
     if (known := _known(file, marts, fingerprint, run_id)) is not None:
         return known
@@ -133,9 +133,7 @@ def made_of(tables: Tables, marts: Sequence[Mart]) -> tuple[str, Tables]:
     code = fingerprints.code(__name__)
     told = [[mart.name, mart.about, dict(mart.columns), mart.sql] for mart in marts]
     stands = tables.stands(inputs(marts))
-    versions = {key: stood.stamp.get("data_version") if stood else None
-                for key, stood in stands.items()}  # fmt: skip
-    text = json.dumps([code, told, versions], sort_keys=True, default=str)
+    text = json.dumps([code, told, data_versions(stands)], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20], tables.pinned(stands)
 
 

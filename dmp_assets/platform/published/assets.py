@@ -11,7 +11,7 @@ import dagster as dg
 from dmp_assets.platform.lake import fingerprint
 from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse
-from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.lake.tables import Tables, data_versions
 from dmp_assets.platform.text.engine_errors import values_left_out
 
 
@@ -28,9 +28,7 @@ def made_of(tables: Tables, deps: Sequence[str], module: str, *more: str) -> tup
     """What a publication is made of (every input's data version, code, and what else is said), and
     the tables, its inputs pinned to just that."""
     stands = tables.stands(deps)
-    inputs = {key: stood.stamp.get("data_version") if stood else None
-              for key, stood in stands.items()}  # fmt: skip
-    text = json.dumps([fingerprint.code(module), more, inputs], sort_keys=True)
+    text = json.dumps([fingerprint.code(module), more, data_versions(stands)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20], tables.pinned(stands)
 
 
