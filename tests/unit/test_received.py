@@ -17,14 +17,14 @@ from dmp_assets.sources.shop import tables as shop
 from dmp_assets.sources.web import tables as web
 from dmp_assets.sources.web.shape import creation, shape_problems
 from tests.support import marked_values
-from tests.support.docs import ROOT
+from tests.support.docs import ROOT, blocks
 
 TABLES: dict[str, ReceivedColumns] = {
     **{spec.name: spec.columns for spec in shop.TABLES.values()},
     **web.TABLES,
 }
-NEW = '"nickname": Received("name", "What friends say.", personal="name", aliases=("nick",)),'
-BORN = '"married_on": Received("day", "Day of the wedding.", personal="demographic"),'
+PAGE = ROOT / "docs" / "extending.md"
+DAY = '    "married_on": Received("day", "Day of the wedding.", personal="demographic"),'
 FOLLOWS = """
 import json, sys
 from pathlib import Path
@@ -67,15 +67,18 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program and its tests with two more columns of users, in one file."""
+    """The program and its tests with two more columns of users: the page's, and one of days."""
     folder = tmp_path_factory.mktemp("copy")
     for name in ("dmp_assets", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     tables = folder / "dmp_assets" / "sources" / "shop" / "tables.py"
     text = tables.read_text()
-    line = '    "city": Received('
-    assert text.count(line) == 1
-    tables.write_text(text.replace(line, f"    {NEW}\n    {BORN}\n{line}"))
+    diffs = [b.text.splitlines() for b in blocks(PAGE) if b.language == "diff"]
+    (diff,) = [lines for lines in diffs if "Received(" in "".join(lines)]
+    old = "\n".join(line[1:] for line in diff if not line.startswith("+"))
+    assert text.count(old) == 1
+    new = "\n".join(line[1:] for line in diff)
+    tables.write_text(text.replace(old, f"{DAY}\n{new}"))
     return folder
 
 
@@ -97,11 +100,11 @@ def follows(copy: Path, name: str) -> dict[str, Any]:
 
 def test_a_column_of_users_is_one_line_in_the_room_of_its_source(copy: Path) -> None:
     found = follows(copy, "nickname")
-    assert found["inputs"] == ["| `nickname` |  | any text | What friends say. | `nick` |"]
-    assert (
-        "the column nick is not used; did you mean nickname? (--map nickname=nick)"
-        in (found["notes"])
-    )
+    assert found["inputs"] == [
+        "| `nickname` |  | any text | What friends call them. | `nick`, `spitzname` |"
+    ]
+    suggested = "the column nick is not used; did you mean nickname? (--map nickname=nick)"
+    assert suggested in found["notes"]
     assert found["personal"] == {
         "raw/users": "name", "cleaned/users": "not there", "quarantine/users": "name",
     }  # fmt: skip
