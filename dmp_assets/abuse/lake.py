@@ -29,7 +29,7 @@ from dmp_assets.platform.lake.table_asset import AGAIN_TAG
 from dmp_assets.platform.reporting.alerts import Alert
 from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.raw import shop as raw_shop
-from dmp_assets.sources.shop import tables as shop
+from dmp_assets.sources.shop import probe as shop
 from dmp_assets.sources.shop.connection import ShopError
 from dmp_assets.sources.shop.resource import has_news, shop_url
 

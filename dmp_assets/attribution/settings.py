@@ -7,10 +7,10 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dmp_assets.platform.text.spelling import meant
 from dmp_assets.sources.ihc.settings import IhcSettings
-from dmp_assets.sources.web import written
+from dmp_assets.sources.web import tables
 from dmp_assets.sources.web.settings import WebSettings
 
-WRITTEN = (written.WRITTEN,)
+WRITTEN = (tables.WRITTEN,)
 MODELS = (
     "ihc", "first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay",
     "shapley", "initializer_holder_closer",

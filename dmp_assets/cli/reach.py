@@ -57,14 +57,15 @@ def probes(home: Home) -> list[Probe]:
 
 def _shop(settings: Settings) -> str:
     from dmp_assets.sources.shop import connection as shop_connection
-    from dmp_assets.sources.shop import tables as shop
+    from dmp_assets.sources.shop.probe import checked_tables
+    from dmp_assets.sources.shop.tables import TABLES
 
     url = settings.shop_database_url
     assert url is not None
     name = shop_connection.shop_name(url)
     with shop_connection.connect(url) as connection:
-        columns = shop.checked_tables(connection, name, settings.shop_schema)
-    return f"{name}: {', '.join(table for table in shop.TABLES if table in columns)}"
+        columns = checked_tables(connection, name, settings.shop_schema)
+    return f"{name}: {', '.join(table for table in TABLES if table in columns)}"
 
 
 def _web(settings: Settings) -> str:

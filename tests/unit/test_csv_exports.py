@@ -11,11 +11,12 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from dmp_assets.cli.main import app
-from dmp_assets.sources.csv.header import ALIASES
+from dmp_assets.sources.csv.header import plain
 from dmp_assets.sources.csv.reading import HeaderError, Reading
 from dmp_assets.sources.shop.connection import ShopError, connect
 from dmp_assets.sources.shop.load import load_shop
-from dmp_assets.sources.shop.tables import TABLES, probe
+from dmp_assets.sources.shop.probe import probe
+from dmp_assets.sources.shop.tables import TABLES
 from dmp_assets.sources.web.database import WebError, WebSource
 from dmp_assets.sources.web.tables import TABLES as WEB_TABLES
 
@@ -203,10 +204,11 @@ def test_a_quote_that_never_ends_is_located_in_the_web_database_too(tmp_path: Pa
         source.load(tmp_path, append=True)
 
 
-def test_every_known_column_that_has_aliases_exists() -> None:
-    known = {column for spec in TABLES.values() for column in spec.columns}
-    known |= {column for columns in WEB_TABLES.values() for column in columns}
-    assert set(ALIASES) <= known
+def test_what_others_call_a_column_is_written_as_headers_are_and_means_one_column() -> None:
+    for columns in (*(spec.columns for spec in TABLES.values()), *WEB_TABLES.values()):
+        aliases = [alias for column in columns.values() for alias in column.aliases]
+        assert [plain(alias) for alias in aliases] == aliases
+        assert len({*aliases, *columns}) == len(aliases) + len(columns)
 
 
 def test_the_sample_that_ships_loads_as_it_is_and_a_folder_is_never_overwritten(

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from dmp_assets.sources import names
 from dmp_assets.sources.shop.connection import connect
-from dmp_assets.sources.shop.tables import names_in_lakehouse, probe, read_plan
+from dmp_assets.sources.shop.plan import read_plan
+from dmp_assets.sources.shop.probe import names_in_lakehouse, probe
 from dmp_assets.sources.web.database import WebSource
 
 OTHERS = """

@@ -15,7 +15,8 @@ from dmp_assets.cli import main
 from dmp_assets.home import Home
 from dmp_assets.platform.api.app import templates
 from dmp_assets.platform.cleaning import landed
-from dmp_assets.platform.cleaning.received import FURTHER
+from dmp_assets.platform.cleaning.received import Received
+from dmp_assets.platform.cleaning.received_columns import FURTHER
 from dmp_assets.platform.connect.errors import ConnectError, StatusError
 from dmp_assets.platform.connect.http import HttpClient, HttpService
 from dmp_assets.platform.connect.oauth import CLIENT_CREDENTIALS
@@ -80,8 +81,12 @@ def test_every_report_is_called_as_its_document_calls_it() -> None:
 # rows of a service -------------------------------------------------------------------------------
 def test_rows_of_a_service_are_kept_whole_as_text() -> None:
     rows = [{"id": "a", "n": 1.5, "list": [1, "ö"]}, {"id": None, "new": "x"}]
-    table = landed.table(rows, ("id", "n"), "Service")
-    assert differences(landed.columns(("id", "n")), table.schema, FURTHER) == []
+    received = {
+        "id": Received("id", "The thing.", personal=None),
+        "n": Received("amount", "How much.", personal=None),
+    }
+    table = landed.table(rows, received, "Service")
+    assert differences(landed.columns(received), table.schema, FURTHER) == []
     kept = table.select(["id", "n", "list", "new", "_row_id", "_source"]).to_pylist()
     assert kept == [
         {
@@ -94,8 +99,8 @@ def test_rows_of_a_service_are_kept_whole_as_text() -> None:
         },
         {"id": None, "n": None, "list": None, "new": "x", "_row_id": 1, "_source": "Service"},
     ]
-    empty = landed.table([], ("id",), "Service")
-    assert differences(landed.columns(("id",)), empty.schema) == []
+    empty = landed.table([], received, "Service")
+    assert differences(landed.columns(received), empty.schema) == []
 
 
 # a connection by our own credentials -------------------------------------------------------------

@@ -13,7 +13,8 @@ from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.sources.shop.connection import ShopError, connect, shop_name
 from dmp_assets.sources.shop.jdbc import jdbc_options
 from dmp_assets.sources.shop.load import load_shop
-from dmp_assets.sources.shop.tables import check_columns, column_changes, probe, read_plan
+from dmp_assets.sources.shop.plan import read_plan
+from dmp_assets.sources.shop.probe import check_columns, column_changes, probe
 from tests.support.postgres import fresh_database
 
 REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data" / "noaat"

@@ -23,7 +23,7 @@ from dmp_assets.platform.cleaning import (
 from dmp_assets.platform.lake.table_asset import TableRun
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD
-from dmp_assets.sources.web.written import WRITTEN as WEB
+from dmp_assets.sources.web.tables import WRITTEN as WEB
 
 FLAG = ["is_email_verified", "is_phone_verified", "is_abuser"]
 

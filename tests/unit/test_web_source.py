@@ -18,7 +18,8 @@ import pytest
 from pydantic import SecretStr
 
 from dmp_assets.sources.web.database import ReadOnlyWebDatabase, WebError, WebSource
-from dmp_assets.sources.web.tables import TABLES, kind_of
+from dmp_assets.sources.web.shape import kind_of
+from dmp_assets.sources.web.tables import TABLES
 
 FILES = {
     "session_sources.csv": (

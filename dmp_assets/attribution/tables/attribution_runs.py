@@ -23,7 +23,7 @@ from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.values import readers, times
 from dmp_assets.platform.values.readers import Format
-from dmp_assets.sources.web.written import WRITTEN
+from dmp_assets.sources.web.tables import WRITTEN
 
 RESULTS = (
     "modeled/attribution", "modeled/attributed_conversions", "modeled/channel_reporting",

@@ -9,7 +9,8 @@ from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.lake.once import once_a_run
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, Role
-from dmp_assets.sources.shop import tables as shop
+from dmp_assets.sources.shop import probe as shop
+from dmp_assets.sources.shop.tables import TABLES
 
 EMBEDDED_DATABASE = "shop"
 
@@ -55,7 +56,7 @@ def has_news(state: shop.ShopState, tables: Tables) -> bool:
     return any(
         (tables.stamp(f"raw/{name}").get("probe") or {}).get("content") != known.content_hash
         for name, known in state.tables.items()
-        if not shop.TABLES[name].optional
+        if not TABLES[name].optional
     )
 
 
