@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dmp_assets import settings
-from dmp_assets.attribution.model.models import Parameters, models_of
-from dmp_assets.attribution.settings import MODELS
+from dmp_assets.attribution.model.models import names_of
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.cli.main import app
 from dmp_assets.platform.config import connection_urls
 from dmp_assets.settings import NOT_SETTINGS, Settings, SettingsError, load, unknown_names
@@ -341,8 +341,15 @@ def test_every_name_that_the_program_reads_from_the_environment_is_known() -> No
     assert named - known == set()
 
 
-def test_the_names_of_the_attribution_models_are_those_of_the_models() -> None:
-    assert set(MODELS) == {"ihc", *models_of(Parameters(markov_orders=()))}
+@pytest.mark.parametrize("name", names_of((1, 3)))
+def test_every_attribution_model_may_be_reported_by(name: str) -> None:
+    given = {"markov_orders": [3, 1], "reporting_model": name}
+    assert load(sandbox=False, overrides=given).of(AttributionSettings).reporting_model == name
+
+
+def test_a_markov_model_of_an_order_that_is_not_asked_for_cannot_be_reported_by() -> None:
+    with pytest.raises(SettingsError, match="markov_2"):
+        load(sandbox=False, overrides={"markov_orders": [3], "reporting_model": "markov_2"})
 
 
 def test_columns_are_named_as_below_raw_or_as_at_the_source() -> None:

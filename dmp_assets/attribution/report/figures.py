@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dmp_assets.attribution.model import maturity
-from dmp_assets.attribution.model.models import Parameters, models_of
+from dmp_assets.attribution.model.models import IHC, models_of
 from dmp_assets.cleaned.web.keys import EVENTS
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import freshness
@@ -135,8 +135,8 @@ def period(report: Report, start: str = "", end: str = "") -> Period | None:
 
 def titles(settings: Settings) -> dict[str, str]:
     """Name → title of every model, the service's first."""
-    own = models_of(Parameters(markov_orders=tuple(settings.markov_orders)))
-    return {"ihc": "IHC", **{name: model.title for name, model in own.items()}}
+    own = models_of(settings.markov_orders)
+    return {IHC: "IHC", **{name: model.title for name, model in own.items()}}
 
 
 def totals(report: Report, model: str, days: Period) -> Totals:

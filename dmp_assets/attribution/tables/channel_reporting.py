@@ -10,8 +10,7 @@ credits stored so far, so the days that new journeys touch are always right.
 """
 
 from dmp_assets.attribution.model.maturity import DELAY, open_days
-from dmp_assets.attribution.model.models import models_of
-from dmp_assets.attribution.tables.attribution import IHC, parameters
+from dmp_assets.attribution.model.models import IHC, models_of
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
@@ -146,5 +145,5 @@ def channel_reporting(run: TableRun) -> None:
     """
     measured = run.sql(DELAY)["days"].to_pylist()[0]
     days = open_days(measured, run.settings.lookback_days)
-    models = [*models_of(parameters(run.settings)), IHC]
+    models = [*models_of(run.settings.markov_orders), IHC]
     run.overwrite(run.sql(REPORT, {"models": models, "days": days}).select(list(COLUMNS)))
