@@ -28,10 +28,6 @@ def attribution_model(given: str, markov_orders: Sequence[int]) -> str:
 class AttributionSettings(WebSettings, IhcSettings):
     """How journeys are made, credited and reported."""
 
-    channel_mapping: dict[str, str] = Field(
-        default_factory=dict,
-        description='Renames or merges channels, e.g. {"fb": "social", "insta": "social"}.',
-    )
     lookback_days: int | None = Field(
         None, ge=1, description="Touchpoints older than this do not count; empty: all of them do."
     )

@@ -15,6 +15,8 @@ from dmp_assets.platform.run.outside import outside_systems
 from dmp_assets.sources.csv.reading import Reading
 from dmp_assets.sources.shop.connection import ShopError
 from dmp_assets.sources.shop.load import load_shop
+from dmp_assets.sources.shop.settings import ShopSettings
+from dmp_assets.sources.web.settings import WebSettings
 
 if TYPE_CHECKING:
     from dmp_assets.sources.web.database import WebSource
@@ -79,7 +81,7 @@ def load_shop_command(
                 loading_url(home),
                 directory,
                 mode=mode.value,
-                schema=home.settings().shop_schema,
+                schema=home.settings().of(ShopSettings).shop_schema,
                 reading=reading,
             )
             out.print(done.message, markup=False, soft_wrap=True)
@@ -113,7 +115,7 @@ NO_WEB_DATABASE = (
 def _web_source() -> "WebSource":
     from dmp_assets.sources.web.database import WebError, WebSource
 
-    configured = Home.current().settings().web_database
+    configured = Home.current().settings().of(WebSettings).web_database
     if configured is None:
         raise WebError(NO_WEB_DATABASE)
     return WebSource(configured.get_secret_value())

@@ -25,6 +25,7 @@ from dmp_assets.attribution.model.crediting import fit
 from dmp_assets.attribution.model.models import IHC, models_of
 from dmp_assets.attribution.model.parameters import Fitted, Parameters
 from dmp_assets.attribution.model.paths import Paths
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.attribution.tables.customer_journeys import nobodies
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.lake.columns import Column
@@ -77,12 +78,13 @@ ANSWERS = pa.schema([("conv_id", pa.string()), ("session_id", pa.string()), ("ap
 
 def parameters(settings: Settings) -> Parameters:
     """The models' parameters as the settings name them."""
+    own = settings.of(AttributionSettings)
     return Parameters(
-        half_life_hours=settings.half_life_days * 24,
-        first_weight=settings.first_touch_weight,
-        last_weight=settings.last_touch_weight,
-        direct_channels=tuple(settings.direct_channels),
-        markov_orders=tuple(settings.markov_orders),
+        half_life_hours=own.half_life_days * 24,
+        first_weight=own.first_touch_weight,
+        last_weight=own.last_touch_weight,
+        direct_channels=tuple(own.direct_channels),
+        markov_orders=tuple(own.markov_orders),
     )
 
 
@@ -205,6 +207,7 @@ def conversions(
     ],
     probe=lambda lakehouse, window: _probe(lakehouse),
     daily="conversion_date",
+    first_day="web_first_day",
     checks=(
         Check(
             "credits_sum_to_one",

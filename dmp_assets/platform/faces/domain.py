@@ -40,6 +40,10 @@ def _none(home: Home) -> int:
     return 0
 
 
+def _never(home: Home) -> bool:
+    return False
+
+
 def _always(home: Home) -> bool:
     return True
 
@@ -62,6 +66,7 @@ class Domain:
 
     is_configured: whether its source is; else a run of everything leaves its assets out, and its
         schedules and sensors are off.
+    reads_embedded: whether its source is the home's embedded PostgreSQL, which then runs meanwhile.
     lacks: what is not configured and therefore skipped, in words.
     summary: lines on its results for the end of a command.
     results: label → file that a run leaves for people.
@@ -85,6 +90,7 @@ class Domain:
     name: str
     title: str
     is_configured: Callable[[Home], bool] = _always
+    reads_embedded: Callable[[Home], bool] = _never
     lacks: Callable[[Home], Sequence[str]] = _nothing
     summary: Callable[[Home], Sequence[str]] = _nothing
     results: Callable[[Home], Mapping[str, Path]] = _no_results

@@ -10,15 +10,17 @@ from dmp_assets.platform.store import where
 
 
 @contextmanager
-def outside_systems(home: Home, *, shop: bool = True) -> Iterator[None]:
+def outside_systems(home: Home, *, sources: bool = True) -> Iterator[None]:
     """Start what the home needs beside itself and leave it as found: the embedded PostgreSQL
-    when it is the shop (and one is wanted) or the store, and a sandbox home's stand-ins."""
+    when it is a source of some domain (and `sources` are wanted) or the store, and a sandbox home's
+    stand-ins."""
     with ExitStack() as stack:
         if home.profile == "sandbox":
             from dmp_assets.demo.sandbox.server import Sandbox
 
             stack.enter_context(Sandbox(home).running())
-        if (shop and home.settings().shop_database_url is None) or where.is_embedded(home):
+        is_source = sources and any(domain.reads_embedded(home) for domain in known_domains())
+        if is_source or where.is_embedded(home):
             stack.enter_context(EmbeddedPostgres(home).running())
         yield
 
