@@ -113,6 +113,6 @@ DOMAIN = Domain(
     drop_older=_drop_older,
     rows_to_read=_rows_to_read,
     restored=_restored,
-    events=shop.EVENTS,
+    sources=(shop.SOURCE,),
     logs=("raw/abuse_predictions", "raw/abuse_decisions"),
 )  # fmt: skip

@@ -71,7 +71,7 @@ DOMAIN = Domain(
             frozenset({"analyst", "marketer"}),
         ),
     ),
-    events=web.EVENTS,
+    sources=(web.SOURCE,),
     advice={
         "visitors_known": "tell whoever keeps the web tracking; see the rows: `dmp show {asset} "
         '--where "user_id IS NULL"`',
