@@ -68,6 +68,8 @@ def catalogue(
 ) -> None:
     """Print docs/assets.md from the code: every asset, its columns, inputs, checks and owner; and
     what runs unattended."""
+    if sum((inputs, settings, access)) > 1:
+        raise typer.BadParameter("--inputs, --settings and --access are pages: name one of them")
     if settings:
         from dmp_assets.platform.config import example
 

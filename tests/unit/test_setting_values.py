@@ -334,6 +334,33 @@ def test_the_example_as_it_stands_is_a_valid_dotenv(project: Path) -> None:
     assert load(sandbox=False) == default
 
 
+@pytest.mark.parametrize("written", ["{{{0}: hunter2}}", '\'{{"{0}": "hunter2"}}\'', "{0}=hunter2"])
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("spark.hadoop.fs.s3a.secret.key", True),
+        ("spark.hadoop.fs.s3a.access.key", True),
+        ("spark.hadoop.fs.azure.account.key.shop.dfs.core.windows.net", True),
+        ("spark.ssl.keyPassword", True),
+        ("spark.hadoop.fs.s3a.session.token", True),
+        ("spark.hadoop.fs.s3a.aws.credentials.provider", False),
+        ("spark.kubernetes.authenticate.driver.oauthTokenFile", False),
+        ("spark.sql.mapKeyDedupPolicy", False),
+    ],
+)
+def test_a_secret_of_sparks_is_refused_in_the_file_that_people_share(
+    project: Path, name: str, secret: bool, written: str
+) -> None:
+    (project / "config.yaml").write_text(f"spark_conf: {written.format(name)}\n")
+    if not secret:
+        assert load(sandbox=False).spark_conf == {name: "hunter2"}
+        return
+    with pytest.raises(SettingsError, match=re.escape(name)) as refused:
+        load(sandbox=False)
+    assert "DMP_SPARK_CONF" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
 def test_every_name_that_the_program_reads_from_the_environment_is_known() -> None:
     known = {variable(name) for name in NAMES} | NOT_SETTINGS
     code = "\n".join(path.read_text() for path in (ROOT / "dmp_assets").rglob("*.py"))

@@ -1,8 +1,9 @@
 """What a home needs beside itself while something works on it, and what it lacks."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
@@ -25,14 +26,15 @@ def outside_systems(home: Home, *, sources: bool = True) -> Iterator[None]:
         yield
 
 
-def missing_parts(home: Home) -> list[str]:
-    """What is not configured and therefore skipped, in words."""
+def missing_parts(home: Home, of: Collection[str] = domains.DOMAINS) -> list[str]:
+    """What is not configured and therefore skipped, in words; of the domains, of these alone."""
     settings = home.settings()
     missing = []
     if settings.slack_token is None and home.profile == "live":
         missing.append("Slack (no DMP_SLACK_TOKEN): messages wait in the outbox")
     for domain in known_domains():
-        missing += domain.lacks(home)
+        if domain.name in of:
+            missing += domain.lacks(home)
     if not where.is_configured(home):
         missing.append("the operational store (`dmp migrate`): nothing is published to the API")
     if settings.public_url is None:
