@@ -28,6 +28,7 @@ from dmp_assets.sources.shop.jdbc import jdbc_options
 from dmp_assets.sources.shop.plan import ReadPlan, read_plan
 from dmp_assets.sources.shop.probe import ShopState, column_changes, names_in_lakehouse
 from dmp_assets.sources.shop.resource import shop_url, state_in_run
+from dmp_assets.sources.shop.settings import ShopSettings
 from dmp_assets.sources.shop.tables import RECEIVED_AT, ROW_ID, TABLES
 
 LINEAGE_COLUMNS = {
@@ -117,7 +118,7 @@ def _check_columns(run: TableRun, table: str, state: ShopState, before: dict[str
         f"{table}.{name} was {before[name]} and is {state.tables[table].columns[name]}"
         for name in changes.retyped
     ]
-    if gone and not run.settings.accept_column_changes:
+    if gone and not run.settings.of(ShopSettings).accept_column_changes:
         raise ShopError(
             f"the shop's columns changed: {'; '.join(gone)}. If that is meant, set "
             "DMP_ACCEPT_COLUMN_CHANGES=true for one run"
@@ -140,7 +141,7 @@ def read_shop_table(run: TableRun, table: str) -> None:
         run.log.warning(f"{table}: columns with another name here: {', '.join(told)}")
         run.metadata["columns_renamed"] = ", ".join(told)
     _check_columns(run, table, state, before)
-    watermark = run.settings.shop_watermark_columns.get(table)
+    watermark = run.settings.of(ShopSettings).shop_watermark_columns.get(table)
     if watermark and state.kind == "foreign" and watermark not in known.columns:
         raise ShopError(
             f"DMP_SHOP_WATERMARK_COLUMNS names the column {watermark}, which {table} of the shop "

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dmp_assets.attribution.model.compare import Totals, distances, misled, totals
+from dmp_assets.attribution.model.crediting import credits, fit
 from dmp_assets.attribution.model.journeys import Journeys
-from dmp_assets.attribution.model.models import MODELS, credits, fit
+from dmp_assets.attribution.model.models import models_of
 from dmp_assets.attribution.model.paths import paths_of
 
 unhurried = settings(deadline=None, max_examples=50)
@@ -56,8 +57,8 @@ def test_every_model_credits_all_conversions_and_all_revenue(paths: list[str]) -
     journeys = along(*paths)
     revenue = np.arange(len(paths)) + 0.5
     found = totals(journeys, credits(journeys, fit(paths_of(journeys))), revenue)
-    assert found.conversions.sum(axis=1) == pytest.approx([len(paths)] * len(MODELS))
-    assert found.revenue.sum(axis=1) == pytest.approx([revenue.sum()] * len(MODELS))
+    assert found.conversions.sum(axis=1) == pytest.approx([len(paths)] * len(models_of()))
+    assert found.revenue.sum(axis=1) == pytest.approx([revenue.sum()] * len(models_of()))
 
 
 def test_totals_of_no_journeys_are_empty() -> None:

@@ -1,6 +1,8 @@
 """The attribution models: examples by hand, laws for any journey, and the definition recounted."""
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from random import Random
@@ -15,8 +17,10 @@ from hypothesis import strategies as st
 
 from dmp_assets.attribution.model import markov, positions, shapley
 from dmp_assets.attribution.model.channel_values import by_channel
+from dmp_assets.attribution.model.crediting import credits, fit
 from dmp_assets.attribution.model.journeys import Floats, Journeys
-from dmp_assets.attribution.model.models import MODELS, Fitted, Parameters, credits, fit
+from dmp_assets.attribution.model.models import models_of
+from dmp_assets.attribution.model.parameters import Fitted, Parameters
 from dmp_assets.attribution.model.paths import Paths, paths_of
 from dmp_assets.attribution.model.roles import Roles, role_credits
 from tests.support import brute_force
@@ -24,6 +28,7 @@ from tests.support import brute_force
 Touchpoint = tuple[str, float, float, float, bool]
 """Channel, hours before, holder engagement, closer engagement, impression."""
 
+MODELS = tuple(models_of())
 unhurried = settings(deadline=None, max_examples=50)
 ORDER_FREE = ("linear", "shapley")
 NAMES = "abcde"
@@ -108,7 +113,7 @@ def test_every_model_gives_each_journey_one_credit(
     converted = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)))
     fitted = fitted_on(journeys, np.array(converted, dtype=np.bool_))
     found = credits(journeys, fitted)
-    assert tuple(found) == tuple(MODELS)
+    assert tuple(found) == MODELS
     for credit in found.values():
         check_credit(journeys, credit)
 
@@ -168,8 +173,8 @@ def test_order_free_models_see_no_order(rows: list[list[Touchpoint]], random: Ra
 def test_a_channel_on_no_path_gets_nothing(rows: list[list[Touchpoint]]) -> None:
     journeys = journeys_of(rows, channels=["never"])
     fitted = fitted_on(journeys)
-    assert "never" not in fitted.shapley_values
-    assert all("never" not in effects for effects in fitted.removal_effects.values())
+    assert fitted.learnt
+    assert all("never" not in learnt for learnt in fitted.learnt.values())
     for credit in credits(journeys, fitted).values():
         assert credit[journeys.is_channel(["never"])].sum() == 0
 
@@ -352,7 +357,7 @@ def test_shapley_by_hand() -> None:
 def test_shapley_of_a_channel_that_harms_is_negative_and_its_credit_none() -> None:
     paths = paths_from([(("a",), 9, 1), (("a", "x"), 1, 9)])
     fitted = fit(paths)
-    assert fitted.shapley_values["x"] < 0
+    assert fitted.learnt["shapley"]["x"] < 0
     assert credits(along("ax"), fitted, ["shapley"])["shapley"].tolist() == [1, 0]
 
 
@@ -469,20 +474,40 @@ def test_many_channels_are_sampled() -> None:
 
 def test_without_conversions_every_learnt_value_is_zero_and_credit_is_linear() -> None:
     fitted = fitted_on(along("ab", "b"), converted=False)
-    assert set(fitted.shapley_values.values()) == {0.0}
-    assert set(fitted.removal_effects[2].values()) == {0.0}
+    assert set(fitted.learnt["shapley"].values()) == {0.0}
+    assert set(fitted.learnt["markov_2"].values()) == {0.0}
     assert credits(along("aab"), fitted, ["markov_1"])["markov_1"] == pytest.approx([1 / 3] * 3)
 
 
 # The registry
 
 
-def test_models_come_in_a_fixed_order() -> None:
-    assert tuple(MODELS) == (
-        "first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay",
-        "markov_1", "markov_2", "shapley", "initializer_holder_closer",
-    )  # fmt: skip
-    assert all(model.name == name for name, model in MODELS.items())
+def test_every_model_says_in_its_own_words_what_it_is() -> None:
+    models = models_of((1,)).values()
+    for told in ("title", "description"):
+        assert len({getattr(model, told) for model in models}) == len(models)
+
+
+def test_what_is_learnt_is_what_some_model_judges_channels_by() -> None:
+    fitted = fitted_on(along("ab", "b"))
+    assert [*fitted.learnt] == [name for name, model in models_of().items() if model.learn]
+    emptied = Fitted(fitted.parameters, {})
+    for name, model in models_of().items():
+        if model.learn:
+            with pytest.raises(KeyError, match=name):
+                credits(along("ab"), emptied, [name])
+        else:
+            check_credit(along("ab"), credits(along("ab"), emptied, [name])[name])
+
+
+def test_a_command_names_the_models_and_loads_no_numpy() -> None:
+    code = "import sys; from dmp_assets.cli.start import main; sys.argv = ['dmp', '--help']; main()"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "dmp_assets.attribution.model.models" in loaded
+    assert loaded & {"numpy", "scipy", "pyarrow"} == set()
 
 
 def test_other_markov_orders_can_be_asked_for() -> None:

@@ -10,10 +10,18 @@ from deltalake import write_deltalake
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+import dmp_assets
+from dmp_assets import domains
 from dmp_assets.cli.main import app
 from dmp_assets.cli.shared import explained
+from dmp_assets.cli.summary import print_summary
+from dmp_assets.definitions import defs
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.lake import class_archive, java
+from dmp_assets.platform.run.child import _selected
+from dmp_assets.platform.run.outside import missing_parts
+from dmp_assets.platform.run.results import RunSummary
 from dmp_assets.platform.store import database
 
 
@@ -128,3 +136,42 @@ def test_a_misspelled_name_is_answered_with_the_likely_one(
     ran = CliRunner().invoke(app, words)
     assert ran.exit_code == 1
     assert f"did you mean {likely}?" in " ".join(ran.output.split())
+
+
+def test_the_catalogue_prints_one_page_at_a_time() -> None:
+    ran = CliRunner().invoke(app, ["catalogue", "--access", "--settings"])
+    assert ran.exit_code == 2
+    assert "name one of them" in ran.output
+    assert "DMP_" not in ran.output
+
+
+def test_a_summary_says_nothing_of_domains_that_were_not_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path / "home").prepare("live")
+    said = {}
+    for names in ((), ("attribution",), domains.DOMAINS):
+        found = frozenset(names)
+        skipped = tuple(missing_parts(home, found))
+        print_summary(home, RunSummary("0" * 32, False, 1.0, skipped=skipped, domains=found), False)
+        said[found] = capsys.readouterr().out
+    none, one, every = said.values()
+    assert "DMP_WEB_DATABASE" not in none and "DMP_SHOP_DATABASE_URL" not in none
+    assert "DMP_WEB_DATABASE" in one and "DMP_SHOP_DATABASE_URL" not in one
+    assert "DMP_WEB_DATABASE" in every and "DMP_SHOP_DATABASE_URL" in every
+
+
+def test_what_is_selected_of_a_domain_without_tables_is_said_to_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "hollow"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "domain.py").touch()
+    graph = defs.get_repository_def().asset_graph
+    monkeypatch.setattr(dmp_assets, "__path__", [*dmp_assets.__path__, str(tmp_path)])
+    monkeypatch.setattr(domains, "DOMAINS", (*domains.DOMAINS, "hollow"))
+    with pytest.raises(UserError, match=r"names hollow, .* no dmp_assets/hollow/lake\.py"):
+        _selected("tag:domain=hollow", graph)
+    with pytest.raises(UserError, match="no asset matches"):
+        _selected("group:hollows", graph)

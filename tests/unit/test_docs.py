@@ -14,8 +14,7 @@ from fastapi.routing import APIRoute
 
 from dmp_assets import domains
 from dmp_assets.abuse.model import explain, limits, rules
-from dmp_assets.attribution import settings as attribution_models
-from dmp_assets.attribution.model.models import MODELS
+from dmp_assets.attribution.model.models import names_of
 from dmp_assets.cleaned.shop import promo_codes, promo_usages, users
 from dmp_assets.cli.main import app
 from dmp_assets.platform.automation import catalogue
@@ -244,11 +243,12 @@ def test_every_route_of_a_domain_for_programs_is_on_the_page_of_the_api() -> Non
     assert [route for route in routes if f"| `{route}` |" not in page] == []
 
 
-def test_every_attribution_model_is_on_its_page() -> None:
+def test_every_attribution_model_is_on_its_page_in_its_order() -> None:
     page = (ROOT / "docs" / "attribution.md").read_text()
     table = page.partition("## Models")[2].partition("\n## ")[0]
-    told = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", table, re.M))))
-    assert told == {*attribution_models.MODELS, *MODELS}
+    told = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", table, re.M)))
+    service, *own = names_of()
+    assert told == [*own, service], "in the order of attribution/model/models.py"
 
 
 def test_the_page_of_scopes_and_roles_is_what_the_code_says() -> None:

@@ -12,9 +12,9 @@ import dmp_assets
 from dmp_assets import domains, platform
 from dmp_assets.definitions import defs
 from dmp_assets.platform.config.setting_kinds import Outside, distinct, is_outside
-from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.faces.domain import known_domains, known_sources
 from dmp_assets.platform.faces.lake import TAG, lakes
-from dmp_assets.platform.reporting.report_spec import reports_of_domains
+from dmp_assets.platform.reporting.report_spec import first_report, reports_of_domains
 
 ROOMS = ("commands", "sandbox", "lake", "report", "tables", "service", "model", "figures")
 """From what may know most to what may know least; `domain` asks whom it needs, when it is asked."""
@@ -89,6 +89,26 @@ def test_every_asset_is_of_a_domain_and_in_a_shared_job_by_it_alone(repository: 
     shared = {name for name, given in lakes().items() if given.in_shared_jobs}
     made = repository.get_job("weekly_report").asset_layer.executable_asset_keys
     assert set(made) == {key for key, domain in of.items() if domain in shared}
+
+
+def test_the_sources_that_domains_read_are_the_groups_of_what_is_received(repository: Any) -> None:
+    graph = repository.asset_graph
+    groups: dict[str, set[str]] = {}
+    for key in graph.get_all_asset_keys():
+        if key.path[0] in ("raw", "cleaned", "quarantine"):
+            groups.setdefault(graph.get(key).group_name, set()).add("/".join(key.path))
+    assert known_sources()
+    for source in known_sources():
+        own = {key for key in groups[source.name] if key.partition("/")[2] in source.tables}
+        assert own == set(source.keys)
+        assert set(source.events) <= {f"cleaned/{table}" for table in source.tables}
+    received = {key for keys in groups.values() for key in keys if key.startswith("cleaned/")}
+    assert received == {f"cleaned/{t}" for source in known_sources() for t in source.tables}
+
+
+def test_the_report_that_is_meant_when_none_is_named_is_the_first_of_the_first_domain() -> None:
+    first, *_ = reports_of_domains()[domains.DOMAINS[0]]
+    assert first_report() == first.name == "promo_abuse"
 
 
 def test_a_domain_that_is_named_and_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,7 @@ def test_all_rows_that_lead_to_them_go_from_store_and_lakehouse_and_none_comes_b
     assert erasure.held(lakehouse.tables, family.roots, SUBJECT, of) == {
         "raw/abuse_predictions": 1, "raw/abuse_decisions": 1
     }  # fmt: skip
+    assert erasure.unknown(lakehouse.tables, family.tables, SUBJECT, of) == {"nobody"}
     gone = {"abuse_prediction": 1, "abuse_decision": 1}
     audited = sa.select(audit_event.c.actor, audit_event.c.action, audit_event.c.detail)
     assert erasure.delete_from_store(home, SUBJECT, of, actor="ann") == gone
@@ -134,7 +135,11 @@ def test_a_score_of_another_that_names_them_goes_too(
 
 
 def test_lists_answers_and_the_reviews_state_forget_them(home: Home, store: sa.Engine) -> None:
-    for key, said in (("one", b'{"account":"u-1"}'), ("other", b'{"account":"u-11"}')):
+    kept = (
+        ("one", b'{"account":"u-1"}'), ("two", b'{"account":"\xc3\xbc-2"}'),
+        ("other", b'{"account":"u-11"}'),
+    )  # fmt: skip
+    for key, said in kept:
         answer(store, key, age=timedelta())
         with store.begin() as connection:
             held = idempotent_answer.c.idempotency_key == key
@@ -148,8 +153,8 @@ def test_lists_answers_and_the_reviews_state_forget_them(home: Home, store: sa.E
                 )
             )
         before = connection.scalar(sa.select(review_revision.c.revision))
-    assert erasure.delete_from_store(home, SUBJECT, ["u-1"], actor="ann") == {
-        "abuse_list_entry": 1, "idempotent_answer": 1
+    assert erasure.delete_from_store(home, SUBJECT, ["u-1", "ü-2", "u"], actor="ann") == {
+        "abuse_list_entry": 1, "idempotent_answer": 2
     }  # fmt: skip
     with store.connect() as connection:
         left = connection.execute(sa.select(idempotent_answer.c.idempotency_key)).scalars().all()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from dmp_assets.cli import forget
 from dmp_assets.cli.main import app
 from dmp_assets.home import Home
 
@@ -45,3 +46,21 @@ def test_a_file_that_is_no_text_is_refused(home: Home, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, ["forget", "--file", str(file), "--yes"])
     assert ran.exit_code == 1
     assert "it is no text in UTF-8" in ran.output and "zqid" not in ran.output
+
+
+def test_ids_that_nothing_held_are_told_by_where_they_were_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ids"
+    file.write_text("zqid03\n\nzqid01\n zqid04\n")
+    places = forget._people(["zqid01", "zqid02"], file)
+    assert places == {
+        "zqid01": "--user number 1", "zqid02": "--user number 2", "zqid03": "line 1 of the file",
+        "zqid04": "line 4 of the file",
+    }  # fmt: skip
+    forget._tell_unknown([places["zqid04"], places["zqid02"]], len(places))
+    forget._tell_unknown([f"line {n} of the file" for n in range(1, 31)], 40)
+    forget._tell_unknown([], 40)
+    few, many = capsys.readouterr().out.splitlines()
+    assert "held 2 of the 4 ids: --user number 2, line 4 of the file; are they right?" in few
+    assert "line 20 of the file and 10 more" in many and "line 21" not in many

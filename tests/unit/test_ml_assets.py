@@ -24,6 +24,7 @@ from dmp_assets.abuse.model import (
     view,
 )
 from dmp_assets.abuse.model.features import COLUMN, FEATURES
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.abuse.tables import (
     abuse_drift,
     abuse_features,
@@ -283,7 +284,7 @@ def test_drift_is_measured_against_the_training_sample_and_persists_after_some_r
 
     users = place.tables.sql("SELECT * FROM cleaned.users")
     shared = pa.array([f"family-{n // 4}" for n in range(len(users))])
-    for number in range(settings.drift_persistent_runs):
+    for number in range(settings.of(AbuseSettings).drift_persistent_runs):
         later = pc.add(users["created_at"], pa.scalar(timedelta(hours=9 + number)))
         changed = users.set_column(
             users.column_names.index("created_at"), "created_at", later

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from dmp_assets import settings
-from dmp_assets.attribution.model.models import Parameters, models_of
-from dmp_assets.attribution.settings import MODELS
+from dmp_assets.attribution.model.models import names_of
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.cli.main import app
 from dmp_assets.platform.config import connection_urls
 from dmp_assets.settings import NOT_SETTINGS, Settings, SettingsError, load, unknown_names
@@ -334,6 +334,33 @@ def test_the_example_as_it_stands_is_a_valid_dotenv(project: Path) -> None:
     assert load(sandbox=False) == default
 
 
+@pytest.mark.parametrize("written", ["{{{0}: hunter2}}", '\'{{"{0}": "hunter2"}}\'', "{0}=hunter2"])
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("spark.hadoop.fs.s3a.secret.key", True),
+        ("spark.hadoop.fs.s3a.access.key", True),
+        ("spark.hadoop.fs.azure.account.key.shop.dfs.core.windows.net", True),
+        ("spark.ssl.keyPassword", True),
+        ("spark.hadoop.fs.s3a.session.token", True),
+        ("spark.hadoop.fs.s3a.aws.credentials.provider", False),
+        ("spark.kubernetes.authenticate.driver.oauthTokenFile", False),
+        ("spark.sql.mapKeyDedupPolicy", False),
+    ],
+)
+def test_a_secret_of_sparks_is_refused_in_the_file_that_people_share(
+    project: Path, name: str, secret: bool, written: str
+) -> None:
+    (project / "config.yaml").write_text(f"spark_conf: {written.format(name)}\n")
+    if not secret:
+        assert load(sandbox=False).spark_conf == {name: "hunter2"}
+        return
+    with pytest.raises(SettingsError, match=re.escape(name)) as refused:
+        load(sandbox=False)
+    assert "DMP_SPARK_CONF" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
 def test_every_name_that_the_program_reads_from_the_environment_is_known() -> None:
     known = {variable(name) for name in NAMES} | NOT_SETTINGS
     code = "\n".join(path.read_text() for path in (ROOT / "dmp_assets").rglob("*.py"))
@@ -341,8 +368,15 @@ def test_every_name_that_the_program_reads_from_the_environment_is_known() -> No
     assert named - known == set()
 
 
-def test_the_names_of_the_attribution_models_are_those_of_the_models() -> None:
-    assert set(MODELS) == {"ihc", *models_of(Parameters(markov_orders=()))}
+@pytest.mark.parametrize("name", names_of((1, 3)))
+def test_every_attribution_model_may_be_reported_by(name: str) -> None:
+    given = {"markov_orders": [3, 1], "reporting_model": name}
+    assert load(sandbox=False, overrides=given).of(AttributionSettings).reporting_model == name
+
+
+def test_a_markov_model_of_an_order_that_is_not_asked_for_cannot_be_reported_by() -> None:
+    with pytest.raises(SettingsError, match="markov_2"):
+        load(sandbox=False, overrides={"markov_orders": [3], "reporting_model": "markov_2"})
 
 
 def test_columns_are_named_as_below_raw_or_as_at_the_source() -> None:

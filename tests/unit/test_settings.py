@@ -9,6 +9,7 @@ import pytest
 from dmp_assets import settings as settings_module
 from dmp_assets.home import Home
 from dmp_assets.settings import Settings, SettingsError, load, outside_fields
+from dmp_assets.sources.shop.settings import ShopSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = {
@@ -61,25 +62,25 @@ def config(project: Path) -> Callable[[str], None]:
 def test_the_environment_wins_over_dotenv_and_dotenv_over_the_config_file(
     project: Path, config: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert load(sandbox=False).phone_region == "US"
+    assert load(sandbox=False).of(ShopSettings).phone_region == "US"
     config("phone_region: DE\n")
-    assert load(sandbox=False).phone_region == "DE"
+    assert load(sandbox=False).of(ShopSettings).phone_region == "DE"
     (project / ".env").write_text("DMP_PHONE_REGION=FR\n")
-    assert load(sandbox=False).phone_region == "FR"
+    assert load(sandbox=False).of(ShopSettings).phone_region == "FR"
     monkeypatch.setenv("DMP_PHONE_REGION", "IT")
-    assert load(sandbox=False).phone_region == "IT"
+    assert load(sandbox=False).of(ShopSettings).phone_region == "IT"
 
 
 def test_a_config_file_may_set_lists_and_maps(config: Callable[[str], None]) -> None:
     config("shop_watermark_columns:\n  users: created_at\nmax_bad_share: 0.1\n")
     settings = load(sandbox=False)
-    assert settings.shop_watermark_columns == {"users": "created_at"}
+    assert settings.of(ShopSettings).shop_watermark_columns == {"users": "created_at"}
     assert settings.max_bad_share == 0.1
 
 
 def test_an_empty_config_file_sets_nothing(config: Callable[[str], None]) -> None:
     config("# nothing yet\n")
-    assert load(sandbox=False).phone_region == "US"
+    assert load(sandbox=False).of(ShopSettings).phone_region == "US"
 
 
 def test_an_unknown_name_in_the_config_file_is_refused(config: Callable[[str], None]) -> None:
@@ -139,7 +140,7 @@ def test_a_sandbox_ignores_all_that_reaches_outside_wherever_it_is_set(
     for name in outside_fields():
         default = Settings.model_fields[name].get_default(call_default_factory=True)
         assert getattr(sandbox, name) == default, name
-    assert load(sandbox=False).shop_schema == "sales"
+    assert load(sandbox=False).of(ShopSettings).shop_schema == "sales"
     assert load(sandbox=False).slack_channel == "C1"
 
 
@@ -149,8 +150,9 @@ def test_a_sandbox_home_reaches_the_sandbox_and_a_live_home_what_is_configured(
     for name, value in REAL.items():
         monkeypatch.setenv(name, value)
     live = Home(project / "live").prepare("live").settings()
-    assert live.shop_database_url is not None
-    assert live.shop_database_url.get_secret_value() == REAL["DMP_SHOP_DATABASE_URL"]
+    url = live.of(ShopSettings).shop_database_url
+    assert url is not None
+    assert url.get_secret_value() == REAL["DMP_SHOP_DATABASE_URL"]
     sandbox = Home(project / "sandbox").prepare("sandbox")
     assert sandbox.settings().slack_token is None
     sandbox.sandbox.mkdir()
@@ -161,7 +163,7 @@ def test_a_sandbox_home_reaches_the_sandbox_and_a_live_home_what_is_configured(
     assert token is not None
     assert token.get_secret_value() == "xoxb-sandbox"
     assert sandbox.settings().slack_base_url == "http://127.0.0.1:1/api/"
-    assert sandbox.settings().shop_database_url is None
+    assert sandbox.settings().of(ShopSettings).shop_database_url is None
 
 
 def test_secrets_do_not_show_when_settings_are_printed(

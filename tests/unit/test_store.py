@@ -458,6 +458,32 @@ def test_a_published_table_is_made_once_whatever_its_types(
         assert owner.scalar(sa.select(published_once.c.c5)) == "kept"
 
 
+@pytest.mark.parametrize(
+    "differs",
+    [
+        "DROP INDEX published.ix_user_usage_order",
+        "CREATE INDEX further ON published.user_usage (codes)",
+        "DROP INDEX published.ix_user_usage_order; "
+        "CREATE INDEX ix_user_usage_order ON published.user_usage (usages, user_id)",
+        "ALTER TABLE published.user_usage ALTER usages DROP NOT NULL",
+        "ALTER TABLE published.user_usage DROP CONSTRAINT pk_user_usage",
+        "ALTER TABLE published.user_usage ADD UNIQUE (rank)",
+        "ALTER TABLE published.user_usage DROP COLUMN codes",
+    ],
+)
+def test_a_published_table_that_differs_in_keys_nulls_or_indexes_is_made_anew(
+    store: sa.Engine, differs: str
+) -> None:
+    with store.begin() as owner:
+        publish.make(owner)
+        assert publish.misfits(owner) == []
+        owner.execute(sa.text(differs))
+        assert publish.misfits(owner) == ["user_usage"]
+    with store.begin() as owner:
+        assert publish.make(owner) == ["user_usage"]
+        assert publish.misfits(owner) == []
+
+
 def test_who_makes_published_tables_at_once_takes_turns(
     store: sa.Engine, published_once: sa.Table
 ) -> None:

@@ -358,6 +358,7 @@ def by_day(offset: int, seen: list[Any]) -> Asset:
         "modeled",
         columns={"day": Column("date", "Day."), "n": Column("long", "Number.")},
         daily="day",
+        first_day="web_first_day",
     )
     def daily(run: TableRun) -> None:
         """By day."""
@@ -411,7 +412,9 @@ def test_days_begin_where_the_setting_says_and_end_today(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DMP_WEB_FIRST_DAY", "2024-02-28")
-    keys = daily_partitions().get_partition_keys(current_time=datetime(2024, 3, 1, 9, tzinfo=UTC))
+    keys = daily_partitions("web_first_day").get_partition_keys(
+        current_time=datetime(2024, 3, 1, 9, tzinfo=UTC)
+    )
     assert keys == ["2024-02-28", "2024-02-29", "2024-03-01"]
 
 

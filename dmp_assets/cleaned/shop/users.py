@@ -24,6 +24,7 @@ from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values import zones
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
+from dmp_assets.sources.shop.settings import ShopSettings
 from dmp_assets.sources.shop.tables import TABLES
 
 RECEIVED = TABLES["users"].columns
@@ -231,6 +232,6 @@ def users(run: TableRun) -> None:
     raw = run.read("raw/users")
     no_value = run.settings.no_value_words
     forms = formats.found(run, "users", READERS)
-    region = run.settings.phone_region
+    region = run.settings.of(ShopSettings).phone_region
     unread.note(run, "users", KINDS, readings_of(region, forms), no_value)
     rules.write_split(run, clean(raw, region, no_value, forms))

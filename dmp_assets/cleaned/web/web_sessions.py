@@ -18,6 +18,7 @@ from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
+from dmp_assets.sources.web.settings import WebSettings
 from dmp_assets.sources.web.tables import TABLES
 
 RECEIVED = TABLES["session_sources"]
@@ -135,7 +136,7 @@ def web_sessions(run: TableRun) -> None:
 
     Grain: one session. Key: session_id. Source: raw/web_sessions.
     """
-    raw, mapping = run.read("raw/web_sessions"), run.settings.channel_mapping
+    raw, mapping = run.read("raw/web_sessions"), run.settings.of(WebSettings).channel_mapping
     forms = formats.found(run, "web_sessions", READERS)
     day, clock = forms["event_date"], forms["event_time"]
     no_value = run.settings.no_value_words

@@ -19,7 +19,7 @@ from dmp_assets.domains import DOMAINS
 ROOT = "dmp_assets"
 _HERE = Path(__file__).parent
 _PACKAGE = _HERE.parents[1]
-_OF_A_DOMAIN = ("commands", "domain", "lake", "report", "sandbox", "service")
+_OF_A_DOMAIN = ("commands", "domain", "lake", "report", "sandbox", "service", "settings")
 MACHINERY = tuple(
     f"{ROOT}.{name}"
     for name in (
@@ -28,6 +28,7 @@ MACHINERY = tuple(
         "platform.marts", "platform.postgres", "platform.published", "platform.reporting",
         "platform.run", "platform.store", "platform.text", "platform.cleaning.received_columns",
         *(f"{domain}.{room}" for domain in DOMAINS for room in _OF_A_DOMAIN),
+        *(f"sources.{of.parent.name}.settings" for of in _PACKAGE.glob("sources/*/settings.py")),
     )
 )  # fmt: skip
 """Modules and packages whose code reads, writes, names and refuses, and decides no value."""

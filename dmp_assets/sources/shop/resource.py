@@ -10,6 +10,7 @@ from dmp_assets.platform.lake.once import once_a_run
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, Role
 from dmp_assets.sources.shop import probe as shop
+from dmp_assets.sources.shop.settings import ShopSettings
 from dmp_assets.sources.shop.tables import TABLES
 
 EMBEDDED_DATABASE = "shop"
@@ -29,7 +30,7 @@ def loading_url(home: Home) -> SecretStr:
 
 
 def _url(home: Home, role: Role) -> SecretStr:
-    configured = home.settings().shop_database_url
+    configured = home.settings().of(ShopSettings).shop_database_url
     if configured is not None:
         return configured
     return EmbeddedPostgres(home).access(role).url(database=EMBEDDED_DATABASE)
@@ -38,7 +39,7 @@ def _url(home: Home, role: Role) -> SecretStr:
 @once_a_run
 def _state_in_run(run_id: str, root: Path) -> shop.ShopState:
     home = Home(root)
-    state = shop.probe(shop_url(home), home.settings().shop_schema)
+    state = shop.probe(shop_url(home), home.settings().of(ShopSettings).shop_schema)
     same_shop(home, state)
     return state
 
@@ -63,7 +64,7 @@ def has_news(state: shop.ShopState, tables: Tables) -> bool:
 def rows_to_read(home: Home) -> int:
     """Rows of the shop's largest table when it has news, else 0; raises as `shop_url` does."""
     settings = home.settings()
-    state = shop.probe(shop_url(home), settings.shop_schema)
+    state = shop.probe(shop_url(home), settings.of(ShopSettings).shop_schema)
     store = Tables(settings.lakehouse_root or str(home.lakehouse))
     if not has_news(state, store):
         return 0
@@ -73,8 +74,8 @@ def rows_to_read(home: Home) -> int:
 def still_the_same(home: Home) -> None:
     """After a restore of the embedded shop: it is the one that the tables were built from."""
     known, settings = home.state().get("shop"), home.settings()
-    if known and settings.shop_database_url is None:
-        now = shop.probe(shop_url(home), settings.shop_schema).identity
+    if known and settings.of(ShopSettings).shop_database_url is None:
+        now = shop.probe(shop_url(home), settings.of(ShopSettings).shop_schema).identity
         if now.generation == known.get("generation"):
             home.remember(shop=asdict(now))
 
