@@ -129,6 +129,16 @@ class Settings(SettingsOfDomains, BaseSettings):
             description="Further Spark settings, e.g. S3 credentials providers.",
         )
     )
+    lease_database_url: Annotated[SecretStr | None, Outside(), secret(connection_urls.postgres)] = (
+        Field(
+            None,
+            description="PostgreSQL URL where homes that share DMP_LAKEHOUSE_ROOT keep which of "
+            "them writes what; empty: DMP_STORE_URL.",
+        )
+    )
+    lease_seconds: int = Field(
+        30, ge=2, le=3600, description="After so long without a sign of life a run's turn is over."
+    )
     duckdb_memory: Annotated[str, AfterValidator(setting_values.duckdb_memory)] = Field(
         "1GB", description="Memory limit of one DuckDB connection."
     )

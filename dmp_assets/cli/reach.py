@@ -45,6 +45,7 @@ def probes(home: Home) -> list[Probe]:
         (settings.shop_database_url, "Shop", lambda: _shop(settings)),
         (settings.web_database, "Web database", lambda: _web(settings)),
         (settings.lakehouse_root, "Lakehouse root", lambda: _lakehouse(settings)),
+        (settings.lakehouse_root, "Leases", lambda: _leases(settings)),
         (settings.spark_remote or settings.spark_master, "Spark", lambda: _spark(settings)),
         (settings.slack_token, "Slack", lambda: _slack(settings)),
         (settings.ihc_api_key, "IHC API", lambda: _http(settings.ihc_url, "DMP_IHC_URL")),
@@ -94,6 +95,20 @@ def _lakehouse(settings: Settings) -> str:
             f"{root} cannot be listed ({_first_line(error)}); look at DMP_LAKEHOUSE_ROOT and the "
             "credentials in the environment (AWS_…)"
         ) from error
+
+
+def _leases(settings: Settings) -> str:
+    from dmp_assets.platform.lake.lease_database import LeaseDatabase
+
+    url = settings.lease_database_url or settings.store_url
+    if url is None:
+        return "kept in this home alone, so no other may write there; see DMP_LEASE_DATABASE_URL"
+    database = LeaseDatabase(url)
+    try:
+        database.turn(lambda cursor: cursor.execute("SELECT 1"))
+    finally:
+        database.close()
+    return f"kept at {database.where}, which answers"
 
 
 def _spark(settings: Settings) -> str:

@@ -91,7 +91,7 @@ MEANT = {
 BROKEN = "hunter2 hunter3/hunter4@hunter5:hunter6@hunter7"
 UNPARSABLE = {
     **dict.fromkeys(
-        ("shop_database_url", "web_database", "store_url", "store_owner_url"),
+        ("shop_database_url", "web_database", "store_url", "store_owner_url", "lease_database_url"),
         (
             "postgresql://reader:p@hunter2/word@host/shop", "postgresql://reader:hunter2",
             "postgresql://reader:hunter2/x@host/shop", "postgresql://reader:hunter%2zz@host/shop",

@@ -10,7 +10,7 @@ from pydantic import Field
 from dmp_assets.platform.faces import lake
 from dmp_assets.platform.faces.lake import lakes
 from dmp_assets.platform.lake import maintenance
-from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.lakehouse import Lakehouse, committing
 
 REPORTS = dg.AssetSelection.key_prefixes("reports", "delivery", "exports")
 
@@ -54,7 +54,8 @@ def maintain_tables(
     keys = config.tables or tables.written()
     for key in keys:
         before = tables.version(key)
-        compacted = maintenance.optimize(tables, key)
+        with committing(lakehouse, key) as mark:
+            compacted = maintenance.optimize(tables, key, mark)
         deleted = maintenance.vacuum(tables, key, days=lakehouse.settings.retention_days)
         context.log.info(
             f"{key}: {compacted.get('numFilesRemoved', 0)} files compacted into "
