@@ -18,6 +18,8 @@ REAL = {
     "DMP_SHOP_WATERMARK_COLUMNS": '{"users": "created_at"}',
     "DMP_WEB_DATABASE": "postgresql://boss:hunter2@web.example.com/web",
     "DMP_STORE_URL": "postgresql://boss:hunter2@store.example.com/store",
+    "DMP_DAGSTER_DATABASE_URL": "postgresql://boss:hunter2@history.example.com/dagster",
+    "DMP_RUN_LAUNCHER": '{"module": "dagster_k8s", "class": "K8sRunLauncher"}',
     "DMP_LEASE_DATABASE_URL": "postgresql://boss:hunter2@leases.example.com/leases",
     "DMP_API_SECRET": "aHVudGVyMiBodW50ZXIyIGh1bnRlcjIgaHVudGVyMi4=",
     "DMP_API_RATE_LIMIT_STORAGE": "redis://:hunter2@redis.example.com",
