@@ -4,6 +4,7 @@
 whose message says what to put right. Nothing is written anywhere, and no secret is in any line.
 """
 
+import asyncio
 import os
 import re
 import socket
@@ -196,14 +197,16 @@ def _oidc(settings: Settings) -> str:
 
 
 def _limits(settings: Settings) -> str:
+    import limits.aio.storage
     import limits.errors
     import limits.storage
 
     storage = settings.api_rate_limit_storage
     assert isinstance(storage, SecretStr)
     try:
-        found = limits.storage.storage_from_string(storage.get_secret_value())
-        alive = found.check()
+        found = limits.storage.storage_from_string(f"async+{storage.get_secret_value()}")
+        assert isinstance(found, limits.aio.storage.Storage)  # as the API counts
+        alive = asyncio.run(found.check())
     except (limits.errors.ConfigurationError, ImportError, ValueError, OSError) as error:
         raise Unreachable(
             f"cannot be used ({type(error).__name__}); see DMP_API_RATE_LIMIT_STORAGE and, for "

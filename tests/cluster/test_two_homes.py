@@ -134,7 +134,13 @@ def content(tables: Tables, key: str) -> list[str]:
 def test_four_runs_at_once_one_killed_and_one_paused(shared: Shared) -> None:
     runs = [dmp.start("run", "--wait", "--select", SHOP)
             for dmp in (shared.one, shared.two, shared.one, shared.two)]  # fmt: skip
-    killed = until(shared.at_work)
+
+    def begun() -> Holder | None:
+        early = [ended(process) for process in runs if process.poll() is not None]
+        assert not early, early
+        return shared.at_work()
+
+    killed = until(begun)
     until(lambda: shared.tables.exists("raw/users"))
     os.killpg(killed.pid, signal.SIGKILL)  # the run and its JVM
 
