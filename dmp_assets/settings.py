@@ -132,6 +132,16 @@ class Settings(SettingsOfDomains, BaseSettings):
             description="Further Spark settings, e.g. S3 credentials providers.",
         )
     )
+    lease_database_url: Annotated[SecretStr | None, Outside(), secret(connection_urls.postgres)] = (
+        Field(
+            None,
+            description="PostgreSQL URL where homes that share DMP_LAKEHOUSE_ROOT keep which of "
+            "them writes what; empty: DMP_STORE_URL.",
+        )
+    )
+    lease_seconds: int = Field(
+        30, ge=2, le=3600, description="After so long without a sign of life a run's turn is over."
+    )
     duckdb_memory: Annotated[str, AfterValidator(setting_values.duckdb_memory)] = Field(
         "1GB", description="Memory limit of one DuckDB connection."
     )
@@ -260,6 +270,37 @@ class Settings(SettingsOfDomains, BaseSettings):
         "user's, in ~/.config/dmp_assets.",
     )
 
+    # runs
+    dagster_database_url: Annotated[
+        SecretStr | None, Outside(), secret(connection_urls.postgres)
+    ] = Field(
+        None,
+        description="PostgreSQL URL of Dagster's history (the extra `postgres`); empty: files of "
+        "the home.",
+    )
+    dagster_connections: int = Field(
+        4, ge=1, le=100, description="Connections of one process to DMP_DAGSTER_DATABASE_URL."
+    )
+    source_limits: Annotated[dict[str, int], AfterValidator(setting_values.at_least_one)] = Field(
+        default_factory=dict,
+        description="Tables of one source that all runs together read at once, e.g. "
+        '{"shop": 1}; needs DMP_DAGSTER_DATABASE_URL; a source not named: no limit.',
+    )
+    run_log_days: int | None = Field(
+        None,
+        ge=1,
+        description="Monthly maintenance deletes what older runs logged, not what they made; "
+        "empty: it stays.",
+    )
+    tick_days: int = Field(90, ge=1, description="How long is kept what schedules and sensors did.")
+    run_launcher: Annotated[dict[str, Any], Outside(), AfterValidator(setting_values.launcher)] = (
+        Field(
+            default_factory=dict,
+            description="Dagster's run launcher as `dagster.yaml` has it, e.g. "
+            '{"module": "dagster_k8s", "class": "K8sRunLauncher", "config": {…}}; empty: runs are '
+            "processes of this machine.",
+        )
+    )
     # people and machines
     webserver_host: Annotated[str, AfterValidator(setting_values.host)] = Field(
         "127.0.0.1", description="Where Dagster's UI listens."

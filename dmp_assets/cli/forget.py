@@ -147,9 +147,13 @@ def _forget(home: Home, places: Mapping[str, str], *, now: bool, wait: bool) -> 
 
 def _forget_versions(lakehouse: "Lakehouse", family: "Family") -> None:
     from dmp_assets.platform.lake import maintenance
+    from dmp_assets.platform.lake.lakehouse import committing
 
     tables = [key for key in family.tables if lakehouse.tables.exists(key)]
-    files = sum(len(maintenance.forget_versions(lakehouse.tables, key)) for key in tables)
+    files = 0
+    for key in tables:
+        with committing(lakehouse, key) as mark:
+            files += len(maintenance.forget_versions(lakehouse.tables, key, mark))
     out.print(f"old versions of {len(tables)} tables deleted ({files:,} files)", highlight=False)
 
 

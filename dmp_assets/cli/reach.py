@@ -4,6 +4,7 @@
 whose message says what to put right. Nothing is written anywhere, and no secret is in any line.
 """
 
+import asyncio
 import os
 import re
 import socket
@@ -50,6 +51,7 @@ def probes(home: Home) -> list[Probe]:
         (shop.shop_database_url, "Shop", lambda: _shop(shop)),
         (web.web_database, "Web database", lambda: _web(web)),
         (settings.lakehouse_root, "Lakehouse root", lambda: _lakehouse(settings)),
+        (settings.lakehouse_root, "Leases", lambda: _leases(settings)),
         (settings.spark_remote or settings.spark_master, "Spark", lambda: _spark(settings)),
         (settings.slack_token, "Slack", lambda: _slack(settings)),
         (ihc.ihc_api_key, "IHC API", lambda: _http(ihc.ihc_url, "DMP_IHC_URL")),
@@ -100,6 +102,20 @@ def _lakehouse(settings: Settings) -> str:
             f"{root} cannot be listed ({_first_line(error)}); look at DMP_LAKEHOUSE_ROOT and the "
             "credentials in the environment (AWS_…)"
         ) from error
+
+
+def _leases(settings: Settings) -> str:
+    from dmp_assets.platform.lake.lease_database import LeaseDatabase
+
+    url = settings.lease_database_url or settings.store_url
+    if url is None:
+        return "kept in this home alone, so no other may write there; see DMP_LEASE_DATABASE_URL"
+    database = LeaseDatabase(url)
+    try:
+        database.turn(lambda cursor: cursor.execute("SELECT 1"))
+    finally:
+        database.close()
+    return f"kept at {database.where}, which answers"
 
 
 def _spark(settings: Settings) -> str:
@@ -187,14 +203,16 @@ def _oidc(settings: Settings) -> str:
 
 
 def _limits(settings: Settings) -> str:
+    import limits.aio.storage
     import limits.errors
     import limits.storage
 
     storage = settings.api_rate_limit_storage
     assert isinstance(storage, SecretStr)
     try:
-        found = limits.storage.storage_from_string(storage.get_secret_value())
-        alive = found.check()
+        found = limits.storage.storage_from_string(f"async+{storage.get_secret_value()}")
+        assert isinstance(found, limits.aio.storage.Storage)  # as the API counts
+        alive = asyncio.run(found.check())
     except (limits.errors.ConfigurationError, ImportError, ValueError, OSError) as error:
         raise Unreachable(
             f"cannot be used ({type(error).__name__}); see DMP_API_RATE_LIMIT_STORAGE and, for "

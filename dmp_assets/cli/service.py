@@ -78,8 +78,11 @@ def store_state(home: Home) -> str:
 def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
     """Make the home's store, or bring its schema to a revision; (before, after).
 
-    Its owner does so, and gives the service's role what that needs.
+    Its owner does so, and gives the service's role what that needs. Where the store keeps the
+    leases of a shared lakehouse, their tables are made too.
     """
+    from dmp_assets.platform.lake.lease_database import LeaseDatabase
+    from dmp_assets.platform.lake.shared_leases import is_shared
     from dmp_assets.platform.store import database
 
     embedded = home.settings().store_url is None
@@ -89,7 +92,13 @@ def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
         if embedded:
             EmbeddedPostgres(home).create(where.DATABASE)
         with database.opened(where.owner_url(home), checked=False) as store:
-            return database.migrate(store, to, role=where.service_role(home))
+            migrated = database.migrate(store, to, role=where.service_role(home))
+        settings = home.settings()
+        if to == "head" and is_shared(settings) and settings.lease_database_url is None:
+            leases = LeaseDatabase(where.owner_url(home))
+            leases.make(where.service_role(home))
+            leases.close()
+        return migrated
 
 
 def migrate(

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from dmp_assets.cli import service
 from dmp_assets.cli.shared import explained, out, tables, typed
-from dmp_assets.home import Home
+from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.lake import leases
 from dmp_assets.platform.run.instance import prepare_instance
@@ -65,6 +65,7 @@ def _runs(home: Home) -> Iterator[Line]:
     for holder in leases.living(home):
         text = f"run {holder.run_id[:8]} (process {holder.pid})"
         yield Line("waiting" if holder.waiting else "running", text)
+    yield from _elsewhere(home)
     if not (home.dagster / "dagster.yaml").exists():
         yield Line("last run", "none yet; `dmp run` does one")
         return
@@ -86,6 +87,19 @@ def _runs(home: Home) -> Iterator[Line]:
         text = f"{run.dagster_run.run_id[:8]} {said}{seconds}{ago}"
         failed = outcome is dg.DagsterRunStatus.FAILURE
         yield Line("last run", text + ("; `dmp run` tries again" if failed else ""), failed)
+
+
+def _elsewhere(home: Home) -> Iterator[Line]:
+    """Runs of other homes on the same lakehouse."""
+    try:
+        others = leases.living_beyond(home)
+    except HomeError as error:
+        yield Line("leases", str(error), True)
+        return
+    mine = {holder.run_id for holder in leases.living(home)}
+    for holder in others:
+        if holder.run_id not in mine:
+            yield Line("waiting" if holder.waiting else "running", holder.told())
 
 
 def _ago(at: float | None) -> str:

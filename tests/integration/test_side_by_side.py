@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from dmp_assets.platform.lake import leases
-from dmp_assets.platform.lake.leases import Holder
+from dmp_assets.platform.lake.lease_holders import Holder
 from tests.support.dmp import Dmp
 
 SECONDS = 120  # for what surely happens

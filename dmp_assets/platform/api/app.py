@@ -6,21 +6,18 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from importlib.resources import files
 
-import limits.aio
-import limits.errors
-import limits.storage
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 
-from dmp_assets.home import Home, HomeError
+from dmp_assets.home import Home
 from dmp_assets.platform.api import problems, secret
 from dmp_assets.platform.api.access import COOKIE, scopes_of
+from dmp_assets.platform.api.counting import limiter_of
 from dmp_assets.platform.api.hosts import Hosts
 from dmp_assets.platform.api.known import Known
 from dmp_assets.platform.api.metrics import Metrics
@@ -130,10 +127,6 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     return app
 
 
-_REDIS = {"connect_timeout": 0.5, "stream_timeout": 0.5}
-"""A Redis that is silent must not hold the calls that wait to be counted."""
-
-
 def static_files() -> StaticFiles:
     """Styles and scripts of our pages, those of the domains among them."""
     brought: list[str | tuple[str, str]] = [(name, "static") for name in _packages("static")]
@@ -156,23 +149,6 @@ def templates() -> Environment:
         undefined=StrictUndefined,
         finalize=foreign_text.page_value,
     )
-
-
-def limiter_of(storage: SecretStr | None) -> limits.aio.strategies.RateLimiter:
-    """Counts calls in this process, or where `storage` says, for all processes together."""
-    if storage is None:
-        return limits.aio.strategies.FixedWindowRateLimiter(limits.aio.storage.MemoryStorage())
-    url = storage.get_secret_value()
-    options = _REDIS if url.startswith("redis") else {}
-    try:
-        shared = limits.storage.storage_from_string(f"async+{url}", wrap_exceptions=True, **options)
-    except limits.errors.ConfigurationError as error:
-        raise HomeError(
-            "DMP_API_RATE_LIMIT_STORAGE cannot be used; for Redis: redis://host:port, and "
-            "`uv sync --frozen --inexact --extra redis`"
-        ) from error
-    assert isinstance(shared, limits.aio.storage.Storage)
-    return limits.aio.strategies.FixedWindowRateLimiter(shared)
 
 
 def _describe(app: FastAPI) -> None:

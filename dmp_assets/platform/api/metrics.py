@@ -26,6 +26,11 @@ class Metrics:
         self.ready = Gauge(
             "dmp_api_ready", "1 when every check of /health/ready passes.", registry=self.registry
         )
+        self.counting_alone = Gauge(
+            "dmp_api_counting_alone",
+            "1 while calls are counted in this process alone because the counter does not answer.",
+            registry=self.registry,
+        )
         self.published_age = Gauge(
             "dmp_published_age_seconds",
             "Time since a table was published.",

@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from limits.errors import StorageError
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -235,10 +234,6 @@ def install(app: FastAPI) -> None:
         errors, more = field_errors(error), more_errors(error)
         detail = wrong_fields(errors, more)
         return answer(_id(request), 422, detail=detail, errors=errors, more=more)
-
-    @app.exception_handler(StorageError)
-    async def _counts(request: Request, error: Exception) -> JSONResponse:
-        return unavailable(_id(request), "where calls are counted does not answer")
 
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(DBAPIError)

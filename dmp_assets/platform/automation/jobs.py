@@ -1,5 +1,6 @@
 """Jobs: what a schedule, a sensor or a person in Dagster's UI launches."""
 
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -10,7 +11,8 @@ from pydantic import Field
 from dmp_assets.platform.faces import lake
 from dmp_assets.platform.faces.lake import lakes
 from dmp_assets.platform.lake import maintenance
-from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.lakehouse import Lakehouse, committing
+from dmp_assets.platform.run import old_logs
 
 REPORTS = dg.AssetSelection.key_prefixes("reports", "delivery", "exports")
 
@@ -54,7 +56,8 @@ def maintain_tables(
     keys = config.tables or tables.written()
     for key in keys:
         before = tables.version(key)
-        compacted = maintenance.optimize(tables, key)
+        with committing(lakehouse, key) as mark:
+            compacted = maintenance.optimize(tables, key, mark)
         deleted = maintenance.vacuum(tables, key, days=lakehouse.settings.retention_days)
         context.log.info(
             f"{key}: {compacted.get('numFilesRemoved', 0)} files compacted into "
@@ -63,6 +66,15 @@ def maintain_tables(
         )
 
 
-@dg.job(description="Monthly: optimize and vacuum every Delta table.")
+@dg.op(description="Delete what runs logged that ended longer ago than DMP_RUN_LOG_DAYS.")
+def delete_old_logs(context: dg.OpExecutionContext, lakehouse: Lakehouse) -> None:
+    days = lakehouse.settings.run_log_days
+    if days is not None:
+        runs = old_logs.delete(context.instance, datetime.now(UTC) - timedelta(days=days))
+        context.log.info(f"the logs of {runs} runs deleted that ended more than {days} days ago")
+
+
+@dg.job(description="Monthly: optimize and vacuum every Delta table, delete old logs of runs.")
 def monthly_maintenance() -> None:
     maintain_tables()
+    delete_old_logs()

@@ -129,6 +129,29 @@ def rate(given: str) -> str:
     return given
 
 
+def at_least_one(given: Mapping[str, int]) -> dict[str, int]:
+    """Limits by name, each one or more."""
+    for name, limit in given.items():
+        if limit < 1:
+            raise ValueError(f"{name} cannot be limited to {limit}: at least 1")
+    return dict(given)
+
+
+def launcher(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A class of Dagster's with its configuration, as `dagster.yaml` names one."""
+    known = {"module", "class", "config"}
+    texts = [given.get("module"), given.get("class")]
+    if given and (
+        not all(isinstance(text, str) and text for text in texts)
+        or not isinstance(given.get("config", {}), dict)
+        or not given.keys() <= known
+    ):
+        raise ValueError(
+            'expected {"module": "dagster_k8s", "class": "K8sRunLauncher", "config": {…}}'
+        )
+    return dict(given)
+
+
 def host(given: str) -> str:
     """A host name or an IP address to listen on: no scheme, port or path."""
     text = given.strip()

@@ -13,7 +13,8 @@ from starlette.types import ASGIApp
 
 from dmp_assets.home import Home
 from dmp_assets.platform.api import problems, secret
-from dmp_assets.platform.api.app import limiter_of, static_files, templates
+from dmp_assets.platform.api.app import static_files, templates
+from dmp_assets.platform.api.counting import limiter_of
 from dmp_assets.platform.api.known import Known
 from dmp_assets.platform.api.metrics import Metrics
 from dmp_assets.platform.api.middleware import Guard

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from deltalake import CommitProperties
 
-from dmp_assets.platform.lake.tables import STAMP, Tables
+from dmp_assets.platform.lake.fences import Mark
+from dmp_assets.platform.lake.tables import Tables
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,15 +47,17 @@ def stamp(tables: Tables, key: str, run_id: str) -> dict[str, Any]:
     return {**old, "data_version": new, "run_id": run_id}
 
 
-def by_delta_rs(tables: Tables, key: str, keys: pa.Table, stamp: Mapping[str, Any]) -> None:
+def by_delta_rs(
+    tables: Tables, key: str, keys: pa.Table, stamp: Mapping[str, Any], mark: Mark
+) -> None:
     """Delete, without a JVM."""
-    merge = tables.delta(key).merge(
+    merge = mark.checked(tables.delta(key)).merge(
         _distinct(tables, key, keys),
         predicate=_same(keys.column_names),
         source_alias="s",
         target_alias="t",
         streamed_exec=True,  # else least and greatest key would be noted as a predicate
-        commit_properties=CommitProperties(custom_metadata={STAMP: json.dumps(stamp)}),
+        commit_properties=mark.properties(stamp),
     )
     merge.when_matched_delete().execute()
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, Schema, write_deltalake
+from deltalake import DeltaTable, Schema, write_deltalake
 
-from dmp_assets.platform.lake.tables import STAMP, Tables, columns_of
+from dmp_assets.platform.lake.fences import OWN, Mark
+from dmp_assets.platform.lake.tables import Tables, columns_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,7 +24,8 @@ class Commit:
     """What a write does to which table.
 
     mode: `overwrite` or `append`. properties: of a table that it makes. stamp: noted with the
-    commit. where: a predicate; the rows that meet it are replaced, and no others.
+    commit. where: a predicate; the rows that meet it are replaced, and no others. mark: what a
+    commit carries where several homes write the table.
     """
 
     tables: Tables
@@ -32,6 +34,7 @@ class Commit:
     properties: Mapping[str, str]
     stamp: Mapping[str, Any] | None = None
     where: str | None = None
+    mark: Mark = OWN
 
     def fits(self, rows: pa.Table) -> bool:
         """Whether delta-rs does with these rows what Spark does.
@@ -57,21 +60,27 @@ class Commit:
         """Write Arrow data. Raises an error of delta-rs for rows outside of `where`."""
         where = self._predicate()
         merged = "overwrite" if self.mode == "overwrite" else "merge"
-        noted = {STAMP: json.dumps(self.stamp)} if self.stamp else None
         write_deltalake(  # type: ignore[call-overload]
-            self.tables.path(self.key),
+            self._target(),
             rows,
             mode=self.mode,
             predicate=where,
             schema_mode=None if where else merged,
             configuration=dict(self.properties),
-            commit_properties=CommitProperties(custom_metadata=noted),
+            commit_properties=self.mark.properties(self.stamp),
         )
+
+    def _target(self) -> DeltaTable | str:
+        """The table as it stands, from which the commit begins; where it will be."""
+        if self.mark.number is None or not self.tables.exists(self.key):
+            return self.tables.path(self.key)
+        return self.mark.checked(self.tables.delta(self.key))
 
     def by_spark(self, frame: "DataFrame") -> None:
         """Write what Spark computes. Raises DELTA_REPLACE_WHERE_MISMATCH for rows outside of
         `where`."""
-        writer = frame.write.format("delta").mode(self.mode).options(**self.properties)
+        options = {**self.properties, **self.mark.options()}
+        writer = frame.write.format("delta").mode(self.mode).options(**options)
         if self.stamp:
             writer = writer.option("userMetadata", json.dumps(self.stamp))
         if where := self._predicate():

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from deltalake import DeltaTable
 
 from dmp_assets.platform.lake.columns import Columns
+from dmp_assets.platform.lake.fences import OWN, Mark
 
 NAMED, FIRST = "delta.dataSkippingStatsColumns", "delta.dataSkippingNumIndexedCols"
 """Properties of a Delta table: the columns by name, which goes before how many of the first."""
@@ -55,7 +56,9 @@ def properties(names: Collection[str]) -> dict[str, str]:
     return {NAMED: ",".join(f"`{name}`" for name in names)} if names else dict(NONE)
 
 
-def bring_up(delta: DeltaTable, names: Collection[str], *, at_most: bool = False) -> bool:
+def bring_up(
+    delta: DeltaTable, names: Collection[str], *, at_most: bool = False, mark: Mark = OWN
+) -> bool:
     """Make an existing table one that `properties` describes, from its next file on.
 
     Its rows, their files and what its last write noted stay as they are. A table that is so already
@@ -72,5 +75,5 @@ def bring_up(delta: DeltaTable, names: Collection[str], *, at_most: bool = False
     wanted = properties(names)
     if not names and NAMED in found:
         wanted[NAMED] = ""  # a property cannot be taken away
-    delta.alter.set_table_properties(wanted)
+    mark.checked(delta).alter.set_table_properties(wanted, commit_properties=mark.properties())
     return True

@@ -11,9 +11,9 @@ alone. Each takes in `bounded` the columns of which the log may note least and g
 
 import json
 import threading
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ from deltalake.exceptions import DeltaError
 from pydantic import PrivateAttr
 
 from dmp_assets.home import Home
-from dmp_assets.platform.lake import deletion, file_statistics, leases, writes
+from dmp_assets.platform.lake import deletion, fences, file_statistics, leases, writes
 from dmp_assets.platform.lake.delta_commit import Commit
+from dmp_assets.platform.lake.shared_leases import is_shared
 from dmp_assets.platform.lake.tables import TableError, Tables
 from dmp_assets.settings import Settings
 
@@ -59,13 +60,32 @@ def _retention(settings: Settings) -> dict[str, str]:
     return {"delta.logRetentionDuration": days, "delta.deletedFileRetentionDuration": days}
 
 
-def _noting(spark: "SparkSession", stamp: Mapping[str, Any] | None) -> None:
-    """What the session's next SQL commits note of themselves (MERGE takes no options)."""
-    name = "spark.databricks.delta.commitInfo.userMetadata"
+@contextmanager
+def _noting(
+    spark: "SparkSession", stamp: Mapping[str, Any] | None, mark: fences.Mark
+) -> Iterator[None]:
+    """What the session's SQL commits note of themselves meanwhile (MERGE takes no options)."""
+    told = mark.conf()
     if stamp:
-        spark.conf.set(name, json.dumps(stamp))
-    else:
-        spark.conf.unset(name)
+        told["spark.databricks.delta.commitInfo.userMetadata"] = json.dumps(stamp)
+    try:
+        for name, said in told.items():
+            spark.conf.set(name, said)
+        yield
+    finally:
+        for name in told:
+            spark.conf.unset(name)
+
+
+@contextmanager
+def committing(lakehouse: "Lakehouse", key: str) -> Iterator[fences.Mark]:
+    """What the commit to a table carries that is made meanwhile.
+
+    Raises LeaseLostError where several homes write the lakehouse, and this one's turn is over.
+    """
+    lease = leases.writing(lakehouse.home, key) if is_shared(lakehouse.settings) else None
+    with fences.committing(lease, lakehouse.tables, key) as mark:
+        yield mark
 
 
 def _bound(
@@ -73,8 +93,9 @@ def _bound(
 ) -> None:
     """Make an existing table note no value of other columns than these, from now on."""
     noted = [name for name in bounded if name in names]
-    delta, small = lakehouse.tables.delta(key), lakehouse._is_small_and_here()
-    file_statistics.bring_up(delta, noted, at_most=small)
+    small = lakehouse._is_small_and_here()
+    with committing(lakehouse, key) as mark:
+        file_statistics.bring_up(lakehouse.tables.delta(key), noted, at_most=small, mark=mark)
 
 
 def _collected(frame: "DataFrame") -> pa.Table | None:
@@ -264,16 +285,12 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         )
         path, before = self.tables.path(key), self.tables.version(key)
         new = f"SELECT s.* FROM merge_source s LEFT ANTI JOIN delta.`{path}` t ON {same}"
-        with _merging:
+        with committing(self, key) as mark, _merging, _noting(self.spark, stamp, mark):
             frame.createOrReplaceTempView("merge_source")
-            _noting(self.spark, stamp)
-            try:
-                self.spark.sql(
-                    f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s "
-                    f"ON {match} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-                ).collect()
-            finally:
-                _noting(self.spark, None)
+            self.spark.sql(
+                f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s "
+                f"ON {match} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+            ).collect()
         return self._stamped(key, before, stamp)
 
     def delete(self, key: str, keys: pa.Table, *, bounded: Collection[str] = ()) -> int:
@@ -287,21 +304,19 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         if rows:
             _bound(self, key, self.tables.columns(key), bounded)
             stamp = deletion.stamp(self.tables, key, self.run_id)
-            if self._is_small_and_here():
-                deletion.by_delta_rs(self.tables, key, keys, stamp)
-            else:
-                with _merging:
-                    _noting(self.spark, stamp)
-                    try:
+            with committing(self, key) as mark:
+                if self._is_small_and_here():
+                    deletion.by_delta_rs(self.tables, key, keys, stamp, mark)
+                else:
+                    with _merging, _noting(self.spark, stamp, mark):
                         deletion.by_spark(self.spark, self.tables.path(key), keys)
-                    finally:
-                        _noting(self.spark, None)
         return rows
 
     def note(self, key: str, *, stamp: Mapping[str, Any]) -> Written:
         """Leave the rows as they are and note a new stamp; starts no JVM."""
         nothing = self.tables.dataset(key).schema.empty_table()
-        Commit(self.tables, key, "append", {}, stamp).by_delta_rs(nothing)
+        with committing(self, key) as mark:
+            Commit(self.tables, key, "append", {}, stamp, mark=mark).by_delta_rs(nothing)
         return self.written(key)
 
     def written(self, key: str) -> Written:
@@ -332,13 +347,15 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         else:
             rows = _collected(frame) if is_small else None
             rows = rows if rows is not None and commit.fits(rows) else None
-        if rows is not None:
-            commit.by_delta_rs(rows)
-            done = self.written(key)
-        else:
-            before = self.tables.version(key) if self.tables.exists(key) else None
-            commit.by_spark(frame)
-            done = self._stamped(key, before, stamp)
+        before = None
+        with committing(self, key) as mark:
+            commit = replace(commit, mark=mark)
+            if rows is not None:
+                commit.by_delta_rs(rows)
+            else:
+                before = self.tables.version(key) if self.tables.exists(key) else None
+                commit.by_spark(frame)
+        done = self.written(key) if rows is not None else self._stamped(key, before, stamp)
         if self._largest is not None and _is_received(key):
             self._largest = max(self._largest, done.rows)
         return done

@@ -1,4 +1,4 @@
-"""Leases: which run of a home writes what, so that runs of different things go side by side.
+"""Leases: which run writes what, so that runs of different things go side by side.
 
 A lease names what its run will write (keys of assets, e.g. `cleaned/users`) or, without names, the
 whole home. It is taken all or nothing, and each name can be given back by itself. Two leases never
@@ -10,6 +10,9 @@ leaves there has no lock and is removed by whoever looks next. Looking and takin
 a time (`turn.lock`), so nobody ever holds a part of what it wants while it waits for another: no
 deadlock. Those who wait go in the order in which they came, and nobody overtakes them for what
 they want.
+
+Where several homes share a lakehouse, a lease also holds its tables beyond the home
+(`shared_leases.py`): the home's first, then those of all, so two homes never wait for each other.
 """
 
 import json
@@ -25,44 +28,20 @@ from typing import Any
 import filelock
 
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.lake import fences, shared_leases
+from dmp_assets.platform.lake.lease_holders import (
+    BusyError,
+    Holder,
+    LeaseLostError,
+    busy_with,
+    in_the_way,
+)
+from dmp_assets.platform.lake.shared_leases import SharedLease
+from dmp_assets.platform.lake.tables import Tables
 
 _TURN_SECONDS = 60  # a turn takes milliseconds
 _POLL_SECONDS = 0.002
 _LOOK_SECONDS = 0.1  # between two looks of one who waits
-
-
-class BusyError(HomeError):
-    """What a run is to write is held by another, or as many runs are at work as may be.
-
-    `cause` says so without what to do about it.
-    """
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(f"{cause}; try again later or add --wait")
-        self.cause = cause
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Whose lease it is and what it holds. `names` None: the whole home. `waiting`: not yet.
-
-    `number` is its place in the order in which they came.
-    """
-
-    number: int
-    run_id: str
-    pid: int | None
-    names: tuple[str, ...] | None
-    waiting: bool = False
-
-    def meets(self, names: Collection[str] | None) -> bool:
-        """Whether these names (None: the whole home) cannot be held beside it."""
-        return self.names is None or names is None or not set(names).isdisjoint(self.names)
-
-    def named(self, names: Collection[str] | None) -> str:
-        """One of what both want; empty where that is the whole home."""
-        common = set(self.names or ()) & set(names if names is not None else self.names or ())
-        return min(common, default="")
 
 
 @dataclass
@@ -74,6 +53,8 @@ class Lease:
     _lock: filelock.BaseFileLock
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _at_work: list[threading.Thread] = field(default_factory=list)
+    beyond: SharedLease | None = None
+    """What it holds of a lakehouse that other homes write, too."""
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -90,6 +71,8 @@ class Lease:
             self._note(given_back=given_back)
             left = tuple(name for name in held if name not in given_back)
             self._holder = replace(self._holder, names=left)
+            if self.beyond is not None:
+                self.beyond.give_back(given_back)
 
     @property
     def waiting(self) -> bool:
@@ -102,7 +85,7 @@ class Lease:
         with _turn(self._folder):
             others = [one for one in _living(self._folder) if one.number != mine.number]
             before = [one for one in others if one.number < mine.number or not one.waiting]
-            if _in_the_way(before, mine.names, at_once) is None:
+            if in_the_way(before, mine.names, at_once) is None:
                 self._note(waiting=False)
                 self._holder = replace(mine, waiting=False)
 
@@ -129,6 +112,8 @@ class Lease:
     def _end(self) -> None:
         with ExitStack() as stack:
             stack.callback(self._lock.release)
+            if self.beyond is not None:
+                self.beyond.end()
             if self._folder.exists():
                 stack.enter_context(_turn(self._folder))
                 _remove(self._folder, self._holder.number)
@@ -144,6 +129,19 @@ def held(home: Home, run_id: str) -> Lease | None:
         return _held.get((home.root, run_id))
 
 
+def writing(home: Home, key: str) -> SharedLease:
+    """The lease under which this process writes a table that other homes write, too.
+
+    Raises LeaseLostError where it holds none.
+    """
+    with _registry:
+        mine = [lease for (root, _), lease in _held.items() if root == home.root]
+    for lease in mine:
+        if lease.beyond is not None and (lease.names is None or key in lease.names):
+            return lease.beyond
+    raise LeaseLostError(f"nobody here holds {key}, so it is not written")
+
+
 @contextmanager
 def taken(
     home: Home,
@@ -157,7 +155,8 @@ def taken(
 
     A run that holds a lease in this process already goes on with that one. `meanwhile` is called
     ten times a second while it waits, and ends the waiting by what it raises. Raises BusyError
-    when something is held by another and not `wait`.
+    when something is held by another and not `wait`, and of a lakehouse that several homes share
+    LeaseDatabaseError when who holds what cannot be asked.
     """
     if (known := held(home, run_id)) is not None:
         yield known
@@ -169,6 +168,7 @@ def taken(
             time.sleep(_LOOK_SECONDS)
             meanwhile()
             lease.look_again(at_once)
+        _hold_beyond(home, lease, run_id, wait=wait, meanwhile=meanwhile)
         with _registry:
             _held[home.root, run_id] = lease
         yield lease
@@ -181,17 +181,55 @@ def taken(
 def refuse(home: Home, names: Collection[str] | None) -> None:
     """Raise BusyError when these names, or without names the whole home, could not be taken now."""
     known = living(home)
-    if (in_the_way := _in_the_way(known, names, _at_once(home, names))) is not None:
-        raise BusyError(_told(home, known, in_the_way, names))
+    if (other := in_the_way(known, names, _at_once(home, names))) is not None:
+        raise BusyError(_told(home, known, other, names))
+    if (wanted := shared_leases.shared_names(names)) == ():
+        return
+    beyond = living_beyond(home)
+    if (other := in_the_way(beyond, wanted)) is not None:
+        raise BusyError(busy_with(home.settings().lakehouse_root, other, wanted))
 
 
 def living(home: Home) -> list[Holder]:
-    """Who holds or waits for something, in their order. Makes no folder."""
+    """Who of this home holds or waits for something, in their order. Makes no folder."""
     folder = _folder(home)
     if not (folder / "turn.lock").exists():
         return []
     with _turn(folder):
         return _living(folder)
+
+
+def living_beyond(home: Home) -> list[Holder]:
+    """Who of all homes holds or waits for something of a lakehouse that they share."""
+    ledger = shared_leases.ledger_of(home, _tables(home).written)
+    if ledger is None:
+        return []
+    try:
+        return ledger.database.turn(ledger.living)
+    finally:
+        ledger.database.close()
+
+
+def _tables(home: Home) -> Tables:
+    return Tables(home.settings().lakehouse_root or str(home.lakehouse))
+
+
+def _hold_beyond(
+    home: Home, lease: Lease, run_id: str, *, wait: bool, meanwhile: Callable[[], None]
+) -> None:
+    """Hold the same of a lakehouse that other homes write, too.
+
+    Its tables refuse from then on who held them before and lapsed.
+    """
+    names = shared_leases.shared_names(lease.names)
+    if names == () or (ledger := shared_leases.ledger_of(home, _tables(home).written)) is None:
+        return
+    lease.beyond = beyond = shared_leases.ask(ledger, run_id, names, wait=wait)
+    while beyond.waiting:
+        time.sleep(_LOOK_SECONDS)
+        meanwhile()
+        beyond.look_again()
+    fences.close(beyond, _tables(home))
 
 
 def _asked(
@@ -202,12 +240,12 @@ def _asked(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _turn(folder):
         known = _living(folder)
-        in_the_way = _in_the_way(known, names, at_once)
-        if in_the_way is not None and not wait:
-            raise BusyError(_told(home, known, in_the_way, names))
+        other = in_the_way(known, names, at_once)
+        if other is not None and not wait:
+            raise BusyError(_told(home, known, other, names))
         number = 1 + max((other.number for other in known), default=0)
         wanted = None if names is None else tuple(sorted(names))
-        holder = Holder(number, run_id, os.getpid(), wanted, waiting=in_the_way is not None)
+        holder = Holder(number, run_id, os.getpid(), wanted, waiting=other is not None)
         lock = _lock(folder, number)
         lock.acquire(timeout=0)
         try:
@@ -218,36 +256,16 @@ def _asked(
     return Lease(folder, holder, lock)
 
 
-def _in_the_way(
-    known: Sequence[Holder], names: Collection[str] | None, at_once: int
-) -> Holder | None:
-    """Who of those that came before keeps these names from being held, if anybody does.
-
-    Of those who wait, one that could begin now counts among the runs at work.
-    """
-    at_work = [other for other in known if not other.waiting]
-    for place, other in enumerate(known):
-        if other.meets(names):
-            return other
-        if other.waiting and not any(
-            another.meets(other.names) for another in (*known[:place], *at_work)
-        ):
-            at_work.append(other)
-    return at_work[0] if len(at_work) >= at_once else None
-
-
 def _told(home: Home, known: Sequence[Holder], other: Holder, names: Collection[str] | None) -> str:
     """Why these names are not free."""
-    who = f"run {other.run_id} (process {other.pid or '?'})"
+    if other.meets(names):
+        return busy_with(home.root, other, names)
+    runs = sum(not one.waiting for one in known)
     does = "waits to write" if other.waiting else "is writing"
-    if not other.meets(names):
-        runs = sum(not one.waiting for one in known)
-        return (
-            f"the lakehouse {home.root} is busy: {runs} runs are at work, as many as "
-            f"DMP_CONCURRENT_RUNS allows; {who} {does}"
-        )
-    name = other.named(names)
-    return f"the lakehouse {home.root} is busy: {who} {does}{f' {name}' if name else ''}"
+    return (
+        f"the lakehouse {home.root} is busy: {runs} runs are at work, as many as "
+        f"DMP_CONCURRENT_RUNS allows; {other.told()} {does}"
+    )
 
 
 def _at_once(home: Home, names: Collection[str] | None) -> int:

@@ -56,14 +56,19 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     os.environ["JAVA_HOME"] = str(java_home)
     os.environ["TZ"] = "UTC"
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    scratch = _own_folder(scratch)
+    root, scratch = scratch, _own_folder(scratch)
     cores = str(os.cpu_count() or 2)
     local = settings.spark_master is None
     if local:  # Spark would look up the machine's own name, which a container may not know
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         _know_localhost()
     jvm = f'-Duser.timezone=UTC "-Dderby.system.home={scratch}"'
-    jars = ",".join(java.jar_paths())
+    paths, commits = java.jar_paths(), {}
+    if settings.lakehouse_root:  # where others may write, too
+        from dmp_assets.platform.lake import commit_stores
+
+        paths, commits = [*paths, str(commit_stores.jar(root))], commit_stores.CONF
+    jars = ",".join(paths)
     if local:  # on the class path, because only its classes can be archived
         java_path = {"spark.driver.extraClassPath": jars.replace(",", os.pathsep)}
         jvm += f" {class_archive.jvm_options(java_home)}"
@@ -74,6 +79,7 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
         "spark.app.name": "dmp_assets",
         "spark.master": settings.spark_master or f"local[{cores}]",
         **java_path,
+        **commits,
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.driver.memory": settings.spark_memory or ("2g" if rows <= SMALL else "4g"),

@@ -352,6 +352,8 @@ def table_asset(
     and nothing is new.
     daily: the date column by which the table has daily partitions, several of which are one run;
     implies `windowed`. first_day: the setting that names the first of these days.
+    A raw table is in Dagster's pool of its source, which is called as its file is:
+    DMP_SOURCE_LIMITS says how many of one pool are made at once.
     """
     if layer not in LAYERS:
         raise ValueError(f"{layer!r} is not one of {LAYERS}")
@@ -384,6 +386,7 @@ def table_asset(
             name=key.replace("/", "__"),
             specs=table.specs(owner, kinds),
             check_specs=table.check_specs(),
+            pool=body.__module__.rpartition(".")[2] if layer == "raw" else None,
             partitions_def=daily_partitions(first_day) if daily else None,
             backfill_policy=dg.BackfillPolicy.single_run() if daily else None,
         )

@@ -10,6 +10,7 @@ import dagster as dg
 
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.run.instance import find_history
 
 ADVICE: Mapping[str, str] = MappingProxyType(
     {
@@ -96,6 +97,7 @@ def failing(home: Home, *, runs: int = 50) -> list[CheckResult] | None:
     if not (home.dagster / "dagster.yaml").exists():
         return None
     latest: dict[str, CheckResult] = {}
+    find_history(home.settings())
     with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
         for record in instance.get_run_records(limit=runs):  # the newest first
             for result in reversed(results_of(instance, record.dagster_run.run_id)):

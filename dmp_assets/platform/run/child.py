@@ -5,6 +5,7 @@ It leaves its events and logs in the home's Dagster instance, where its parent r
 
 import os
 import re
+import socket
 import sys
 import threading
 from collections.abc import Collection, Sequence
@@ -18,7 +19,7 @@ from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.base.leaving import run_and_leave
 from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.lake import leases
-from dmp_assets.platform.run.ends import DOMAINS_TAG, PID_TAG
+from dmp_assets.platform.run.ends import DOMAINS_TAG, HOST_TAG, PID_TAG
 from dmp_assets.platform.run.process import REFUSAL, REFUSED, request
 
 
@@ -68,6 +69,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
             tags={
                 PID_TAG: str(os.getpid()),
                 DOMAINS_TAG: ",".join(sorted(concerned)),
+                HOST_TAG: socket.gethostname(),
                 "dmp/trigger": "cli",
                 **_partition_tags(home, daily, request["start"], request["end"]),
             },

@@ -1,5 +1,6 @@
 """How runs end that do not end by themselves: killed, which is a failure, or stopped on purpose."""
 
+import socket
 from typing import TYPE_CHECKING
 
 import psutil
@@ -9,14 +10,15 @@ if TYPE_CHECKING:
 
 DOMAINS_TAG = "dmp/domains"
 """Tag of a run: the domains of what was asked for, by commas."""
-PID_TAG = "dmp/pid"
+PID_TAG, HOST_TAG = "dmp/pid", "dmp/host"
+"""Of a run that is a process: which one, on which machine (several may share a history)."""
 CANCELED = "stopped by the person who started it"
 
 
 def bury_dead_runs(instance: "dg.DagsterInstance") -> list[str]:
     """Report runs failed whose process is gone (killed), so that they block nothing.
 
-    Returns their ids.
+    Returns their ids. Of another machine's processes nothing is known here.
     """
     import dagster as dg
 
@@ -24,7 +26,8 @@ def bury_dead_runs(instance: "dg.DagsterInstance") -> list[str]:
     open_states = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
     for run in instance.get_runs(dg.RunsFilter(statuses=open_states)):
         pid = run.tags.get(PID_TAG)
-        if pid and not _is_run(int(pid), run.run_id):
+        is_here = run.tags.get(HOST_TAG, socket.gethostname()) == socket.gethostname()
+        if pid and is_here and not _is_run(int(pid), run.run_id):
             instance.report_run_failed(run, "the process of this run was killed")
             buried.append(run.run_id)
     return buried

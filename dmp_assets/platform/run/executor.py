@@ -47,6 +47,7 @@ from dagster._utils.interrupts import check_captured_interrupt
 
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import leases
+from dmp_assets.platform.lake.lease_holders import BusyError
 
 ALONE_TAG = "dmp/alone"
 """Op tag of assets of which one runs at a time: those with the same value."""
@@ -109,7 +110,7 @@ class ThreadsExecutor(Executor):
         try:
             if leases.held(home, run_id) is None:
                 leases.refuse(home, names)
-        except leases.BusyError as error:
+        except BusyError as error:
             yield dg.DagsterEvent.engine_event(
                 plan_context,
                 f"Waiting: {error.cause}",

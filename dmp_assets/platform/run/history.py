@@ -18,6 +18,7 @@ from typing import Any, Self
 import dagster as dg
 import filelock
 import sqlalchemy as sa
+import yaml
 from dagster import EventLogEntry
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -34,8 +35,12 @@ OPEN_SHARDS = 8
 def opened(folder: Path) -> dg.DagsterInstance:
     """The Dagster instance that lies in the folder, its history over lasting connections.
 
-    A context manager, as `dg.DagsterInstance.get()` is. What `dagster.yaml` says besides holds.
+    A context manager, as `dg.DagsterInstance.get()` is. What `dagster.yaml` says besides holds; so
+    does where it says that history is kept, if that is elsewhere (`shared_history.py`).
     """
+    told = folder / "dagster.yaml"
+    if told.exists() and "storage" in (yaml.safe_load(told.read_text()) or {}):
+        return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder)))
     mine = {
         "run_storage": _entry(Runs, folder / "history"),
         "event_log_storage": _entry(EventLog, folder / "history" / "runs"),

@@ -71,6 +71,14 @@ WRONG = {
     "lakehouse_root": ["/data/50%", "lake[1]", "file:///srv/a|b"],
     "api_hosts": ["https://api.example.com"],
     "expected_weekly_events": ["few"],
+    "run_log_days": ["0", "some"],
+    "source_limits": ['{"shop": 0}', "shop"],
+    "run_launcher": [
+        '{"module": "dagster_k8s"}',
+        '{"module": 1, "class": "X"}',
+        '{"class": "X"}',
+        '{"module": "a", "class": "B", "config": 3}',
+    ],
     "oidc_client_secret": ["two\twords"],
     "demo_end": ["31.03.2024"],
 }
@@ -91,7 +99,8 @@ MEANT = {
 BROKEN = "hunter2 hunter3/hunter4@hunter5:hunter6@hunter7"
 UNPARSABLE = {
     **dict.fromkeys(
-        ("shop_database_url", "web_database", "store_url", "store_owner_url"),
+        ("shop_database_url", "web_database", "store_url", "store_owner_url", "lease_database_url",
+         "dagster_database_url"),
         (
             "postgresql://reader:p@hunter2/word@host/shop", "postgresql://reader:hunter2",
             "postgresql://reader:hunter2/x@host/shop", "postgresql://reader:hunter%2zz@host/shop",

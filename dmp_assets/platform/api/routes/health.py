@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request, Response
-from limits.errors import StorageError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.platform.api import problems
 from dmp_assets.platform.api.access import needs, principal_of
+from dmp_assets.platform.api.counting import Counting
 from dmp_assets.platform.api.problems import Problem
 from dmp_assets.platform.api.state import Service, service_of
 from dmp_assets.platform.faces.service import Found, services
@@ -78,7 +78,7 @@ async def _may_know(request: Request) -> bool:
     """Whether the caller may read what is behind a check; a credential that fails may not."""
     try:
         who = await principal_of(request)
-    except (Problem, DBAPIError, PoolTimeout, StorageError):
+    except (Problem, DBAPIError, PoolTimeout):
         return False
     return who is not None and (who.may("runs:read") or who.may("metrics:read"))
 
@@ -114,7 +114,20 @@ def look(service: Service) -> list[Found]:
             Found(name="published", ok=False, detail=said, summary="nothing is published yet")
         )
     checks += [found for part in service.parts.values() for found in part.checks()]
-    return [*checks, *told]
+    return [*checks, *told, *_counting(service)]
+
+
+def _counting(service: Service) -> list[Found]:
+    """How calls are counted, where that should be for all processes together.
+
+    A process that counts for itself serves on, so this is a note and fails nothing.
+    """
+    if not isinstance(service.limiter, Counting):
+        return []
+    alone = service.limiter.is_alone
+    service.metrics.counting_alone.set(alone)
+    said = "in this process alone: the counter does not answer" if alone else "for all processes"
+    return [Found(name="rate-limits", ok=True, detail=f"counted {said}", summary=f"counted {said}")]
 
 
 def _told(store: sa.Connection, service: Service) -> list[Found]:

@@ -17,7 +17,7 @@ import pytest
 
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.lake import leases
-from dmp_assets.platform.lake.leases import BusyError
+from dmp_assets.platform.lake.lease_holders import BusyError
 
 HOLD = """
 import sys
@@ -394,7 +394,7 @@ def test_a_lease_outlives_its_block_while_a_thread_of_the_run_is_at_work(home: H
     thread.start()
     with leases.taken(home, "canceled", ["raw/users"]) as lease:
         lease.outlive([thread])
-    with pytest.raises(leases.BusyError), leases.taken(home, "next", ["raw/users"]):
+    with pytest.raises(BusyError), leases.taken(home, "next", ["raw/users"]):
         pass
     go_on.set()
     thread.join(30)

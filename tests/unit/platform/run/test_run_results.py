@@ -1,5 +1,6 @@
 """What is told of a run whose process did not live to tell it."""
 
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import dagster as dg
 import pytest
 
 from dmp_assets.platform.run import parent
-from dmp_assets.platform.run.ends import PID_TAG
+from dmp_assets.platform.run.ends import HOST_TAG, PID_TAG, bury_dead_runs
 from dmp_assets.platform.run.results import Account
 
 NOBODY = "2147483647"  # a process id that no system gives
@@ -52,3 +53,16 @@ def test_a_run_that_cannot_say_why_it_ended_gives_the_last_line_of_its_log(
     log = tmp_path / "log"
     assert summary.failures == (f"the run ended with code -9: no assets match (see {log})",)
     assert run.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_run_of_another_machine_is_not_taken_for_dead(instance: dg.DagsterInstance) -> None:
+    for number, host in enumerate((socket.gethostname(), "another-machine")):
+        instance.add_run(
+            dg.DagsterRun(
+                job_name="all",
+                run_id=f"00000000-0000-4000-8000-{number:012}",
+                status=dg.DagsterRunStatus.STARTED,
+                tags={PID_TAG: NOBODY, HOST_TAG: host},
+            )
+        )
+    assert bury_dead_runs(instance) == ["00000000-0000-4000-8000-000000000000"]
