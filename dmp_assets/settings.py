@@ -129,6 +129,21 @@ class Settings(SettingsOfDomains, BaseSettings):
             description="Further Spark settings, e.g. S3 credentials providers.",
         )
     )
+    spark_driver_host: Annotated[str | None, Outside(), given(setting_values.host)] = Field(
+        None,
+        description="Name or address by which a cluster's executors reach this machine; empty: the "
+        "address from which it reaches the master.",
+    )
+    spark_archive: Annotated[str | None, Outside()] = Field(
+        None,
+        description="The executors' Python packages as `dmp spark pack` made them, a file or an "
+        "address that the cluster reads; empty: executors have this Python with these packages.",
+    )
+    spark_event_log: Annotated[str | None, Outside()] = Field(
+        None,
+        description="Folder or address where Spark notes what it does, for its history server; "
+        "empty: nowhere.",
+    )
     duckdb_memory: Annotated[str, AfterValidator(setting_values.duckdb_memory)] = Field(
         "1GB", description="Memory limit of one DuckDB connection."
     )

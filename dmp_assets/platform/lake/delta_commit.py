@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from deltalake import CommitProperties, Schema, write_deltalake
 
+from dmp_assets.platform.lake.collation import as_stored
 from dmp_assets.platform.lake.tables import STAMP, Tables, columns_of
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Commit:
     def by_spark(self, frame: "DataFrame") -> None:
         """Write what Spark computes. Raises DELTA_REPLACE_WHERE_MISMATCH for rows outside of
         `where`."""
-        writer = frame.write.format("delta").mode(self.mode).options(**self.properties)
+        writer = as_stored(frame).write.format("delta").mode(self.mode).options(**self.properties)
         if self.stamp:
             writer = writer.option("userMetadata", json.dumps(self.stamp))
         if where := self._predicate():

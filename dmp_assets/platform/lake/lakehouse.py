@@ -23,7 +23,8 @@ from deltalake.exceptions import DeltaError
 from pydantic import PrivateAttr
 
 from dmp_assets.home import Home
-from dmp_assets.platform.lake import deletion, file_statistics, leases, writes
+from dmp_assets.platform.lake import deletion, file_statistics, leases, spark_conf, writes
+from dmp_assets.platform.lake.collation import as_stored
 from dmp_assets.platform.lake.delta_commit import Commit
 from dmp_assets.platform.lake.tables import TableError, Tables
 from dmp_assets.settings import Settings
@@ -51,7 +52,7 @@ def _is_received(key: str) -> bool:
 
 def _is_here(settings: Settings) -> bool:
     """Whether the tables lie on this machine, and Spark runs on it."""
-    return not (settings.spark_remote or settings.spark_master or settings.lakehouse_root)
+    return spark_conf.runs_here(settings) and not settings.lakehouse_root
 
 
 def _retention(settings: Settings) -> dict[str, str]:
@@ -265,7 +266,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         path, before = self.tables.path(key), self.tables.version(key)
         new = f"SELECT s.* FROM merge_source s LEFT ANTI JOIN delta.`{path}` t ON {same}"
         with _merging:
-            frame.createOrReplaceTempView("merge_source")
+            as_stored(frame).createOrReplaceTempView("merge_source")
             _noting(self.spark, stamp)
             try:
                 self.spark.sql(

@@ -19,6 +19,7 @@ import pyarrow as pa
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import fingerprint, readings
 from dmp_assets.platform.lake.code_places import code_at
+from dmp_assets.platform.lake.collation import mended
 from dmp_assets.platform.lake.columns import Column, Columns, SchemaError, differences
 from dmp_assets.platform.lake.file_statistics import harmless
 from dmp_assets.platform.lake.lakehouse import Lakehouse, PinnedLakehouse, Written
@@ -220,6 +221,8 @@ class _Declared:
         """Write the tables unless nothing is new, and tell of them as they stand then."""
         began, read_at = time.monotonic(), datetime.now(UTC)
         store = lakehouse.tables
+        if again_readable := mended(lakehouse, self.tables):
+            context.log.warning(f"written once more to be readable: {', '.join(again_readable)}")
         days = window.days() or _partitions(context)
         probed = self.probe(lakehouse, window) if self.probe else None
         read = tuple(filter(_is_table, self.deps))
