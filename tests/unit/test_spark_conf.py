@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pyspark.errors import PySparkException
 
 from dmp_assets.platform.config import connection_urls
-from dmp_assets.platform.lake import spark_cluster, spark_conf, spark_pack
+from dmp_assets.platform.lake import spark_cluster, spark_conf, spark_lost, spark_pack
 from dmp_assets.platform.lake.spark_cluster import ClusterError
 from dmp_assets.settings import load
 
@@ -117,3 +118,55 @@ def test_what_executors_import_is_packed() -> None:
     # pyspark and what lies in its own archives come from the executors' Spark.
     brought = {"dmp-assets", "pyspark", "py4j", "cloudpickle", "setuptools", "ua-parser-rs"}
     assert wanted - brought <= packed
+
+
+def test_a_jvm_that_is_killed_is_told_in_words_and_no_value_with_it(tmp_path: Path) -> None:
+    """In a process of its own: the session of this one is others', too."""
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.stdout.strip().endswith(
+        "Spark's JVM ended: it was killed, or the machine had no memory left for it. Every table "
+        "is as its last good version; the next run goes on"
+    ), f"{done.stdout}{done.stderr}"
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dmp_assets.home import Home
+from dmp_assets.platform.lake import spark
+from dmp_assets.platform.lake.spark_lost import SparkLostError, told_in_words
+
+home = Home(Path(sys.argv[1]) / "home").prepare("sandbox")
+settings = home.settings().model_copy(
+    update={"spark_memory": "600m", "spark_conf": {"spark.master": "local[1]"}}
+)
+started = spark.session(settings, home.root / "spark")
+process = started.sparkContext._gateway.proc
+os.kill(process.pid, signal.SIGKILL)
+process.wait()
+try:
+    with told_in_words():
+        started.range(1).count()
+except SparkLostError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("ModuleNotFoundError: No module named 'dmp_assets'", "lacks dmp_assets.*dmp spark pack"),
+        ('Cannot run program "./executors.pex"', "no Python at ./executors.pex"),
+        ("[PYTHON_VERSION_MISMATCH] Python in worker", "another Python"),
+        ("java.io.InvalidClassException: local class incompatible", "another version of Spark"),
+        ("Job 3 cancelled the cluster has given no executor for 180 s", "no worker lives"),
+        ("division by 'ann@example.org'", None),
+    ],
+)
+def test_what_spark_says_of_a_cluster_is_told_in_words(said: str, told: str | None) -> None:
+    found = spark_lost.why(PySparkException(said))
+    assert (found is None) is (told is None)
+    assert told is None or re.search(told, str(found))
+    assert spark_lost.why(ValueError(said)) is None

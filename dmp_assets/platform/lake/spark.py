@@ -19,7 +19,7 @@ from pyspark import SparkContext, accumulators
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import DataFrame, SparkSession
 
-from dmp_assets.platform.lake import class_archive, java, spark_cluster, spark_conf
+from dmp_assets.platform.lake import class_archive, java, spark_cluster, spark_conf, spark_lost
 from dmp_assets.settings import Settings
 
 _SHORT_RUN = (
@@ -131,9 +131,8 @@ def _why_not_started(error: Exception, settings: Settings) -> Exception:
             f"Spark's JVM ({os.environ['JAVA_HOME']}) ended before it was ready; what it said is "
             "in the newest log below $DMP_HOME/dagster/logs"
         )
-    if spark_conf.runs_here(settings) or (why := spark_cluster.why_lost(error)) is None:
-        return error
-    return spark_cluster.ClusterError(f"{why} ({settings.spark_master}); see DMP_SPARK_MASTER")
+    why = None if spark_conf.runs_here(settings) else spark_lost.why(error)
+    return error if why is None else spark_lost.SparkLostError(f"{why} ({settings.spark_master})")
 
 
 def interrupt() -> None:

@@ -5,7 +5,6 @@ Only for `DMP_SPARK_MASTER`; over Spark Connect (`spark_connect.py`) the server 
 
 import logging
 import os
-import re
 import socket
 import threading
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ NO_EXECUTOR_SECONDS = 180.0
 """So long a run waits for a first or a new executor; its jobs are cancelled then."""
 _LOOK_EVERY_SECONDS = 5.0
 _DEFAULT_PORT = 7077
+_PATIENCE = "dmp_patience"  # on a Spark context: seconds that its jobs wait for executors
 
 
 class ClusterError(UserError):
@@ -87,43 +87,24 @@ def packed(archive: str) -> str:
     return archive.rstrip("/").rpartition("/")[2]
 
 
-def why_lost(error: BaseException) -> str | None:
-    """What Spark says of a cluster that did not take us or dropped us; None for other errors."""
-    said = str(error)
-    for sign, told in _LOST.items():
-        if re.search(sign, said):
-            return told
-    return None
-
-
-_LOST = {
-    "All masters are unresponsive": "the cluster's master does not answer as Spark's does, or is "
-    "of another version of Spark",
-    "InvalidClassException|serialVersionUID": "the cluster runs another version of Spark",
-    "Master removed our application": "the cluster's master has dropped this run",
-    "stopped SparkContext|SparkContext was shut down|SparkContext has been shutdown": "the "
-    "cluster has ended this run's Spark: its master dropped it, or its driver was stopped",
-}
-
-
-_watched: set[int] = set()
-
-
 def watch(spark: "SparkSession", patience: float = NO_EXECUTOR_SECONDS) -> None:
     """Cancel a cluster's jobs when nobody has been there to do them for so many seconds.
 
-    Spark itself waits for ever, and with it the run and its lease. Once a Spark context.
+    Spark itself waits for ever, and with it the run and its lease. Of a context that is watched
+    already only how long that is changes.
     """
     context: Any = spark.sparkContext
-    if id(context) not in _watched:
-        _watched.add(id(context))
-        look = partial(_look, context, patience, threading.Event())
+    is_new = not hasattr(context, _PATIENCE)
+    setattr(context, _PATIENCE, patience)
+    if is_new:
+        look = partial(_look, context, threading.Event())
         threading.Thread(target=look, daemon=True, name="spark-watch").start()
 
 
-def _look(context: Any, patience: float, never: threading.Event) -> None:
+def _look(context: Any, never: threading.Event) -> None:
     alone = 0.0
     while not never.wait(_LOOK_EVERY_SECONDS):
+        patience = getattr(context, _PATIENCE)
         if context._jsc is None:  # it was stopped
             return
         try:
@@ -133,11 +114,7 @@ def _look(context: Any, patience: float, never: threading.Event) -> None:
             return
         alone = alone + _LOOK_EVERY_SECONDS if jobs and not executors else 0.0
         if alone >= patience:
-            why = (
-                f"the cluster has given no executor for {patience:.0f} s: no worker lives, or none "
-                "has the cores and memory that are asked for (spark.executor.cores and "
-                "spark.executor.memory in DMP_SPARK_CONF)"
-            )
+            why = f"the cluster has given no executor for {patience:.0f} s"  # see spark_lost.py
             log.error(why)
             for job in jobs:
                 context._jsc.sc().cancelJob(job, why)

@@ -3,7 +3,6 @@
 For `dmp doctor`. The job reads and writes nothing.
 """
 
-import platform
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmp_assets.platform.lake import fingerprint, spark_cluster, spark_connect
+from dmp_assets.platform.lake import fingerprint, spark_connect, spark_lost
 from dmp_assets.platform.lake.spark_cluster import ClusterError
 from dmp_assets.settings import Settings
 
@@ -67,26 +66,9 @@ def found(settings: Settings, scratch: Path) -> Found:
     try:
         return _look(spark)
     except (PySparkException, Py4JError) as error:
-        raise ClusterError(why(error)) from error
+        raise ClusterError(spark_lost.why(error) or spark_connect.innermost(error)) from error
     finally:
         spark.stop()
-
-
-def why(error: Exception) -> str:
-    """Why no task ran, in one line."""
-    if told := spark_cluster.why_lost(error):
-        return told
-    said = str(error)
-    if lacks := re.search(r"No module named '([\w.]+)'", said):
-        return (
-            f"executors' Python lacks {lacks[1]}; give them this program's packages: "
-            "`dmp spark pack`, and DMP_SPARK_ARCHIVE"
-        )
-    if "PYTHON_VERSION_MISMATCH" in said:
-        return f"executors have another Python than this one ({platform.python_version()})"
-    if missing := re.search(r'Cannot run program "([^"]+)"', said):
-        return f"executors have no Python at {missing[1]} (DMP_SPARK_ARCHIVE, or PYSPARK_PYTHON)"
-    return spark_connect.innermost(error)
 
 
 def _look(spark: "SparkSession") -> Found:
