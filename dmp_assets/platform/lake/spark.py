@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pyarrow as pa
 from py4j.protocol import Py4JError, Py4JJavaError
-from pyspark import SparkContext, accumulators
+from pyspark import SparkContext, __version__, accumulators
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import DataFrame, SparkSession
 
@@ -132,7 +132,12 @@ def _why_not_started(error: Exception, settings: Settings) -> Exception:
             "in the newest log below $DMP_HOME/dagster/logs"
         )
     why = None if spark_conf.runs_here(settings) else spark_lost.why(error)
-    return error if why is None else spark_lost.SparkLostError(f"{why} ({settings.spark_master})")
+    if why is None:
+        return error
+    return spark_lost.SparkLostError(
+        f"{settings.spark_master} did not take this run, as when no master of Spark answers there, "
+        f"or one of another version than {__version__} ({why}); see DMP_SPARK_MASTER"
+    )
 
 
 def interrupt() -> None:
