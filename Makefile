@@ -15,7 +15,7 @@ START ?=
 END ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run up report test audit fuzz lint clean doctor benchmark docker-build docker-up docker-run docker-check
+.PHONY: help setup demo run up report test test-cluster audit fuzz lint clean doctor benchmark docker-build docker-up docker-run docker-check
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ audit: $(VENV)/.dev  ## known vulnerabilities of the locked packages; asks pypi.
 	@mkdir -p build
 	@$(BIN)/uv export --quiet --frozen --all-extras --no-emit-project --output-file build/locked.txt >/dev/null
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r build/locked.txt
+
+test-cluster: $(VENV)/.dev  ## tests on a real Spark cluster and over Spark Connect, all on this machine
+	@$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --extra cluster --extra connect
+	@$(BIN)/pytest tests/cluster
 
 fuzz: $(VENV)/.dev  ## generated requests over the whole API, 20,000 and more
 	@FUZZ_REQUESTS=24000 $(BIN)/pytest tests/unit/platform/api/test_fuzz.py

@@ -142,6 +142,21 @@ class Settings(SettingsOfDomains, BaseSettings):
     lease_seconds: int = Field(
         30, ge=2, le=3600, description="After so long without a sign of life a run's turn is over."
     )
+    spark_driver_host: Annotated[str | None, Outside(), given(setting_values.host)] = Field(
+        None,
+        description="Name or address by which a cluster's executors reach this machine; empty: the "
+        "address from which it reaches the master.",
+    )
+    spark_archive: Annotated[str | None, Outside()] = Field(
+        None,
+        description="The executors' Python packages as `dmp spark pack` made them, a file or an "
+        "address that the cluster reads; empty: executors have this Python with these packages.",
+    )
+    spark_event_log: Annotated[str | None, Outside()] = Field(
+        None,
+        description="Folder or address where Spark notes what it does, for its history server; "
+        "empty: nowhere.",
+    )
     duckdb_memory: Annotated[str, AfterValidator(setting_values.duckdb_memory)] = Field(
         "1GB", description="Memory limit of one DuckDB connection."
     )

@@ -22,19 +22,21 @@ from dmp_assets.platform.lake import java
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import missing_parts
 from dmp_assets.platform.store import where
+from dmp_assets.sources.shop.settings import ShopSettings
 
-_LONGEST_SECONDS = 20.0
 Verdict = Literal["good", "note", "bad"]
 _MARKS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to look at. `need` is the verdict when it is not as it should be."""
+    """One thing to look at. `need` is the verdict when it is not as it should be, or takes longer
+    than `longest` seconds."""
 
     name: str
     look: Callable[[], str]
     need: Literal["note", "bad"] = "bad"
+    longest: float = reach.USUAL_SECONDS
 
 
 def doctor() -> None:
@@ -70,15 +72,16 @@ def _checks(home: Home) -> list[Check]:
         Check("Free disk", lambda: _free_disk(home)),
         Check("Settings", lambda: str(home.settings() and "readable")),
         Check("Quarto", _quarto, "note"),
-        Check("Embedded PostgreSQL", lambda: postgres_state(home), "note"),
     ]
     try:
         settings = home.settings()
         outside = reach.probes(home)
     except UserError:
         return checks  # what the check of the settings says comes first
-    checks += [Check(probe.name, probe.look) for probe in outside]
+    checks += [Check(probe.name, probe.look, longest=probe.longest) for probe in outside]
     configured = settings.store_url is not None
+    if settings.of(ShopSettings).shop_database_url is None or where.is_embedded(home):
+        checks.append(Check("Embedded PostgreSQL", lambda: postgres_state(home), "note"))
     checks += [
         Check(
             "Operational store", lambda: service.store_state(home), "bad" if configured else "note"
@@ -108,9 +111,9 @@ def examined(checks: list[Check]) -> Iterator[tuple[str, Verdict, str]]:
     try:
         for check, future in [(check, pool.submit(check.look)) for check in checks]:
             try:
-                yield check.name, "good", future.result(timeout=_LONGEST_SECONDS)
+                yield check.name, "good", future.result(timeout=check.longest)
             except LateError:
-                yield check.name, check.need, f"no answer within {_LONGEST_SECONDS:.0f} s"
+                yield check.name, check.need, f"no answer within {check.longest:.0f} s"
             except (UserError, OSError) as error:
                 yield check.name, check.need, str(error)
     finally:

@@ -33,6 +33,7 @@ COMMANDS = {
     "db": "homes:db",
     "web": "loads:web",
     "ihc": "loads:ihc",
+    "spark": "spark:spark",
     "client": "service:client",
     "user": "service:user",
     "secrets": "secret_keys:secrets",

@@ -7,8 +7,6 @@ whose message says what to put right. Nothing is written anywhere, and no secret
 import asyncio
 import os
 import re
-import socket
-import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +16,15 @@ from pydantic import SecretStr
 from dmp_assets.home import Home
 from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake import spark_conf
 from dmp_assets.settings import Settings
 from dmp_assets.sources.ihc.settings import IhcSettings
 from dmp_assets.sources.shop.settings import ShopSettings
 from dmp_assets.sources.web.settings import WebSettings
 
 PATIENCE_SECONDS = 5.0
+USUAL_SECONDS = 20.0
+SPARK_SECONDS = 150.0  # a JVM, executors on every worker and four small jobs
 _SLACK_SCOPES = ("chat:write", "files:write", "files:read")
 _SLACK_CHANNEL = re.compile(r"[CGD][A-Z0-9]{6,}")
 
@@ -34,10 +35,11 @@ class Unreachable(UserError):
 
 @dataclass(frozen=True)
 class Probe:
-    """One thing to try: its name for people, and how."""
+    """One thing to try: its name for people, how, and how long at most in seconds."""
 
     name: str
     look: Callable[[], str]
+    longest: float
 
 
 def probes(home: Home) -> list[Probe]:
@@ -52,14 +54,18 @@ def probes(home: Home) -> list[Probe]:
         (web.web_database, "Web database", lambda: _web(web)),
         (settings.lakehouse_root, "Lakehouse root", lambda: _lakehouse(settings)),
         (settings.lakehouse_root, "Leases", lambda: _leases(settings)),
-        (settings.spark_remote or settings.spark_master, "Spark", lambda: _spark(settings)),
+        (not spark_conf.runs_here(settings), "Spark", lambda: _spark(home, settings)),
         (settings.slack_token, "Slack", lambda: _slack(settings)),
         (ihc.ihc_api_key, "IHC API", lambda: _http(ihc.ihc_url, "DMP_IHC_URL")),
         (settings.oidc_issuer, "OpenID provider", lambda: _oidc(settings)),
         (settings.api_rate_limit_storage, "Rate limits", lambda: _limits(settings)),
         (settings.api_health_url, "API's health", lambda: _health(settings)),
     ]
-    return [Probe(name, look) for configured, name, look in wanted if configured]
+    return [
+        Probe(name, look, SPARK_SECONDS if name == "Spark" else USUAL_SECONDS)
+        for configured, name, look in wanted
+        if configured
+    ]
 
 
 def _shop(settings: ShopSettings) -> str:
@@ -118,22 +124,13 @@ def _leases(settings: Settings) -> str:
     return f"kept at {database.where}, which answers"
 
 
-def _spark(settings: Settings) -> str:
-    address = settings.spark_remote or settings.spark_master or ""
-    setting = "DMP_SPARK_REMOTE" if settings.spark_remote else "DMP_SPARK_MASTER"
-    parts = urllib.parse.urlsplit(address)
-    if parts.scheme not in ("spark", "sc") or parts.hostname is None:
-        return f"{setting} is taken as it is; the first run tries it"
-    port = parts.port or (15002 if parts.scheme == "sc" else 7077)
-    _connect(parts.hostname, port, setting)
-    return f"{parts.hostname}:{port} answers"
+def _spark(home: Home, settings: Settings) -> str:
+    from dmp_assets.platform.lake import spark_probe
 
-
-def _connect(host: str, port: int, setting: str) -> None:
-    try:
-        socket.create_connection((host, port), timeout=PATIENCE_SECONDS).close()
-    except OSError as error:
-        raise Unreachable(f"nothing answers at {host}:{port} ({error}); see {setting}") from error
+    found = spark_probe.found(settings, home.root / "spark" / "doctor")
+    if found.problems:
+        raise Unreachable("; ".join(found.problems))
+    return str(found)
 
 
 def _slack(settings: Settings) -> str:

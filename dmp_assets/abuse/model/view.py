@@ -253,12 +253,12 @@ redeemed AS (
 user_code AS (
     SELECT user_key, promo_code, count(*) AS uses, max(within_day) AS within_day,
         any_value(max_uses_per_user) AS allowed, any_value(discount_type) AS discount_type,
-        any_value(discount_value)::DOUBLE AS discount_value
+        any_value(discount_value) AS discount_value
     FROM redeemed GROUP BY ALL
 ),
 code AS (SELECT promo_code, count(*) AS code_users FROM user_code GROUP BY ALL),
 ranked AS (
-    SELECT user_key, avg(rank) AS discount_rank
+    SELECT user_key, avg(rank::DECIMAL(18, 17)) AS discount_rank
     FROM (
         SELECT user_key, discount_value,
             cume_dist() OVER (PARTITION BY discount_type ORDER BY discount_value) AS rank
@@ -267,9 +267,10 @@ ranked AS (
 ),
 woken AS (
     SELECT user_key, any_value(made) AS made,
-        arg_max(used_at, asleep)::DATE - DATE '1970-01-01' AS woke,
-        max(asleep) / 86400 AS days_asleep, arg_max(within_week, asleep) AS woke_uses
-    FROM redeemed GROUP BY user_key
+        arg_max(used_at, longest)::DATE - DATE '1970-01-01' AS woke,
+        max(asleep) / 86400 AS days_asleep, arg_max(within_week, longest) AS woke_uses
+    FROM (SELECT *, struct_pack(asleep, used_at) AS longest FROM redeemed)
+    GROUP BY user_key
 ),
 woken_days AS (SELECT made, woke, count(*) AS n FROM woken GROUP BY ALL),
 made_days AS (SELECT made, sum(n) AS n FROM woken_days GROUP BY ALL),

@@ -81,6 +81,13 @@ def links_sql(kinds: Sequence[Kind] = KINDS) -> str:
         """Whether what two rows of `holding` share counts against the one."""
         return f"({other}.created_at <= {one}.created_at OR {other}.is_witness)"
 
+    def total(column: str) -> str:
+        """The sum over the families, always in one order: floats add up to other last bits else."""
+        return " + ".join(
+            f"coalesce(max({column}) FILTER (family = '{family}'), 0)"
+            for family in dict.fromkeys(kind.family for kind in kinds)
+        )
+
     predecessors = ", ".join(
         f"{{'id': lag(user_id, {back}) OVER w, 'at': lag(created_at, {back}) OVER w}}"
         for back in range(1, PREDECESSORS + 1)
@@ -117,10 +124,10 @@ family AS (
             FILTER (weight > 0) AS shared
     FROM agreement GROUP BY ALL
 )
-SELECT user_a, user_b, sum(weight) AS weight, coalesce(sum(against_a), 0) AS against_a,
-    coalesce(sum(against_b), 0) AS against_b, list_sort(flatten(list(shared))) AS shared
+SELECT user_a, user_b, {total("weight")} AS weight, {total("against_a")} AS against_a,
+    {total("against_b")} AS against_b, list_sort(flatten(list(shared))) AS shared
 FROM family GROUP BY ALL
-HAVING sum(weight) >= {MIN_WEIGHT}
+HAVING {total("weight")} >= {MIN_WEIGHT}
 ORDER BY user_a, user_b
 """
 

@@ -102,7 +102,8 @@ def _measured(run: TableRun, model: Any) -> list[dict[str, Any]]:
         )
         holders = connection.sql(
             f"SELECT v.*, {beside} FROM ({view.account_view_sql()}) v "
-            "SEMI JOIN holders USING (user_id) JOIN cleaned.users u USING (user_id)"
+            "SEMI JOIN holders USING (user_id) JOIN cleaned.users u USING (user_id) "
+            "ORDER BY v.user_id"  # means add up in one order
         ).to_arrow_table()
     found = incriminate.costs(holders.to_pylist(), model)
     run.metadata["holders"] = holders.num_rows

@@ -204,7 +204,7 @@ MARTS = (
         """
         SELECT c.cluster_id, count(*) AS accounts,
                count(*) FILTER (s.decision <> 'allow') AS flagged,
-               avg(s.probability) AS mean_probability,
+               avg(s.probability::DECIMAL(18, 17)) AS mean_probability,
                coalesce(sum(b.usages), 0)::BIGINT AS usages, (sum(c.links) / 2)::BIGINT AS links,
                min(u.created_at) AS first_registered_at, max(u.created_at) AS last_registered_at
         FROM modeled.account_clusters c

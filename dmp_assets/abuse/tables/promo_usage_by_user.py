@@ -50,9 +50,7 @@ def per_user(usages: DataFrame, users: DataFrame, codes: DataFrame) -> DataFrame
         "valid_from",
         "valid_until",
         F.col("max_uses_per_user").cast("long").alias("allowed"),
-        F.when(
-            F.col("discount_type") == "percentage", F.col("discount_value").cast("double")
-        ).alias("percent"),
+        F.when(F.col("discount_type") == "percentage", F.col("discount_value")).alias("percent"),
     )
     since = F.timestamp_diff("SECOND", F.col("created_at"), F.col("used_at"))
     per_code = (
@@ -92,7 +90,7 @@ def per_user(usages: DataFrame, users: DataFrame, codes: DataFrame) -> DataFrame
             F.min("first_used_at").alias("first_used_at"),
             F.max("last_used_at").alias("last_used_at"),
             F.min("minutes_to_first_use").cast("double").alias("minutes_to_first_use"),
-            F.try_divide(F.sum("percent_sum"), F.sum("percent_count")).alias(
+            F.try_divide(F.sum("percent_sum").cast("double"), F.sum("percent_count")).alias(
                 "mean_discount_percent"
             ),
         )

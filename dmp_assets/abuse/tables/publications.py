@@ -25,7 +25,8 @@ PUBLICATIONS = (
         SELECT s.user_id, u.created_at AS registered_at, s.probability,
                s.decision, to_json(s.reasons)::VARCHAR AS reasons, c.cluster_id,
                coalesce(c.cluster_size, 1) AS cluster_size,
-               sum(s.probability) OVER (PARTITION BY coalesce(c.cluster_id, s.user_id))
+               (sum(s.probability::DECIMAL(18, 17))
+                   OVER (PARTITION BY coalesce(c.cluster_id, s.user_id)))::DOUBLE
                    AS expected_abusers,
                s.model_version, s.scored_at
         FROM ml.abuse_scores s JOIN cleaned.users u USING (user_id)

@@ -47,12 +47,16 @@ COLUMNS = {
 REPORT = f"""
 WITH earned AS (
   SELECT channel_name, session_date AS date, model,
-         fsum(credit) AS conversions,
-         fsum(credit * revenue::DOUBLE) AS revenue,
-         fsum(credit) FILTER (is_promo_abuse IS NOT TRUE) AS conversions_without_abuse,
-         fsum(credit * revenue::DOUBLE) FILTER (is_promo_abuse IS NOT TRUE)
-           AS revenue_without_abuse
-  FROM modeled.attribution JOIN modeled.attributed_conversions USING (conv_id)
+         sum(credit)::DOUBLE AS conversions,
+         sum(money)::DOUBLE AS revenue,
+         (sum(credit) FILTER (is_promo_abuse IS NOT TRUE))::DOUBLE AS conversions_without_abuse,
+         (sum(money) FILTER (is_promo_abuse IS NOT TRUE))::DOUBLE AS revenue_without_abuse
+  FROM (
+    SELECT channel_name, session_date, model, is_promo_abuse,
+           credit::DECIMAL(38, 17) AS credit,
+           (credit * revenue::DOUBLE)::DECIMAL(38, 16) AS money
+    FROM modeled.attribution JOIN modeled.attributed_conversions USING (conv_id)
+  )
   GROUP BY ALL
 ), spent AS (
   SELECT channel_name, event_at::DATE AS date, sum(cost) AS cost
@@ -82,8 +86,9 @@ SELECT *,
 FROM figures
 ORDER BY date, channel_name, model
 """
-"""Cost and credit by channel, day and model. Parameters: `models`, by which cost is there though
-nothing was converted, and `days`, after which a day is closed."""
+"""Cost and credit by channel, day and model. Decimals add up to the same in whatever order.
+Parameters: `models`, by which cost is there though nothing was converted, and `days`, after which a
+day is closed."""
 
 
 @table_asset(

@@ -38,13 +38,18 @@ MARTS = (
             "last_date": "last such day",
         },
         """
-        SELECT channel_name, model, sum(cost) AS cost, sum(conversions) AS conversions,
-               sum(revenue) AS revenue,
-               CASE WHEN sum(conversions) > 0 AND sum(cost) > 0
-                    THEN sum(cost)::DOUBLE / sum(conversions) END AS cpo,
-               CASE WHEN sum(cost) > 0 THEN sum(revenue) / sum(cost)::DOUBLE END AS roas,
-               min(date) AS first_date, max(date) AS last_date
-        FROM modeled.channel_reporting GROUP BY ALL ORDER BY channel_name, model
+        WITH summed AS (  -- decimals: floats add up to other last bits in another order
+          SELECT channel_name, model, sum(cost) AS cost,
+                 sum(conversions::DECIMAL(38, 9))::DOUBLE AS conversions,
+                 sum(revenue::DECIMAL(38, 9))::DOUBLE AS revenue,
+                 min(date) AS first_date, max(date) AS last_date
+          FROM modeled.channel_reporting GROUP BY ALL
+        )
+        SELECT channel_name, model, cost, conversions, revenue,
+               CASE WHEN conversions > 0 AND cost > 0 THEN cost::DOUBLE / conversions END AS cpo,
+               CASE WHEN cost > 0 THEN revenue / cost::DOUBLE END AS roas,
+               first_date, last_date
+        FROM summed ORDER BY channel_name, model
         """,
     ),
 )

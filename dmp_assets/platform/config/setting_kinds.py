@@ -25,8 +25,8 @@ def secret(check: Callable[[str], object]) -> AfterValidator:
 
 
 def given(check: Callable[[str], str]) -> AfterValidator:
-    """A check of a text that may be absent."""
-    return AfterValidator(lambda value: value if value is None else check(value))
+    """A check of a text that may be absent; an empty one is."""
+    return AfterValidator(lambda value: check(value) if value else None)
 
 
 def each(check: Callable[[str], str]) -> AfterValidator:

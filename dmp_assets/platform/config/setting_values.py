@@ -310,7 +310,8 @@ def decoded(text: str, kind: type) -> Any:
         except ValueError as error:
             raise ValueError(
                 f"this is not JSON such as {_EXAMPLES[kind]} "
-                f"(it breaks off at character {getattr(error, 'pos', 0) + 1})"
+                f"(it breaks off at character {getattr(error, 'pos', 0) + 1}; "
+                "names and texts stand between double quotes, the whole between single ones)"
             ) from None
     parts = [part.strip() for part in said.split(",") if part.strip()]
     if kind is list:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from deltalake import DeltaTable, Schema, write_deltalake
 
+from dmp_assets.platform.lake.collation import as_stored
 from dmp_assets.platform.lake.fences import OWN, Mark
 from dmp_assets.platform.lake.tables import Tables, columns_of
 
@@ -80,7 +81,7 @@ class Commit:
         """Write what Spark computes. Raises DELTA_REPLACE_WHERE_MISMATCH for rows outside of
         `where`."""
         options = {**self.properties, **self.mark.options()}
-        writer = frame.write.format("delta").mode(self.mode).options(**options)
+        writer = as_stored(frame).write.format("delta").mode(self.mode).options(**options)
         if self.stamp:
             writer = writer.option("userMetadata", json.dumps(self.stamp))
         if where := self._predicate():

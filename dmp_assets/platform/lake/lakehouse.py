@@ -23,7 +23,15 @@ from deltalake.exceptions import DeltaError
 from pydantic import PrivateAttr
 
 from dmp_assets.home import Home
-from dmp_assets.platform.lake import deletion, fences, file_statistics, leases, writes
+from dmp_assets.platform.lake import (
+    deletion,
+    fences,
+    file_statistics,
+    leases,
+    spark_conf,
+    writes,
+)
+from dmp_assets.platform.lake.collation import as_stored
 from dmp_assets.platform.lake.delta_commit import Commit
 from dmp_assets.platform.lake.shared_leases import is_shared
 from dmp_assets.platform.lake.tables import TableError, Tables
@@ -52,7 +60,7 @@ def _is_received(key: str) -> bool:
 
 def _is_here(settings: Settings) -> bool:
     """Whether the tables lie on this machine, and Spark runs on it."""
-    return not (settings.spark_remote or settings.spark_master or settings.lakehouse_root)
+    return spark_conf.runs_here(settings) and not settings.lakehouse_root
 
 
 def _retention(settings: Settings) -> dict[str, str]:
@@ -286,7 +294,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         path, before = self.tables.path(key), self.tables.version(key)
         new = f"SELECT s.* FROM merge_source s LEFT ANTI JOIN delta.`{path}` t ON {same}"
         with committing(self, key) as mark, _merging, _noting(self.spark, stamp, mark):
-            frame.createOrReplaceTempView("merge_source")
+            as_stored(frame).createOrReplaceTempView("merge_source")
             self.spark.sql(
                 f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s "
                 f"ON {match} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"

@@ -1,4 +1,4 @@
-"""The Spark session: tuned for small local Delta tables, or the user's own cluster.
+"""The Spark session of a process: in a JVM of its own, on a cluster or by Spark Connect.
 
 Only the DataFrame API and SQL are used, so that Spark Connect serves as well.
 """
@@ -10,15 +10,16 @@ import socketserver
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
-from py4j.protocol import Py4JJavaError
-from pyspark import accumulators
+from py4j.protocol import Py4JError, Py4JJavaError
+from pyspark import SparkContext, __version__, accumulators
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import DataFrame, SparkSession
 
-from dmp_assets.platform.lake import class_archive, file_statistics, java
+from dmp_assets.platform.lake import class_archive, java, spark_cluster, spark_conf, spark_lost
 from dmp_assets.settings import Settings
 
 _SHORT_RUN = (
@@ -35,98 +36,122 @@ SMALL = 200_000  # rows up to which planning and compiling cost more than the da
 
 _LONG_AGO = 86_400  # seconds
 
-_OLD_READS_REFUSED = (
-    "spark.databricks.delta.vacuum.enforceTimeTravelWithinDeletedFileRetentionDuration"
-)
-
 COLLECTED_AT_MOST = "64m"
 """Size up to which the rows of a small frame are brought together in one place."""
+
+
+_remote: list[Any] = []
+"""This process's sessions by Spark Connect; of others there is one Spark context."""
 
 
 def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession:
     """Get or start the session of this process, tuned for a shop of about so many rows.
 
     `spark_remote` (Spark Connect) wins over `spark_master`; with neither, Spark runs here on all
-    cores. Raises java.PrerequisiteError when Java or the JARs are missing.
+    cores. Raises java.PrerequisiteError when Java or the JARs are missing, ClusterError where a
+    cluster or server cannot be used.
     """
+    is_small = rows <= SMALL
     if settings.spark_remote:
-        builder = SparkSession.builder.remote(settings.spark_remote)
-        return _utc(builder.getOrCreate())
+        from dmp_assets.platform.lake import spark_connect
+
+        remote = spark_connect.session(settings, rows=rows, is_small=is_small)
+        if remote not in _remote:
+            _remote.append(remote)
+        return remote
     java_home = java.find_java()
     os.environ["JAVA_HOME"] = str(java_home)
     os.environ["TZ"] = "UTC"
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     root, scratch = scratch, _own_folder(scratch)
-    cores = str(os.cpu_count() or 2)
-    local = settings.spark_master is None
-    if local:  # Spark would look up the machine's own name, which a container may not know
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        _know_localhost()
-    jvm = f'-Duser.timezone=UTC "-Dderby.system.home={scratch}"'
-    paths, commits = java.jar_paths(), {}
+    is_here = spark_conf.runs_here(settings)
+    cores = spark_conf.cores_here(settings) if is_here else None
+    jars, commits = java.jar_paths(), {}
     if settings.lakehouse_root:  # where others may write, too
         from dmp_assets.platform.lake import commit_stores
 
-        paths, commits = [*paths, str(commit_stores.jar(root))], commit_stores.CONF
-    jars = ",".join(paths)
-    if local:  # on the class path, because only its classes can be archived
-        java_path = {"spark.driver.extraClassPath": jars.replace(",", os.pathsep)}
-        jvm += f" {class_archive.jvm_options(java_home)}"
-        jvm += f" {_SHORT_RUN if rows <= SMALL else _LONG_RUN}"
-    else:
-        java_path = {"spark.jars": jars}
+        jars, commits = [*jars, str(commit_stores.jar(root))], commit_stores.CONF
+    quick = _SHORT_RUN if is_small else _LONG_RUN
     conf = {
         "spark.app.name": "dmp_assets",
         "spark.master": settings.spark_master or f"local[{cores}]",
-        **java_path,
         **commits,
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
-        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-        "spark.driver.memory": settings.spark_memory or ("2g" if rows <= SMALL else "4g"),
-        "spark.driver.extraJavaOptions": jvm,
-        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.sql.extensions": spark_conf.EXTENSION,
+        "spark.sql.catalog.spark_catalog": spark_conf.CATALOG,
+        "spark.driver.memory": settings.spark_memory or ("2g" if is_small else "4g"),
+        # On the class path, because only its classes can be archived.
+        "spark.driver.extraClassPath": os.pathsep.join(jars),
+        "spark.driver.extraJavaOptions": (
+            f'{spark_conf.UTC} "-Dderby.system.home={scratch}" '
+            f"{class_archive.jvm_options(java_home)} {quick}"
+        ),
+        "spark.executor.extraJavaOptions": f"{spark_conf.UTC} {quick}",
         "spark.log.level": "ERROR",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        **{
-            name.replace("delta.", "spark.databricks.delta.properties.defaults."): value
-            for name, value in file_statistics.NONE.items()
-        },
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.ansi.enabled": "true",
         "spark.sql.warehouse.dir": str(scratch / "warehouse"),
         "spark.local.dir": str(scratch),
-        "spark.sql.execution.arrow.pyspark.enabled": "true",
-        "spark.databricks.delta.snapshotPartitions": "1" if local else "10",
-        "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+        **spark_conf.of_session(),
+        **spark_conf.by_size(rows, is_small=is_small, cores=cores),
+        **_event_log(settings),
+        **(_here(is_small=is_small) if is_here else spark_cluster.conf(settings, jars)),
     }
-    if local:
-        conf |= {
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.sql.shuffle.partitions": cores,
-            "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
-        }
-    if local and rows <= SMALL:
-        conf |= {
-            "spark.sql.adaptive.enabled": "false",
-            "spark.sql.codegen.wholeStage": "false",
-            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-            "spark.sql.inMemoryColumnarStorage.compressed": "false",
-            "spark.driver.maxResultSize": COLLECTED_AT_MOST,
-        }
     builder = SparkSession.builder
-    for name, value in (conf | settings.spark_conf).items():
+    for name, value in spark_conf.joined(conf, settings.spark_conf).items():
         builder = builder.config(name, value)
     try:
-        return _utc(builder.getOrCreate())
-    except PySparkRuntimeError as error:
-        if error.getCondition() != "JAVA_GATEWAY_EXITED":
-            raise
-        raise java.PrerequisiteError(
+        started = builder.getOrCreate()
+    except (PySparkRuntimeError, Py4JError) as error:
+        raise _why_not_started(error, settings) from error
+    for name, value in spark_conf.of_session().items():
+        started.conf.set(name, value)  # also where the session is another's
+    if not is_here:
+        spark_cluster.watch(started)
+    return started
+
+
+def _here(*, is_small: bool) -> dict[str, str]:
+    """What a JVM of this machine alone is told."""
+    # Spark would look up the machine's own name, which a container may not know.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    _know_localhost()
+    conf = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    if is_small:
+        conf["spark.driver.maxResultSize"] = COLLECTED_AT_MOST
+    return conf
+
+
+def _event_log(settings: Settings) -> dict[str, str]:
+    """Settings of the event log, whose folder is made where it is one of this machine."""
+    folder = settings.spark_event_log
+    if folder and "://" not in folder:
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)  # plans may quote data
+    return spark_conf.event_log(settings)
+
+
+def _why_not_started(error: Exception, settings: Settings) -> Exception:
+    """What a JVM or a cluster that did not come up is to be told as."""
+    if isinstance(error, PySparkRuntimeError) and error.getCondition() == "JAVA_GATEWAY_EXITED":
+        return java.PrerequisiteError(
             f"Spark's JVM ({os.environ['JAVA_HOME']}) ended before it was ready; what it said is "
             "in the newest log below $DMP_HOME/dagster/logs"
-        ) from error
+        )
+    why = None if spark_conf.runs_here(settings) else spark_lost.why(error)
+    if why is None:
+        return error
+    return spark_lost.SparkLostError(
+        f"{settings.spark_master} did not take this run, as when no master of Spark answers there, "
+        f"or one of another version than {__version__} ({why}); see DMP_SPARK_MASTER"
+    )
+
+
+def interrupt() -> None:
+    """End what this process's sessions are doing, wherever they do it; starts none."""
+    for remote in _remote:
+        if not remote.is_stopped:
+            remote.interruptAll()
+    if (context := SparkContext._active_spark_context) is not None:
+        context.cancelAllJobs()
 
 
 def _own_folder(scratch: Path) -> Path:
@@ -165,25 +190,16 @@ def _bind_by_number(server: socketserver.TCPServer) -> None:
 def start_ahead(settings: Settings, scratch: Path, rows: int = 0) -> SparkSession:
     """Start the session beside other work, for a shop of about so many rows.
 
-    The classes that it will need are loaded by what nobody needs: of a small shop rows brought
-    together, of a large one a table of Delta's written and read.
+    The classes that it will need are loaded by what nobody needs: of a small shop, or on a cluster,
+    rows brought together, of a large one here a table of Delta's written and read.
     """
     spark = session(settings, scratch, rows=rows)
-    if rows <= SMALL:
+    if rows <= SMALL or not spark_conf.runs_here(settings):
         collected(spark.range(1))
     else:
         path = str(_own_folder(scratch) / "warm-up")
         spark.range(1).write.format("delta").mode("overwrite").save(path)
         spark.read.format("delta").load(path).collect()
-    return spark
-
-
-def _utc(spark: SparkSession) -> SparkSession:
-    """Set what also holds where the session is another's."""
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
-    # An asset reads its inputs as they stood when it began. Delta would refuse one that had not
-    # changed for the length of the retention and was written by another run since.
-    spark.conf.set(_OLD_READS_REFUSED, "false")
     return spark
 
 

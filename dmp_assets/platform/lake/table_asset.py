@@ -19,9 +19,11 @@ import pyarrow as pa
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import fingerprint, readings
 from dmp_assets.platform.lake.code_places import code_at
+from dmp_assets.platform.lake.collation import mended
 from dmp_assets.platform.lake.columns import Column, Columns, SchemaError, differences
 from dmp_assets.platform.lake.file_statistics import harmless
 from dmp_assets.platform.lake.lakehouse import Lakehouse, PinnedLakehouse, Written
+from dmp_assets.platform.lake.spark_lost import told_in_words
 from dmp_assets.platform.lake.table_checks import Check as Check
 from dmp_assets.platform.lake.table_checks import key_check
 from dmp_assets.platform.lake.table_checks import source_checks as source_checks
@@ -220,6 +222,8 @@ class _Declared:
         """Write the tables unless nothing is new, and tell of them as they stand then."""
         began, read_at = time.monotonic(), datetime.now(UTC)
         store = lakehouse.tables
+        if again_readable := mended(lakehouse, self.tables):
+            context.log.warning(f"written once more to be readable: {', '.join(again_readable)}")
         days = window.days() or _partitions(context)
         probed = self.probe(lakehouse, window) if self.probe else None
         read = tuple(filter(_is_table, self.deps))
@@ -250,7 +254,7 @@ class _Declared:
         if unchanged:
             context.log.info(f"{self.key}: nothing new, left as it is")
         else:
-            with values_left_out():
+            with values_left_out(), told_in_words():
                 self.body(run)
             stands |= store.stands(self.tables)
         if probed is not None and run.window is None:

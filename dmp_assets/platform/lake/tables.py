@@ -30,10 +30,15 @@ if TYPE_CHECKING:
 LAYERS = ("raw", "cleaned", "quarantine", "modeled", "ml")
 _NAMED_TABLE = re.compile(rf"\b({'|'.join(LAYERS)})\.([a-z_][a-z0-9_]*)\b", re.IGNORECASE)
 STAMP = "dmp.stamp"
+_COLLATED = "string collate "  # in what delta-rs says of a type that it does not know
 
 
 class TableError(UserError):
     """A table or a version of it that cannot be read; the message says what there is instead."""
+
+
+class CollatedError(TableError):
+    """A table whose log names the collation of a text, which only Spark reads."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,11 @@ class Tables:
                 f"(Dagster's UI, or `dmp run`){self._meant(key)}"
             ) from None
         except DeltaError as error:
+            if _COLLATED in str(error):
+                raise CollatedError(
+                    f"{key} was written over Spark Connect by an earlier version of this program, "
+                    "in a way that only Spark reads; the next `dmp run` of it mends that"
+                ) from error
             if wanted is None:
                 raise
             raise TableError(f"{key} has no version {wanted}; {self._oldest(key)}") from error

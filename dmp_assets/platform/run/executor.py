@@ -301,10 +301,8 @@ def _left(
 
     A thread that does not end in time ends with the process, which is what a killed run is like.
     """
-    if spark := sys.modules.get("pyspark"):
-        context: Any = spark.SparkContext._active_spark_context
-        if context is not None:
-            context.cancelAllJobs()
+    if spark := sys.modules.get("dmp_assets.platform.lake.spark"):  # else there is no session
+        spark.interrupt()
     for thread in running.values():
         thread.join(LEAVE_SECONDS / len(running))
     while not told.empty():

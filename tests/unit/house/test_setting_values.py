@@ -46,6 +46,7 @@ WRONG = {
     "ihc_api_key": ["two words"],
     "ihc_redistribution": ["{oops"],
     "spark_memory": ["2", "two gigabytes", "0g"],
+    "spark_driver_host": ["http://10.0.0.5", "10.0.0.5:4040"],
     "spark_conf": ['{"shuffle.partitions": "4"}'],
     "duckdb_memory": ["1", "2g", "much"],
     "currency": ["euros", "€", "dollars", "EURO", "XYZ"],
@@ -84,7 +85,7 @@ WRONG = {
 }
 ANYTHING = {
     "api_tls_certificate", "api_tls_key", "backup_key", "home", "ihc_conversion_type",
-    "oidc_client_id",
+    "oidc_client_id", "spark_archive", "spark_event_log",
 }  # fmt: skip
 """Free texts and paths, which only their use can find wrong."""
 
