@@ -38,6 +38,7 @@ from dmp_assets.platform.lake.lease_holders import (
 )
 from dmp_assets.platform.lake.shared_leases import SharedLease
 from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.settings import SettingsError
 
 _TURN_SECONDS = 60  # a turn takes milliseconds
 _POLL_SECONDS = 0.002
@@ -222,14 +223,18 @@ def _hold_beyond(
     Its tables refuse from then on who held them before and lapsed.
     """
     names = shared_leases.shared_names(lease.names)
-    if names == () or (ledger := shared_leases.ledger_of(home, _tables(home).written)) is None:
+    try:
+        tables = _tables(home)
+    except SettingsError:  # then nothing can be written either: each asset says what is wrong
+        return
+    if names == () or (ledger := shared_leases.ledger_of(home, tables.written)) is None:
         return
     lease.beyond = beyond = shared_leases.ask(ledger, run_id, names, wait=wait)
     while beyond.waiting:
         time.sleep(_LOOK_SECONDS)
         meanwhile()
         beyond.look_again()
-    fences.close(beyond, _tables(home))
+    fences.close(beyond, tables)
 
 
 def _asked(

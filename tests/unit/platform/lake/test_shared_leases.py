@@ -17,6 +17,8 @@ import pytest
 from deltalake.exceptions import CommitFailedError
 from pydantic import SecretStr
 
+from dmp_assets.cli.service import migrate_home
+from dmp_assets.cli.status import state
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.lake import fences, leases
 from dmp_assets.platform.lake.delta_commit import Commit
@@ -364,3 +366,36 @@ def test_a_database_that_restarts_takes_no_lease_away(
         with leases.taken(two, "run-2", [KEY]):
             pass
     assert rows(root) == [1, 2]
+
+
+# what people see ----------------------------------------------------------------------------------
+def test_the_status_of_a_home_shows_the_runs_of_the_others(homes: tuple[Home, Home]) -> None:
+    with leases.taken(homes[0], "run-1", [KEY]):
+        assert [line.topic for line in state(homes[0]) if "run-1" in line.text] == ["running"]
+        (told,) = [line.text for line in state(homes[1]) if "run-1" in line.text]
+        assert f"home {homes[0].root} on " in told
+
+
+def test_a_store_that_keeps_the_leases_gets_their_tables_by_its_owner(
+    tmp_path: Path, lakehouse: Path, shop_url: SecretStr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = shop_url.get_secret_value()
+    parts = psycopg.conninfo.conninfo_to_dict(url)
+    service = f"postgresql://servant:word@{parts['host']}:{parts['port']}/{parts['dbname']}"
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute("DROP ROLE IF EXISTS servant")
+        owner.execute("CREATE ROLE servant LOGIN PASSWORD 'word'")
+    try:
+        monkeypatch.delenv("DMP_LEASE_DATABASE_URL")
+        monkeypatch.setenv("DMP_STORE_URL", service)
+        monkeypatch.setenv("DMP_STORE_OWNER_URL", url)
+        home = Home(tmp_path / "home").prepare("live")
+        with pytest.raises(LeaseDatabaseError, match="`dmp migrate` makes their tables"):
+            leases.refuse(home, [KEY])
+        migrate_home(home)
+        with leases.taken(home, "run-1", [KEY]) as lease:
+            assert lease.beyond is not None
+    finally:
+        with psycopg.connect(url, autocommit=True) as owner:
+            owner.execute("DROP OWNED BY servant")
+            owner.execute("DROP ROLE servant")
