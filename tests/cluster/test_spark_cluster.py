@@ -123,6 +123,13 @@ def test_doctor_says_what_executors_lack_and_the_packed_file_gives_it(
     told = _doctor(dmp, DMP_SPARK_ARCHIVE=str(file), PYSPARK_PYTHON=_bare_python())
     good = next(line for line in told if " Spark:" in line)
     assert good.startswith("✓"), good
+    with connect_server(folder / "bare-python", memory="600m", python=_bare_python()) as url:
+        remote = {"DMP_SPARK_MASTER": "", "DMP_SPARK_REMOTE": url}
+        bare = next(line for line in _doctor(dmp, **remote) if " Spark:" in line)
+        assert bare.startswith("✗") and "dmp spark pack" in bare, bare
+        told = _doctor(dmp, **remote, DMP_SPARK_ARCHIVE=str(file))
+        good = next(line for line in told if " Spark:" in line)
+        assert good.startswith("✓"), good
 
 
 def _bare_python() -> str:

@@ -19,6 +19,10 @@ _SIGNS = {
     "spark.executor.memory in DMP_SPARK_CONF)",
     "PYTHON_VERSION_MISMATCH": "executors have another Python than this one "
     f"({platform.python_version()}); see DMP_SPARK_ARCHIVE",
+    r"org\.postgresql\.Driver": "Spark there has no PostgreSQL driver: its JAR belongs on the "
+    "server's class path",
+    r"DATA_SOURCE_NOT_FOUND.*\bdelta\b": "Spark there has no Delta Lake: its JARs belong on the "
+    "server's class path",
     "InvalidClassException|serialVersionUID": "the cluster runs another version of Spark",
     "All masters are unresponsive": "what answers as the cluster's master is none, or is of "
     "another version of Spark; see DMP_SPARK_MASTER",
