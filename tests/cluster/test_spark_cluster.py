@@ -123,6 +123,13 @@ def test_doctor_says_what_executors_lack_and_the_packed_file_gives_it(
     told = _doctor(dmp, DMP_SPARK_ARCHIVE=str(file), PYSPARK_PYTHON=_bare_python())
     good = next(line for line in told if " Spark:" in line)
     assert good.startswith("✓"), good
+    with connect_server(folder / "bare-python", memory="600m", python=_bare_python()) as url:
+        remote = {"DMP_SPARK_MASTER": "", "DMP_SPARK_REMOTE": url}
+        bare = next(line for line in _doctor(dmp, **remote) if " Spark:" in line)
+        assert bare.startswith("✗") and "dmp spark pack" in bare, bare
+        told = _doctor(dmp, **remote, DMP_SPARK_ARCHIVE=str(file))
+        good = next(line for line in told if " Spark:" in line)
+        assert good.startswith("✓"), good
 
 
 def _bare_python() -> str:
@@ -178,7 +185,8 @@ def test_a_driver_that_is_killed_leaves_good_tables_and_the_next_run_goes_on(
         os.kill(pid, signal.SIGKILL)
     out, err = child.communicate(timeout=600)
     assert child.returncode == 1, f"{out}{err}"
-    assert "Spark's JVM ended" in " ".join(f"{out} {err}".split())
+    said = " ".join(f"{out} {err}".split())
+    assert "Spark's JVM ended" in said, said
     found = table_hashes(dmp.tables)
     assert differing(found, {key: here[key] for key in found}) == set()
     again = dmp("run", *OF_SHOP, "--json")
@@ -209,7 +217,7 @@ def test_what_an_earlier_version_wrote_with_a_collation_is_mended_by_the_next_ru
     schema = log[0].read_text()
     log[0].write_text(schema.replace('\\"string\\"', '\\"string collate UTF8_BINARY\\"'))
     told = dmp("show", "cleaned/promo_codes")
-    assert told.code == 1 and "the next `dmp run` of it mends that" in told.text, told.text
+    assert told.code == 1 and "only Spark reads" in told.text, told.text
     mended = dmp("run", *OF_SHOP, "--json", env={"DMP_SPARK_REMOTE": connect})
     assert mended.code == 0, mended.text
     assert differing(table_hashes(dmp.tables), before) == set()

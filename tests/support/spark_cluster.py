@@ -92,7 +92,7 @@ def spark_cluster(folder: Path, *, workers: int = 2, memory: str = "1g") -> Iter
 @contextmanager
 def connect_server(
     folder: Path, *, conf: Mapping[str, str] | None = None, jars: Sequence[str] | None = None,
-    master: str = "local[2]", memory: str = "1g",
+    master: str = "local[2]", memory: str = "1g", python: str = sys.executable,
 ) -> Iterator[str]:  # fmt: skip
     """URL of a Spark Connect server; `conf` over what it needs, `jars`: those of `dmp setup`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def connect_server(
         "--class", "org.apache.spark.sql.connect.service.SparkConnectServer",
         "--master", master, "--driver-memory", memory,
         *(["--driver-class-path", os.pathsep.join(listed)] if listed else []), *options,
-        "spark-internal", memory=memory,
+        "spark-internal", memory=memory, python=python,
     )  # fmt: skip
     try:
         _until(lambda: answers(port), server, "connect")
@@ -142,7 +142,12 @@ def stop(*processes: subprocess.Popen[bytes]) -> None:
 
 
 def _start(
-    folder: Path, name: str, program: str, *words: str, memory: str = "256m"
+    folder: Path,
+    name: str,
+    program: str,
+    *words: str,
+    memory: str = "256m",
+    python: str = sys.executable,
 ) -> subprocess.Popen[bytes]:
     """A program of Spark's `bin`, which becomes the JVM itself: its id is the JVM's."""
     environment = {
@@ -153,7 +158,7 @@ def _start(
         "SPARK_DAEMON_MEMORY": memory,
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(folder),
-        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_PYTHON": python,
         "TZ": "UTC",
     }
     with (folder / f"{name}.log").open("wb") as log:

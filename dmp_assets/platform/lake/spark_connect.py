@@ -66,11 +66,11 @@ def session(settings: Settings, *, rows: int, is_small: bool) -> "SparkSession":
             f"spark.sql.catalog.spark_catalog={spark_conf.CATALOG}"
         )
     ours = spark_conf.of_session() | spark_conf.by_size(rows, is_small=is_small, cores=None)
-    refused = configured(spark, spark_conf.joined(ours, settings.spark_conf))
-    if refused:
+    wanted = spark_conf.joined(ours | spark_conf.event_log(settings), settings.spark_conf)
+    if refused := configured(spark, wanted):
         log.warning(
-            "the Spark Connect server decides these itself, so DMP_SPARK_CONF does not set them: "
-            "%s; they belong where it is started",
+            "the Spark Connect server decides these itself, so no setting of ours does: %s; they "
+            "belong where it is started",
             ", ".join(refused),
         )
     if settings.spark_archive:

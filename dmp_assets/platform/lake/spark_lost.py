@@ -5,6 +5,7 @@ Imports no Spark, so that what only reads does not either.
 
 import platform
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 
 from dmp_assets.platform.base.errors import UserError
 
+_ENDING_SECONDS = 3.0  # a process whose sockets are closed may be still there
 _GOES_ON = "Every table is as its last good version; the next run goes on"
 _SIGNS = {
     r"cluster has given no executor for \d+ s": "the cluster has given no executor: no worker "
@@ -19,6 +21,10 @@ _SIGNS = {
     "spark.executor.memory in DMP_SPARK_CONF)",
     "PYTHON_VERSION_MISMATCH": "executors have another Python than this one "
     f"({platform.python_version()}); see DMP_SPARK_ARCHIVE",
+    r"org\.postgresql\.Driver": "Spark there has no PostgreSQL driver: its JAR belongs on the "
+    "server's class path",
+    r"DATA_SOURCE_NOT_FOUND.*\bdelta\b": "Spark there has no Delta Lake: its JARs belong on the "
+    "server's class path",
     "InvalidClassException|serialVersionUID": "the cluster runs another version of Spark",
     "All masters are unresponsive": "what answers as the cluster's master is none, or is of "
     "another version of Spark; see DMP_SPARK_MASTER",
@@ -47,10 +53,10 @@ def why(error: BaseException) -> str | None:
     """What became of Spark, in one line; None where the error tells of something else."""
     if isinstance(error, UserError):
         return None
-    if isinstance(error, ConnectionError) or _is_of(error, "py4j"):
-        if _is_jvm_gone():
-            return "Spark's JVM ended: it was killed, or the machine had no memory left for it"
-    elif not _is_of(error, "pyspark"):
+    is_cut_off = isinstance(error, ConnectionError) or _is_of(error, "py4j")
+    if is_cut_off and type(error).__name__ != "Py4JJavaError" and _is_jvm_gone():
+        return "Spark's JVM ended: it was killed, or the machine had no memory left for it"
+    if not (_is_of(error, "py4j") or _is_of(error, "pyspark")):
         return None
     said = str(error)
     if "StatusCode.UNAVAILABLE" in said or "failed to connect to all addresses" in said:
@@ -70,7 +76,13 @@ def _is_of(error: BaseException, package: str) -> bool:
 
 
 def _is_jvm_gone() -> bool:
-    """Whether the JVM that this process started for Spark has ended."""
+    """Whether the JVM that this process started for Spark has ended, or is at its end."""
     spark: Any = sys.modules.get("pyspark")
     gateway = spark.SparkContext._gateway if spark else None
-    return gateway is not None and gateway.proc.poll() is not None
+    if gateway is None:
+        return False
+    try:
+        gateway.proc.wait(timeout=_ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

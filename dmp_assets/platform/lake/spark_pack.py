@@ -41,7 +41,7 @@ def pack(file: Path, package: Path) -> int:
                 sys.executable, "-m", "pex", *PACKAGES,
                 "--venv-repository", sys.prefix,
                 "--sources-directory", str(sources),
-                "--inherit-path", "fallback",  # pyspark comes by the executors' PYTHONPATH
+                "--inherit-path=fallback",  # pyspark comes by the executors' PYTHONPATH
                 "--no-compress",
                 "--pex-root", str(Path(folder) / "root"),
                 "--output-file", str(made),
