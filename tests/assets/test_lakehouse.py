@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -15,9 +16,10 @@ from deltalake import DeltaTable, write_deltalake
 
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import maintenance
+from dmp_assets.platform.lake.collation import mended
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.spark import SMALL
-from dmp_assets.platform.lake.tables import TableError
+from dmp_assets.platform.lake.tables import CollatedError, TableError
 from tests.support.things import KEY, STAMP, Frame, Rows, arrow, content, spark_frame
 
 if TYPE_CHECKING:
@@ -318,6 +320,7 @@ import sys, time
 import numpy as np
 import pyarrow as pa
 from dmp_assets.platform.lake import maintenance
+from dmp_assets.platform.lake.collation import mended
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 
 def batches():
@@ -386,3 +389,19 @@ def test_a_pinned_table_is_read_as_it_stood_however_often_and_however_long_it_ha
     assert lakehouse.read(KEY).count() == 2
     with pytest.raises(TableError, match=r"there is no table raw/later"):
         pinned.read("raw/later")
+
+
+def test_a_table_whose_log_names_a_collation_is_written_once_more(lakehouse: Lakehouse) -> None:
+    """As pyspark's Connect client made an earlier version write it; delta-rs cannot open it."""
+    key = "cleaned/collated"
+    rows = pa.table({"id": ["a", "b"], "tags": [["x"], None], "n": [1, 2]})
+    lakehouse.overwrite(key, rows, stamp={"fingerprint": "f"})
+    log = Path(lakehouse.tables.path(key), "_delta_log", f"{0:020}.json")
+    log.write_text(log.read_text().replace('\\"string\\"', '\\"string collate UTF8_BINARY\\"'))
+    with pytest.raises(CollatedError, match="mends"):
+        lakehouse.tables.delta(key)
+    assert mended(lakehouse, [key, "cleaned/never_made"]) == [key]
+    assert lakehouse.tables.dataset(key).to_table().sort_by("id").equals(rows)
+    assert lakehouse.tables.columns(key)["id"] == "string"
+    assert lakehouse.tables.stamp(key)["fingerprint"] == "f"
+    assert mended(lakehouse, [key]) == []

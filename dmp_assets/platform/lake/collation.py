@@ -29,7 +29,7 @@ def mend(spark: "SparkSession", tables: Tables, key: str) -> None:
     Versions before it stay as they are: only Spark reads those.
     """
     path = tables.path(key)
-    noted = (
+    stamped = (
         spark.sql(f"DESCRIBE HISTORY delta.`{path}`")
         .where("userMetadata IS NOT NULL")
         .orderBy("version", ascending=False)
@@ -37,10 +37,11 @@ def mend(spark: "SparkSession", tables: Tables, key: str) -> None:
         .limit(1)
         .collect()
     )
-    rows = _plain(spark.read.format("delta").load(path))
+    # To Spark both types are one, and of a schema that is the same Delta notes nothing new.
+    rows = _plain(spark.read.format("delta").load(path), noted={"dmp.plain": "true"})
     writer = rows.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-    if noted:
-        writer = writer.option("userMetadata", noted[0][0])
+    if stamped:
+        writer = writer.option("userMetadata", stamped[0][0])
     writer.save(path)
 
 
@@ -57,12 +58,16 @@ def mended(lakehouse: Any, keys: Iterable[str]) -> list[str]:
     return found
 
 
-def _plain(frame: "DataFrame") -> "DataFrame":
+def _plain(frame: "DataFrame", noted: dict[str, str] | None = None) -> "DataFrame":
+    """The frame with every text cast, those columns with metadata `noted`."""
     from pyspark.sql import functions as F
 
     columns = []
     for field in frame.schema.fields:
         kind = _NAMED.sub("string", field.dataType.simpleString())
         column = F.col(f"`{field.name}`")
-        columns.append(column.cast(kind).alias(field.name) if "string" in kind else column)
+        if "string" in kind:
+            column = column.cast(kind)
+            column = column.alias(field.name, metadata=noted) if noted else column.alias(field.name)
+        columns.append(column)
     return frame.select(*columns)
