@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from deltalake import CommitProperties, Schema, write_deltalake
 
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import STAMP, Tables, columns_of
 
 if TYPE_CHECKING:
@@ -58,15 +59,17 @@ class Commit:
         where = self._predicate()
         merged = "overwrite" if self.mode == "overwrite" else "merge"
         noted = {STAMP: json.dumps(self.stamp)} if self.stamp else None
-        write_deltalake(  # type: ignore[call-overload]
-            self.tables.path(self.key),
-            rows,
-            mode=self.mode,
-            predicate=where,
-            schema_mode=None if where else merged,
-            configuration=dict(self.properties),
-            commit_properties=CommitProperties(custom_metadata=noted),
-        )
+        with in_words(self.tables.root):
+            write_deltalake(  # type: ignore[call-overload]
+                self.tables.path(self.key),
+                rows,
+                mode=self.mode,
+                predicate=where,
+                schema_mode=None if where else merged,
+                configuration=dict(self.properties),
+                commit_properties=CommitProperties(custom_metadata=noted),
+                storage_options=self.tables.storage_options,
+            )
 
     def by_spark(self, frame: "DataFrame") -> None:
         """Write what Spark computes. Raises DELTA_REPLACE_WHERE_MISMATCH for rows outside of

@@ -37,9 +37,7 @@ class PinnedTables:
     @property
     def tables(self) -> Tables:
         """The tables, as of the versions fixed so far."""
-        settings = self.settings
-        root = settings.lakehouse_root or str(self.home.lakehouse)
-        return Tables(root, memory=settings.duckdb_memory, versions=self.versions)
+        return replace(Tables.of(self.home), versions=self.versions)
 
     def has(self, *keys: str) -> bool:
         """Whether all these tables have been written (`modeled/account_clusters`)."""
