@@ -86,11 +86,12 @@ class LocalFiles:
         whole_file.write(Path(path), content.decode())
 
     def remove(self, path: str) -> None:
-        for place_ in (Path(path, LOG), Path(path)):
-            if place_.is_dir():
-                shutil.rmtree(place_)
-            else:
-                place_.unlink(missing_ok=True)
+        if not Path(path).is_dir():
+            Path(path).unlink(missing_ok=True)
+            return
+        for folder in (Path(path, LOG), Path(path)):
+            if folder.is_dir():
+                shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,21 @@ Credentials are those of `DMP_S3_…`, else AWS's own chain finds them (environm
 the machine), in each of the three libraries alike.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from dmp_assets.platform.base import whole_file
+from dmp_assets.platform.base.errors import GivenError
 from dmp_assets.settings import Settings
 
 _ROOT = re.compile(r"s3a?://([^/]+)/?(.*)")
+_TRUSTED = "SSL_CERT_FILE"
 CONNECT_SECONDS, REQUEST_SECONDS = 5, 60
 RETRIES = 6
 """How often a request is tried again; with the pauses between them that is some seconds."""
@@ -38,6 +43,7 @@ class S3:
 
     `endpoint` empty: AWS. `region` empty: what AWS's own chain says. `encryption`: how the server
     encrypts what is written, `AES256`, `aws:kms` or `aws:kms:dsse`; empty: as the bucket says.
+    `ca_file`: authorities that are trusted; empty: those of the machine.
     """
 
     endpoint: str = ""
@@ -52,10 +58,14 @@ class S3:
 
     @classmethod
     def of(cls, settings: Settings) -> "S3":
-        """What the settings say, and the environment where AWS's libraries read it themselves."""
+        """What the settings say, and the environment where AWS's libraries read it themselves.
+
+        Raises GivenError for a file of authorities that cannot be used.
+        """
         endpoint = settings.s3_endpoint or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
         region = settings.s3_region or _environment("AWS_REGION", "AWS_DEFAULT_REGION")
         path_style = settings.s3_path_style
+        ca_file = trusted(settings.s3_ca_file, settings.home) if settings.s3_ca_file else ""
         secrets = (settings.s3_access_key_id, settings.s3_secret_access_key,
                    settings.s3_session_token)  # fmt: skip
         key_id, secret, token = (one.get_secret_value() if one else "" for one in secrets)
@@ -68,7 +78,7 @@ class S3:
             path_style=bool(endpoint) if path_style is None else path_style,
             encryption=settings.s3_encryption or "",
             encryption_key=settings.s3_encryption_key or "",
-            ca_file=str(settings.s3_ca_file or ""),
+            ca_file=ca_file,
         )
 
     def delta_options(self) -> dict[str, str]:
@@ -126,6 +136,34 @@ class S3:
             for found in page.get("Contents", ()):
                 changed = int(found["LastModified"].timestamp() * 1_000_000_000)
                 yield found["Key"], found["Size"], changed
+
+
+def trusted(ca_file: Path, home: Path) -> str:
+    """Trust these authorities beside those that this process trusts already; the file of all.
+
+    delta-rs takes none but by SSL_CERT_FILE, which other clients of this process read too.
+    Raises GivenError for a file that cannot be read, or that holds no certificate.
+    """
+    import certifi
+    from cryptography import x509  # for whoever names authorities
+
+    own = home / "tls"
+    before = os.environ.get(_TRUSTED, "")
+    if before.startswith(f"{own}{os.sep}"):
+        return before
+    try:
+        given = ca_file.read_bytes()
+        x509.load_pem_x509_certificates(given)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it holds no certificate"
+        raise GivenError(f"{ca_file} (DMP_S3_CA_FILE) cannot be used: {why}") from error
+    both = Path(before or certifi.where()).read_text() + "\n" + given.decode()
+    file = own / f"{hashlib.sha256(both.encode()).hexdigest()[:16]}.pem"
+    if not file.exists():
+        own.mkdir(parents=True, exist_ok=True, mode=0o700)
+        whole_file.write(file, both)
+    os.environ[_TRUSTED] = str(file)
+    return str(file)
 
 
 def _session(s3: S3) -> Any:

@@ -25,6 +25,7 @@ _GIVEN = "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"
 _GIVEN_FOR_A_TIME = "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider"
 _ENCRYPTIONS = {"AES256": "AES256", "aws:kms": "SSE-KMS", "aws:kms:dsse": "DSSE-KMS"}
 _JARS_OF_THE_USER = ("spark.jars", "spark.jars.packages", "spark.driver.extraClassPath")
+_STORE_PASSWORD = "changeit"  # noqa: S105 # nosec B105 - Java's usual one: no secret is in it
 _ARGUMENTS = "PYSPARK_SUBMIT_ARGS"
 _starting = threading.Lock()
 
@@ -45,11 +46,15 @@ def jar_paths(settings: Settings) -> list[str]:
     return java.jar_paths(JARS)
 
 
-def conf(settings: Settings) -> dict[str, str]:
-    """Settings of a Spark session for this home's tables on S3, without secrets."""
+def conf(settings: Settings, folder: Path) -> dict[str, str]:
+    """Settings of a Spark session for this home's tables on S3, without secrets.
+
+    What a JVM needs as a file is written into the folder.
+    """
     if not is_used(settings):
         return {}
     s3 = S3.of(settings)
+    jvm = _trusting(Path(s3.ca_file), folder) if s3.ca_file else {}
     told = {
         "path.style.access": str(s3.path_style).lower(),
         "connection.establish.timeout": f"{CONNECT_SECONDS}s",
@@ -71,7 +76,26 @@ def conf(settings: Settings) -> dict[str, str]:
         told["encryption.algorithm"] = _ENCRYPTIONS[s3.encryption]
     if s3.encryption_key:
         told["encryption.key"] = s3.encryption_key
-    return {f"{_S3A}{name}": value for name, value in told.items() if value}
+    return jvm | {f"{_S3A}{name}": value for name, value in told.items() if value}
+
+
+def _trusting(ca_file: Path, folder: Path) -> dict[str, str]:
+    """What makes a JVM trust the authorities of a PEM file: it takes a store of its own kind."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+
+    store = folder / "authorities.p12"
+    certificates = x509.load_pem_x509_certificates(ca_file.read_bytes())
+    store.write_bytes(
+        pkcs12.serialize_java_truststore(
+            [pkcs12.PKCS12Certificate(one, str(n).encode()) for n, one in enumerate(certificates)],
+            BestAvailableEncryption(_STORE_PASSWORD.encode()),
+        )
+    )
+    told = {"": store, "Password": _STORE_PASSWORD, "Type": "PKCS12"}
+    options = " ".join(f'"-Djavax.net.ssl.trustStore{name}={value}"' for name, value in
+                       told.items())  # fmt: skip
+    return {"spark.driver.extraJavaOptions": options}
 
 
 def _provider(s3: S3) -> str:

@@ -106,7 +106,6 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.databricks.delta.snapshotPartitions": "1" if local else "10",
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
-        **s3a.conf(settings),
     }
     if local:
         conf |= {
@@ -123,6 +122,7 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
             "spark.sql.inMemoryColumnarStorage.compressed": "false",
             "spark.driver.maxResultSize": COLLECTED_AT_MOST,
         }
+    conf = _joined(conf, s3a.conf(settings, scratch))
     builder = SparkSession.builder
     for name, value in _joined(conf, settings.spark_conf).items():
         builder = builder.config(name, value)

@@ -42,14 +42,15 @@ _BY_CODE: dict[str, tuple[str, str]] = {
     "InternalError": ("S3 has an error of its own", "run again later"),
 }
 _BY_WORDS = (
-    (r"[Cc]onnection refused|ECONNREFUSED|Connection reset|closed before message|Broken pipe",
+    (r"[Cc]onnection refused|ECONNREFUSED|Connection reset|closed before message|Broken pipe|"
+     r"Could not connect|ConnectTimeout|ConnectionClosed",
      "nothing answers there", "is S3 up, and DMP_S3_ENDPOINT right?"),
     (r"dns error|UnknownHost|Name or service not known|failed to lookup|nodename nor servname",
      "the name of its machine is not known", "correct DMP_S3_ENDPOINT"),
     (r"[Cc]ertificate|PKIX|SSLHandshake|UnknownIssuer",
      "its certificate is not trusted", "name its authority by DMP_S3_CA_FILE"),
-    (r"[Uu]nable to (locate|load) credentials|no credentials found|NoCredentials|no providers in chain|"
-     r"NoAuthWithAWS|CredentialsNotLoaded|not.loaded.*credentials",
+    (r"[Uu]nable to (locate|load) credentials|no credentials found|NoCredentials|"
+     r"no providers in chain|NoAuthWithAWS|CredentialsNotLoaded|not.loaded.*credentials",
      "there are no credentials", _KEYS),
     (r"timed out|[Tt]imeout|TimedOut", "it does not answer in time",
      "is S3 up, and DMP_S3_ENDPOINT right?"),

@@ -139,21 +139,7 @@ class Tables:
 
     def written(self) -> list[str]:
         """Keys of all tables that have been written, layer by layer."""
-        return [key for key in self.kept() if self.exists(key)]
-
-    def kept(self) -> list[str]:
-        """Keys of all folders where a table has files, whole or left of one; layer by layer."""
-        with in_words(self.root):
-            return [
-                f"{layer}/{name}"
-                for layer in LAYERS
-                for name in self.files.folders(f"{self.root.rstrip('/')}/{layer}")
-            ]
-
-    def remove(self, key: str) -> None:
-        """Remove a table with all its versions; one that is not there is removed already."""
-        with in_words(self.root):
-            self.files.remove(self.path(key))
+        return [key for key in folders(self) if self.exists(key)]
 
     def version(self, key: str) -> int:
         """Delta version that `dataset` would read."""
@@ -242,6 +228,16 @@ class Tables:
     def scalar(self, query: str, parameters: Any = None) -> Any:
         """First value of the first row."""
         return self.sql(query, parameters).column(0)[0].as_py()
+
+
+def folders(tables: Tables) -> list[str]:
+    """Keys of all folders where a table has files, whole or left of one; layer by layer."""
+    with in_words(tables.root):
+        return [
+            f"{layer}/{name}"
+            for layer in LAYERS
+            for name in tables.files.folders(f"{tables.root.rstrip('/')}/{layer}")
+        ]
 
 
 def columns_of(schema: Schema) -> dict[str, str]:

@@ -88,7 +88,7 @@ def versions_shown(home: Home, name: str) -> dict[str, int]:
 
 def _is_there(tables: Tables, key: str, version: int) -> bool:
     try:
-        return is_complete(tables.delta(key, version))
+        return is_complete(tables, key, version)
     except TableError:
         return False
 

@@ -4,8 +4,8 @@ import shutil
 
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import known_domains
-from dmp_assets.platform.lake import leases, remembered
-from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.lake import leases, maintenance, remembered
+from dmp_assets.platform.lake.tables import Tables, folders
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import outside_systems
 from dmp_assets.platform.store import where
@@ -31,9 +31,9 @@ def _clear_tables(home: Home, *, everything: bool) -> None:
     if everything and not remembered.is_own(home):
         return
     logs = {key for domain in known_domains() for key in domain.logs if home.profile == "live"}
-    for key in tables.kept():
+    for key in folders(tables):
         if everything or key not in logs:
-            tables.remove(key)
+            maintenance.remove(tables, key)
     if everything:
         remembered.forget(home, "shop")
 
