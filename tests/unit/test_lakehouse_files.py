@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.lake import files, remembered
 from dmp_assets.platform.lake.files import Files
+from dmp_assets.platform.lake.tables import Tables
 from tests.support import s3
 
 
@@ -51,6 +54,19 @@ def test_what_is_written_is_found_read_and_removed(place: tuple[Files, str]) -> 
     assert at.read(f"{root}/raw/users_more/one") == b"stays"
     at.remove(f"{root}/raw/users_more/one")
     assert at.read(f"{root}/raw/users_more/one") is None
+
+
+def test_a_folder_is_a_table_once_its_log_has_a_commit(
+    place: tuple[Files, str], server: s3.Server
+) -> None:
+    at, root = place
+    at.write(f"{root}/raw/users/part-0.parquet", b"")
+    assert not at.is_table(f"{root}/raw/users") and not at.is_table(f"{root}/raw")
+    tables = Tables(root, s3=server.s3 if root.startswith("s3a") else None)
+    options = tables.storage_options
+    write_deltalake(tables.path("raw/users"), pa.table({"n": [1]}), storage_options=options)
+    assert at.is_table(f"{root}/raw/users") and not at.is_table(f"{root}/raw/user")
+    assert tables.written() == ["raw/users"]
 
 
 def test_more_objects_than_one_request_deletes_are_all_removed(server: s3.Server) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow.fs as pafs
+from deltalake import DeltaTable
 
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.lake.s3 import S3, is_s3, place
@@ -21,6 +22,7 @@ Mark = tuple[int, int]
 """What tells a file from another one of its name: size and time of change in nanoseconds."""
 
 LOG = "_delta_log"
+_FIRST_DIGIT = "0"  # of a commit's number, which has twenty
 _AT_ONCE = 1_000  # objects that S3 deletes by one request
 
 
@@ -35,6 +37,9 @@ class Files(Protocol):
 
     def below(self, path: str) -> Mapping[str, Mark]:
         """All files below a folder, by their whole paths."""
+
+    def is_table(self, path: str) -> bool:
+        """Whether a folder is a Delta table: its log has a commit or a checkpoint."""
 
     def mark(self, path: str) -> Mark | None:
         """Of a file; None where it is not there."""
@@ -68,6 +73,9 @@ class LocalFiles:
             for folder, _, names in os.walk(path)
             for name in names
         }
+
+    def is_table(self, path: str) -> bool:
+        return bool(DeltaTable.is_deltatable(path))
 
     def mark(self, path: str) -> Mark | None:
         try:
@@ -118,6 +126,12 @@ class S3Files:
             for key, size, changed in self.s3.objects(path)
         }
 
+    def is_table(self, path: str) -> bool:
+        # delta-rs keeps Python's other threads waiting while it asks, for a minute where S3 hangs.
+        bucket, key = place(f"{path}/{LOG}/{_FIRST_DIGIT}")
+        found = self.s3.client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+        return bool(found["KeyCount"])
+
     def mark(self, path: str) -> Mark | None:
         bucket, key = place(path)
         if (found := _unless_missing(self.s3.client().head_object, Bucket=bucket, Key=key)) is None:
@@ -167,6 +181,9 @@ class ArrowFiles:
             for one in found
             if one.type == pafs.FileType.File
         }
+
+    def is_table(self, path: str) -> bool:
+        return bool(DeltaTable.is_deltatable(path))
 
     def mark(self, path: str) -> Mark | None:
         system, file = pafs.FileSystem.from_uri(path)

@@ -133,9 +133,7 @@ class Tables:
         if key in self.absent:
             return False
         with in_words(self.root):
-            return bool(
-                DeltaTable.is_deltatable(self.path(key), storage_options=self.storage_options)
-            )
+            return self.files.is_table(self.path(key))
 
     def written(self) -> list[str]:
         """Keys of all tables that have been written, layer by layer."""
