@@ -31,9 +31,10 @@ def look(tables: Tables, settings: Settings) -> str:
     """One line on what was found. Raises UnfitError, StorageError, java.PrerequisiteError."""
     assert tables.s3 is not None
     bucket, key = place(tables.root)
+    prefix = f"{key}/" if key else ""
     client = tables.s3.client()
     with in_words(tables.root):
-        answer = client.list_objects_v2(Bucket=bucket, Prefix=f"{key}/", MaxKeys=1)
+        answer = client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
         skew = _skew(answer)
         if abs(skew) > MOST_SKEW_SECONDS:
             raise UnfitError(
@@ -41,7 +42,7 @@ def look(tables: Tables, settings: Settings) -> str:
                 "that of S3: set it (NTP), before S3 refuses what it signs"
             )
         written = len(tables.written())
-        _put_and_removed(client, tables.s3, bucket, f"{key}/{_PROBE}-{uuid4().hex}")
+        _put_and_removed(client, tables.s3, bucket, f"{prefix}{_PROBE}-{uuid4().hex}")
     s3a.jar_paths(settings)
     return (
         f"{tables.root}: {written} tables; {_who(tables.s3)}; may list, write, read and delete; "

@@ -105,7 +105,11 @@ def with_web(place: Place, dmp: Dmp) -> Dmp:
 def home(place: Place) -> Dmp:
     events = place.folder / "events"
     events.mkdir()
-    log = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": f"file://{events}"}
+    log = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.dir": f"file://{events}",
+    }
     return with_web(place, place.on_s3("there", DMP_SPARK_CONF=json.dumps(log)))
 
 

@@ -22,6 +22,7 @@ _TRUSTED = "SSL_CERT_FILE"
 CONNECT_SECONDS, REQUEST_SECONDS = 5, 60
 RETRIES = 6
 """How often a request is tried again; with the pauses between them that is some seconds."""
+_ANSWER_SECONDS = 20  # of small requests, which are tried half as often: a minute where S3 hangs
 
 
 def is_s3(root: str) -> bool:
@@ -188,8 +189,8 @@ def _client(s3: S3) -> Any:
         config=Config(
             s3={"addressing_style": "path" if s3.path_style else "auto"},
             connect_timeout=CONNECT_SECONDS,
-            read_timeout=REQUEST_SECONDS,
-            retries={"mode": "standard", "max_attempts": RETRIES},
+            read_timeout=_ANSWER_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": RETRIES // 2},
             request_checksum_calculation="when_required",  # other stores than AWS's know none
             response_checksum_validation="when_required",
         ),

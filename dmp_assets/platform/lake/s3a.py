@@ -58,9 +58,10 @@ def conf(settings: Settings, folder: Path) -> dict[str, str]:
     told = {
         "path.style.access": str(s3.path_style).lower(),
         "connection.establish.timeout": f"{CONNECT_SECONDS}s",
-        "connection.timeout": f"{REQUEST_SECONDS}s",
-        "attempts.maximum": "3",
-        "retry.limit": str(RETRIES),
+        # Each attempt of S3A's is as many of the SDK's: four minutes in all where S3 hangs.
+        "connection.timeout": f"{REQUEST_SECONDS // 2}s",
+        "attempts.maximum": "2",
+        "retry.limit": str(RETRIES // 2),
         "retry.interval": "200ms",
         "aws.credentials.provider": _provider(s3),
         # Only AWS's own stores know all of these; none of them is needed.
