@@ -74,7 +74,7 @@ audit: $(VENV)/.dev  ## known vulnerabilities of the locked packages; asks pypi.
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r build/locked.txt
 
 fuzz: $(VENV)/.dev  ## generated requests over the whole API, 20,000 and more
-	@FUZZ_REQUESTS=24000 $(BIN)/pytest tests/unit/test_fuzz.py
+	@FUZZ_REQUESTS=24000 $(BIN)/pytest tests/unit/platform/api/test_fuzz.py
 
 benchmark: $(VENV)/.dev  ## time and memory of the main job at 1x and 10x
 	@$(BIN)/python benchmarks/main_job.py

@@ -100,11 +100,11 @@ def ours(path: Path) -> dict[str, Any]:
 
     import pyarrow as pa
 
+    from dmp_assets.attribution.model.crediting import credits
     from dmp_assets.attribution.model.journeys import Journeys
-    from dmp_assets.attribution.model.markov import removal_effects
-    from dmp_assets.attribution.model.models import MODELS, Fitted, Parameters, credits
+    from dmp_assets.attribution.model.models import models_of
+    from dmp_assets.attribution.model.parameters import Fitted, Parameters
     from dmp_assets.attribution.model.paths import paths_of
-    from dmp_assets.attribution.model.shapley import shapley_values
 
     with np.load(path) as held:
         sessions = {name: held[name] for name in held.files}
@@ -135,15 +135,14 @@ def ours(path: Path) -> dict[str, Any]:
     lap("read")
     paths = paths_of(journeys, converted)
     lap("paths")
-    effects = {}
-    for order in (1, 2):
-        effects[order] = removal_effects(paths, order)
-        lap(f"markov_{order}")
-    values = shapley_values(paths)
-    lap("shapley")
-    fitted = Fitted(Parameters(), effects, values)
+    learnt = {}
+    for name, model in models_of().items():
+        if model.learn is not None:
+            learnt[name] = model.learn(paths, Parameters())
+            lap(name)
+    fitted = Fitted(Parameters(), learnt)
     kept: dict[str, Any] = {}
-    for name in MODELS:
+    for name in models_of():
         kept |= credits(journeys, fitted, [name])
         lap(name)
     return {

@@ -9,21 +9,12 @@ from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING
 
 DOMAINS = (
     "abuse",
     "attribution",
     "overview",
 )
-
-
-if TYPE_CHECKING:
-    from dmp_assets.abuse.settings import AbuseSettings
-    from dmp_assets.attribution.settings import AttributionSettings
-
-    class SettingsOfDomains(AbuseSettings, AttributionSettings):
-        """What type checkers know of the settings that domains bring (`settings.py`)."""
 
 
 def rooms(room: str) -> Mapping[str, ModuleType]:

@@ -66,7 +66,10 @@ def project_dir() -> Path:
 
 
 if TYPE_CHECKING:
-    from dmp_assets.domains import SettingsOfDomains
+
+    class SettingsOfDomains(BaseModel):
+        """What domains bring; type checkers know it by `Settings.of`, as each declares it."""
+
 else:
     _BROUGHT = tuple(module.SETTINGS for module in domains.rooms("settings").values())
     distinct(_BROUGHT)
@@ -81,7 +84,7 @@ def _column_formats(given: Mapping[str, str]) -> dict[str, str]:
 
 
 class Settings(SettingsOfDomains, BaseSettings):
-    """All settings, those of domains and sources among them (`<domain>/settings.py`).
+    """All settings, those of domains and sources among them (`<domain>/settings.py`): see `of`.
 
     Build it with `dmp_assets.home.Home.settings()`, which knows the profile.
     """

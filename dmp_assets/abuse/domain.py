@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 from dmp_assets.cleaned.shop import keys as shop
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
+from dmp_assets.sources.shop.settings import ShopSettings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 
+def _reads_embedded(home: Home) -> bool:
+    return home.settings().of(ShopSettings).shop_database_url is None
+
+
 def _lacks(home: Home) -> Sequence[str]:
-    if home.settings().shop_database_url is None and home.profile == "live":
+    if _reads_embedded(home) and home.profile == "live":
         return [
             "DMP_SHOP_DATABASE_URL: the embedded PostgreSQL is the shop (fill it: dmp load-shop)"
         ]
@@ -85,6 +90,7 @@ def _restored(home: Home, databases: Sequence[str]) -> None:
 DOMAIN = Domain(
     name="abuse",
     title="Promo-code abuse",
+    reads_embedded=_reads_embedded,
     lacks=_lacks,
     summary=_summary,
     results=_results,
@@ -107,6 +113,6 @@ DOMAIN = Domain(
     drop_older=_drop_older,
     rows_to_read=_rows_to_read,
     restored=_restored,
-    events=shop.EVENTS,
+    sources=(shop.SOURCE,),
     logs=("raw/abuse_predictions", "raw/abuse_decisions"),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.abuse.tables import (
     abuse_drift,
     abuse_features,
@@ -29,9 +30,10 @@ from dmp_assets.platform.lake.table_asset import AGAIN_TAG
 from dmp_assets.platform.reporting.alerts import Alert
 from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.raw import shop as raw_shop
-from dmp_assets.sources.shop import tables as shop
+from dmp_assets.sources.shop import probe as shop
 from dmp_assets.sources.shop.connection import ShopError
 from dmp_assets.sources.shop.resource import has_news, shop_url
+from dmp_assets.sources.shop.settings import ShopSettings
 
 LABELS = dg.AssetSelection.assets(["raw", "abuse_decisions"], ["modeled", "abuse_labels"])
 
@@ -52,7 +54,7 @@ retrain = dg.define_asset_job(
 def new_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     home = Home.current()
     try:
-        state = shop.probe(shop_url(home), home.settings().shop_schema)
+        state = shop.probe(shop_url(home), home.settings().of(ShopSettings).shop_schema)
     except ShopError as error:
         return dg.SkipReason(str(error))
     if not has_news(state, Lakehouse().tables):
@@ -74,20 +76,21 @@ def persistent_drift(
 
     home = Home.current()
     settings = home.settings()
+    own = settings.of(AbuseSettings)
     tables = Lakehouse().tables
     if not tables.exists("ml/abuse_drift") or not drift.persistent_drift(tables, settings):
         return dg.SkipReason("no persistent drift")
     labels = registry.new_labels(tables)
-    enough = labels >= settings.retrain_min_labels
+    enough = labels >= own.retrain_min_labels
     alert_people(
         home,
         slack,
         Alert(
             kind="drift",
             asset="ml/abuse_drift",
-            cause=f"features or predictions drifted in {settings.drift_persistent_runs} "
+            cause=f"features or predictions drifted in {own.drift_persistent_runs} "
             f"evaluations in a row; {labels} new labels since training "
-            f"({'retraining now' if enough else f'{settings.retrain_min_labels} are needed'})",
+            f"({'retraining now' if enough else f'{own.retrain_min_labels} are needed'})",
             owner="team:risk",
             run_url=ui_url(home, "locations/dmp_assets/jobs/retrain/playground"),
         ),

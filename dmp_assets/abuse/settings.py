@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from dmp_assets.platform.config import setting_values
-from dmp_assets.sources.shop import written
+from dmp_assets.sources.shop import tables
 from dmp_assets.sources.shop.settings import ShopSettings
 
-WRITTEN = (written.WRITTEN,)
+WRITTEN = (tables.WRITTEN,)
 
 
 class AbuseSettings(ShopSettings):

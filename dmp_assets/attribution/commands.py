@@ -8,6 +8,7 @@ from dmp_assets.cli.runs import run_assets
 from dmp_assets.cli.shared import explained
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.date_range import parse_range
+from dmp_assets.sources.web.settings import WebSettings
 
 ASSETS = "tag:domain=attribution"
 
@@ -26,7 +27,7 @@ def attribution(
     with explained():
         parse_range(start, end)
         home = Home.current().prepare()
-        if home.settings().web_database is None:
+        if home.settings().of(WebSettings).web_database is None:
             from dmp_assets.cli.loads import NO_WEB_DATABASE
             from dmp_assets.sources.web.database import WebError
 

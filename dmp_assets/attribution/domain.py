@@ -3,20 +3,23 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.cleaned.web import keys as web
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
+from dmp_assets.sources.ihc.settings import IhcSettings
+from dmp_assets.sources.web.settings import WebSettings
 
 
 def is_configured(home: Home) -> bool:
     """Whether there is a web database to read."""
-    return home.settings().web_database is not None
+    return home.settings().of(WebSettings).web_database is not None
 
 
 def _lacks(home: Home) -> Sequence[str]:
     if not is_configured(home):
         return ["DMP_WEB_DATABASE: no attribution"]
-    if home.settings().ihc_api_key is None:
+    if home.settings().of(IhcSettings).ihc_api_key is None:
         return ["DMP_IHC_API_KEY: our own initializer-holder-closer model stands in"]
     return []
 
@@ -31,7 +34,8 @@ def _summary(home: Home) -> Sequence[str]:
     if days is None:
         return []
     settings = home.settings()
-    found = attribution_figures.totals(report, settings.reporting_model, days)
+    model = settings.of(AttributionSettings).reporting_model
+    found = attribution_figures.totals(report, model, days)
     shown = " · ".join(
         f"{figure(name).titled(settings.currency)} {'—' if value is None else f'{value:,.2f}'}"
         for name, value in (
@@ -67,7 +71,7 @@ DOMAIN = Domain(
             frozenset({"analyst", "marketer"}),
         ),
     ),
-    events=web.EVENTS,
+    sources=(web.SOURCE,),
     advice={
         "visitors_known": "tell whoever keeps the web tracking; see the rows: `dmp show {asset} "
         '--where "user_id IS NULL"`',

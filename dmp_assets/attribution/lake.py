@@ -25,6 +25,7 @@ from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.raw import web as raw_web
 from dmp_assets.sources.web.connection import WebError
 from dmp_assets.sources.web.resource import web_source
+from dmp_assets.sources.web.tables import SOURCES
 
 ALL = lake.of("attribution")
 NOT_CONFIGURED = dg.SkipReason("no web database is configured (DMP_WEB_DATABASE)")
@@ -62,7 +63,7 @@ def new_web_data(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Skip
     except WebError as error:
         return dg.SkipReason(str(error))
     tables = Lakehouse().tables
-    now = {key: state.tables[name].content_hash for key, name in raw_web.SOURCES.items()}
+    now = {key: state.tables[name].content_hash for key, name in SOURCES.items()}
     if all(
         (tables.stamp(f"raw/{key}").get("probe") or {}).get("content") == content
         for key, content in now.items()

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.date_range import RangeError
+from dmp_assets.sources.web.settings import WebSettings
 
 
 def partition_tags(home: Home, start: str = "", end: str = "") -> dict[str, str]:
@@ -21,7 +22,7 @@ def partition_tags(home: Home, start: str = "", end: str = "") -> dict[str, str]
         days = web.conversion_days(source) if source else None
     else:
         days = date.fromisoformat(start), date.fromisoformat(end)
-    opening, today = settings.web_first_day, datetime.now(UTC).date()
+    opening, today = settings.of(WebSettings).web_first_day, datetime.now(UTC).date()
     first, last = days or (opening, opening)
     if whole:  # conversions of days that cannot be selected are made all the same
         first, last = min(max(first, opening), today), min(max(last, opening), today)

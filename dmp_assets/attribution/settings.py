@@ -5,22 +5,18 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from dmp_assets.attribution.model.models import IHC, names_of
 from dmp_assets.platform.text.spelling import meant
 from dmp_assets.sources.ihc.settings import IhcSettings
-from dmp_assets.sources.web import written
+from dmp_assets.sources.web import tables
 from dmp_assets.sources.web.settings import WebSettings
 
-WRITTEN = (written.WRITTEN,)
-MODELS = (
-    "ihc", "first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay",
-    "shapley", "initializer_holder_closer",
-)  # fmt: skip
-"""The attribution models but for Markov's; loading the models takes longer than most commands."""
+WRITTEN = (tables.WRITTEN,)
 
 
 def attribution_model(given: str, markov_orders: Sequence[int]) -> str:
     """The name of an attribution model."""
-    known = [*MODELS, *(f"markov_{order}" for order in sorted(set(markov_orders)))]
+    known = names_of(markov_orders)
     if given not in known:
         raise ValueError(
             f"{given!r} is not an attribution model (there are: {', '.join(known)})"
@@ -32,10 +28,6 @@ def attribution_model(given: str, markov_orders: Sequence[int]) -> str:
 class AttributionSettings(WebSettings, IhcSettings):
     """How journeys are made, credited and reported."""
 
-    channel_mapping: dict[str, str] = Field(
-        default_factory=dict,
-        description='Renames or merges channels, e.g. {"fb": "social", "insta": "social"}.',
-    )
     lookback_days: int | None = Field(
         None, ge=1, description="Touchpoints older than this do not count; empty: all of them do."
     )
@@ -48,8 +40,13 @@ class AttributionSettings(WebSettings, IhcSettings):
     journey_max_touchpoints: int = Field(
         200, ge=1, description="Of a longer journey the latest so many sessions count."
     )
+    markov_orders: list[Annotated[int, Field(ge=1, le=4)]] = Field(
+        min_length=1,
+        default_factory=lambda: [1, 2],
+        description="Orders of the Markov models, 1 to 4.",
+    )
     reporting_model: str = Field(
-        "ihc", description="Attribution model of Slack, CSV and channel_reporting; see dmp show."
+        IHC, description="Attribution model of Slack, CSV and channel_reporting; see dmp show."
     )
     direct_channels: list[str] = Field(
         default_factory=lambda: ["direct"], description="Channels of people who came by themselves."
@@ -60,11 +57,6 @@ class AttributionSettings(WebSettings, IhcSettings):
     )
     last_touch_weight: float = Field(
         0.4, ge=0, le=1, description="Weight of the last touchpoint in the model position_based."
-    )
-    markov_orders: list[Annotated[int, Field(ge=1, le=4)]] = Field(
-        min_length=1,
-        default_factory=lambda: [1, 2],
-        description="Orders of the Markov models, 1 to 4.",
     )
 
     @field_validator("reporting_model")

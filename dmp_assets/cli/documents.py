@@ -15,7 +15,12 @@ from dmp_assets.settings import in_order, project_dir
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Report below reports/, or `all`.")] = "promo_abuse",
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Report below reports/, or `all`.", show_default="the first of the first domain"
+        ),
+    ] = None,
     as_of: Annotated[
         Path | None, typer.Option(help="A footer's versions (JSON) to render again as of.")
     ] = None,
@@ -24,7 +29,9 @@ def report(
     """Render a report from the tables as they are, and print its path."""
     with explained():
         from dmp_assets.platform.reporting.renderer import Renderer
+        from dmp_assets.platform.reporting.report_spec import first_report
 
+        name = name or first_report()
         home = Home.current()
         versions = json.loads(as_of.read_text()) if as_of else None
         known = sorted(path.stem for path in (project_dir() / "reports").glob("*.qmd"))
@@ -61,6 +68,8 @@ def catalogue(
 ) -> None:
     """Print docs/assets.md from the code: every asset, its columns, inputs, checks and owner; and
     what runs unattended."""
+    if sum((inputs, settings, access)) > 1:
+        raise typer.BadParameter("--inputs, --settings and --access are pages: name one of them")
     if settings:
         from dmp_assets.platform.config import example
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dmp_assets.platform.privacy.erasure import Family
 
 SUBJECT = "user_id"
+_NAMED = 20
 NOT_REACHED = (
     "the shop itself, which still has them: delete them there",
     "backups; reports that were sent to Slack, copied, or wait in the outbox",
@@ -63,7 +64,8 @@ def forget(
         raise typer.Exit(0 if done else 1)
 
 
-def _people(ids: Collection[str], file: Path | None) -> frozenset[str]:
+def _people(ids: Collection[str], file: Path | None) -> Mapping[str, str]:
+    """Id → where it was given first, which is said in its place."""
     from dmp_assets.platform.privacy.suppression import normal
 
     lines: list[str] = []
@@ -74,7 +76,9 @@ def _people(ids: Collection[str], file: Path | None) -> frozenset[str]:
             why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
             raise UserError(f"the file of ids cannot be read: {why}") from None
         lines = text.splitlines()
-    found = frozenset(one for one in map(normal, (*ids, *lines)) if one)
+    given = [(f"--user number {n}", one) for n, one in enumerate(ids, 1)]
+    given += [(f"line {n} of the file", one) for n, one in enumerate(lines, 1)]
+    found = {one: place for place, text in reversed(given) if (one := normal(text))}
     if not found:
         raise GivenError("name users to forget: --user ID, or --file with an id a line")
     return found
@@ -85,7 +89,7 @@ def _question(people: int, now: bool) -> str:
     return f"Delete all that is held of {people:,} users? It cannot be undone.{cost}"
 
 
-def _forget(home: Home, people: frozenset[str], *, now: bool, wait: bool) -> bool:
+def _forget(home: Home, places: Mapping[str, str], *, now: bool, wait: bool) -> bool:
     """Whether all went well; says what was deleted and what was not."""
     from dmp_assets.cli.runs import _bring_up_store, _outside, _run_with_bar
     from dmp_assets.cli.service import actor
@@ -99,8 +103,10 @@ def _forget(home: Home, people: frozenset[str], *, now: bool, wait: bool) -> boo
         _bring_up_store(home)
         graph = defs.get_repository_def().asset_graph
         family, lakehouse = erasure.family(graph, SUBJECT), Lakehouse()
+        people = frozenset(places)
         run_id = str(uuid4())
         with leases.taken(home, run_id, list(family.roots), wait=wait):
+            unknown = erasure.unknown(lakehouse.tables, family.tables, SUBJECT, people)
             added = suppression.add(home, SUBJECT, people)
             stored = erasure.delete_from_store(home, SUBJECT, people, actor=actor())
             deleted = erasure.delete(lakehouse, family.roots, SUBJECT, people)
@@ -110,6 +116,7 @@ def _forget(home: Home, people: frozenset[str], *, now: bool, wait: bool) -> boo
             if not now and not erasure.held(lakehouse.tables, family.tables, SUBJECT, people):
                 out.print("nor does any table that is made of these: are the ids right?")
                 return True
+        _tell_unknown([places[one] for one in unknown], len(people))
         _tell("deleted from the operational store", stored)
         _tell("deleted from tables that read a source", deleted)
         selection = erasure.selection(family, graph)
@@ -144,6 +151,18 @@ def _forget_versions(lakehouse: "Lakehouse", family: "Family") -> None:
     tables = [key for key in family.tables if lakehouse.tables.exists(key)]
     files = sum(len(maintenance.forget_versions(lakehouse.tables, key)) for key in tables)
     out.print(f"old versions of {len(tables)} tables deleted ({files:,} files)", highlight=False)
+
+
+def _tell_unknown(places: Collection[str], people: int) -> None:
+    """Which ids no table led to, by where they were given: they are shown to nobody."""
+    if places:
+        ordered = sorted(places, key=lambda place: (place[0], len(place), place))
+        more = f" and {len(places) - _NAMED:,} more" if len(places) > _NAMED else ""
+        said = f"{len(places):,} of the {people:,} ids: {', '.join(ordered[:_NAMED])}{more}"
+        out.print(
+            f"no table of the lakehouse held {said}; are they right?",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _tell(what: str, counts: Mapping[str, int]) -> None:

@@ -8,10 +8,7 @@ import typer
 from dmp_assets.cli.doctor import postgres_state
 from dmp_assets.cli.shared import explained, out, tables
 from dmp_assets.home import Home
-from dmp_assets.platform import backup
-from dmp_assets.platform.lake import remembered
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
-from dmp_assets.platform.run.clearing import clear
 
 db = typer.Typer(
     help="The embedded PostgreSQL: used as the shop when none is configured.", no_args_is_help=True
@@ -22,6 +19,8 @@ def backup_command(
     file: Annotated[Path, typer.Argument(help="A new file, e.g. dmp-2024-03-31.tar.gz.")],
 ) -> None:
     """Write the home with its own databases into one file. It holds secrets and personal data."""
+    from dmp_assets.platform import backup
+
     with explained():
         size = backup.back_up(Home.current(), file)
         out.print(f"{file}: {size / 2**20:.1f} MB, readable by its owner only", highlight=False)
@@ -40,6 +39,8 @@ def restore(
     A backup that this installation did not sign is restored without its models and secrets: the
     next run trains anew. `--trust` takes them as well; models are programs, so only your own.
     """
+    from dmp_assets.platform import backup
+
     with explained():
         home = Home.current()
         found = backup.restore(file, home, trust=trust)
@@ -63,6 +64,9 @@ def reset(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove the home with everything in it. Asks first."""
+    from dmp_assets.platform.lake import remembered
+    from dmp_assets.platform.run.clearing import clear
+
     with explained():
         home = Home.current()
         if not home.root.exists():

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,11 +13,13 @@ from dmp_assets.cli.shared import err, explained, out, tables
 from dmp_assets.home import Home
 from dmp_assets.platform.run.outside import outside_systems
 from dmp_assets.sources.csv.reading import Reading
-from dmp_assets.sources.ihc.journeys import export_training
 from dmp_assets.sources.shop.connection import ShopError
 from dmp_assets.sources.shop.load import load_shop
-from dmp_assets.sources.shop.resource import loading_url
-from dmp_assets.sources.web.database import WebError, WebSource
+from dmp_assets.sources.shop.settings import ShopSettings
+from dmp_assets.sources.web.settings import WebSettings
+
+if TYPE_CHECKING:
+    from dmp_assets.sources.web.database import WebSource
 
 web = typer.Typer(
     help="The web database (DMP_WEB_DATABASE): sessions, conversions and costs.",
@@ -66,6 +68,8 @@ def load_shop_command(
     Refuses a shop that holds other rows unless --replace or --append. The same files again change
     nothing.
     """
+    from dmp_assets.sources.shop.resource import loading_url
+
     with explained():
         if replace and append:
             raise ShopError("--replace and --append exclude each other")
@@ -77,7 +81,7 @@ def load_shop_command(
                 loading_url(home),
                 directory,
                 mode=mode.value,
-                schema=home.settings().shop_schema,
+                schema=home.settings().of(ShopSettings).shop_schema,
                 reading=reading,
             )
             out.print(done.message, markup=False, soft_wrap=True)
@@ -108,8 +112,10 @@ NO_WEB_DATABASE = (
 )
 
 
-def _web_source() -> WebSource:
-    configured = Home.current().settings().web_database
+def _web_source() -> "WebSource":
+    from dmp_assets.sources.web.database import WebError, WebSource
+
+    configured = Home.current().settings().of(WebSettings).web_database
     if configured is None:
         raise WebError(NO_WEB_DATABASE)
     return WebSource(configured.get_secret_value())
@@ -166,6 +172,8 @@ def ihc_export_training(
     file: Annotated[Path, typer.Argument(help="A .json or .csv file to write.")],
 ) -> None:
     """Write the journeys as the IHC service takes them to train a conversion type."""
+    from dmp_assets.sources.ihc.journeys import export_training
+
     with explained():
         rows = tables(Home.current()).sql(
             """SELECT conv_id, session_id, session_at AS "timestamp", channel_name,

@@ -18,6 +18,9 @@ from dmp_assets.home import Home
 from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.settings import Settings
+from dmp_assets.sources.ihc.settings import IhcSettings
+from dmp_assets.sources.shop.settings import ShopSettings
+from dmp_assets.sources.web.settings import WebSettings
 
 PATIENCE_SECONDS = 5.0
 _SLACK_SCOPES = ("chat:write", "files:write", "files:read")
@@ -41,13 +44,15 @@ def probes(home: Home) -> list[Probe]:
     if home.profile == "sandbox":
         return []
     settings = home.settings()
+    shop, web = settings.of(ShopSettings), settings.of(WebSettings)
+    ihc = settings.of(IhcSettings)
     wanted: list[tuple[object, str, Callable[[], str]]] = [
-        (settings.shop_database_url, "Shop", lambda: _shop(settings)),
-        (settings.web_database, "Web database", lambda: _web(settings)),
+        (shop.shop_database_url, "Shop", lambda: _shop(shop)),
+        (web.web_database, "Web database", lambda: _web(web)),
         (settings.lakehouse_root, "Lakehouse root", lambda: _lakehouse(home, settings)),
         (settings.spark_remote or settings.spark_master, "Spark", lambda: _spark(settings)),
         (settings.slack_token, "Slack", lambda: _slack(settings)),
-        (settings.ihc_api_key, "IHC API", lambda: _http(settings.ihc_url, "DMP_IHC_URL")),
+        (ihc.ihc_api_key, "IHC API", lambda: _http(ihc.ihc_url, "DMP_IHC_URL")),
         (settings.oidc_issuer, "OpenID provider", lambda: _oidc(settings)),
         (settings.api_rate_limit_storage, "Rate limits", lambda: _limits(settings)),
         (settings.api_health_url, "API's health", lambda: _health(settings)),
@@ -55,19 +60,20 @@ def probes(home: Home) -> list[Probe]:
     return [Probe(name, look) for configured, name, look in wanted if configured]
 
 
-def _shop(settings: Settings) -> str:
+def _shop(settings: ShopSettings) -> str:
     from dmp_assets.sources.shop import connection as shop_connection
-    from dmp_assets.sources.shop import tables as shop
+    from dmp_assets.sources.shop.probe import checked_tables
+    from dmp_assets.sources.shop.tables import TABLES
 
     url = settings.shop_database_url
     assert url is not None
     name = shop_connection.shop_name(url)
     with shop_connection.connect(url) as connection:
-        columns = shop.checked_tables(connection, name, settings.shop_schema)
-    return f"{name}: {', '.join(table for table in shop.TABLES if table in columns)}"
+        columns = checked_tables(connection, name, settings.shop_schema)
+    return f"{name}: {', '.join(table for table in TABLES if table in columns)}"
 
 
-def _web(settings: Settings) -> str:
+def _web(settings: WebSettings) -> str:
     from dmp_assets.sources.web.database import WebSource
 
     assert settings.web_database is not None

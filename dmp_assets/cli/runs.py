@@ -163,7 +163,7 @@ def _migrate(home: Home) -> None:
 def _outside(home: Home, *, shop: bool = True) -> Iterator[None]:
     from dmp_assets.platform.run.outside import outside_systems
 
-    with outside_systems(home, shop=shop):
+    with outside_systems(home, sources=shop):
         yield
 
 

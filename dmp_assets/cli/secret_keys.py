@@ -35,7 +35,7 @@ def rotate() -> None:
             raise StoreError("this home has no operational store yet; `dmp migrate` makes it")
         ring = KeyRing.of(home)
         with (
-            outside_systems(home, shop=False),
+            outside_systems(home, sources=False),
             database.opened(where.store_url(home)) as store,
         ):
             count = tokens.rotate(store, ring)
@@ -54,7 +54,7 @@ def connections_state(home: Home) -> str:
 
     try:
         with (
-            outside_systems(home, shop=False),
+            outside_systems(home, sources=False),
             database.opened(where.store_url(home)) as store,
         ):
             found = Connections(store, KeyRing.of(home)).health()

@@ -51,7 +51,7 @@ def in_store(home: Home, work: Callable[["sa.Connection"], T]) -> T:
     if not where.is_configured(home):
         raise StoreError("this home has no operational store yet; `dmp migrate` makes it")
     with (
-        outside_systems(home, shop=False),
+        outside_systems(home, sources=False),
         database.opened(where.store_url(home)) as store,
         store.begin() as connection,
     ):
@@ -85,7 +85,7 @@ def migrate_home(home: Home, to: str = "head") -> tuple[str | None, str | None]:
     embedded = home.settings().store_url is None
     if embedded:
         home.remember(**where.EMBEDDED)
-    with outside_systems(home, shop=False):
+    with outside_systems(home, sources=False):
         if embedded:
             EmbeddedPostgres(home).create(where.DATABASE)
         with database.opened(where.owner_url(home), checked=False) as store:
@@ -347,7 +347,7 @@ def api(
         from dmp_assets.platform.api import serve
 
         os.environ["DMP_HOME"] = str(home.root)
-        with outside_systems(home, shop=False):
+        with outside_systems(home, sources=False):
             serve.serve(home)
 
 

@@ -2,17 +2,18 @@
 
 import sys
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import duckdb
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from dmp_assets.cli.shared import explained, out, tables
 from dmp_assets.home import Home
-from dmp_assets.platform.lake.tables import TableError, Tables
 from dmp_assets.platform.text.foreign_text import visible, write_csv
+
+if TYPE_CHECKING:
+    from dmp_assets.platform.lake.tables import Tables
 
 
 def show(
@@ -23,6 +24,10 @@ def show(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Print any table, quarantine included; without a name, list the tables."""
+    import duckdb
+
+    from dmp_assets.platform.lake.tables import TableError
+
     with explained():
         home = Home.current()
         store = tables(home)
@@ -65,7 +70,9 @@ def _print_rows(names: list[str], rows: list[dict[str, Any]]) -> None:
             out.print(f"{name:<{margin}}  {cell}", highlight=False, markup=False)
 
 
-def _list_tables(store: Tables) -> None:
+def _list_tables(store: "Tables") -> None:
+    from dmp_assets.platform.lake.tables import TableError
+
     shown = Table("table", "rows", "version", "written (UTC)", box=None, pad_edge=False)
     for key in store.written():
         rows = store.scalar(f"SELECT count(*) FROM {key.replace('/', '.')}")

@@ -48,7 +48,8 @@ def print_summary(
             f"{spent[layer]:.1f}" if layer in spent else "",
         )
     out.print(layers)
-    for domain in known_domains():
+    concerned = [domain for domain in known_domains() if domain.name in summary.domains]
+    for domain in concerned:
         for line in domain.summary(home):
             out.print(line, highlight=False)
     for line in _checks(summary, {found.key for found in expected}):
@@ -63,14 +64,14 @@ def print_summary(
         )
         return
     results = {"Reports": home.reports / "index.html"}
-    for domain in known_domains():
+    for domain in concerned:
         results |= domain.results(home)
     for label, file in results.items():
         if file.exists():
             out.print(f"{label:<10} {file}", highlight=False)
     if (slack := home.sandbox / "slack" / "index.html").exists():
         out.print(f"Slack      {slack}", highlight=False, soft_wrap=True)
-    examples = [key for domain in known_domains() for key in domain.examples]
+    examples = [key for domain in concerned for key in domain.examples]
     for line in (
         f"Tables     {' · '.join(f'dmp show {key}' for key in examples)}",
         "Dagster    dmp up  (and the API: docs/api.md)",

@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from dmp_assets.platform.cleaning.received import FURTHER, received
+from dmp_assets.platform.cleaning.received_columns import FURTHER, columns_of
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import TableRun, source_checks, table_asset
@@ -23,11 +23,13 @@ from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.text.spelling import meant
 from dmp_assets.sources import names, postgres_text
 from dmp_assets.sources.postgres import why_not_connected
-from dmp_assets.sources.shop import tables as shop
 from dmp_assets.sources.shop.connection import ShopError
 from dmp_assets.sources.shop.jdbc import jdbc_options
+from dmp_assets.sources.shop.plan import ReadPlan, read_plan
+from dmp_assets.sources.shop.probe import ShopState, column_changes, names_in_lakehouse
 from dmp_assets.sources.shop.resource import shop_url, state_in_run
-from dmp_assets.sources.shop.tables import ReadPlan, ShopState
+from dmp_assets.sources.shop.settings import ShopSettings
+from dmp_assets.sources.shop.tables import RECEIVED_AT, ROW_ID, TABLES
 
 LINEAGE_COLUMNS = {
     "_row_id": Column(
@@ -40,7 +42,7 @@ LINEAGE_COLUMNS = {
 
 
 def _columns(table: str) -> dict[str, Column]:
-    return {**received(shop.TABLES[table].columns), **LINEAGE_COLUMNS}
+    return {**columns_of(TABLES[table].columns), **LINEAGE_COLUMNS}
 
 
 def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any]:
@@ -95,8 +97,8 @@ def _with_lineage(frame: DataFrame, state: ShopState) -> DataFrame:
     if state.kind == "foreign":
         frame = frame.withColumns(
             {
-                shop.ROW_ID: F.lit(None).cast("bigint"),
-                shop.RECEIVED_AT: F.lit(None).cast("timestamp"),
+                ROW_ID: F.lit(None).cast("bigint"),
+                RECEIVED_AT: F.lit(None).cast("timestamp"),
             }
         )
     return frame.withColumns(
@@ -107,7 +109,7 @@ def _with_lineage(frame: DataFrame, state: ShopState) -> DataFrame:
 def _check_columns(run: TableRun, table: str, state: ShopState, before: dict[str, str]) -> None:
     if not before:
         return
-    changes = shop.column_changes(before, state.tables[table].columns)
+    changes = column_changes(before, state.tables[table].columns)
     if changes.added:
         run.log.warning(f"{table}: new columns {', '.join(changes.added)}; kept in raw only")
         run.metadata["columns_added"] = ", ".join(changes.added)
@@ -116,7 +118,7 @@ def _check_columns(run: TableRun, table: str, state: ShopState, before: dict[str
         f"{table}.{name} was {before[name]} and is {state.tables[table].columns[name]}"
         for name in changes.retyped
     ]
-    if gone and not run.settings.accept_column_changes:
+    if gone and not run.settings.of(ShopSettings).accept_column_changes:
         raise ShopError(
             f"the shop's columns changed: {'; '.join(gone)}. If that is meant, set "
             "DMP_ACCEPT_COLUMN_CHANGES=true for one run"
@@ -134,12 +136,12 @@ def read_shop_table(run: TableRun, table: str) -> None:
     known = state.tables[table]
     probed = noted.get("probe") or {}
     before = probed.get("columns", {})
-    told = names.renamed(shop.names_in_lakehouse(state, table))
+    told = names.renamed(names_in_lakehouse(state, table))
     if told:
         run.log.warning(f"{table}: columns with another name here: {', '.join(told)}")
         run.metadata["columns_renamed"] = ", ".join(told)
     _check_columns(run, table, state, before)
-    watermark = run.settings.shop_watermark_columns.get(table)
+    watermark = run.settings.of(ShopSettings).shop_watermark_columns.get(table)
     if watermark and state.kind == "foreign" and watermark not in known.columns:
         raise ShopError(
             f"DMP_SHOP_WATERMARK_COLUMNS names the column {watermark}, which {table} of the shop "
@@ -148,29 +150,29 @@ def read_shop_table(run: TableRun, table: str) -> None:
     since = None
     same = before == known.columns and probed.get("texts") == postgres_text.VERSION
     if watermark and state.kind == "foreign" and same and not run.window:
-        since = _last_value(run, shop.names_in_lakehouse(state, table).get(watermark, watermark))
+        since = _last_value(run, names_in_lakehouse(state, table).get(watermark, watermark))
     last = noted.get("max_row_id")
     partitions = os.cpu_count() or 2
     run.stamp["max_row_id"] = known.max_row_id
     if last is not None and run.window:
         run.stamp["max_row_id"] = last
-        plan = shop.read_plan(state, table, window=run.window, partitions=partitions)
-        run.merge(_read_jdbc(run, plan, state), keys=[shop.ROW_ID])
+        plan = read_plan(state, table, window=run.window, partitions=partitions)
+        run.merge(_read_jdbc(run, plan, state), keys=[ROW_ID])
     elif last is not None:
-        plan = shop.read_plan(state, table, after_row_id=last, partitions=partitions)
+        plan = read_plan(state, table, after_row_id=last, partitions=partitions)
         if plan.empty:
             run.keep()
-        elif _last_value(run, shop.ROW_ID) == str(last):
+        elif _last_value(run, ROW_ID) == str(last):
             run.append(_read_jdbc(run, plan, state))
         else:  # a range run brought some of these rows already
-            run.merge(_read_jdbc(run, plan, state), keys=[shop.ROW_ID])
+            run.merge(_read_jdbc(run, plan, state), keys=[ROW_ID])
     elif watermark and since is not None:
-        plan = shop.read_plan(state, table, watermark=(watermark, since), partitions=partitions)
+        plan = read_plan(state, table, watermark=(watermark, since), partitions=partitions)
         seen = run.read(run.key).select(*plan.columns)
         fresh = _read_jdbc(run, plan, state).select(*plan.columns).exceptAll(seen)
         run.append(_with_lineage(fresh, state))
     else:
-        plan = shop.read_plan(state, table, partitions=partitions)
+        plan = read_plan(state, table, partitions=partitions)
         run.overwrite(_read_jdbc(run, plan, state))
 
 

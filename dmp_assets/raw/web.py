@@ -10,13 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.platform.cleaning.received import FURTHER, received
+from dmp_assets.platform.cleaning.received_columns import FURTHER, columns_of
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import TableRun, source_checks, table_asset
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.sources.web.resource import state_in_run, web_source
-from dmp_assets.sources.web.tables import ROW_NUMBER, TABLES
+from dmp_assets.sources.web.tables import ROW_NUMBER, SOURCES, TABLES
 
 LINEAGE_COLUMNS = {
     "_row_id": Column("long", "Number of the row in the source's own order."),
@@ -27,12 +27,6 @@ LINEAGE_COLUMNS = {
     "_loaded_at": Column("timestamp", "When the row was read into the lakehouse (UTC)."),
 }
 LINEAGE = arrow_schema(LINEAGE_COLUMNS)
-SOURCES = {
-    "web_sessions": "session_sources",
-    "web_conversions": "conversions",
-    "web_session_costs": "session_costs",
-}
-"""Our table → the web database's."""
 
 
 def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
@@ -47,7 +41,7 @@ def _probe(table: str, lakehouse: Lakehouse, window: Window) -> dict[str, Any] |
 
 
 def _columns(table: str) -> dict[str, Column]:
-    return {**received(TABLES[SOURCES[table]]), **LINEAGE_COLUMNS}
+    return {**columns_of(TABLES[SOURCES[table]]), **LINEAGE_COLUMNS}
 
 
 def _web_table(table: str, key: str) -> Any:

@@ -22,9 +22,11 @@ import pytest
 
 from dmp_assets.attribution.model import maturity
 from dmp_assets.attribution.model.batches import credit_batches
+from dmp_assets.attribution.model.crediting import credits, fit
 from dmp_assets.attribution.model.journeys import COLUMNS as TOUCHPOINT
 from dmp_assets.attribution.model.journeys import Journeys
-from dmp_assets.attribution.model.models import Fitted, credits, fit, models_of
+from dmp_assets.attribution.model.models import IHC, models_of
+from dmp_assets.attribution.model.parameters import Fitted
 from dmp_assets.attribution.model.paths import Paths
 from dmp_assets.attribution.partitions import partition_tags
 from dmp_assets.attribution.report import channel_export
@@ -35,7 +37,7 @@ from dmp_assets.attribution.tables import (
     customer_journeys,
     customer_paths,
 )
-from dmp_assets.attribution.tables.attribution import ANSWERS, IHC, OWN_IHC, STATUS
+from dmp_assets.attribution.tables.attribution import ANSWERS, OWN_IHC, STATUS
 from dmp_assets.attribution.tables.customer_journeys import JourneyRules, journeys
 from dmp_assets.attribution.tables.customer_paths import paths
 from dmp_assets.cleaned.web import web_conversions, web_session_costs, web_sessions
@@ -301,7 +303,7 @@ def test_credits_are_the_same_wherever_batches_cut_the_journeys(seed: int) -> No
     pieces.insert(1, pieces[0].slice(0, 0))  # Spark sends empty batches, too
     found = pa.Table.from_batches(credit_batches(iter(pieces), fitted))
     assert found.select(table.column_names) == table
-    assert found.column_names == [*table.column_names, *models_of(fitted.parameters)]
+    assert found.column_names == [*table.column_names, *models_of(fitted.parameters.markov_orders)]
     for name, expected in at_once.items():
         np.testing.assert_allclose(found[name].to_numpy(), expected, atol=1e-12, err_msg=name)
 
@@ -324,7 +326,7 @@ def test_a_user_with_ten_thousand_sessions_has_one_journey_whose_credits_sum_to_
     made = journeys(world.sessions, world.conversions, rules).persist()
     counted = paths(made, world.sessions, world.conversions, rules).toArrow()
     fitted = fit(Paths.from_arrow(counted.select(["path", "conversions", "nulls"])))
-    names = (*models_of(fitted.parameters), IHC)
+    names = (*models_of(fitted.parameters.markov_orders), IHC)
     wide = attribution.with_ihc(attribution.credited(made, fitted), None, None)
     found = attribution.long_form(wide, names).toArrow()
     made.unpersist()
@@ -664,7 +666,7 @@ def test_credits_of_every_conversion_sum_to_one_by_every_model(whole: Seen) -> N
     sums: dict[tuple[str, str], float] = defaultdict(float)
     for row in whole.tables["modeled/attribution"]:
         sums[row["conv_id"], row["model"]] += row["credit"]
-    models = {*models_of(fitted_on(touchpoints([2])).parameters), IHC}
+    models = {*models_of(), IHC}
     assert set(sums) == {(f"c{n}", model) for n in range(10) for model in models}
     assert max(abs(total - 1) for total in sums.values()) < 1e-9
 

@@ -17,6 +17,7 @@ from dmp_assets.cleaned.shop import promo_codes, promo_usages, users
 from dmp_assets.demo.business import shop as demo
 from dmp_assets.demo.business.shop_dirt import UNUSABLE
 from dmp_assets.platform.cleaning import rules
+from dmp_assets.platform.cleaning.received import Received, words_of
 from dmp_assets.platform.cleaning.rules import Rule, Split
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.window import Window
@@ -129,6 +130,21 @@ def test_a_time_is_read_in_every_format_and_what_is_none_is_quarantined(
 
 
 # users -----------------------------------------------------------------------------------------
+
+
+def test_a_column_that_is_only_declared_is_cleaned_and_quarantined_with_the_rest(
+    spark: "SparkSession", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {**users.RECEIVED, "nickname": Received("name", "What for.", personal="name")}
+    monkeypatch.setattr(users, "RECEIVED", more)
+    monkeypatch.setattr(users, "KINDS", {**words_of(more), "created_at": "as received"})
+    rows = raw("users", [user("a"), user("a"), user("b"), user("b"), user(None)])
+    said = pa.array(["(none)", "Bo", "Bo", "Mo", " Jo "], pa.string())
+    found = Cleaned(
+        users.clean(spark.createDataFrame(rows.append_column("nickname", said)), "US"), "user_id"
+    )
+    assert {key: row["is_ambiguous"] for key, row in found.kept.items()} == {"a": False, "b": True}
+    assert {row["user_id"]: row["nickname"] for row in found.quarantined} == {"b": "Mo", None: "Jo"}
 
 
 def test_only_a_user_without_id_or_time_cannot_be_used(spark: "SparkSession") -> None:

@@ -1,6 +1,7 @@
 """Spark leaves out the rows of the same people as Python does."""
 
 import pyarrow as pa
+import pytest
 
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.columns import Column
@@ -17,7 +18,9 @@ WRITTEN = [
 ]  # fmt: skip
 
 
-def test_spark_leaves_out_what_python_does(home: Home, lakehouse: Lakehouse) -> None:
+def test_spark_leaves_out_what_python_does_and_plans_no_hash(
+    home: Home, lakehouse: Lakehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
     suppression.add(home, "user_id", ["zq1", "zqü", "z$\\1"])
     rows, told = pa.table({"user_id": pa.array(WRITTEN, pa.string())}), list[int]()
     known = Suppressed.of(home)
@@ -26,5 +29,9 @@ def test_spark_leaves_out_what_python_does(home: Home, lakehouse: Lakehouse) -> 
     assert frame.toArrow()["user_id"].to_pylist() == wanted["user_id"].to_pylist()
     assert wanted["user_id"].to_pylist() == ["ZQ1", "zq 1", "zq11", "", None]
     assert told == [8, 8]
+    frame.explain(extended=True)
+    plan = capsys.readouterr().out
+    assert "_mark_0" in plan
+    assert [one for one in known.hashes["user_id"] if one in plan] == []
     other = lakehouse.spark.createDataFrame(pa.table({"favourite": ["zq1"]}))
     assert known.without(other, COLUMNS, told.append) is other

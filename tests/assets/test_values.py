@@ -10,8 +10,8 @@ from dmp_assets.platform.cleaning import reading
 from dmp_assets.platform.cleaning.reading import Reading
 from dmp_assets.platform.values import readers, times, words
 from dmp_assets.platform.values.readers import Format, Kind
-from tests.unit import test_values as cases
-from tests.unit.test_reading import AMOUNTS
+from tests.unit.platform.cleaning import test_values as cases
+from tests.unit.platform.cleaning.test_reading import AMOUNTS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

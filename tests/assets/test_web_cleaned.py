@@ -14,8 +14,8 @@ from dmp_assets.cleaned.web import web_conversions, web_session_costs, web_sessi
 from dmp_assets.cleaned.web.web_values import AHEAD
 from dmp_assets.demo.business import shop as demo_shop
 from dmp_assets.demo.business import web as demo_web
-from dmp_assets.raw.web import SOURCES
 from dmp_assets.sources.web.database import WebSource
+from dmp_assets.sources.web.tables import SOURCES
 from tests.support.web import NOW, Cleaned, Row, at, conversion, cost, raw, session
 
 if TYPE_CHECKING:

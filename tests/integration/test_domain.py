@@ -249,4 +249,4 @@ def test_the_rules_of_the_house_hold_for_it(copy: Copy) -> None:
     copy.ran("ruff", "check", NEW)
     copy.ran("ruff", "format", "--check", NEW)
     copy.ran("lint-imports")
-    copy.ran("pytest", "tests/unit/test_domains.py")
+    copy.ran("pytest", "tests/unit/house/test_domains.py")

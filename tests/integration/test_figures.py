@@ -13,6 +13,7 @@ from dmp_assets.abuse.report import figures
 from dmp_assets.abuse.service.store import figures as service
 from dmp_assets.attribution.report import figures as attribution_figures
 from dmp_assets.attribution.service.store import figures as attribution_service
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.home import Home
 from dmp_assets.platform.figures.catalogue import CATALOGUE, figure
 from dmp_assets.platform.reporting.messages import last_full_week
@@ -35,7 +36,9 @@ def by_lakehouse(home: Home) -> dict[str, float | None]:
     found = figures.flagged(report)
     days = attribution_figures.period(report)
     assert found and days
-    total = attribution_figures.totals(report, report.settings.reporting_model, days)
+    total = attribution_figures.totals(
+        report, report.settings.of(AttributionSettings).reporting_model, days
+    )
     used = report.row(
         """SELECT count(*) AS uses, count(DISTINCT user_id) AS users,
         count(DISTINCT promo_code) AS codes FROM cleaned.promo_usages"""
@@ -67,7 +70,7 @@ def by_service(home: Home) -> Mapping[str, float | None]:
     days = attribution_figures.period(report)
     assert days
     with database.opened(where.store_url(home)) as store, store.connect() as connection:
-        model = report.settings.reporting_model
+        model = report.settings.of(AttributionSettings).reporting_model
         first, last = days.bounds
         return {
             **service.accounts(connection),
@@ -157,7 +160,9 @@ def test_a_maturing_week_is_not_compared_with_what_an_older_one_has_become(demo:
     report = attribution_figures.opened(home, {})
     days = attribution_figures.period(report)
     assert days
-    weeks = attribution_figures.weeks(report, report.settings.reporting_model, days)
+    weeks = attribution_figures.weeks(
+        report, report.settings.of(AttributionSettings).reporting_model, days
+    )
     changes = weeks["change"].dropna()
     assert len(changes) >= 6
     assert (changes > 0).any(), "equal ages rise and fall; a maturing week only falls"

@@ -11,8 +11,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from dmp_assets.attribution.model.crediting import credits, fit
 from dmp_assets.attribution.model.journeys import Journeys
-from dmp_assets.attribution.model.models import credits, fit
 from dmp_assets.attribution.model.paths import paths_of
 
 FIRST_DAY = datetime(2024, 2, 1, tzinfo=UTC)

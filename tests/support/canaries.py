@@ -18,37 +18,8 @@ import sqlalchemy as sa
 from dmp_assets.abuse.model.features import NAMES
 from dmp_assets.abuse.service.store.schema import abuse_decision, abuse_prediction
 from dmp_assets.platform.lake.columns import Category
+from tests.support.marked_values import filled, markers
 from tests.support.web import conversion, cost, session, write_database
-
-MARKERS: Mapping[str, Category] = {
-    "zqid": "identifier",
-    "zqsession": "identifier",
-    "zqconv": "identifier",
-    "zqcaller": "identifier",
-    "zqrequest": "identifier",
-    "5eed5eed": "identifier",
-    "zqreviewer": "identifier",
-    "zqmail": "contact",
-    "zqhost": "contact",
-    "41586753": "contact",
-    "zqfirst": "name",
-    "zqlast": "name",
-    "81.97.113": "network",
-    "zqdevice": "device",
-    "zqagent": "device",
-    "zqcity": "location",
-    "antarctica/troll": "location",
-    "zqgender": "demographic",
-    "1961-07-": "demographic",
-    "592647": "behaviour",
-    "739481": "behaviour",
-    "zqmoment": "behaviour",
-    "zqamount": "behaviour",
-    "zqcomment": "free text",
-    "zqevidence": "free text",
-    "zqfurther": "free text",
-}
-"""Marker, in small letters → the kind of personal data that it is."""
 
 PEOPLE = 12
 REGISTERED = datetime(2024, 1, 8, 9, 17, 43, 592647)
@@ -66,45 +37,93 @@ class Person:
     def user_id(self) -> str:
         return f"zqid{self.number:02}"
 
-    def row(self, **other: str) -> dict[str, str]:
-        """The row of the shop's users."""
+    def special(self) -> dict[str, str]:
+        """What must be just so: to reach a normal form, or to be shared."""
         n = self.number
         return {
             "user_id": self.user_id,
             "created_at": str(REGISTERED + timedelta(days=n)),
             "email": f"Zqmail{n:02}+tag@zqhost{n:02}.example",
-            "is_email_verified": "true",
             "phone": f"+1415867{5300 + n}",
-            "is_phone_verified": "true",
-            "first_name": f"Zqfirst{n:02}",
-            "last_name": f"Zqlast{n:02}",
-            "ip_address": f"81.97.113.{n + 10}",
             "device_id": f"zqdevice{n // 2:02}",
-            "user_agent": f"zqagent{n:02}/1.0",
-            "city": f"Zqcity{n:02}",
-            "gender": f"zqgender{n:02}",
-            "dob": f"1961-07-{n + 10}",
             "timezone": "Antarctica/Troll",
             "is_abuser": "true" if n % 4 == 0 else "false",
-            "favourite": f"zqfurther{n:02}",
-            **other,
         }
+
+    def row(self, **other: str) -> dict[str, str]:
+        """The row of the shop's users, with a column that nobody declared."""
+        n = self.number
+        return {**filled("users", n, self.special()), "favourite": f"zqfurther{n:02}", **other}
+
+    def own(self) -> dict[str, str]:
+        """The values that no other person has, but for the time of registration."""
+        others = [Person(n).row() for n in range(PEOPLE) if n != self.number]
+        return {
+            name: said
+            for name, said in self.row().items()
+            if name != "created_at" and all(other[name] != said for other in others)
+        }
+
+
+def _usage(person: Person, code: str, hours: int) -> dict[str, str]:
+    return {
+        "user_id": person.user_id,
+        "promo_code": code,
+        "used_at": str(REDEEMED + timedelta(days=person.number, hours=hours)),
+        "used_promo": "true",
+    }
+
+
+def _code(code: str) -> dict[str, str]:
+    return {
+        "promo_code": code, "discount_type": "percentage", "discount_value": "20",
+        "min_purchase_amount": "30", "valid_from": "2023-01-01", "valid_until": "2025-01-01",
+        "max_uses_per_user": "1",
+    }  # fmt: skip
+
+
+_SPECIAL: Mapping[str, Category] = {
+    "zqid": "identifier",
+    "zqsession": "identifier",
+    "zqconv": "identifier",
+    "zqcaller": "identifier",
+    "zqrequest": "identifier",
+    "5eed5eed": "identifier",
+    "zqreviewer": "identifier",
+    "zqmail": "contact",
+    "zqhost": "contact",
+    "41586753": "contact",
+    "zqdevice": "device",
+    "antarctica/troll": "location",
+    "592647": "behaviour",
+    "739481": "behaviour",
+    "zqmoment": "behaviour",
+    "zqamount": "behaviour",
+    "zqcomment": "free text",
+    "zqevidence": "free text",
+    "zqfurther": "free text",
+}
+_GIVEN: Mapping[str, Mapping[str, Any]] = {
+    "users": Person(0).special(),
+    "promo_codes": _code(""),
+    "promo_usages": _usage(Person(0), "", 0),
+    "session_sources": session(""),
+    "conversions": conversion(""),
+    "session_costs": cost(""),
+}
+MARKERS: Mapping[str, Category] = {**_SPECIAL, **dict(markers(_GIVEN))}
+"""Marker, in small letters → the kind of personal data that it is."""
 
 
 def write_shop(folder: Path) -> Path:
     """The shop's export: the people, what they redeemed, and rows that cannot be used."""
     people = [Person(n) for n in range(PEOPLE)]
     users = [person.row() for person in people]
-    users.append(people[0].row(city="Zqcity77", first_name="Zqfirst77"))  # contradicts
+    users.append(people[0].row(city=Person(17).row()["city"]))  # contradicts
     users.append(Person(PEOPLE).row(created_at="zqmoment"))
     users.append(Person(PEOPLE + 1).row(user_id=""))
     usages = [
-        {
-            "user_id": person.user_id,
-            "promo_code": code,
-            "used_at": str(REDEEMED + timedelta(days=person.number, hours=hours)),
-            "used_promo": "true",
-        }
+        filled("promo_usages", person.number, _usage(person, code, hours))
         for person in people
         for hours, code in enumerate(CODES)
     ]
@@ -113,9 +132,7 @@ def write_shop(folder: Path) -> Path:
     usages.append(usages[0] | {"user_id": "zqid99"})
     usages.append(usages[0] | {"used_at": "zqmoment"})
     usages.append(usages[0] | {"used_promo": "false"})  # contradicts
-    codes = [{"promo_code": code, "discount_type": "percentage", "discount_value": "20",
-              "min_purchase_amount": "30", "valid_from": "2023-01-01", "valid_until": "2025-01-01",
-              "max_uses_per_user": "1"} for code in CODES]  # fmt: skip
+    codes = [filled("promo_codes", n, _code(code)) for n, code in enumerate(CODES)]
     folder.mkdir(parents=True)
     for name, rows in (("users", users), ("promo_codes", codes), ("promo_usages", usages)):
         with (folder / f"{name}.csv").open("w", newline="") as file:
@@ -134,10 +151,12 @@ def write_web(path: Path) -> Path:
         whose = Person(n).user_id
         for step in range(2):
             name = f"zqsession{n:02}x{step}"
-            sessions.append(session(name, user_id=whose, event_time=f"0{step + 7}:13:{n + 10}",
-                                    channel_name=("seo", "ads")[(n + step) % 2]))  # fmt: skip
-            costs.append(cost(name, "0.5"))
-        conversions.append(conversion(f"zqconv{n:02}", user_id=whose))
+            visit = session(name, user_id=whose, event_time=f"0{step + 7}:13:{n + 10}",
+                            channel_name=("seo", "ads")[(n + step) % 2])  # fmt: skip
+            sessions.append(filled("session_sources", n, visit))
+            costs.append(filled("session_costs", n, cost(name, "0.5")))
+        bought = conversion(f"zqconv{n:02}", user_id=whose)
+        conversions.append(filled("conversions", n, bought))
     sessions.append(session("zqsession77", user_id="zqid77", event_time="zqmoment"))
     conversions.append(conversion("zqconv77", user_id="zqid77", revenue="zqamount"))
     conversions.append(conversion("zqconv78", user_id="zqid78", conv_time="zqmoment"))
@@ -170,7 +189,7 @@ def log_scores(store: sa.Engine, at: datetime) -> None:
     decisions = [
         {
             "decided_at": at, "account_id": Person(3).user_id, "verdict": "block",
-            "category": None, "comment": "zqcomment: called zqfirst03.",
+            "category": None, "comment": f"zqcomment: called {Person(3).row()['first_name']}.",
             "decided_by": "zqreviewer@shop.example", "group_id": UUID(int=1),
             "evidence": {"note": "zqevidence"},
         }

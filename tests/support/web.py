@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from dmp_assets.platform.cleaning.rules import Split
-from dmp_assets.raw.web import LINEAGE, SOURCES
-from dmp_assets.sources.web.tables import TABLES
+from dmp_assets.raw.web import LINEAGE
+from dmp_assets.sources.web.tables import SOURCES, TABLES
 
 Row = Mapping[str, Any]
 NOW = datetime(2024, 4, 1, 12, tzinfo=UTC)

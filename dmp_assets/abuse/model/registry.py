@@ -4,6 +4,7 @@ from typing import Any
 
 from dmp_assets.abuse.model import store
 from dmp_assets.abuse.model.money import Costs, Thresholds, raised, thresholds
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.settings import Settings
@@ -22,7 +23,8 @@ NEW_LABELS = """
 
 
 def costs(settings: Settings) -> Costs:
-    return Costs(settings.cost_blocked_customer, settings.cost_lost_discount, settings.review_cost)
+    own = settings.of(AbuseSettings)
+    return Costs(own.cost_blocked_customer, own.cost_lost_discount, own.review_cost)
 
 
 def limits(settings: Settings) -> Thresholds:

@@ -12,6 +12,7 @@ from dmp_assets.abuse.service.judging import Judge
 from dmp_assets.abuse.service.present import Present
 from dmp_assets.abuse.service.refs import named_publicly, public
 from dmp_assets.platform.values import words
+from dmp_assets.sources.shop.settings import ShopSettings
 
 
 class Accounts:
@@ -56,7 +57,7 @@ class Accounts:
     def search(self, text: str) -> list[str]:
         """Accounts by id, e-mail, phone, device or IP, at most 50."""
         with self._present.lock:
-            found = self.index.search(text, self._present.settings.phone_region)
+            found = self.index.search(text, self._present.settings.of(ShopSettings).phone_region)
             name = self._present.owners.latest(words.plain("id", text))
             if self.index.number(name) is not None:
                 found.insert(0, name)

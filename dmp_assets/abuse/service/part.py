@@ -13,6 +13,7 @@ from dmp_assets.abuse.service.metrics import AbuseMetrics
 from dmp_assets.abuse.service.score_log import ScoreLog
 from dmp_assets.abuse.service.scoring import Scoring
 from dmp_assets.abuse.service.store import review_queue
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.home import Home
 from dmp_assets.platform.api.metrics import Metrics
 from dmp_assets.platform.api.state import Recent, Service
@@ -85,7 +86,7 @@ class AbusePart:
 
     def _count_queue(self) -> None:
         """Nothing fails because of it."""
-        share = self.settings.review_sample_share
+        share = self.settings.of(AbuseSettings).review_sample_share
 
         def count() -> Mapping[str, int]:
             with self.store.begin() as connection:

@@ -19,7 +19,9 @@ from dmp_assets.abuse.service.asked import Asked, Request
 from dmp_assets.abuse.service.judged import Prepared
 from dmp_assets.abuse.service.refs import Owners, former, name_of, public, with_known
 from dmp_assets.abuse.service.store.predictions import NewAccount
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.settings import Settings
+from dmp_assets.sources.shop.settings import ShopSettings
 
 log = structlog.get_logger("dmp.api")
 
@@ -197,7 +199,7 @@ class Present:
     def _has_too_many(self) -> str | None:
         """The client that is to lose a live account."""
         index, busiest = self.index, self.owners.busiest()
-        too_many = len(index) - index.snapshot.size > self.settings.live_accounts
+        too_many = len(index) - index.snapshot.size > self.settings.of(AbuseSettings).live_accounts
         if busiest is not None and (too_many or self.owners.count(busiest) > self.most_of_one):
             return busiest
         return None
@@ -218,18 +220,18 @@ class Present:
 
 def most_of_one(settings: Settings) -> int:
     """Live accounts of one client."""
-    own = settings.live_accounts_per_client
-    return min(own or settings.live_accounts, settings.live_accounts)
+    own = settings.of(AbuseSettings)
+    return min(own.live_accounts_per_client or own.live_accounts, own.live_accounts)
 
 
 def live_account(
     asked: Asked, settings: Settings, scored_at: datetime | None = None, salt: str = ""
 ) -> LiveAccount:
     """The normal forms of a new account; `salt`: see `abuse.keys`."""
+    region = settings.of(ShopSettings).phone_region
     account = normal_form(
-        asked.account_id, asked.attributes, asked.registered_at, settings.phone_region,
-        settings.no_value_words,
-    )  # fmt: skip
+        asked.account_id, asked.attributes, asked.registered_at, region, settings.no_value_words
+    )
     promo_code = settings.no_value_words.given("code", asked.promo_code)
     return LiveAccount.of(account, promo_code, scored_at, salt)
 

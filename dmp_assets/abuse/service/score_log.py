@@ -23,6 +23,7 @@ from dmp_assets.abuse.service.present import most_of_one
 from dmp_assets.abuse.service.spool import Spool
 from dmp_assets.abuse.service.store import predictions
 from dmp_assets.abuse.service.store.predictions import Answer, NewAccount, Prediction
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.home import Home
 from dmp_assets.platform.store import database
 from dmp_assets.settings import Settings
@@ -80,9 +81,10 @@ class ScoreLog:
     @classmethod
     def of(cls, home: Home, settings: Settings, store: sa.Engine) -> "ScoreLog":
         """The log of a home, in its store and in its spool."""
-        spool = Spool(home.spool, settings.spool_scores, settings.spool_scores_per_client)
-        keep = timedelta(days=settings.live_account_days)
-        return cls(store, spool, keep, settings.live_accounts, most_of_one(settings))
+        own = settings.of(AbuseSettings)
+        spool = Spool(home.spool, own.spool_scores, own.spool_scores_per_client)
+        keep = timedelta(days=own.live_account_days)
+        return cls(store, spool, keep, own.live_accounts, most_of_one(settings))
 
     # life ----------------------------------------------------------------------------------------
     def start(self) -> None:

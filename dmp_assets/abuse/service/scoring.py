@@ -29,6 +29,7 @@ from dmp_assets.abuse.service.present import Present
 from dmp_assets.abuse.service.request_judging import RequestJudge
 from dmp_assets.abuse.service.score_log import ScoreLog
 from dmp_assets.abuse.service.told import answer_of
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.settings import Settings
@@ -57,13 +58,12 @@ class Scoring:
         self._waiting: FairQueue[Request] = FairQueue()
         self._answering = Answering(score_log, metrics)
         self._present = Present(settings)
-        judge = Judge(
-            self._present, DeviceLimit(settings.device_day_review, settings.device_day_block)
-        )
+        own = settings.of(AbuseSettings)
+        judge = Judge(self._present, DeviceLimit(own.device_day_review, own.device_day_block))
         self._judge = RequestJudge(self._present, judge, score_log)
         self._keeper = Keeper(
             self._present, News(home, settings, tables), score_log,
-            timedelta(days=settings.live_account_days), metrics,
+            timedelta(days=own.live_account_days), metrics,
         )  # fmt: skip
         self.accounts = Accounts(self._present, judge)
         self._threads: list[threading.Thread] = []

@@ -1,5 +1,6 @@
 """Drift of the served model's inputs and outputs: what the drift table says over time."""
 
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.settings import Settings
 
@@ -24,4 +25,5 @@ def persistent_drift(tables: Tables, settings: Settings) -> bool:
     """
     if not (tables.exists(KEY) and tables.exists("ml/model_registry")):
         return False
-    return bool(tables.scalar(PERSISTENT, {"runs": settings.drift_persistent_runs}))
+    runs = settings.of(AbuseSettings).drift_persistent_runs
+    return bool(tables.scalar(PERSISTENT, {"runs": runs}))

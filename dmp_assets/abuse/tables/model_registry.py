@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from dmp_assets.abuse.model import features, money, registry
 from dmp_assets.abuse.model.features import NAMES
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.lake import fingerprint
 from dmp_assets.platform.lake.columns import Column, arrow_schema
@@ -182,12 +183,12 @@ def model_registry(run: TableRun) -> None:
         and not run.again
         and not run.probe
         and serving["code"] in same_code
-        and new_labels < run.settings.retrain_min_labels
+        and new_labels < run.settings.of(AbuseSettings).retrain_min_labels
         and any(card["model_version"] == serving["model_version"] for card in cards)
     ):
         run.log.info(
             f"{serving['model_version']} stays: {new_labels} new labels, "
-            f"{run.settings.retrain_min_labels} are needed to train again"
+            f"{run.settings.of(AbuseSettings).retrain_min_labels} are needed to train again"
         )
     else:
         for problem in run.probe:
@@ -218,7 +219,7 @@ def _train(
     from dmp_assets.abuse.model.train import Labelled, train
 
     costs = registry.costs(run.settings)
-    labelled = run.sql(_LABELLED, {"limit": run.settings.train_sample_rows})
+    labelled = run.sql(_LABELLED, {"limit": run.settings.of(AbuseSettings).train_sample_rows})
     data = Labelled(
         features=matrix_of(labelled),
         labels=features.numbers(labelled["label"]) == 1,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
@@ -100,7 +101,8 @@ def _state(home: Home, log: str, days: int | None = None) -> dict[str, Any] | No
 
 
 def _predictions_state(lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
-    state = _state(lakehouse.home, "abuse_prediction", lakehouse.settings.prediction_log_days)
+    days = lakehouse.settings.of(AbuseSettings).prediction_log_days
+    state = _state(lakehouse.home, "abuse_prediction", days)
     if state and state.get("expired"):  # of interest in every run until it is gone
         state["expired"] = lakehouse.run_id
     return state
@@ -169,7 +171,7 @@ def abuse_predictions(run: TableRun) -> None:
         from dmp_assets.abuse.service.store.landing import delete_expired
         from dmp_assets.platform.store import database
 
-        days = run.settings.prediction_log_days
+        days = run.settings.of(AbuseSettings).prediction_log_days
         with (
             database.opened(where.store_url(run.lakehouse.home)) as store,
             store.begin() as connection,

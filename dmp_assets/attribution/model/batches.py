@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dmp_assets.attribution.model.crediting import credits
 from dmp_assets.attribution.model.journeys import COLUMNS, Journeys
-from dmp_assets.attribution.model.models import Fitted, credits, models_of
+from dmp_assets.attribution.model.models import models_of
+from dmp_assets.attribution.model.parameters import Fitted
 
 
 def credit_batches(batches: Iterator[pa.RecordBatch], fitted: Fitted) -> Iterator[pa.RecordBatch]:
@@ -39,6 +41,6 @@ def _last_start(ids: pa.ChunkedArray) -> int:
 
 def _credited(rows: pa.Table, fitted: Fitted) -> Iterator[pa.RecordBatch]:
     given = credits(Journeys.from_arrow(rows.select(COLUMNS)), fitted)
-    for name in models_of(fitted.parameters):
+    for name in models_of(fitted.parameters.markov_orders):
         rows = rows.append_column(name, pa.array(given[name], pa.float64()))
     yield from rows.combine_chunks().to_batches()

@@ -10,6 +10,7 @@ import dagster as dg
 import duckdb
 import pyarrow as pa
 
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.attribution.tables.attribution_runs import RESULTS, committed
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.lake.code_places import code_at
@@ -78,7 +79,7 @@ def channel_export(
     context: dg.AssetExecutionContext, lakehouse: Lakehouse, window: Window
 ) -> dg.MaterializeResult[Any]:
     """Write the CSV and, where the web database allows it, both tables of results there."""
-    home, model = lakehouse.home, lakehouse.settings.reporting_model
+    home, model = lakehouse.home, lakehouse.settings.of(AttributionSettings).reporting_model
     tables = replace(lakehouse.tables, versions=committed(lakehouse.tables))
     stand = [tables.standing(key) for key in ("modeled/channel_reporting", "modeled/attribution")]
     tables = tables.pinned({one.key: one for one in stand})

@@ -6,7 +6,7 @@ from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.cleaning import evidence
 from dmp_assets.platform.reporting.reader import Report
 from dmp_assets.platform.values import readers
-from dmp_assets.sources.web.written import WRITTEN
+from dmp_assets.sources.web.tables import WRITTEN
 
 NEEDED = (
     "raw/web_session_costs", "cleaned/web_session_costs", "quarantine/web_session_costs",

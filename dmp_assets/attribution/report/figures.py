@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from dmp_assets.attribution.model import maturity
-from dmp_assets.attribution.model.models import Parameters, models_of
+from dmp_assets.attribution.model.models import IHC, models_of
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.cleaned.web.keys import EVENTS
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import freshness
@@ -135,8 +136,8 @@ def period(report: Report, start: str = "", end: str = "") -> Period | None:
 
 def titles(settings: Settings) -> dict[str, str]:
     """Name → title of every model, the service's first."""
-    own = models_of(Parameters(markov_orders=tuple(settings.markov_orders)))
-    return {"ihc": "IHC", **{name: model.title for name, model in own.items()}}
+    own = models_of(settings.of(AttributionSettings).markov_orders)
+    return {IHC: "IHC", **{name: model.title for name, model in own.items()}}
 
 
 def totals(report: Report, model: str, days: Period) -> Totals:
@@ -236,7 +237,8 @@ def message(
 
 
 def _figures(report: Report, days: Period, until: datetime) -> dict[str, Any]:
-    model, currency = report.settings.reporting_model, report.settings.currency
+    model = report.settings.of(AttributionSettings).reporting_model
+    currency = report.settings.currency
     earlier = days.before()
     now = matured(report, model, days, until)
     then = matured(report, model, earlier, until - DAY * days.length)
@@ -341,7 +343,7 @@ def open_after(report: Report) -> int:
     """Days after which a day is closed: nine in ten touchpoints had their conversion by then."""
     there = report.has("modeled/customer_journeys")
     measured = report.row(maturity.DELAY)["days"] if there else None
-    return maturity.open_days(measured, report.settings.lookback_days)
+    return maturity.open_days(measured, report.settings.of(AttributionSettings).lookback_days)
 
 
 def left_edge(report: Report, days: Period) -> date | None:
@@ -393,7 +395,7 @@ def by_day(report: Report, days: Period) -> tuple[list[date], list[float], list[
             """SELECT date::VARCHAR AS day, sum(revenue) AS revenue, sum(cost)::DOUBLE AS cost
             FROM modeled.channel_reporting WHERE model = $1 AND date BETWEEN $2 AND $3
             GROUP BY day""",
-            [report.settings.reporting_model, *days.bounds],
+            [report.settings.of(AttributionSettings).reporting_model, *days.bounds],
         )
         found = {day: (revenue, cost) for day, revenue, cost in rows.itertuples(index=False)}
     values = [found.get(day.isoformat(), (0.0, 0.0)) for day in every]

@@ -38,7 +38,7 @@ REPORTS = (
         about="Cost per order and ROAS by channel, how far the models disagree, paths to a "
         "conversion.",
         reads=(
-            *web.KEYS,
+            *web.SOURCE.keys,
             "modeled/customer_journeys",
             "modeled/customer_paths",
             "modeled/attribution",

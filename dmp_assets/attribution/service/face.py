@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from dmp_assets.attribution.service.routes import attribution
 from dmp_assets.attribution.service.store import figures
 from dmp_assets.attribution.service.store.schema import channel_reporting
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.platform.faces.service import Caller, Entry, Headline, ServiceFace
 from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.settings import Settings
@@ -21,7 +22,7 @@ def _headlines(store: sa.Connection, settings: Settings, who: Caller) -> Sequenc
     if not who.may("attribution:read") or closed is None:
         return ()
     spent = figures.advertising(
-        store, settings.reporting_model, closed - timedelta(days=29), closed
+        store, settings.of(AttributionSettings).reporting_model, closed - timedelta(days=29), closed
     )
     return [
         Headline(

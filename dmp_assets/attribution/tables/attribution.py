@@ -21,8 +21,11 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, StructField, StructType
 
 from dmp_assets.attribution.model.batches import credit_batches
-from dmp_assets.attribution.model.models import Fitted, Parameters, fit, models_of
+from dmp_assets.attribution.model.crediting import fit
+from dmp_assets.attribution.model.models import IHC, models_of
+from dmp_assets.attribution.model.parameters import Fitted, Parameters
 from dmp_assets.attribution.model.paths import Paths
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.attribution.tables.customer_journeys import nobodies
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.lake.columns import Column
@@ -32,7 +35,6 @@ from dmp_assets.sources.ihc import client as ihc
 from dmp_assets.sources.ihc.answers import AnswerStore
 from dmp_assets.sources.web.resource import ihc_config
 
-IHC = "ihc"
 OWN_IHC = "initializer_holder_closer"
 JOURNEY = (
     "conv_id", "position", "session_id", "session_date", "conversion_date", "channel_name",
@@ -76,18 +78,19 @@ ANSWERS = pa.schema([("conv_id", pa.string()), ("session_id", pa.string()), ("ap
 
 def parameters(settings: Settings) -> Parameters:
     """The models' parameters as the settings name them."""
+    own = settings.of(AttributionSettings)
     return Parameters(
-        half_life_hours=settings.half_life_days * 24,
-        first_weight=settings.first_touch_weight,
-        last_weight=settings.last_touch_weight,
-        direct_channels=tuple(settings.direct_channels),
-        markov_orders=tuple(settings.markov_orders),
+        half_life_hours=own.half_life_days * 24,
+        first_weight=own.first_touch_weight,
+        last_weight=own.last_touch_weight,
+        direct_channels=tuple(own.direct_channels),
+        markov_orders=tuple(own.markov_orders),
     )
 
 
 def credited(journeys: DataFrame, fitted: Fitted) -> DataFrame:
     """The touchpoints with a column of credits per own model."""
-    names = tuple(models_of(fitted.parameters))
+    names = tuple(models_of(fitted.parameters.markov_orders))
     rows = journeys.select(*JOURNEY)
     schema = StructType([*rows.schema.fields, *(StructField(name, DoubleType()) for name in names)])
     in_order = rows.repartition("conv_id").sortWithinPartitions("conv_id", "position")
@@ -204,6 +207,7 @@ def conversions(
     ],
     probe=lambda lakehouse, window: _probe(lakehouse),
     daily="conversion_date",
+    first_day="web_first_day",
     checks=(
         Check(
             "credits_sum_to_one",
@@ -255,7 +259,7 @@ def attribution(run: TableRun) -> None:
     fitted = fit(_paths(run), parameters(settings))
     got = asked(run)
     answers, status = (None, None) if got is None else map(spark.createDataFrame, got)
-    names = (*models_of(fitted.parameters), IHC)
+    names = (*models_of(fitted.parameters.markov_orders), IHC)
     wide = with_ihc(credited(journeys, fitted), answers, status)
     scores = run.read("ml/abuse_scores") if run.exists("ml/abuse_scores") else None
     found = conversions(cleaned, journeys, status, scores)

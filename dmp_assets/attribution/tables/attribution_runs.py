@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.cleaning import evidence
 from dmp_assets.platform.lake.columns import Column, arrow_schema
@@ -23,7 +24,7 @@ from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.values import readers, times
 from dmp_assets.platform.values.readers import Format
-from dmp_assets.sources.web.written import WRITTEN
+from dmp_assets.sources.web.tables import WRITTEN
 
 RESULTS = (
     "modeled/attribution", "modeled/attributed_conversions", "modeled/channel_reporting",
@@ -200,7 +201,7 @@ def attribution_runs(run: TableRun) -> None:
         "committed_at": datetime.now(UTC),
         "start": start,
         "end": date.fromordinal(end.toordinal() - 1) if end else None,
-        "reporting_model": run.settings.reporting_model,
+        "reporting_model": run.settings.of(AttributionSettings).reporting_model,
         **added_up(tables, run.window, run.settings.column_formats),
         "versions": [(key, tables.version(key)) for key in RESULTS],
     }

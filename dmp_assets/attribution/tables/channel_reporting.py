@@ -10,8 +10,8 @@ credits stored so far, so the days that new journeys touch are always right.
 """
 
 from dmp_assets.attribution.model.maturity import DELAY, open_days
-from dmp_assets.attribution.model.models import models_of
-from dmp_assets.attribution.tables.attribution import IHC, parameters
+from dmp_assets.attribution.model.models import IHC, models_of
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
@@ -98,6 +98,7 @@ nothing was converted, and `days`, after which a day is closed."""
     key=("channel_name", "date", "model"),
     settings=["lookback_days", "markov_orders"],
     daily="date",
+    first_day="web_first_day",
     checks=(
         Check(
             "cost_agrees",
@@ -144,7 +145,8 @@ def channel_reporting(run: TableRun) -> None:
     Sources: modeled/attribution, modeled/attributed_conversions, modeled/customer_journeys,
     cleaned/web_session_costs, cleaned/web_sessions.
     """
+    own = run.settings.of(AttributionSettings)
     measured = run.sql(DELAY)["days"].to_pylist()[0]
-    days = open_days(measured, run.settings.lookback_days)
-    models = [*models_of(parameters(run.settings)), IHC]
+    days = open_days(measured, own.lookback_days)
+    models = [*models_of(own.markov_orders), IHC]
     run.overwrite(run.sql(REPORT, {"models": models, "days": days}).select(list(COLUMNS)))

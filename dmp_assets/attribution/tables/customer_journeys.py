@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.identity.evidence import CROWD_SHARE, LEAST_CROWD, most_holders_sql
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
@@ -60,11 +61,12 @@ class JourneyRules:
 
     @classmethod
     def of(cls, settings: Settings) -> "JourneyRules":
+        own = settings.of(AttributionSettings)
         return cls(
-            settings.lookback_days,
-            settings.journeys_since_last_conversion,
-            settings.journeys_collapse_repeats,
-            settings.journey_max_touchpoints,
+            own.lookback_days,
+            own.journeys_since_last_conversion,
+            own.journeys_collapse_repeats,
+            own.journey_max_touchpoints,
         )
 
 
@@ -142,6 +144,7 @@ def journeys(sessions: DataFrame, conversions: DataFrame, rules: JourneyRules) -
         "journey_max_touchpoints",
     ],
     daily="conversion_date",
+    first_day="web_first_day",
     checks=(
         Check(
             "no_touchpoint_after_conversion",

@@ -10,19 +10,17 @@ from pyspark.sql import functions as F
 
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
+from dmp_assets.platform.cleaning.received import words_of, written_of
 from dmp_assets.platform.cleaning.rules import Rule, Split
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
-from dmp_assets.platform.values.words import STANDARD, Kind, Words
+from dmp_assets.platform.values.words import STANDARD, Words
 from dmp_assets.sources.shop.tables import TABLES
-from dmp_assets.sources.shop.written import WRITTEN
 
 RECEIVED = TABLES["promo_codes"].columns
-KINDS: dict[str, Kind] = {
-    **dict.fromkeys(RECEIVED, "other"),
-    "promo_code": "code", "valid_from": "time", "valid_until": "time",
-}  # fmt: skip
+KINDS = words_of(RECEIVED)
+READERS = written_of(RECEIVED)
 RULES = (Rule("promo_code_missing", "promo_code IS NOT NULL", "the code is empty", required=True),)
 COLUMNS = {
     "promo_code": Column("string", "The code that a customer enters."),
@@ -49,7 +47,6 @@ COLUMNS = {
 
 
 MONEY = "DECIMAL(12, 2)"
-READERS = WRITTEN["promo_codes"]
 _PERCENTAGE, _FIXED = "percentage", "fixed_amount"
 DISCOUNT_TYPES = {
     **dict.fromkeys(("percentage", "percent", "percent off", "pct", "%", "prozent"), _PERCENTAGE),

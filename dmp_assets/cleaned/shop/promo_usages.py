@@ -8,18 +8,17 @@ from pyspark.sql import functions as F
 
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
+from dmp_assets.platform.cleaning.received import words_of, written_of
 from dmp_assets.platform.cleaning.rules import Rule, Split
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
 from dmp_assets.sources.shop.tables import TABLES
-from dmp_assets.sources.shop.written import WRITTEN
 
 RECEIVED = TABLES["promo_usages"].columns
-KINDS: dict[str, Kind] = {
-    "user_id": "id", "promo_code": "code", "used_at": "as received", "used_promo": "flag",
-}  # fmt: skip
+KINDS: dict[str, Kind] = {**words_of(RECEIVED), "used_at": "as received"}
+READERS = written_of(RECEIVED)
 RULES = (
     Rule("user_id_missing", "user_id IS NOT NULL", "the redemption has no user", required=True),
     Rule(
@@ -143,7 +142,7 @@ def promo_usages(run: TableRun) -> None:
     """
     raw = run.read("raw/promo_usages")
     no_value = run.settings.no_value_words
-    form = formats.found(run, "promo_usages", WRITTEN["promo_usages"])["used_at"]
+    form = formats.found(run, "promo_usages", READERS)["used_at"]
     users, codes = run.read("cleaned/users"), run.read("cleaned/promo_codes")
     unread.note(run, "promo_usages", KINDS, readings_of(form), no_value)
     split = clean(raw, users, codes, no_value, form)

@@ -17,23 +17,19 @@ from dmp_assets.identity.evidence import IDENTITIES, most_holders_sql
 from dmp_assets.identity.evidence import KINDS as KINDS_OF_EVIDENCE
 from dmp_assets.platform.cleaning import formats, normalise, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
+from dmp_assets.platform.cleaning.received import words_of, written_of
 from dmp_assets.platform.cleaning.rules import Rule, Split
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values import zones
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
+from dmp_assets.sources.shop.settings import ShopSettings
 from dmp_assets.sources.shop.tables import TABLES
-from dmp_assets.sources.shop.written import WRITTEN
 
 RECEIVED = TABLES["users"].columns
-KINDS: dict[str, Kind] = {
-    **dict.fromkeys(RECEIVED, "other"),
-    "user_id": "id", "created_at": "as received", "email": "email", "phone": "phone",
-    "first_name": "name", "last_name": "name", "ip_address": "ip", "device_id": "device",
-    "user_agent": "user_agent", "city": "city", "timezone": "timezone",
-    "dob": "time", "is_email_verified": "flag", "is_phone_verified": "flag", "is_abuser": "flag",
-}  # fmt: skip
+KINDS: dict[str, Kind] = {**words_of(RECEIVED), "created_at": "as received"}
+READERS = written_of(RECEIVED)
 RULES = (
     Rule("user_id_missing", "user_id IS NOT NULL", "the user has no id", required=True),
     Rule(
@@ -130,9 +126,6 @@ SELECT count(*), coalesce(sum(accounts), 0)::BIGINT AS accounts,
                ORDER BY accounts DESC) AS crowds
 FROM held"""
 """Values that are no identity, or look like none: kind, first letters, and how many hold them."""
-
-
-READERS = WRITTEN["users"]
 
 
 def clean(
@@ -239,6 +232,6 @@ def users(run: TableRun) -> None:
     raw = run.read("raw/users")
     no_value = run.settings.no_value_words
     forms = formats.found(run, "users", READERS)
-    region = run.settings.phone_region
+    region = run.settings.of(ShopSettings).phone_region
     unread.note(run, "users", KINDS, readings_of(region, forms), no_value)
     rules.write_split(run, clean(raw, region, no_value, forms))

@@ -12,19 +12,20 @@ from dmp_assets.cleaned.web import web_values
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
+from dmp_assets.platform.cleaning.received import words_of, written_of
 from dmp_assets.platform.cleaning.rules import Rule, Split
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
 from dmp_assets.sources.web.tables import TABLES
-from dmp_assets.sources.web.written import WRITTEN
 
-RECEIVED = tuple(TABLES["conversions"])
+RECEIVED = TABLES["conversions"]
 KINDS: dict[str, Kind] = {
-    **dict.fromkeys(RECEIVED, "as received"),
-    "conv_id": "id",
+    **words_of(RECEIVED),
+    **dict.fromkeys(("user_id", "conv_date", "conv_time", "revenue"), "as received"),
 }
+READERS = written_of(RECEIVED)
 RULES = (
     Rule("conv_id_missing", "conv_id IS NOT NULL", "the conversion has no id", required=True),
     Rule("user_id_missing", "user_id IS NOT NULL", "the conversion has no user", required=True),
@@ -97,7 +98,7 @@ def clean(
 
 def readings_of(forms: Mapping[str, Format]) -> dict[str, Reading]:
     """By what the received columns of time and money are read."""
-    of = {name: USUAL[reader] for name, reader in WRITTEN["web_conversions"].items()} | dict(forms)
+    of = {name: USUAL[reader] for name, reader in READERS.items()} | dict(forms)
     return {
         "converted_at": web_values.moment(
             "conv_date", "conv_time", of["conv_date"], of["conv_time"]
@@ -124,6 +125,6 @@ def web_conversions(run: TableRun) -> None:
     Grain: one conversion. Key: conv_id. Source: raw/web_conversions.
     """
     no_value, now = run.settings.no_value_words, run.lakehouse.home.now()
-    forms = formats.found(run, "web_conversions", WRITTEN["web_conversions"])
+    forms = formats.found(run, "web_conversions", READERS)
     unread.note(run, "web_conversions", KINDS, readings_of(forms), no_value)
     rules.write_split(run, clean(run.read("raw/web_conversions"), now, no_value, forms))

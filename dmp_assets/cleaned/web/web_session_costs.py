@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from dmp_assets.cleaned.web.web_values import MONEY
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
+from dmp_assets.platform.cleaning.received import words_of, written_of
 from dmp_assets.platform.cleaning.rules import Rule, Split
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
@@ -16,10 +17,10 @@ from dmp_assets.platform.values import readers
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
 from dmp_assets.sources.web.tables import TABLES
-from dmp_assets.sources.web.written import WRITTEN
 
-RECEIVED = tuple(TABLES["session_costs"])
-KINDS: dict[str, Kind] = {"session_id": "id", "cost": "as received"}
+RECEIVED = TABLES["session_costs"]
+KINDS: dict[str, Kind] = {**words_of(RECEIVED), "cost": "as received"}
+READERS = written_of(RECEIVED)
 RULES = (
     Rule("session_id_missing", "session_id IS NOT NULL", "the cost has no session", required=True),
     Rule("cost_missing", "cost IS NOT NULL", "the cost is missing", required=True),
@@ -124,7 +125,7 @@ def web_session_costs(run: TableRun) -> None:
     Grain: one session that has a cost. Key: session_id. Sources: raw/web_session_costs,
     cleaned/web_sessions. Costs of a session that is not there yet wait in quarantine.
     """
-    form = formats.found(run, "web_session_costs", WRITTEN["web_session_costs"])["cost"]
+    form = formats.found(run, "web_session_costs", READERS)["cost"]
     raw, sessions = run.read("raw/web_session_costs"), run.read("cleaned/web_sessions")
     no_value = run.settings.no_value_words
     unread.note(

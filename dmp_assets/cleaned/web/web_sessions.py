@@ -12,21 +12,20 @@ from pyspark.sql import functions as F
 from dmp_assets.cleaned.web import web_values
 from dmp_assets.platform.cleaning import formats, reading, rules, unread
 from dmp_assets.platform.cleaning.reading import Reading
+from dmp_assets.platform.cleaning.received import words_of, written_of
 from dmp_assets.platform.cleaning.rules import Rule, Split
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.values.readers import USUAL, Format
 from dmp_assets.platform.values.words import STANDARD, Kind, Words
+from dmp_assets.sources.web.settings import WebSettings
 from dmp_assets.sources.web.tables import TABLES
-from dmp_assets.sources.web.written import WRITTEN
 
-RECEIVED = tuple(TABLES["session_sources"])
+RECEIVED = TABLES["session_sources"]
 FLAGS = ("holder_engagement", "closer_engagement", "impression_interaction")
-KINDS: dict[str, Kind] = {
-    **dict.fromkeys(RECEIVED, "other"), **dict.fromkeys(FLAGS, "flag"),
-    "session_id": "id", "user_id": "visitor", "channel_name": "as received",
-    "event_date": "as received", "event_time": "as received",
-}  # fmt: skip
+NEVER_NULL = ("event_date", "event_time", "channel_name")
+KINDS: dict[str, Kind] = {**words_of(RECEIVED), **dict.fromkeys(NEVER_NULL, "as received")}
+READERS = written_of(RECEIVED)
 RULES = (
     Rule("session_id_missing", "session_id IS NOT NULL", "the session has no id", required=True),
     Rule(
@@ -72,7 +71,6 @@ COLUMNS = {
         "long", "How many received rows this one stands for (itself and its duplicates)."
     ),
 }
-NEVER_NULL = ("event_date", "event_time", "channel_name")
 
 
 def clean(
@@ -138,8 +136,8 @@ def web_sessions(run: TableRun) -> None:
 
     Grain: one session. Key: session_id. Source: raw/web_sessions.
     """
-    raw, mapping = run.read("raw/web_sessions"), run.settings.channel_mapping
-    forms = formats.found(run, "web_sessions", WRITTEN["web_sessions"])
+    raw, mapping = run.read("raw/web_sessions"), run.settings.of(WebSettings).channel_mapping
+    forms = formats.found(run, "web_sessions", READERS)
     day, clock = forms["event_date"], forms["event_time"]
     no_value = run.settings.no_value_words
     unread.note(run, "web_sessions", KINDS, readings_of(day, clock), no_value)

@@ -1,17 +1,20 @@
 """The reports on all domains: the quality of what was received, and the index."""
 
 from dmp_assets.cleaned.shop import keys as shop
-from dmp_assets.cleaned.web import keys as web
+from dmp_assets.platform.faces.domain import known_sources
 from dmp_assets.platform.reporting.report_spec import ReportSpec
+
+_SOURCES = known_sources()
 
 REPORTS = (
     ReportSpec(
         name="data_quality",
         title="Data quality",
         about="What was received, what could be used, and how fresh it is.",
-        reads=(*shop.KEYS, *web.KEYS),
+        reads=tuple(key for source in _SOURCES for key in source.keys),
         settings=("expected_weekly_events",),
-        unawaited=frozenset(web.KEYS),  # a failure of the web keeps the shop's quality not back
+        # a failure of another source does not hold back the quality of the first
+        unawaited=frozenset(key for source in _SOURCES[1:] for key in source.keys),
         is_last=True,
     ),
     ReportSpec(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import limits
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from dmp_assets.platform.api.hosts import is_from_us
 from dmp_assets.platform.api.problems import LONGEST_NAME, FieldError, Problem
 from dmp_assets.platform.api.rates import caller_address, rate_of, window
 from dmp_assets.platform.api.state import Entrance, Service, service_of
+from dmp_assets.platform.faces.service import RateLimit
 from dmp_assets.platform.store import access, audit
 from dmp_assets.platform.store.access import NotLetInError, Principal
 from dmp_assets.platform.text.spelling import meant
@@ -27,6 +28,9 @@ KNOWN_SECONDS = 2.0
 """How long a credential that opened is not looked up again: a revoked one ends at most so late."""
 WITHOUT_STORE_SECONDS = 3600.0
 """How long a credential that opened goes on opening while the store does not answer."""
+DEFAULT_RATE = RateLimit("default", lambda settings: settings.api_rate_limit)
+LOGIN_RATE = RateLimit("login", lambda settings: settings.api_denied_rate_limit)
+LOGIN_BEGIN_RATE = RateLimit("login-begin", LOGIN_RATE.of)
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -175,13 +179,14 @@ def note_done(request: Request, principal: Principal, action: str, **detail: Any
 
 
 async def limit(
-    request: Request, response: Response, who: str, rate: str, name: str, *, cost: int = 1
+    request: Request, response: Response, who: str, limited: RateLimit, *, cost: int = 1
 ) -> None:
-    """Count a call against a rate such as `120/minute`; raise Problem 429 beyond it.
+    """Count a call against a rate; raise Problem 429 beyond it.
 
     `cost`: what the call counts for; one that counts for more than the rate needs all of it.
     """
     service = service_of(request)
+    name, rate = limited.name, limited.of(service.settings)
     item = rate_of(rate)
     cost = min(cost, item.amount)
     allowed = await service.limiter.test(item, who, name, cost=cost) if cost > 1 else True
@@ -200,21 +205,14 @@ async def limit(
     response.headers.update(shown)
 
 
-def needs(
-    scope: str, *, rate: Literal["default", "score"] = "default"
-) -> Callable[..., Awaitable[Principal]]:
+def needs(scope: str, *, rate: RateLimit = DEFAULT_RATE) -> Callable[..., Awaitable[Principal]]:
     """The dependency of a route that only callers with this scope may use, so often."""
 
     async def let_in(request: Request, response: Response) -> Principal:
-        service = service_of(request)
         principal = await principal_of(request)
         if principal is None:
             raise _unauthenticated()
-        allowed = {
-            "default": service.settings.api_rate_limit,
-            "score": service.settings.api_score_rate_limit,
-        }[rate]
-        await limit(request, response, principal.actor, allowed, rate)
+        await limit(request, response, principal.actor, rate)
         if not principal.may(scope):
             await _denied(request, principal.actor, f"scope {scope}")
             raise Problem(403, "forbidden", f"the scope {scope} is needed")

@@ -2,6 +2,11 @@
 
 The issuer says whose address it has verified; who may come in, and as what, is in the store.
 Addresses and keys of the issuer are asked for at every login, so it may change them at any time.
+
+The client of `platform/connect/` is not used here: it blocks its thread and waits between tries,
+for as long as a connector may. A login is answered on the event loop by one try of PATIENCE_SECONDS
+at most; who sits before the browser tries again. The rule for proxies is the same: none on
+loopback.
 """
 
 import secrets

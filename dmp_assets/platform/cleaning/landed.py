@@ -1,13 +1,14 @@
 """Rows of a service as a raw table holds them: every value as text, and where they came from."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.platform.cleaning.received import received
+from dmp_assets.platform.cleaning.received import ReceivedColumns
+from dmp_assets.platform.cleaning.received_columns import columns_of
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 
 LINEAGE_COLUMNS = {
@@ -18,12 +19,12 @@ LINEAGE_COLUMNS = {
 }
 
 
-def columns(names: Sequence[str]) -> dict[str, Column]:
+def columns(received: ReceivedColumns) -> dict[str, Column]:
     """The columns of a raw table of these received ones."""
-    return {**received(names), **LINEAGE_COLUMNS}
+    return {**columns_of(received), **LINEAGE_COLUMNS}
 
 
-def table(rows: Sequence[Mapping[str, Any]], names: Sequence[str], source: str) -> pa.Table:
+def table(rows: Sequence[Mapping[str, Any]], names: Collection[str], source: str) -> pa.Table:
     """The rows, with these columns and whatever else they hold (`further=FURTHER` of the table).
 
     Text is as received; other values are JSON; what a row does not have is null.

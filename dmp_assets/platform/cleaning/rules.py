@@ -4,7 +4,7 @@ Every received row ends in exactly one of three places: kept, counted as a dupli
 row (`received_rows`), or in quarantine with the rules that it failed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from types import MappingProxyType
@@ -16,7 +16,8 @@ from pyspark.sql import functions as F
 
 from dmp_assets.platform.cleaning import formats, reading, unread
 from dmp_assets.platform.cleaning.reading import Readings
-from dmp_assets.platform.cleaning.received import received as received_columns_of
+from dmp_assets.platform.cleaning.received import ReceivedColumns
+from dmp_assets.platform.cleaning.received_columns import columns_of
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun
 
@@ -54,7 +55,7 @@ def received_columns(frame: DataFrame) -> list[str]:
     return [name for name in frame.columns if name not in LINEAGE]
 
 
-def received(frame: DataFrame, known: Sequence[str], readings: Readings) -> DataFrame:
+def received(frame: DataFrame, known: Iterable[str], readings: Readings) -> DataFrame:
     """The known columns as text (null where the source does not have them: unknown, not bad), with
     what is read of them, and the columns that raw added. Kept until the table is written, because
     two tables are made of it.
@@ -176,7 +177,7 @@ def _agreed(name: str, never_null: Sequence[str]) -> SparkColumn:
     return lowest if name in never_null else F.when(lowest == F.max(name), lowest)
 
 
-def quarantine(received: Sequence[str], *parts: DataFrame) -> DataFrame:
+def quarantine(received: Collection[str], *parts: DataFrame) -> DataFrame:
     """Rows that could not be used, as received, with the rules that they failed."""
     shaped = [
         part.select(
@@ -263,6 +264,6 @@ QUARANTINE_COLUMNS = {
 }
 
 
-def quarantine_columns(names: Sequence[str]) -> dict[str, Column]:
+def quarantine_columns(received: ReceivedColumns) -> dict[str, Column]:
     """The columns of a quarantine: the received ones, and why a row is there."""
-    return {**received_columns_of(names), **QUARANTINE_COLUMNS}
+    return {**columns_of(received), **QUARANTINE_COLUMNS}

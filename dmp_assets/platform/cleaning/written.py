@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
+from dmp_assets.platform.cleaning.received import ReceivedColumns, written_of
 from dmp_assets.platform.values.readers import Kind
 
 
@@ -17,6 +19,22 @@ class Written:
     columns: Mapping[str, Mapping[str, Kind]]
     days: Mapping[str, str] = field(default_factory=dict)
     at_source: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, tables: Mapping[str, ReceivedColumns], at_source: Mapping[str, str] | None = None
+    ) -> Self:
+        """As follows from what the received columns of these tables below raw/ are."""
+        return cls(
+            {table: written_of(columns) for table, columns in tables.items()},
+            {
+                name: column.days
+                for columns in tables.values()
+                for name, column in columns.items()
+                if column.days
+            },
+            at_source or {},
+        )
 
     def __getitem__(self, table: str) -> Mapping[str, Kind]:
         return self.columns[table]

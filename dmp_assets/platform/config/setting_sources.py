@@ -5,6 +5,7 @@ database than the one that was named.
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -139,11 +140,36 @@ def config_file(path: Path, fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
             raise SettingsError(
                 f"{CONFIG_FILE}: {name!r} is a secret; set DMP_{name.upper()} in the environment"
             )
+    _refuse_spark_secrets(values.get("spark_conf", {}))
     return {
         name: value.isoformat() if hasattr(value, "isoformat") else value
         for name, value in values.items()
         if value is not None and not (isinstance(value, str) and not value.strip())
     }
+
+
+_SECRET = re.compile(r"secret|passw|token|key(?=[._]|$)", re.IGNORECASE)
+_NO_SECRET = re.compile(
+    r"(provider|file|path|store|type|enabled|algorithm|class|length|size|bits)s?$", re.IGNORECASE
+)
+"""How names end that say where a secret is, or of what kind."""
+
+
+def _refuse_spark_secrets(given: object) -> None:
+    """Raises SettingsError for an entry of `spark_conf` whose name says that it is a secret.
+
+    Its value is not quoted. The words are those of Spark's own `spark.redaction.regex`, and `key`
+    at the end of a part of a name. Text is as in the environment: JSON, or `name=value`.
+    """
+    names = (
+        map(str, given) if isinstance(given, dict) else re.findall(r"spark\.[\w.-]+", str(given))
+    )
+    for name in names:
+        if _SECRET.search(name) and not _NO_SECRET.search(name):
+            raise SettingsError(
+                f"{CONFIG_FILE}: 'spark_conf' holds {name}, a secret; set {PREFIX}SPARK_CONF in "
+                "the environment"
+            )
 
 
 def explained(error: ValidationError, fields: Mapping[str, FieldInfo]) -> SettingsError:

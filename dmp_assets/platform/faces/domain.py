@@ -40,6 +40,10 @@ def _none(home: Home) -> int:
     return 0
 
 
+def _never(home: Home) -> bool:
+    return False
+
+
 def _always(home: Home) -> bool:
     return True
 
@@ -56,18 +60,39 @@ class Scope:
     roles: frozenset[str]
 
 
+@dataclass(frozen=True)
+class Source:
+    """A system that rows come from: the group of its tables, as received and cleaned.
+
+    events: cleaned table of what happened → its column that says when.
+    """
+
+    name: str
+    tables: Sequence[str]
+    events: Mapping[str, str]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys of its tables: received, cleaned, in quarantine."""
+        layers = ("raw", "cleaned", "quarantine")
+        return [f"{layer}/{table}" for layer in layers for table in self.tables]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Domain:
     """A domain's name, its title for people, and what a home has or lacks of it.
 
     is_configured: whether its source is; else a run of everything leaves its assets out, and its
         schedules and sensors are off.
+    reads_embedded: whether its source is the home's embedded PostgreSQL, which then runs meanwhile.
     lacks: what is not configured and therefore skipped, in words.
     summary: lines on its results for the end of a command.
     results: label → file that a run leaves for people.
     examples: tables to look at.
     scopes: what its part of the API asks for.
-    events: table of what happened → its column that says when; by it is told how far data goes.
+    sources: the systems that it reads, whose quality a report of all shows.
+    events: table of what happened → its column that says when, beside those of `sources`; by it is
+        told how far data goes.
     advice: check → what a person does about it, with `{asset}` and `{table}`.
     logs: keys of tables whose source forgets old rows, so they outlive a change of the shop.
     forget_people: deletes what the operational store holds of a simulated shop's people.
@@ -85,11 +110,13 @@ class Domain:
     name: str
     title: str
     is_configured: Callable[[Home], bool] = _always
+    reads_embedded: Callable[[Home], bool] = _never
     lacks: Callable[[Home], Sequence[str]] = _nothing
     summary: Callable[[Home], Sequence[str]] = _nothing
     results: Callable[[Home], Mapping[str, Path]] = _no_results
     examples: Sequence[str] = ()
     scopes: Sequence[Scope] = ()
+    sources: Sequence[Source] = ()
     events: Mapping[str, str] = field(default_factory=dict)
     advice: Mapping[str, str] = field(default_factory=dict)
     logs: Sequence[str] = ()
@@ -101,7 +128,18 @@ class Domain:
     restored: Callable[[Home, Sequence[str]], None] = _as_it_was
     partition_tags: Callable[[Home, str, str], Mapping[str, str]] | None = None
 
+    @property
+    def all_events(self) -> Mapping[str, str]:
+        """Table of what happened → its column that says when, of its sources, too."""
+        found = {key: at for source in self.sources for key, at in source.events.items()}
+        return found | dict(self.events)
+
 
 def known_domains() -> Sequence[Domain]:
     """Every domain, as anybody may know it."""
     return [module.DOMAIN for module in domains.rooms("domain").values()]
+
+
+def known_sources() -> Sequence[Source]:
+    """Every system that some domain reads, in the order of the domains, each once."""
+    return list({s.name: s for domain in known_domains() for s in domain.sources}.values())

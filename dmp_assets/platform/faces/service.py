@@ -51,6 +51,17 @@ class Entry:
     """The words before `about` that lead there; `about` itself when empty."""
 
 
+@dataclass(frozen=True)
+class RateLimit:
+    """How often one client may call what is counted under `name`: a setting such as `600/minute`.
+
+    What a route of a domain is counted by is said where the route asks for its scope.
+    """
+
+    name: str
+    of: "Callable[[Settings], str]"
+
+
 class Caller(Protocol):
     """Who looks at a page."""
 

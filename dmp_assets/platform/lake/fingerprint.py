@@ -2,8 +2,8 @@
 
 A module counts by its text without the places that it imports from, so code that moves to another
 place is the same code. What makes no difference to content is left out: see `MACHINERY`, and what a
-declared column says beside its type. Modules are read and never executed, so naming scikit-learn's
-users costs nothing.
+declared column says beside what decides its values. Modules are read and never executed, so naming
+scikit-learn's users costs nothing.
 """
 
 import hashlib
@@ -19,15 +19,16 @@ from dmp_assets.domains import DOMAINS
 ROOT = "dmp_assets"
 _HERE = Path(__file__).parent
 _PACKAGE = _HERE.parents[1]
-_OF_A_DOMAIN = ("commands", "domain", "lake", "report", "sandbox", "service")
+_OF_A_DOMAIN = ("commands", "domain", "lake", "report", "sandbox", "service", "settings")
 MACHINERY = tuple(
     f"{ROOT}.{name}"
     for name in (
         "domains", "home", "settings", "platform.api", "platform.automation", "platform.base",
         "platform.config", "platform.connect", "platform.faces", "platform.gate", "platform.lake",
         "platform.marts", "platform.postgres", "platform.published", "platform.reporting",
-        "platform.run", "platform.store", "platform.text", "platform.cleaning.received",
+        "platform.run", "platform.store", "platform.text", "platform.cleaning.received_columns",
         *(f"{domain}.{room}" for domain in DOMAINS for room in _OF_A_DOMAIN),
+        *(f"sources.{of.parent.name}.settings" for of in _PACKAGE.glob("sources/*/settings.py")),
     )
 )  # fmt: skip
 """Modules and packages whose code reads, writes, names and refuses, and decides no value."""
@@ -38,8 +39,8 @@ _IMPORT = re.compile(
     re.MULTILINE,
 )
 _DECLARED = re.compile(  # brackets in texts stand in pairs; where they do not, all of it counts
-    r"(?<![\w.])Column\(\s*(\"[^\"\n]+\")\s*,"
-    r"(?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
+    r"(?<![\w.])(?P<class>Column|Received)\(\s*(?P<kind>\"[^\"\n]+\")\s*,"
+    r"(?P<said>(?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)"
 )
 _FOR_TYPES = re.compile(r"^if TYPE_CHECKING:\n(?:[ \t]+[^\n]*\n|\n)+", re.MULTILINE)
 
@@ -97,7 +98,7 @@ def _read(name: str) -> tuple[str, tuple[str, ...]]:
 
 @cache
 def _parsed(text: str) -> tuple[str, tuple[str, ...]]:
-    text = _DECLARED.sub(r"Column(\1)", _FOR_TYPES.sub("", text))
+    text = _DECLARED.sub(_decisive, _FOR_TYPES.sub("", text))
     imported: list[str] = []
     for found in _IMPORT.finditer(text):
         if found["whole"]:
@@ -108,6 +109,13 @@ def _parsed(text: str) -> tuple[str, tuple[str, ...]]:
             imported.append(below if _place(below) is not None else found["place"])
     bare = _IMPORT.sub(lambda found: ", ".join(_names(found["names"] or "")) + "\n", text)
     return _hash(bare), tuple(dict.fromkeys(imported))
+
+
+def _decisive(found: re.Match[str]) -> str:
+    """What a declared column says that decides values: its type or kind, and where its days are."""
+    days = re.search(r"\bdays=\"[^\"\n]+\"", found["said"])
+    parts = (found["kind"], *((days[0],) if days else ()))
+    return f"{found['class']}({', '.join(parts)})"
 
 
 def _names(listed: str) -> list[str]:

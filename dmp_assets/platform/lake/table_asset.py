@@ -44,9 +44,9 @@ WHOLE_TAG = "dmp/whole"
 """Tag of a run whose range of partitions is everything there is, so whole tables are replaced."""
 
 
-def daily_partitions() -> dg.DailyPartitionsDefinition:
-    """Days (UTC) from `web_first_day` to today."""
-    first = Home.current().settings().web_first_day
+def daily_partitions(first_day: str) -> dg.DailyPartitionsDefinition:
+    """Days (UTC) to today from the one that a setting names, e.g. `web_first_day`."""
+    first = getattr(Home.current().settings(), first_day)
     return dg.DailyPartitionsDefinition(start_date=first.isoformat(), end_offset=1)
 
 
@@ -337,6 +337,7 @@ def table_asset(
     probe: Probe | None = None,
     windowed: bool = False,
     daily: str | None = None,
+    first_day: str = "",
 ) -> Callable[[Body], dg.AssetsDefinition]:
     """Make `def <table>(run: TableRun) -> None` the asset `<layer>/<table>`.
 
@@ -351,7 +352,7 @@ def table_asset(
     windowed: a run with a date range writes the table, unless the run before had the same one
     and nothing is new.
     daily: the date column by which the table has daily partitions, several of which are one run;
-    implies `windowed`.
+    implies `windowed`. first_day: the setting that names the first of these days.
     """
     if layer not in LAYERS:
         raise ValueError(f"{layer!r} is not one of {LAYERS}")
@@ -360,6 +361,8 @@ def table_asset(
 
     def decorate(body: Body) -> dg.AssetsDefinition:
         key = f"{layer}/{body.__name__}"
+        if (daily is None) != (not first_day):
+            raise ValueError(f"{key}: daily partitions have a date column and a first day")
         if unknown:
             raise ValueError(f"{key}: its key names {', '.join(unknown)}, no declared column")
         of_key = (key_check(key, key_columns, once),) if key_columns else ()
@@ -382,7 +385,7 @@ def table_asset(
             name=key.replace("/", "__"),
             specs=table.specs(owner, kinds),
             check_specs=table.check_specs(),
-            partitions_def=daily_partitions() if daily else None,
+            partitions_def=daily_partitions(first_day) if daily else None,
             backfill_policy=dg.BackfillPolicy.single_run() if daily else None,
         )
         def asset(

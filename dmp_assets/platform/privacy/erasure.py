@@ -81,6 +81,19 @@ def held(tables: Tables, of: Mapping[str, Columns], subject: str, ids: Collectio
     return {key: values for key, values in found.items() if values}
 
 
+def unknown(
+    tables: Tables, of: Mapping[str, Columns], subject: str, ids: Collection[str]
+) -> frozenset[str]:
+    """Those of the ids to which no value of these tables leads."""
+    left = {normal(one): one for one in ids}
+    for key, columns in of.items():
+        for keys in _keys(tables, key, columns, subject, list(left.values())):
+            for value in keys.column(0).to_pylist():
+                for one in value if isinstance(value, list) else [value]:
+                    left.pop(normal(str(one)), None)
+    return frozenset(left.values())
+
+
 def delete(
     lakehouse: Lakehouse, of: Mapping[str, Columns], subject: str, ids: Collection[str]
 ) -> Counts:

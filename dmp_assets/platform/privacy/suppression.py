@@ -123,15 +123,21 @@ class Suppressed:
     def _kept_by_spark(
         self, frame: Any, subjects: Mapping[str, str | None], told: Callable[[int], None]
     ) -> Any:
+        """By a join with a table of hashes: none of them is a literal of the plan or its log."""
         from pyspark.sql import functions as F
 
-        gone = F.lit(False)
-        for name, subject in subjects.items():
-            marks = sorted(self.hashes[str(subject)])
-            found = _hash_in_spark(self.key, str(subject), F.col(f"`{name}`")).isin(marks)
-            gone = gone | F.coalesce(found, F.lit(False))
+        columns, gone = frame.columns, F.lit(False)
+        for number, (name, subject) in enumerate(subjects.items()):
+            mark, hashed = f"_mark_{number}", f"_hash_{number}"
+            marks = pa.table({mark: sorted(self.hashes[str(subject)])})
+            listed = F.broadcast(frame.sparkSession.createDataFrame(marks))
+            frame = frame.withColumn(
+                hashed, _hash_in_spark(self.key, str(subject), F.col(f"`{name}`"))
+            )
+            frame = frame.join(listed, F.col(hashed) == F.col(mark), "left")
+            gone = gone | F.col(mark).isNotNull()
         _tell(told, frame.where(gone).count())
-        return frame.where(~gone)
+        return frame.where(~gone).select(*(F.col(f"`{name}`") for name in columns))
 
 
 def add(home: Home, subject: str, ids: Collection[str]) -> int:

@@ -148,7 +148,9 @@ class Report:
         `events`: table → the column that says when; those of all domains unless said.
         """
         if events is None:
-            events = {key: at for domain in known_domains() for key, at in domain.events.items()}
+            events = {
+                key: at for domain in known_domains() for key, at in domain.all_events.items()
+            }
         if str(sorted(events)) not in self._known:
             self._known[str(sorted(events))] = freshness.known(
                 self._pinned, events, self.home.now()

@@ -61,3 +61,8 @@ class ReportSpec:
 def reports_of_domains() -> Mapping[str, Sequence[ReportSpec]]:
     """Domain → its reports."""
     return {name: module.REPORTS for name, module in domains.rooms("report.reports").items()}
+
+
+def first_report() -> str:
+    """The report that is meant when none is named: the first of the first domain that has any."""
+    return next(spec.name for specs in reports_of_domains().values() for spec in specs)

@@ -4,6 +4,7 @@ It leaves its events and logs in the home's Dagster instance, where its parent r
 """
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Collection, Sequence
@@ -11,12 +12,13 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.base.leaving import run_and_leave
 from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.lake import leases, remembered
-from dmp_assets.platform.run.ends import PID_TAG
+from dmp_assets.platform.run.ends import DOMAINS_TAG, PID_TAG
 from dmp_assets.platform.run.process import REFUSAL, REFUSED, request
 
 
@@ -47,6 +49,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
         if not domain.is_configured(home)
         for key in lake.of(domain.name).resolve(graph)
     }
+    concerned = {graph.get(key).tags[lake.TAG] for key in keys}
     keys = keys - skipped or keys  # unless nothing else is asked for
     names = ["/".join(key.path) for key in keys]
     daily = {graph.get(key).tags[lake.TAG] for key in keys if graph.get(key).is_partitioned}
@@ -65,6 +68,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
             assets=keys,
             tags={
                 PID_TAG: str(os.getpid()),
+                DOMAINS_TAG: ",".join(sorted(concerned)),
                 "dmp/trigger": "cli",
                 **_partition_tags(home, daily, request["start"], request["end"]),
             },
@@ -107,11 +111,24 @@ def _selected(asked: str, graph: Any) -> Any:
     # A table and its quarantine are written together: naming one of them means both.
     keys = selection.required_multi_asset_neighbors().resolve(graph)
     if not keys:
+        from dmp_assets.platform.faces.lake import lakes
+
+        if empty := [
+            name for name in domains.DOMAINS if name not in lakes() and _names(asked, name)
+        ]:
+            raise UserError(
+                f"--select {asked!r} names {', '.join(empty)}, which makes no asset: there is no "
+                f"dmp_assets/{empty[0]}/lake.py"
+            )
         raise UserError(
             f"no asset matches --select {asked!r}; there are the groups {', '.join(groups)}, "
             f'a layer as `key:"{one.partition("/")[0]}/*"`, and single assets as `key:"{one}"`'
         )
     return keys
+
+
+def _names(asked: str, domain: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(domain)}(?!\w)", asked) is not None
 
 
 def _tell_of_failure(home: Home, result: Any, wanted: set[str], window: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ def _publish_nothing(home: Home) -> None:
     from dmp_assets.platform.store import database, publish
 
     with (
-        outside_systems(home, shop=False),
+        outside_systems(home, sources=False),
         database.opened(where.store_url(home)) as store,
         store.begin() as connection,
     ):

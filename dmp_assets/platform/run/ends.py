@@ -7,6 +7,8 @@ import psutil
 if TYPE_CHECKING:
     import dagster as dg
 
+DOMAINS_TAG = "dmp/domains"
+"""Tag of a run: the domains of what was asked for, by commas."""
 PID_TAG = "dmp/pid"
 CANCELED = "stopped by the person who started it"
 

@@ -5,16 +5,17 @@ Dagster instance; the parent reads them there to show progress and a summary.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dmp_assets import domains
 from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.lake import leases
 from dmp_assets.platform.lake.date_range import parse_range
-from dmp_assets.platform.run.ends import bury_dead_runs, report_canceled
+from dmp_assets.platform.run.ends import DOMAINS_TAG, bury_dead_runs, report_canceled
 from dmp_assets.platform.run.outside import missing_parts
 from dmp_assets.platform.run.process import RunProcess, prepared
 from dmp_assets.platform.run.results import Account, RunSummary
@@ -67,10 +68,17 @@ def run(
             raise
         finally:
             process.end()
-        return replace(
-            _ended(instance, process, account, time.monotonic() - began),
-            skipped=tuple(missing_parts(home)),
-        )
+        ended = _ended(instance, process, account, time.monotonic() - began)
+        concerned = _domains_of(instance, process.run_id)
+        skipped = tuple(missing_parts(home, concerned))
+        return replace(ended, skipped=skipped, domains=frozenset(concerned))
+
+
+def _domains_of(instance: "dg.DagsterInstance", run_id: str) -> Collection[str]:
+    """The domains of what was asked for; all, of a run that ended before it could say so."""
+    record = instance.get_run_by_id(run_id)
+    said = record.tags.get(DOMAINS_TAG) if record else None
+    return domains.DOMAINS if said is None else said.split(",")
 
 
 def _follow(

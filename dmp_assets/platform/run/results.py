@@ -36,6 +36,8 @@ class RunSummary:
     found: "tuple[CheckResult, ...]" = ()
     """Evaluations of checks that failed."""
     skipped: tuple[str, ...] = ()
+    domains: frozenset[str] = frozenset()
+    """Those of what was asked for; nothing is said of others."""
 
     @property
     def failed_checks(self) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class RunSummary:
 
     def as_json(self) -> str:
         told = asdict(replace(self, found=()))
-        del told["found"]  # named by `failed_checks`
+        del told["found"], told["domains"]  # the first are named by `failed_checks`
         return json.dumps(
             told
             | {

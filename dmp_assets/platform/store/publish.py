@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex
 
 from dmp_assets.platform.store.schema import PUBLISHED, publication, published_tables
 
@@ -62,23 +63,51 @@ def replace(
 
 
 def misfits(connection: sa.Connection) -> list[str]:
-    """Published tables that are not there, or have other columns than this program's."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for table, column, kind in connection.execute(_COLUMNS, {"schema": PUBLISHED}):
-        found.setdefault(table, []).append((column, kind))
+    """Published tables that are not there, or are otherwise than this program's: in their columns,
+    in what may be null, in keys or indexes."""
+    columns: dict[str, list[tuple[str, str, bool]]] = {}
+    for table, column, kind, required in connection.execute(_COLUMNS, {"schema": PUBLISHED}):
+        columns.setdefault(table, []).append((column, kind, required))
+    keys: dict[str, set[str]] = {}
+    for table, definition in connection.execute(_KEYS, {"schema": PUBLISHED}):
+        keys.setdefault(table, set()).add(definition.replace(" USING btree", ""))
     return [
         name
         for name, table in published_tables().items()
-        if found.get(name) != [(column.name, _kind(column)) for column in table.columns]
+        if columns.get(name) != [(c.name, _kind(c), not c.nullable) for c in table.columns]
+        or keys.get(name, set()) != _keys(table)
     ]
 
 
 _COLUMNS = sa.text(
-    "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_class c "
+    "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull "
+    "FROM pg_class c "
     "JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid "
     "WHERE n.nspname = :schema AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped "
     "ORDER BY c.relname, a.attnum"
 )
+_KEYS = sa.text(
+    "SELECT c.relname, CASE WHEN k.oid IS NULL THEN pg_get_indexdef(i.indexrelid) "
+    "ELSE pg_get_constraintdef(k.oid) END FROM pg_index i "
+    "JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = c.oid "
+    "WHERE n.nspname = :schema AND c.relkind = 'r'"
+)
+"""Keys as constraints, other indexes as the statement that makes them."""
+
+
+def _keys(table: sa.Table) -> set[str]:
+    """A table's keys and indexes as `_KEYS` says them."""
+    quoted = _DIALECT.identifier_preparer.format_column
+    found = {str(CreateIndex(index).compile(dialect=_DIALECT)) for index in table.indexes}
+    for constraint in table.constraints:
+        if isinstance(constraint, sa.PrimaryKeyConstraint | sa.UniqueConstraint):
+            word = "PRIMARY KEY" if isinstance(constraint, sa.PrimaryKeyConstraint) else "UNIQUE"
+            if columns := ", ".join(quoted(column) for column in constraint.columns):
+                found.add(f"{word} ({columns})")
+    return found
+
+
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -114,7 +143,9 @@ def make(owner: sa.Connection, only: str | None = None) -> list[str]:
         table.create(owner)
         owner.execute(publication.delete().where(publication.c.table_name == name))
     if still := set(wanted) & set(misfits(owner)):
-        raise ValueError(f"published.{min(still)} has a column whose type is not told as declared")
+        raise ValueError(
+            f"published.{min(still)} has a column, a key or an index that is not told as declared"
+        )
     return wanted
 
 

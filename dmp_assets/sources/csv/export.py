@@ -15,7 +15,7 @@ from typing import IO
 
 import psycopg
 
-from dmp_assets.sources.contract import COLUMNS
+from dmp_assets.platform.cleaning.received import ReceivedColumns, required
 from dmp_assets.sources.csv import header as csv_header
 from dmp_assets.sources.csv.reading import HeaderError, Naming, Reading
 from dmp_assets.sources.csv.text import BLOCK, QUOTING, CsvExport, Utf8Blocks
@@ -74,17 +74,16 @@ def inspect(
     path: Path,
     table: str,
     *,
-    known: Sequence[str],
+    known: ReceivedColumns,
     elsewhere: Collection[str],
-    required: Sequence[str],
     reserved: Sequence[str],
     keeps_others: bool,
     reading: Reading | None = None,
 ) -> CsvExport:
     """Find out how the export of a table is written; raises ShopError naming what is wrong.
 
-    `known` are the table's columns, `elsewhere` those of all tables. Where others are kept, their
-    names must be such as a new column can have.
+    `known` are the table's columns, `elsewhere` the names of all tables' columns. Where others are
+    kept, their names must be such as a new column can have.
     """
     reading = reading or Reading()
     try:
@@ -96,7 +95,7 @@ def inspect(
         raise ShopError(f"{path} cannot be read: {error.strerror}") from error
     except HeaderError as error:
         raise ShopError(str(error)) from error
-    _check(path.name, header, known, required, reserved, keeps_others)
+    _check(path.name, header, known, reserved, keeps_others)
     said = [reading.delimiter, sorted((naming.target, naming.name) for naming in reading.names)]
     said += [reading.encoding] if reading.encoding else []
     told = bool(reading.delimiter or header.applied or reading.encoding)
@@ -106,7 +105,7 @@ def inspect(
         digest, header.delimiter, encoding, header.notes, header.given, header.applied,
         frozenset(
             place for place, column in enumerate(header.columns)
-            if column in known and COLUMNS[column][0] in ("id", "code")
+            if column in known and known[column].traits.is_key
         ),
         header.nameless, header.nameless,
     )  # fmt: skip
@@ -231,17 +230,16 @@ def _is_utf8(data: bytes) -> bool:
 def _check(
     file: str,
     header: csv_header.Header,
-    known: Sequence[str],
-    required: Sequence[str],
+    known: ReceivedColumns,
     reserved: Sequence[str],
     keeps_others: bool,
 ) -> None:
     has = f"(it has: {', '.join(header.given)})"
-    for column in required:
+    for column in required(known):
         if column not in header.columns:
             raise ShopError(
                 f"{file} lacks the required column {column} {has}"
-                f"{csv_header.missing(column, header.given)}"
+                f"{csv_header.missing(column, known[column].aliases, header.given)}"
             )
     for place, column in enumerate(header.columns):
         if (not keeps_others and column not in known) or place in header.nameless:

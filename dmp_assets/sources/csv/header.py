@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from dmp_assets.platform.cleaning.received import ReceivedColumns
 from dmp_assets.platform.text.spelling import nearest
 from dmp_assets.sources.csv.reading import HeaderError, Naming, Reading
 
@@ -15,47 +16,6 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 LONGEST = (1 << 30) - 1
 """Characters of a field: as many as PostgreSQL takes of a line."""
 _LINES = 100  # a quoted name may hold line breaks, and the first rows tell what parts fields
-
-ALIASES: Mapping[str, Sequence[str]] = {
-    "user_id": ("id", "uid", "userid", "customer_id", "customer", "client_id", "account_id",
-                "member_id", "kundennummer"),
-    "created_at": ("created", "created_on", "registered_at", "registration_date", "signup_date",
-                   "signed_up_at", "date_joined", "join_date", "creation_date"),
-    "email": ("mail", "e_mail", "email_address", "mail_address"),
-    "is_email_verified": ("email_verified", "verified_email", "email_confirmed"),
-    "phone": ("telephone", "tel", "mobile", "phone_number", "mobile_phone", "telefon"),
-    "is_phone_verified": ("phone_verified", "verified_phone"),
-    "first_name": ("given_name", "forename", "vorname", "name"),
-    "last_name": ("surname", "family_name", "nachname"),
-    "ip_address": ("ip", "ip_addr", "remote_addr", "signup_ip", "registration_ip", "client_ip"),
-    "device_id": ("device", "device_uuid", "fingerprint", "device_fingerprint"),
-    "user_agent": ("ua", "useragent", "browser", "http_user_agent"),
-    "city": ("town", "stadt", "ort"),
-    "gender": ("sex", "geschlecht"),
-    "dob": ("date_of_birth", "birth_date", "birthdate", "birthday", "geburtsdatum"),
-    "timezone": ("time_zone", "tz"),
-    "is_abuser": ("abuser", "is_fraud", "fraud", "label"),
-    "promo_code": ("code", "coupon", "coupon_code", "voucher", "voucher_code", "discount_code"),
-    "discount_value": ("discount", "value", "amount_off", "percent_off"),
-    "discount_type": ("type",),
-    "min_purchase_amount": ("minimum", "min_amount", "min_order", "minimum_amount"),
-    "valid_from": ("starts_at", "start_date", "start"),
-    "valid_until": ("ends_at", "end_date", "end", "expires_at", "expiry", "valid_to"),
-    "max_uses_per_user": ("max_uses", "usage_limit", "limit_per_user"),
-    "used_at": ("redeemed_at", "usage_date", "redeemed_on", "date", "timestamp"),
-    "used_promo": ("used", "granted", "redeemed", "success"),
-    "session_id": ("session", "sid", "visit_id"),
-    "event_date": ("session_date", "visit_date", "date"),
-    "event_time": ("session_time", "visit_time", "time"),
-    "channel_name": ("channel", "source", "medium", "channel_grouping"),
-    "campaign_name": ("campaign", "utm_campaign"),
-    "conv_id": ("conversion_id", "order_id", "transaction_id"),
-    "conv_date": ("conversion_date", "order_date", "date"),
-    "conv_time": ("conversion_time", "order_time", "time"),
-    "revenue": ("amount", "value", "order_value", "total"),
-    "cost": ("costs", "spend", "price"),
-}  # fmt: skip
-"""What others call our columns: suggested, never taken by itself."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +36,13 @@ class Header:
 def parse(
     table: str,
     lines: Iterator[str],
-    known: Sequence[str],
+    known: ReceivedColumns,
     elsewhere: Collection[str],
     reading: Reading,
 ) -> Header:
     """The header of a table's file, of which `lines` are the first; blank ones before it are none.
 
-    `known` are the table's columns, `elsewhere` those of all tables. Raises HeaderError.
+    `known` are the table's columns, `elsewhere` the names of all tables'. Raises HeaderError.
     """
     file = f"{table}.csv"
     number, first = next(((n, s) for n, s in enumerate(lines, 1) if s.strip("\r\n")), (0, ""))
@@ -128,11 +88,11 @@ def parse(
     )  # fmt: skip
 
 
-def missing(column: str, given: Collection[str]) -> str:
+def missing(column: str, aliases: Collection[str], given: Collection[str]) -> str:
     """Advice where a required column is missing: the name in the header that likely means it."""
     if any("\N{REPLACEMENT CHARACTER}" in name for name in given):
         return "; if its names are unreadable here, add --encoding, e.g. --encoding shift_jis"
-    likely = [name for name in given if plain(name) in ALIASES.get(column, ())]
+    likely = [name for name in given if plain(name) in aliases]
     close = nearest(column, {plain(name): name for name in given})
     found = likely or [name for name in given if plain(name) == close]
     if found:
@@ -148,9 +108,9 @@ def plain(name: str) -> str:
     return re.sub(r"\W+", "_", text).strip("_")
 
 
-def _advice(column: str, known: Sequence[str], taken: Sequence[str]) -> str:
+def _advice(column: str, known: ReceivedColumns, taken: Sequence[str]) -> str:
     free = [name for name in known if name not in taken]
-    by_alias = [name for name in free if plain(column) in ALIASES.get(name, ())]
+    by_alias = [name for name in free if plain(column) in known[name].aliases]
     likely = by_alias[0] if by_alias else nearest(plain(column), free)
     return f"; did you mean {likely}? (--map {typed(likely, column)})" if likely else ""
 
@@ -160,7 +120,7 @@ def typed(column: str, name: str) -> str:
     return f"{column}={name}" if re.fullmatch(r"[\w.-]+", name) else f"'{column}={name}'"
 
 
-def _likeliest(start: Sequence[str], known: Sequence[str], reading: Reading) -> str:
+def _likeliest(start: Sequence[str], known: Collection[str], reading: Reading) -> str:
     """The delimiter by which the header names most columns that are known.
 
     Where it names none, the one that parts the first rows as often as the header, and most often.
@@ -193,7 +153,7 @@ def _rows(start: Sequence[str], delimiter: str) -> list[list[str]]:
     return rows[:-1] if len(start) == _LINES else rows  # the last one may be cut
 
 
-def _meant(given: Sequence[str], known: Sequence[str], by_name: Mapping[str, str]) -> list[str]:
+def _meant(given: Sequence[str], known: Collection[str], by_name: Mapping[str, str]) -> list[str]:
     exact = {by_name.get(name, name) for name in given} & set(known)
     plains = [plain(name) for name in given]
     columns = []

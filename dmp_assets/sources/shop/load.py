@@ -25,16 +25,13 @@ from dmp_assets.sources.csv.export import (
 )
 from dmp_assets.sources.csv.reading import HeaderError, Reading
 from dmp_assets.sources.shop.connection import ShopError, connect, shop_name
-from dmp_assets.sources.shop.tables import (
-    LOADS,
-    RECEIVED_AT,
-    ROW_ID,
-    TABLES,
+from dmp_assets.sources.shop.probe import (
     check_schema,
     current_generation,
     is_landing_table,
     shop_columns,
 )
+from dmp_assets.sources.shop.tables import LOADS, RECEIVED_AT, ROW_ID, TABLES
 
 Mode = Literal["refuse", "replace", "append"]
 _LOAD_LOCK = 0x646D70  # any number, the same for every loader
@@ -139,7 +136,6 @@ def _csv_files(directory: Path, reading: Reading, *, all_required: bool) -> list
             known=TABLES[table].columns,
             elsewhere={column for spec in TABLES.values() for column in spec.columns},
             keeps_others=True,
-            required=TABLES[table].required,
             reserved=(ROW_ID, RECEIVED_AT),
             reading=reading,
         )

@@ -10,7 +10,9 @@ from dmp_assets.platform.lake import remembered
 from dmp_assets.platform.lake.once import once_a_run
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, Role
-from dmp_assets.sources.shop import tables as shop
+from dmp_assets.sources.shop import probe as shop
+from dmp_assets.sources.shop.settings import ShopSettings
+from dmp_assets.sources.shop.tables import TABLES
 
 EMBEDDED_DATABASE = "shop"
 
@@ -29,7 +31,7 @@ def loading_url(home: Home) -> SecretStr:
 
 
 def _url(home: Home, role: Role) -> SecretStr:
-    configured = home.settings().shop_database_url
+    configured = home.settings().of(ShopSettings).shop_database_url
     if configured is not None:
         return configured
     return EmbeddedPostgres(home).access(role).url(database=EMBEDDED_DATABASE)
@@ -38,7 +40,7 @@ def _url(home: Home, role: Role) -> SecretStr:
 @once_a_run
 def _state_in_run(run_id: str, root: Path) -> shop.ShopState:
     home = Home(root)
-    state = shop.probe(shop_url(home), home.settings().shop_schema)
+    state = shop.probe(shop_url(home), home.settings().of(ShopSettings).shop_schema)
     same_shop(home, state)
     return state
 
@@ -56,14 +58,14 @@ def has_news(state: shop.ShopState, tables: Tables) -> bool:
     return any(
         (tables.stamp(f"raw/{name}").get("probe") or {}).get("content") != known.content_hash
         for name, known in state.tables.items()
-        if not shop.TABLES[name].optional
+        if not TABLES[name].optional
     )
 
 
 def rows_to_read(home: Home) -> int:
     """Rows of the shop's largest table when it has news, else 0; raises as `shop_url` does."""
     settings = home.settings()
-    state = shop.probe(shop_url(home), settings.shop_schema)
+    state = shop.probe(shop_url(home), settings.of(ShopSettings).shop_schema)
     if not has_news(state, Tables.of(home, settings)):
         return 0
     return max(known.row_count for known in state.tables.values())
@@ -72,14 +74,14 @@ def rows_to_read(home: Home) -> int:
 def still_the_same(home: Home) -> None:
     """After a restore of the embedded shop: it is the one that the tables were built from."""
     known, settings = remembered.by_home(home, "shop"), home.settings()
-    if known and settings.shop_database_url is None:
-        now = shop.probe(shop_url(home), settings.shop_schema).identity
+    if known and settings.of(ShopSettings).shop_database_url is None:
+        now = shop.probe(shop_url(home), settings.of(ShopSettings).shop_schema).identity
         if now.generation == known.get("generation"):
             remembered.remember(home, shop=asdict(now))
 
 
 def _is_made(tables: Tables) -> bool:
-    return any(tables.exists(f"raw/{name}") for name in shop.TABLES)
+    return any(tables.exists(f"raw/{name}") for name in TABLES)
 
 
 def same_shop(home: Home, state: shop.ShopState) -> None:

@@ -8,12 +8,11 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from dmp_assets.platform.config import connection_urls, setting_values
 from dmp_assets.platform.config.setting_kinds import Outside, secret
 from dmp_assets.platform.text.spelling import meant
+from dmp_assets.sources.shop.tables import TABLES
 
 
 def _tables_of_shop(given: Mapping[str, str]) -> dict[str, str]:
     """A map whose keys are tables of the shop."""
-    from dmp_assets.sources.shop.tables import TABLES
-
     for name in given:
         if name not in TABLES:
             raise ValueError(

@@ -13,20 +13,16 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import SecretStr
 
+from dmp_assets.platform.cleaning.received import Kind
 from dmp_assets.platform.config import connection_urls
 from dmp_assets.sources.csv.reading import Reading
 from dmp_assets.sources.web.connection import Engine, ReadOnlyWebDatabase, WebError
 from dmp_assets.sources.web.load import LoadSummary, load_web
 from dmp_assets.sources.web.postgres import PostgresEngine
 from dmp_assets.sources.web.results import ResultsWritten, results_held, write_results
+from dmp_assets.sources.web.shape import creation, lakehouse_names, shape_problems
 from dmp_assets.sources.web.sqlite import SqliteEngine
-from dmp_assets.sources.web.tables import (
-    ROW_NUMBER,
-    TABLES,
-    creation,
-    lakehouse_names,
-    shape_problems,
-)
+from dmp_assets.sources.web.tables import KINDS, ROW_NUMBER, TABLES
 
 __all__ = ["ReadOnlyWebDatabase", "WebError", "WebSource", "WebState", "WebTable"]
 
@@ -98,7 +94,7 @@ class WebSource:
             _refuse(database.name, shape_problems(present, _only(present)))
             missing = tuple(table for table in TABLES if table not in present)
             for table in missing:
-                session.execute(creation(table, TABLES[table], typed=False))
+                session.execute(creation(table, KINDS[table], typed=False))
         return missing
 
     def load(
@@ -143,7 +139,7 @@ class WebSource:
         database = self._engine
         with database.connect() as session:
             present, there = session.columns([table]), session.relations()
-        _refuse(database.name, shape_problems(present, {table: TABLES[table]}, there))
+        _refuse(database.name, shape_problems(present, {table: KINDS[table]}, there))
         columns = present[table]
         given = lakehouse_names(columns, TABLES[table]).values()
         names = [*given, *(name for name in TABLES[table] if name not in given)]
@@ -184,8 +180,8 @@ def _engine(address: str | SecretStr | Path, busy_seconds: float) -> Engine:
     return PostgresEngine(found, busy_seconds)
 
 
-def _only(present: Mapping[str, object]) -> dict[str, Mapping]:
-    return {table: columns for table, columns in TABLES.items() if table in present}
+def _only(present: Mapping[str, object]) -> dict[str, Mapping[str, Kind]]:
+    return {table: kinds for table, kinds in KINDS.items() if table in present}
 
 
 def _refuse(name: str, problems: list[str]) -> None:

@@ -14,14 +14,8 @@ from dmp_assets.sources.csv.export import CsvExport, FileLoad, Utf8Blocks, inspe
 from dmp_assets.sources.csv.reading import HeaderError, Reading
 from dmp_assets.sources.shop.connection import ShopError
 from dmp_assets.sources.web.connection import Engine, Session, WebError
-from dmp_assets.sources.web.tables import (
-    LOADS,
-    OPTIONAL,
-    TABLES,
-    creation,
-    lakehouse_names,
-    shape_problems,
-)
+from dmp_assets.sources.web.shape import creation, lakehouse_names, shape_problems
+from dmp_assets.sources.web.tables import KINDS, LOADS, TABLES
 
 
 @dataclass(frozen=True)
@@ -103,11 +97,10 @@ def _csv_files(folder: Path, reading: Reading, *, all_required: bool) -> list[Cs
             inspect(
                 path,
                 table,
-                known=tuple(TABLES[table]),
+                known=TABLES[table],
                 elsewhere={column for columns in TABLES.values() for column in columns},
                 keeps_others=False,
                 reading=reading,
-                required=[name for name in TABLES[table] if (table, name) not in OPTIONAL],
                 reserved=(),
             )
             for table, path in there.items()
@@ -146,10 +139,10 @@ def _just_these(
 
 
 def _prepare(session: Session, name: str, present: Mapping[str, Mapping[str, str]]) -> None:
-    there = {table: wanted for table, wanted in TABLES.items() if table in present}
+    there = {table: wanted for table, wanted in KINDS.items() if table in present}
     if problems := shape_problems(present, there):
         raise WebError(f"the web database {name}: {'; '.join(problems)}")
-    for table, wanted in TABLES.items():
+    for table, wanted in KINDS.items():
         if table not in present:
             session.execute(creation(table, wanted, typed=False))
     if LOADS not in present:

@@ -10,12 +10,14 @@ from dmp_assets.platform.lake.once import once_a_run
 from dmp_assets.settings import Settings
 from dmp_assets.sources.ihc.client import IhcConfig
 from dmp_assets.sources.ihc.journeys import Redistribution
+from dmp_assets.sources.ihc.settings import IhcSettings
 from dmp_assets.sources.web.database import WebSource, WebState
+from dmp_assets.sources.web.settings import WebSettings
 
 
 def web_source(home: Home) -> WebSource | None:
     """The home's web database; None when none is configured."""
-    configured = home.settings().web_database
+    configured = home.settings().of(WebSettings).web_database
     return WebSource(configured.get_secret_value()) if configured else None
 
 
@@ -54,15 +56,16 @@ def conversion_days(source: WebSource) -> tuple[date, date] | None:
 
 def ihc_config(settings: Settings) -> IhcConfig | None:
     """How to reach the IHC service; None without a key. Raises IhcError for wrong settings."""
-    if settings.ihc_api_key is None:
+    own = settings.of(IhcSettings)
+    if own.ihc_api_key is None:
         return None
-    given = settings.ihc_redistribution
+    given = own.ihc_redistribution
     return IhcConfig(
-        url=settings.ihc_url,
-        api_key=settings.ihc_api_key,
-        conversion_type=settings.ihc_conversion_type,
-        max_journeys=settings.ihc_max_journeys,
-        max_sessions=settings.ihc_max_sessions,
-        concurrency=settings.ihc_concurrency,
+        url=own.ihc_url,
+        api_key=own.ihc_api_key,
+        conversion_type=own.ihc_conversion_type,
+        max_journeys=own.ihc_max_journeys,
+        max_sessions=own.ihc_max_sessions,
+        concurrency=own.ihc_concurrency,
         redistribution=Redistribution.model_validate(given) if given else None,
     )

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dmp_assets.sources.web.connection import Engine, Session, WebError
-from dmp_assets.sources.web.tables import RESULTS, creation, shape_problems
+from dmp_assets.sources.web.shape import creation, shape_problems
+from dmp_assets.sources.web.tables import RESULTS
 
 _JOURNEYS, _REPORTING = RESULTS
 _INCOMING = "dmp_incoming"
@@ -96,8 +97,8 @@ def _batches(table: str, rows: pa.Table | Iterable[pa.RecordBatch]) -> Iterator[
     """The batches with the columns of the result table, as text and floats."""
     schema = pa.schema(
         [
-            (name, pa.float64() if role == "number" else pa.string())
-            for name, role in RESULTS[table].items()
+            (name, pa.float64() if kind == "amount" else pa.string())
+            for name, kind in RESULTS[table].items()
         ]
     )
     for batch in rows.to_batches() if isinstance(rows, pa.Table) else rows:

@@ -19,6 +19,10 @@ class WebSettings(BaseModel):
             "URL; empty: no attribution.",
         )
     )
+    channel_mapping: dict[str, str] = Field(
+        default_factory=dict,
+        description='Renames or merges channels, e.g. {"fb": "social", "insta": "social"}.',
+    )
     web_first_day: date = Field(
         date(2023, 1, 1), description="First day that can be selected as a partition."
     )

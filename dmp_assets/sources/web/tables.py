@@ -1,129 +1,111 @@
-"""The tables of the web analytics database: what they hold, and what is wrong with them."""
+"""The tables of the web analytics database: what each column is, said here and nowhere else.
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+Times are UTC, money is EUR.
+"""
 
-from dmp_assets.platform.text.spelling import meant
-from dmp_assets.sources.names import LINEAGE, targets
-from dmp_assets.sources.postgres import listed
+from collections.abc import Mapping
 
-Kind = Literal[
-    "text", "integer", "number", "flag", "date", "time", "zoned time", "timestamp", "bytes", "other"
-]
-Role = Literal["key", "name", "date", "time", "number", "flag"]
+from dmp_assets.platform.cleaning.received import Kind, Received, ReceivedColumns
+from dmp_assets.platform.cleaning.written import Written
 
 ROW_NUMBER = "_row_number"
 LOADS = "dmp_web_load"
 
-# Times are UTC, money is EUR.
-TABLES: Mapping[str, Mapping[str, Role]] = {
+_USER_ID = Received(
+    "visitor", "The account.", personal="identifier", subject="user_id", required=True,
+    aliases=("id", "uid", "userid", "customer_id", "customer", "client_id", "account_id",
+             "member_id", "kundennummer"),
+)  # fmt: skip
+_SESSION_ID = Received(
+    "id", "The visit.", personal="identifier", subject="session_id", required=True,
+    aliases=("session", "sid", "visit_id"),
+)  # fmt: skip
+
+TABLES: Mapping[str, ReceivedColumns] = {
     "session_sources": {
-        "session_id": "key",
-        "user_id": "key",
-        "event_date": "date",
-        "event_time": "time",
-        "channel_name": "name",
-        "holder_engagement": "flag",
-        "closer_engagement": "flag",
-        "impression_interaction": "flag",
-        "campaign_name": "name",
+        "session_id": _SESSION_ID,
+        "user_id": _USER_ID,
+        "event_date": Received(
+            "day", "Day of the visit (UTC).", personal="behaviour", required=True,
+            aliases=("session_date", "visit_date", "date"),
+        ),
+        "event_time": Received(
+            "clock", "Time of the visit (UTC).", personal="behaviour", required=True,
+            days="event_date", aliases=("session_time", "visit_time", "time"),
+        ),
+        "channel_name": Received(
+            "channel", "The channel that it came by.", personal=None, required=True,
+            aliases=("channel", "source", "medium", "channel_grouping"),
+        ),
+        "holder_engagement": Received(
+            "flag", "Whether the visitor looked around.", personal="behaviour", required=True
+        ),
+        "closer_engagement": Received(
+            "flag", "Whether the visitor was about to buy.", personal="behaviour", required=True
+        ),
+        "impression_interaction": Received(
+            "flag", "Whether it was an impression only.", personal="behaviour", required=True
+        ),
+        "campaign_name": Received(
+            "text", "The campaign.", personal=None, aliases=("campaign", "utm_campaign")
+        ),
     },
     "conversions": {
-        "conv_id": "key",
-        "user_id": "key",
-        "conv_date": "date",
-        "conv_time": "time",
-        "revenue": "number",
+        "conv_id": Received(
+            "id", "The conversion.", personal="identifier", subject="conv_id", required=True,
+            aliases=("conversion_id", "order_id", "transaction_id"),
+        ),
+        "user_id": _USER_ID,
+        "conv_date": Received(
+            "day", "Its day (UTC).", personal="behaviour", required=True,
+            aliases=("conversion_date", "order_date", "date"),
+        ),
+        "conv_time": Received(
+            "clock", "Its time (UTC).", personal="behaviour", required=True, days="conv_date",
+            aliases=("conversion_time", "order_time", "time"),
+        ),
+        "revenue": Received(
+            "amount", "What it brought, in the currency of DMP_CURRENCY.", personal="behaviour",
+            required=True, aliases=("amount", "value", "order_value", "total"),
+        ),
     },
-    "session_costs": {"session_id": "key", "cost": "number"},
-}
-OPTIONAL = {("session_sources", "campaign_name")}
-
-RESULTS: Mapping[str, Mapping[str, Role]] = {
-    "attribution_customer_journey": {"conv_id": "key", "session_id": "key", "ihc": "number"},
-    "channel_reporting": {
-        "channel_name": "name",
-        "date": "date",
-        "cost": "number",
-        "ihc": "number",
-        "ihc_revenue": "number",
+    "session_costs": {
+        "session_id": _SESSION_ID,
+        "cost": Received(
+            "amount", "What the visit cost, in the currency of DMP_CURRENCY.",
+            personal="behaviour", required=True, aliases=("costs", "spend", "price"),
+        ),
     },
+}  # fmt: skip
+SOURCES: Mapping[str, str] = {
+    "web_sessions": "session_sources",
+    "web_conversions": "conversions",
+    "web_session_costs": "session_costs",
 }
-
-_ALLOWED: Mapping[Role, tuple[Kind, ...]] = {
-    "key": ("text", "integer", "number", "other"),
-    "name": ("text", "other"),
-    "date": ("text", "date"),
-    "time": ("text", "time"),
-    "number": ("text", "integer", "number"),
-    "flag": ("text", "integer", "number", "flag"),
-}
-_KINDS: tuple[tuple[str, Kind], ...] = (
-    (r"timestamp|datetime", "timestamp"),
-    (r"time with time zone|timetz", "zoned time"),
-    (r"date", "date"),
-    (r"time", "time"),
-    (r"blob|bytea|binary", "bytes"),
-    (r"char|text|clob|string|uuid|^$", "text"),
-    (r"bool", "flag"),
-    (r"\b\w*int(eger)?\d?\b|serial", "integer"),
-    (r"real|floa|doub|numeric|decimal|^number|money", "number"),
+"""Table below raw/ → the web database's."""
+OPTIONAL = frozenset(
+    (table, name)
+    for table, columns in TABLES.items()
+    for name, column in columns.items()
+    if not column.required
 )
-
-
-def shape_problems(
-    present: Mapping[str, Mapping[str, str]],
-    tables: Mapping[str, Mapping[str, Role]] = TABLES,
-    there: Sequence[str] = (),
-) -> list[str]:
-    """What keeps these tables (table → column → declared type) from being used; one line each.
-
-    `there`: names of all tables and views of the database, told when one is missing.
-    """
-    problems = []
-    for table, wanted in tables.items():
-        if table not in present:
-            problems.append(
-                f"there is no table {table} (there are: {listed(there)}){meant(table, there)}"
-            )
-            continue
-        columns = dict(
-            zip(
-                lakehouse_names(present[table], wanted).values(),
-                present[table].values(),
-                strict=True,
-            )
-        )
-        for column, role in wanted.items():
-            if column not in columns:
-                if (table, column) not in OPTIONAL:
-                    problems.append(
-                        f"the table {table} lacks the column {column} "
-                        f"(it has: {', '.join(columns)})"
-                    )
-            elif kind_of(columns[column]) not in _ALLOWED[role]:
-                problems.append(
-                    f"the column {table}.{column} is declared {columns[column]}; expected "
-                    f"{' or '.join(kind for kind in _ALLOWED[role] if kind != 'other')}"
-                )
-    return problems
-
-
-def lakehouse_names(columns: Iterable[str], known: Mapping[str, Role]) -> dict[str, str]:
-    """Column of the web database → its name in the lakehouse (see `names`)."""
-    return targets(columns, known, (*LINEAGE, ROW_NUMBER))
-
-
-def kind_of(declared: str) -> Kind:
-    """What a type declared in SQLite or PostgreSQL holds; SQLite's missing type takes text."""
-    return next(
-        (kind for pattern, kind in _KINDS if re.search(pattern, declared, re.IGNORECASE)), "other"
-    )
-
-
-def creation(table: str, wanted: Mapping[str, Role], *, typed: bool) -> str:
-    """The statement that makes a table; not `typed`, all its columns take any text."""
-    types = {"number": "double precision", "flag": "integer"} if typed else {}
-    columns = ", ".join(f"{name} {types.get(role, 'text')}" for name, role in wanted.items())
-    return f"CREATE TABLE {table} ({columns})"
+KINDS: Mapping[str, Mapping[str, Kind]] = {
+    table: {name: column.kind for name, column in columns.items()}
+    for table, columns in TABLES.items()
+}
+"""Table → column → what its values are."""
+RESULTS: Mapping[str, Mapping[str, Kind]] = {
+    "attribution_customer_journey": {"conv_id": "id", "session_id": "id", "ihc": "amount"},
+    "channel_reporting": {
+        "channel_name": "channel",
+        "date": "day",
+        "cost": "amount",
+        "ihc": "amount",
+        "ihc_revenue": "amount",
+    },
+}
+"""The same of the tables that we write there."""
+WRITTEN = Written.of(
+    {table: TABLES[source] for table, source in SOURCES.items()},
+    {source: table for table, source in SOURCES.items()},
+)

@@ -29,6 +29,7 @@ from dmp_assets.abuse.service.asked import (
     UnscoredError,
 )
 from dmp_assets.abuse.service.part import part_of
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.platform.api.access import limit, needs, note_done
 from dmp_assets.platform.api.bodies import checked, checked_list
 from dmp_assets.platform.api.direct_route import direct
@@ -42,11 +43,16 @@ from dmp_assets.platform.api.problems import (
 )
 from dmp_assets.platform.api.ranges import Day
 from dmp_assets.platform.api.state import service_of
+from dmp_assets.platform.faces.service import RateLimit
 from dmp_assets.platform.store.access import Principal
 from dmp_assets.platform.values import words
 
 router = APIRouter(prefix="/v1/abuse", tags=["abuse"])
-_may_score = needs("abuse:score", rate="score")
+SCORE_RATE = RateLimit("score", lambda settings: settings.of(AbuseSettings).api_score_rate_limit)
+DRY_RUN_RATE = RateLimit(
+    "dry-run", lambda settings: settings.of(AbuseSettings).api_dry_run_rate_limit
+)
+_may_score = needs("abuse:score", rate=SCORE_RATE)
 Scorer = Annotated[Principal, Depends(_may_score)]
 MOST_ACCOUNTS = 1_000
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
@@ -242,13 +248,10 @@ async def count_accounts(
     request: Request, response: Response, principal: Principal, accounts: int, *, dry: bool
 ) -> None:
     """Count a request by its accounts, the first of which came with the call; note a dry run."""
-    settings = service_of(request).settings
     if accounts > 1:
-        rate = settings.api_score_rate_limit
-        await limit(request, response, principal.actor, rate, "score", cost=accounts - 1)
+        await limit(request, response, principal.actor, SCORE_RATE, cost=accounts - 1)
     if dry:
-        rate = settings.api_dry_run_rate_limit
-        await limit(request, Response(), principal.actor, rate, "dry-run", cost=accounts)
+        await limit(request, Response(), principal.actor, DRY_RUN_RATE, cost=accounts)
         await run_in_threadpool(note_done, request, principal, "dry run", accounts=accounts)
 
 

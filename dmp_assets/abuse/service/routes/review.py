@@ -16,6 +16,7 @@ from dmp_assets.abuse.service.names import LONGEST, Names
 from dmp_assets.abuse.service.part import part_of
 from dmp_assets.abuse.service.store import claims, opinions, review, review_queue, watching
 from dmp_assets.abuse.service.store.review import CATEGORIES, ChangedError, Decision, Evidence
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.platform.api.access import needs
 from dmp_assets.platform.api.output import opened, sealed
 from dmp_assets.platform.api.problems import NO_NUL, Problem
@@ -74,7 +75,7 @@ def queue(
 ) -> HTMLResponse:
     """Cases that wait, those with most money at risk first."""
     service = service_of(request)
-    share, purpose = service.settings.review_sample_share, f"review:{why}"
+    share, purpose = _share(service), f"review:{why}"
     after = None
     if cursor is not None:
         risk, last = opened(service.seal, cursor, purpose)
@@ -288,7 +289,7 @@ def decide(
         claims.release(store, members)
         return review.decide(
             store, members, category, comment.strip(), by=who.actor, now=service.now(),
-            share=service.settings.review_sample_share, seen=seen,
+            share=_share(service), seen=seen,
             live=_shown_live(service, members), request_id=request.state.request_id,
         )  # fmt: skip
 
@@ -397,16 +398,20 @@ def described(service: Service, store: sa.Connection, names: Collection[str]) ->
     """What is said and decided of accounts, for a list of them."""
     verdicts = review.verdicts(store, names)
     return {
-        "opinions": opinions.of(store, names, share=service.settings.review_sample_share),
+        "opinions": opinions.of(store, names, share=_share(service)),
         "verdicts": verdicts,
     }
 
 
+def _share(service: Service) -> float:
+    """The share of allowed accounts that are reviewed, too."""
+    return service.settings.of(AbuseSettings).review_sample_share
+
+
 def is_known(service: Service, store: sa.Connection, account_id: str) -> bool:
     """Whether the account was ever scored or decided."""
-    share = service.settings.review_sample_share
     return bool(
-        opinions.of(store, [account_id], share=share)
+        opinions.of(store, [account_id], share=_share(service))
         or review.decisions_of(store, [account_id])
         or ((live := part_of(service).live) is not None and live.attributes(account_id))
     )
@@ -441,6 +446,7 @@ def review_page(
     """A page of the review with what all of them use."""
     service = service_of(request)
     settings, now = service.settings, service.now()
+    discount = settings.of(AbuseSettings).cost_lost_discount
 
     def ago(at: datetime) -> str:
         minutes = int((now - at).total_seconds() // 60)
@@ -451,6 +457,6 @@ def review_page(
         service, template, status, who=who, address=seen_as.address, label=seen_as.label,
         token=seen_as.token, when=_when, ago=ago, figure=figure,
         money=lambda amount: f"{amount:,.0f} {settings.currency}",
-        at_risk=lambda abusers: f"{abusers * settings.cost_lost_discount:,.0f}",
+        at_risk=lambda abusers: f"{abusers * discount:,.0f}",
         currency=settings.currency, categories=CATEGORIES, whys=review_queue.WHYS, **values,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from dmp_assets.abuse.service.routes.review import Reviewer, names_for
 from dmp_assets.abuse.service.routes.review_lists import last_day, masked_value
 from dmp_assets.abuse.service.store import claims, lists, review_queue, watching
+from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.platform.api.output import CSV, csv_text
 from dmp_assets.platform.api.routes.pages import PageRoute
 from dmp_assets.platform.api.state import service_of
@@ -52,7 +53,7 @@ def queue(
 ) -> Response:
     """The cases that wait, those with most money at risk first; at most MOST."""
     service, names = service_of(request), names_for(request, who)
-    settings = service.settings
+    settings = service.settings.of(AbuseSettings)
 
     def read(store: sa.Connection) -> list[Waiting]:
         cases = review_queue.cases(store, share=settings.review_sample_share, why=why, limit=MOST)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from dmp_assets.abuse.model import money
+from dmp_assets.abuse.model import money, registry
 from dmp_assets.abuse.service import drawing
 from dmp_assets.abuse.service.part import part_of
 from dmp_assets.abuse.service.routes.review import Reviewer, review_page
@@ -35,9 +35,7 @@ def what_if(
     """What other thresholds would flag per day and cost, beside today's; and what was missed."""
     service = service_of(request)
     settings = service.settings
-    costs = money.Costs(
-        settings.cost_blocked_customer, settings.cost_lost_discount, settings.review_cost
-    )
+    costs = registry.costs(settings)
     today = part_of(service).scoring.accounts.model.thresholds
     tried = money.Thresholds(
         today.review_from if review_from is None else review_from,

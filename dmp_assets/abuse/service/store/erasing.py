@@ -47,15 +47,16 @@ def erase(connection: sa.Connection, ids: Collection[str]) -> Mapping[str, int]:
         table.name: connection.execute(table.delete().where(found)).rowcount
         for table, found in wanted
     }
-    deleted[idempotent_answer.name] = sum(_answers_with(connection, one) for one in of)
+    deleted[idempotent_answer.name] = _answers_with(connection, of)
     if deleted[abuse_decision.name] or deleted[abuse_list_entry.name]:
         connection.execute(review_revision.update().values(revision=review_revision.c.revision + 1))
     return {name: rows for name, rows in deleted.items() if rows}
 
 
-def _answers_with(connection: sa.Connection, account: str) -> int:
-    """Delete the kept answers, JSON as bytes, in which an account's id stands; how many."""
-    quoted = json.dumps(account, ensure_ascii=False).encode()
-    answer = idempotent_answer.c.answer
-    held = sa.func.strpos(sa.func.encode(answer, "hex"), quoted.hex()) > 0
+def _answers_with(connection: sa.Connection, accounts: Collection[str]) -> int:
+    """Delete the kept answers, JSON as bytes, in which the id of an account stands; how many."""
+    quoted = [json.dumps(one, ensure_ascii=False).encode() for one in accounts]
+    one = sa.func.unnest(sa.cast(quoted, ARRAY(sa.LargeBinary))).column_valued("one")
+    stands = sa.func.pg_catalog.position(idempotent_answer.c.answer, one) > 0
+    held = sa.exists(sa.select(one).where(stands).correlate(idempotent_answer))
     return connection.execute(idempotent_answer.delete().where(held)).rowcount

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from dmp_assets.attribution.service.store.schema import channel_reporting as reported
+from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.platform.api.access import needs
 from dmp_assets.platform.api.output import Page, csv_or_json, rows_answer
 from dmp_assets.platform.api.problems import responses
@@ -95,7 +96,9 @@ def channels(
     """Cost per order and ROAS by channel, by the reporting model."""
     service = service_of(request)
     keys = [reported.c.date, reported.c.channel_name] if by == "day" else [reported.c.channel_name]
-    query = figures(keys).where(reported.c.model == service.settings.reporting_model)
+    query = figures(keys).where(
+        reported.c.model == service.settings.of(AttributionSettings).reporting_model
+    )
     if channel is not None:
         query = query.where(reported.c.channel_name == channel)
     rows = service.in_store(

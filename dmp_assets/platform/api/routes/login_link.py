@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from dmp_assets.platform.api.access import from_our_page, limit
+from dmp_assets.platform.api.access import LOGIN_RATE, from_our_page, limit
 from dmp_assets.platform.api.problems import NO_NUL, Problem
 from dmp_assets.platform.api.rates import caller_address
 from dmp_assets.platform.api.routes.pages import (
@@ -41,8 +41,7 @@ async def use(
     service = service_of(request)
     if not from_our_page(request):
         raise Problem(403, "forbidden", "the form is not ours: load the page again")
-    rate = service.settings.api_denied_rate_limit
-    await limit(request, response, caller_address(request), rate, "login")
+    await limit(request, response, caller_address(request), LOGIN_RATE)
     try:
         session = await run_in_threadpool(
             begin_session, service, request,

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.platform.api import logins
-from dmp_assets.platform.api.access import limit
+from dmp_assets.platform.api.access import LOGIN_BEGIN_RATE, LOGIN_RATE, limit
 from dmp_assets.platform.api.hosts import address_of
 from dmp_assets.platform.api.oidc import BEGUN_SECONDS, Begun, Issuer, IssuerDownError, RefusedError
 from dmp_assets.platform.api.problems import NO_NUL, STORE_RETRY_SECONDS, Problem
@@ -38,8 +38,7 @@ Given = Annotated[str, Query(max_length=4096, pattern=NO_NUL)]
 async def begin(request: Request, response: Response) -> Response:
     """Send the browser to the issuer."""
     service, issuer = service_of(request), _issuer(request)
-    rate = service.settings.api_denied_rate_limit
-    await limit(request, response, caller_address(request), rate, "login-begin")
+    await limit(request, response, caller_address(request), LOGIN_BEGIN_RATE)
     callback = address_of(request, CALLBACK, service.settings, is_told=service.is_host_told)
     if callback is None:  # where an answer is sent is not for the caller to say
         service.log.warning("no login by OpenID Connect without DMP_API_HOSTS or DMP_PUBLIC_URL")
@@ -69,8 +68,7 @@ async def finish(
 ) -> Response:
     """Begin a session for the person whom the issuer names, if the store knows them."""
     service, issuer = service_of(request), _issuer(request)
-    rate = service.settings.api_denied_rate_limit
-    await limit(request, response, caller_address(request), rate, "login")
+    await limit(request, response, caller_address(request), LOGIN_RATE)
     try:
         begun = Begun.opened(service.seal, request.cookies.get(BEGUN_COOKIE, ""))
         if begun is None or not hmac.compare_digest(begun.state.encode(), state.encode()):
