@@ -33,6 +33,7 @@ from dmp_assets.platform.lake import (
 )
 from dmp_assets.platform.lake.collation import as_stored
 from dmp_assets.platform.lake.delta_commit import Commit
+from dmp_assets.platform.lake.s3 import is_s3
 from dmp_assets.platform.lake.shared_leases import is_shared
 from dmp_assets.platform.lake.tables import TableError, Tables
 from dmp_assets.settings import Settings
@@ -59,8 +60,12 @@ def _is_received(key: str) -> bool:
 
 
 def _is_here(settings: Settings) -> bool:
-    """Whether the tables lie on this machine, and Spark runs on it."""
-    return spark_conf.runs_here(settings) and not settings.lakehouse_root
+    """Whether Spark runs on this machine, and delta-rs may write what it computes.
+
+    That is where the tables lie here, or on S3: a put there is made once or refused, as a file is.
+    """
+    root = settings.lakehouse_root
+    return spark_conf.runs_here(settings) and (not root or is_s3(root))
 
 
 def _retention(settings: Settings) -> dict[str, str]:
@@ -170,10 +175,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
     @property
     def tables(self) -> Tables:
         """The same tables, read without a JVM."""
-        settings = self.settings
-        return Tables(
-            settings.lakehouse_root or str(self.home.lakehouse), memory=settings.duckdb_memory
-        )
+        return Tables.of(self.home, self.settings)
 
     @property
     def spark(self) -> "SparkSession":

@@ -9,6 +9,7 @@ import socket
 import socketserver
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pyspark import SparkContext, __version__, accumulators
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import DataFrame, SparkSession
 
-from dmp_assets.platform.lake import class_archive, java, spark_cluster, spark_conf, spark_lost
+from dmp_assets.platform.lake import class_archive, java, s3a, spark_cluster, spark_conf, spark_lost
 from dmp_assets.settings import Settings
 
 _SHORT_RUN = (
@@ -71,6 +72,7 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
         from dmp_assets.platform.lake import commit_stores
 
         jars, commits = [*jars, str(commit_stores.jar(root))], commit_stores.CONF
+    further = s3a.jar_paths(settings)
     quick = _SHORT_RUN if is_small else _LONG_RUN
     conf = {
         "spark.app.name": "dmp_assets",
@@ -94,13 +96,19 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
         **spark_conf.of_session(),
         **spark_conf.by_size(rows, is_small=is_small, cores=cores),
         **_event_log(settings),
-        **(_here(is_small=is_small) if is_here else spark_cluster.conf(settings, jars)),
+        **(
+            _here(further, is_small=is_small)
+            if is_here
+            else spark_cluster.conf(settings, [*jars, *further])
+        ),
     }
+    conf = spark_conf.joined(conf, s3a.conf(settings, scratch))
     builder = SparkSession.builder
     for name, value in spark_conf.joined(conf, settings.spark_conf).items():
         builder = builder.config(name, value)
     try:
-        started = builder.getOrCreate()
+        with s3a.told_secrets(settings, scratch):
+            started = builder.getOrCreate()
     except (PySparkRuntimeError, Py4JError) as error:
         raise _why_not_started(error, settings) from error
     for name, value in spark_conf.of_session().items():
@@ -110,12 +118,14 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     return started
 
 
-def _here(*, is_small: bool) -> dict[str, str]:
+def _here(further: Sequence[str], *, is_small: bool) -> dict[str, str]:
     """What a JVM of this machine alone is told."""
     # Spark would look up the machine's own name, which a container may not know.
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     _know_localhost()
     conf = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    if further:  # not on the class path, whose classes are archived
+        conf["spark.jars"] = ",".join(further)
     if is_small:
         conf["spark.driver.maxResultSize"] = COLLECTED_AT_MOST
     return conf
