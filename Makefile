@@ -60,8 +60,9 @@ doctor: setup  ## what is missing, and how to get it
 test: $(VENV)/.dev  ## lint, security, types, import contracts and every test; DOMAIN=abuse: its tests alone
 	@$(BIN)/python -m tests.check
 
-test-cluster: $(VENV)/.dev  ## what takes other systems beside it, started on loopback: nginx, Redis, several homes
-	@$(BIN)/pytest tests/cluster
+test-cluster: $(VENV)/.dev  ## what takes other systems beside it: S3 servers on loopback
+	@$(BIN)/dmp setup --s3
+	@$(BIN)/python -m tests.check --cluster
 
 lint: $(VENV)/.dev  ## lint, security, types and import contracts only
 	@$(BIN)/python -m tests.check --static

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -113,6 +114,40 @@ class Settings(SettingsOfDomains, BaseSettings):
     # the lakehouse
     lakehouse_root: Annotated[str | None, Outside(), given(connection_urls.object_store)] = Field(
         None, description="Where tables live, e.g. s3a://bucket/lakehouse; empty: under the home."
+    )
+    s3_endpoint: Annotated[str, Outside(), web("https://s3.example.com")] = Field(
+        "",
+        description="Address of an S3 that is not AWS's, e.g. https://s3.example.com; empty: AWS.",
+    )
+    s3_region: Annotated[str | None, Outside(), given(setting_values.s3_region)] = Field(
+        None, description="Region of the bucket; empty: what AWS's own chain says, or us-east-1."
+    )
+    s3_access_key_id: Annotated[SecretStr | None, Outside(), secret(setting_values.token)] = Field(
+        None,
+        description="Access key for S3; empty: what AWS's own chain finds (environment, profile, "
+        "role of the machine).",
+    )
+    s3_secret_access_key: Annotated[SecretStr | None, Outside(), secret(setting_values.token)] = (
+        Field(None, description="The secret that goes with it.")
+    )
+    s3_session_token: Annotated[SecretStr | None, Outside(), secret(setting_values.token)] = Field(
+        None, description="Session token of temporary credentials, with key and secret."
+    )
+    s3_path_style: Annotated[bool | None, Outside()] = Field(
+        None,
+        description="Whether the bucket stands in the address's path and not in its host's name; "
+        "empty: with DMP_S3_ENDPOINT.",
+    )
+    s3_ca_file: Annotated[Path | None, Outside()] = Field(
+        None,
+        description="PEM file of the authorities that S3's certificate may be of; empty: those "
+        "that the machine trusts.",
+    )
+    s3_encryption: Annotated[Literal["AES256", "aws:kms", "aws:kms:dsse"] | None, Outside()] = (
+        Field(None, description="How S3 encrypts what is written; empty: as the bucket says.")
+    )
+    s3_encryption_key: Annotated[str | None, Outside()] = Field(
+        None, description="Id or ARN of the KMS key for that; empty: AWS's own for S3."
     )
     spark_master: Annotated[str | None, Outside(), given(connection_urls.spark_master)] = Field(
         None, description="A cluster's master URL; empty: local[*]."
@@ -320,6 +355,14 @@ class Settings(SettingsOfDomains, BaseSettings):
         if isinstance(value, str) and kind in (list, dict):
             return setting_values.decoded(value, kind)
         return value.strip() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _whole_credentials(self) -> Self:
+        setting_values.s3_credentials(
+            bool(self.s3_access_key_id), bool(self.s3_secret_access_key),
+            bool(self.s3_session_token),
+        )  # fmt: skip
+        return self
 
     def of(self, part: type[Part]) -> Part:
         """The same settings, as what a domain or source declares of them (`<domain>/settings.py`).

@@ -76,6 +76,8 @@ LANES = (
     ),
     (TYPES,),
 )
+CLUSTER = Part("beyond one machine", ["pytest", "tests/cluster", "--durations", "10"])
+"""Not among the tests of a machine alone: it starts the systems of a larger installation."""
 _printing = threading.Lock()
 
 
@@ -122,13 +124,16 @@ def of_domain(name: str) -> Part:
 
 
 def main() -> int:
-    """Run the parts; static checks alone with `--static`, tests of `$DOMAIN` alone where it is set.
+    """Run the parts; static checks alone with `--static`, tests of `$DOMAIN` alone where it is set,
+    what takes other systems with `--cluster`.
 
     All of them are the gate; a part is for whoever is at work on it.
     """
     began = time.monotonic()
     domain = os.environ.get("DOMAIN", "")
     chosen = of_domain(domain) if domain else None
+    if "--cluster" in sys.argv:
+        return run(CLUSTER)[1]
     done = [run(part) for part in STATIC]
     if "--static" in sys.argv:
         done.append(run(TYPES))

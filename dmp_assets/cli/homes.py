@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from dmp_assets.cli.doctor import postgres_state
-from dmp_assets.cli.shared import explained, out
+from dmp_assets.cli.shared import explained, out, tables
 from dmp_assets.home import Home
 from dmp_assets.platform import backup
+from dmp_assets.platform.lake import remembered
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.clearing import clear
 
@@ -24,6 +25,8 @@ def backup_command(
     with explained():
         size = backup.back_up(Home.current(), file)
         out.print(f"{file}: {size / 2**20:.1f} MB, readable by its owner only", highlight=False)
+        if (root := Home.current().settings().lakehouse_root) is not None:
+            out.print(f"the tables in {root} are not in it: keep them there", highlight=False)
 
 
 def restore(
@@ -65,10 +68,16 @@ def reset(
         if not home.root.exists():
             out.print(f"{home.root} is not there; nothing to remove")
             return
-        if not yes and not typer.confirm(f"Remove {home.root} with all tables and reports?"):
+        root, stay = tables(home).root, not remembered.is_own(home)
+        elsewhere = "" if stay or root == str(home.lakehouse) else f" in {root}"
+        if not yes and not typer.confirm(
+            f"Remove {home.root} with all tables{elsewhere} and reports?"
+        ):
             raise typer.Exit(1)
         clear(home, everything=True)
-        out.print(f"removed {home.root}")
+        out.print(f"removed {home.root}{' with all tables' if elsewhere else ''}{elsewhere}")
+        if stay:
+            out.print(f"the tables in {root} are not this home's, and stay as they are")
 
 
 @db.command("start")

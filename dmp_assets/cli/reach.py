@@ -1,7 +1,7 @@
 """Trying what is configured outside this machine, once each, as a run or the API would use it.
 
 `probes(home)` gives what to try; each probe returns one line on what it found, or raises an error
-whose message says what to put right. Nothing is written anywhere, and no secret is in any line.
+whose message says what to put right. Nothing stays written anywhere, and no secret is in any line.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ def probes(home: Home) -> list[Probe]:
     wanted: list[tuple[object, str, Callable[[], str]]] = [
         (settings.shop_database_url, "Shop", lambda: _shop(settings)),
         (settings.web_database, "Web database", lambda: _web(settings)),
-        (settings.lakehouse_root, "Lakehouse root", lambda: _lakehouse(settings)),
+        (settings.lakehouse_root, "Lakehouse root", lambda: _lakehouse(home, settings)),
         (settings.lakehouse_root, "Leases", lambda: _leases(settings)),
         (settings.spark_remote or settings.spark_master, "Spark", lambda: _spark(settings)),
         (settings.slack_token, "Slack", lambda: _slack(settings)),
@@ -80,17 +80,21 @@ def _web(settings: Settings) -> str:
     return source.name
 
 
-def _lakehouse(settings: Settings) -> str:
+def _lakehouse(home: Home, settings: Settings) -> str:
     from dmp_assets.platform.lake.tables import Tables
 
-    root = settings.lakehouse_root
+    root, tables = settings.lakehouse_root, Tables.of(home, settings)
     assert root is not None
+    if tables.s3 is not None:
+        from dmp_assets.cli import s3_probe
+
+        return s3_probe.look(tables, settings)
     if "://" not in root:
         nearest = next(p for p in (Path(root), *Path(root).absolute().parents) if p.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
             raise Unreachable(f"cannot write to {nearest} (DMP_LAKEHOUSE_ROOT)")
     try:
-        return f"{root}: {len(Tables(root).written())} tables"
+        return f"{root}: {len(tables.written())} tables"
     except (OSError, ValueError) as error:  # what pyarrow's file systems raise
         raise Unreachable(
             f"{root} cannot be listed ({_first_line(error)}); look at DMP_LAKEHOUSE_ROOT and the "

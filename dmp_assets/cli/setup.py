@@ -1,17 +1,26 @@
 """`dmp setup`: what a run needs of the machine beside Python's packages."""
 
 import os
+from typing import Annotated
+
+import typer
 
 from dmp_assets.cli.shared import explained, out
-from dmp_assets.platform.lake import class_archive, java
+from dmp_assets.platform.lake import class_archive, java, s3a
 
 
-def setup() -> None:
+def setup(
+    s3: Annotated[
+        bool, typer.Option("--s3", help="Fetch what Spark needs for tables on S3, too.")
+    ] = False,
+) -> None:
     """Find or install Java, and fetch the JARs that Spark needs (once)."""
     os.umask(0o022)  # what is public: the service's user reads what root has set up
     with explained():
         home = java.install_java(out.print)
         fetched = java.fetch_jars()
+        if s3:
+            fetched += java.fetch_jars(out.print, s3a.JARS)
         out.print(f"Java: {home}; Spark's libraries (JARs): {fetched} fetched, all there")
         archive = class_archive.path(home)
         if not archive.exists():

@@ -83,5 +83,4 @@ def tables(home: Home) -> "Tables":
     """The home's Delta tables, read without a JVM."""
     from dmp_assets.platform.lake.tables import Tables
 
-    settings = home.settings()
-    return Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)
+    return Tables.of(home)

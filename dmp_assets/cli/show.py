@@ -1,6 +1,7 @@
 """`dmp show`: any table's rows, or which tables there are."""
 
 import sys
+from dataclasses import replace
 from typing import Annotated, Any
 
 import duckdb
@@ -29,9 +30,7 @@ def show(
             _list_tables(store)
             return
         key = table.replace(".", "/", 1)
-        pinned = Tables(
-            store.root, memory=store.memory, versions={} if version is None else {key: version}
-        )
+        pinned = replace(store, versions={} if version is None else {key: version})
         layer, _, name = key.partition("/")
         store.path(key)
         condition = f"WHERE {where}" if where else ""

@@ -21,7 +21,7 @@ from dmp_assets.home import Home, HomeError
 from dmp_assets.platform import archive
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.faces.domain import known_domains
-from dmp_assets.platform.lake import leases
+from dmp_assets.platform.lake import leases, remembered
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.store import database, rights, where
 
@@ -144,6 +144,7 @@ def restore(file: Path, home: Home, *, trust: bool = False) -> Restored:
             raise HomeError(f"{file} is no backup of a home")
         home.forget("id")
         (home.sandbox / "endpoint.json").unlink(missing_ok=True)  # where the other's stand-ins were
+        remembered.refuse_another(home, "shop")
         left_out = () if is_ours or trust else _leave_out(home)
         dumps = sorted((home.root / DUMPS).glob("*.dump"))
         unknown = [dump.stem for dump in dumps if not _DATABASE.fullmatch(dump.stem)]

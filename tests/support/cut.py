@@ -1,4 +1,4 @@
-"""A relay to a database that goes down half-way: when Spark's driver has begun to read."""
+"""A relay to a database or store that goes down half-way: when a text is sent to it."""
 
 import socket
 import threading
@@ -8,13 +8,15 @@ JDBC = b"PostgreSQL JDBC Driver"
 
 
 class FailingRelay:
-    """Relays a loopback port to another one; once armed, it dies with the first JDBC read.
+    """Relays a loopback port to another one; once armed, it goes down when somebody sends `at`.
 
-    The first connections, by which the shop is looked at, still work.
+    That is by default what Spark's driver says first: the connections before, by which the shop is
+    looked at, still work.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, at: bytes = JDBC) -> None:
         self.target = port
+        self.at = at
         self.armed = False
         self.down = False
         self._open: list[socket.socket] = []
@@ -39,15 +41,23 @@ class FailingRelay:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
-                if self.armed and JDBC in data:
-                    self.down = True
-                    for each in self._open:
-                        with suppress(OSError):
-                            each.shutdown(socket.SHUT_RDWR)
+                if self.armed and self.at in data:
+                    self.cut()
                     return
                 sink.sendall(data)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """Go down."""
+        self.down = True
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """Be up again, and stay so."""
+        self.armed = self.down = False
 
     def close(self) -> None:
         """Stop listening; open connections end with their programs."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import ipaddress
 import json
 import re
 import socket
@@ -10,16 +9,11 @@ import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 import sqlalchemy as sa
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from dmp_assets.home import Home
 from dmp_assets.platform.api import connections, tending
@@ -36,6 +30,7 @@ from dmp_assets.platform.store.schema import audit_event
 from dmp_assets.settings import Settings
 from tests.support.postgres import stoppable_server
 from tests.support.service import PASSWORD, Api, email, running_api, served
+from tests.support.tls import certificate
 
 SCORE = "/v1/abuse/score"
 HTML = {"Accept": "text/html"}
@@ -107,27 +102,8 @@ def test_an_id_is_trimmed_as_those_in_tables_are(api: Api) -> None:
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A certificate for localhost and its key."""
-    folder, key = tmp_path_factory.mktemp("tls"), ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.now(UTC) - timedelta(hours=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return {"ssl_certfile": folder / "cert.pem", "ssl_keyfile": folder / "key.pem"}
+    files = certificate(tmp_path_factory.mktemp("tls"))
+    return dict(zip(("ssl_certfile", "ssl_keyfile"), files, strict=True))
 
 
 @pytest.fixture(params=["plain", "tls"])

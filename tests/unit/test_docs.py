@@ -142,7 +142,7 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_setting_that_is_named_exists(page: Path) -> None:
-    named = set(re.findall(r"\bDMP_[A-Z][A-Z_]*", page.read_text()))
+    named = set(re.findall(r"\bDMP_[A-Z][A-Z0-9_]*", page.read_text()))
     fields = {f"DMP_{name.upper()}" for name in Settings.model_fields} | {
         f"DMP_{name.upper()}"
         for path, text in files(page)

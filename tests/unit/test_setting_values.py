@@ -69,6 +69,12 @@ WRONG = {
     "api_dry_run_rate_limit": ["often"],
     "live_accounts_per_client": ["0"],
     "lakehouse_root": ["/data/50%", "lake[1]", "file:///srv/a|b"],
+    "s3_region": ["Frankfurt", "eu central"],
+    "s3_access_key_id": ["two words"],
+    "s3_secret_access_key": ["two words"],
+    "s3_session_token": ["two\twords"],
+    "s3_path_style": ["perhaps"],
+    "s3_encryption": ["yes", "aes128"],
     "api_hosts": ["https://api.example.com"],
     "expected_weekly_events": ["few"],
     "run_log_days": ["0", "some"],
@@ -84,7 +90,7 @@ WRONG = {
 }
 ANYTHING = {
     "api_tls_certificate", "api_tls_key", "backup_key", "home", "ihc_conversion_type",
-    "oidc_client_id",
+    "oidc_client_id", "s3_ca_file", "s3_encryption_key",
 }  # fmt: skip
 """Free texts and paths, which only their use can find wrong."""
 
@@ -125,7 +131,7 @@ UNPARSABLE = {
     "spark_master": ("spark://u:hunter2@host:7077", "spark://host:hunter2", "hunter2", BROKEN),
     **dict.fromkeys(
         ("slack_base_url", "ihc_url", "oidc_issuer", "public_url", "api_health_url",
-         "webserver_url"),
+         "s3_endpoint", "webserver_url"),
         (
             "https://u:hunter2@host/", "https://u:hunter2/x@host", "https://host:hunter2/",
             "https://[hunter2/", "host/hunter2", "ftp://hunter2", "https://host/?token=hunter2",
@@ -363,3 +369,17 @@ def test_columns_are_named_as_below_raw_or_as_at_the_source() -> None:
     }  # fmt: skip
     with pytest.raises(ValueError, match=r"did you mean users\.dob"):
         settings._column_formats({"users.dobb": "day-first"})
+
+
+@pytest.mark.parametrize(
+    "given", [{"access_key_id"}, {"secret_access_key"}, {"session_token"},
+              {"access_key_id", "session_token"}],
+)  # fmt: skip
+def test_a_part_of_s3_credentials_alone_is_refused_and_not_shown(
+    project: Path, monkeypatch: pytest.MonkeyPatch, given: set[str]
+) -> None:
+    for name in given:
+        monkeypatch.setenv(variable(f"s3_{name}"), "hunter2")
+    with pytest.raises(SettingsError, match="go together") as said:
+        load(sandbox=False)
+    assert "hunter2" not in str(said.value)

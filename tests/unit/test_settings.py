@@ -31,6 +31,15 @@ REAL = {
     "DMP_IHC_API_KEY": "hunter2-ihc",
     "DMP_IHC_CONVERSION_TYPE": "orders",
     "DMP_LAKEHOUSE_ROOT": "s3a://bucket/lakehouse",
+    "DMP_S3_ENDPOINT": "https://s3.example.com",
+    "DMP_S3_REGION": "eu-central-1",
+    "DMP_S3_ACCESS_KEY_ID": "AKIA-hunter2",
+    "DMP_S3_SECRET_ACCESS_KEY": "hunter2-s3",
+    "DMP_S3_SESSION_TOKEN": "hunter2-session",
+    "DMP_S3_PATH_STYLE": "false",
+    "DMP_S3_CA_FILE": "/etc/ssl/private-ca.pem",
+    "DMP_S3_ENCRYPTION": "aws:kms",
+    "DMP_S3_ENCRYPTION_KEY": "arn:aws:kms:eu-central-1:1:key/1",
     "DMP_SPARK_MASTER": "spark://cluster:7077",
     "DMP_SPARK_REMOTE": "sc://cluster:15002",
     "DMP_STORE_OWNER_URL": "postgresql://owner:Real-Looking-1@db.shop.invalid:5432/store",
@@ -179,7 +188,7 @@ def test_secrets_do_not_show_when_settings_are_printed(
 
 def test_every_setting_and_nothing_else_is_in_the_example_with_its_default() -> None:
     text = (ROOT / ".env.example").read_text()
-    named = dict(re.findall(r"^#?(DMP_[A-Z_]+)=(.*)$", text, re.MULTILINE))
+    named = dict(re.findall(r"^#?(DMP_[A-Z0-9_]+)=(.*)$", text, re.MULTILINE))
     assert set(named) == {f"DMP_{name.upper()}" for name in Settings.model_fields}
     given = {name: value for name, value in named.items() if value}
     with pytest.MonkeyPatch.context() as patch:

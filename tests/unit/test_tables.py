@@ -13,7 +13,8 @@ import pyarrow.fs as pafs
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from dmp_assets.platform.lake.tables import STAMP, TableError, Tables, _listed, named_tables
+from dmp_assets.platform.lake.files import _listed
+from dmp_assets.platform.lake.tables import STAMP, TableError, Tables, named_tables
 
 
 def numbers(*values: int) -> pa.Table:

@@ -72,7 +72,7 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     database.check(store)
 
     metrics = Metrics()
-    tables = Tables(settings.lakehouse_root or str(home.lakehouse), memory=settings.duckdb_memory)
+    tables = Tables.of(home, settings)
     parts = {
         name: face.part(home, settings, tables, store, metrics)
         for name, face in services().items()

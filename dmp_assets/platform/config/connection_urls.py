@@ -147,7 +147,7 @@ def object_store(text: str) -> str:
     authority, _, path = rest.partition("/")
     container = re.fullmatch(r"[\w-]+@[\w.-]+", authority) and scheme in ("abfs", "abfss")
     if not (container or re.fullmatch(r"[\w.-]+(:\d+)?", authority) or (scheme == "file")):
-        raise UrlError(expected, hint=f"keys belong in the environment or DMP_SPARK_CONF; {HINT}")
+        raise UrlError(expected, hint=f"keys belong in DMP_S3_ACCESS_KEY_ID and the like; {HINT}")
     if re.search(r"[@?#]", path):
         raise UrlError(expected)
     return said

@@ -280,6 +280,22 @@ def spark_conf(given: Mapping[str, Any]) -> dict[str, str]:
     return dict(given)
 
 
+def s3_region(given: str) -> str:
+    """The name of a region, e.g. eu-central-1."""
+    if not re.fullmatch(r"[a-z0-9-]{1,40}", given):
+        raise ValueError(f"{given!r} is not the name of a region, such as eu-central-1")
+    return given
+
+
+def s3_credentials(key: bool, secret: bool, token: bool) -> None:
+    """Raise ValueError for a part of credentials without the others: which there are is given."""
+    if key != secret or (token and not key):
+        raise ValueError(
+            "DMP_S3_ACCESS_KEY_ID and DMP_S3_SECRET_ACCESS_KEY go together, and "
+            "DMP_S3_SESSION_TOKEN with both"
+        )
+
+
 def unless_empty(check: Callable[[str], object]) -> Callable[[str], str]:
     """The check for a setting that may be empty, which then stands for nothing."""
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, Schema, write_deltalake
 
 from dmp_assets.platform.lake.fences import OWN, Mark
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import Tables, columns_of
 
 if TYPE_CHECKING:
@@ -60,15 +61,17 @@ class Commit:
         """Write Arrow data. Raises an error of delta-rs for rows outside of `where`."""
         where = self._predicate()
         merged = "overwrite" if self.mode == "overwrite" else "merge"
-        write_deltalake(  # type: ignore[call-overload]
-            self._target(),
-            rows,
-            mode=self.mode,
-            predicate=where,
-            schema_mode=None if where else merged,
-            configuration=dict(self.properties),
-            commit_properties=self.mark.properties(self.stamp),
-        )
+        with in_words(self.tables.root):
+            write_deltalake(  # type: ignore[call-overload, misc]
+                self._target(),
+                rows,
+                mode=self.mode,
+                predicate=where,
+                schema_mode=None if where else merged,
+                configuration=dict(self.properties),
+                commit_properties=self.mark.properties(self.stamp),
+                storage_options=self.tables.storage_options,
+            )
 
     def _target(self) -> DeltaTable | str:
         """The table as it stands, from which the commit begins; where it will be."""

@@ -10,7 +10,7 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from dmp_assets.platform.base.errors import UserError
 
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 SUPPORTED = (17, 21)
+ALWAYS = "jar"
+"""The set of JARs that every run needs; others are named for what needs them."""
+_NAMED = 8  # of missing JARs, in a message
 
 
 class PrerequisiteError(UserError):
@@ -43,25 +46,31 @@ def jars_dir() -> Path:
     return Path(os.environ.get("DMP_JARS_DIR", Path(sys.prefix) / "share" / "dmp_assets" / "jars"))
 
 
-def wanted_jars() -> tuple[Jar, ...]:
-    """The pinned JARs (Delta Lake and the PostgreSQL driver)."""
+def wanted_jars(which: str = ALWAYS) -> tuple[Jar, ...]:
+    """The pinned JARs of a set: `jar` (Delta Lake and the PostgreSQL driver), `s3` (S3A)."""
     pinned = tomllib.loads((Path(__file__).with_name("jars.toml")).read_text())
-    return tuple(Jar(entry["path"], entry["sha256"]) for entry in pinned["jar"])
+    return tuple(Jar(entry["path"], entry["sha256"]) for entry in pinned[which])
 
 
-def jar_paths() -> list[str]:
-    """Paths of the JARs; raises PrerequisiteError when `dmp setup` has not fetched them."""
-    paths = [jars_dir() / jar.name for jar in wanted_jars()]
+def jar_paths(which: str = ALWAYS) -> list[str]:
+    """Paths of a set's JARs; raises PrerequisiteError when `dmp setup` has not fetched them."""
+    paths = [jars_dir() / jar.name for jar in wanted_jars(which)]
     missing = [path.name for path in paths if not path.exists()]
     if missing:
+        option = "" if which == ALWAYS else f" --{which}"
         raise PrerequisiteError(
-            f"JARs are missing in {jars_dir()}: {', '.join(missing)}; run `dmp setup`"
+            f"JARs are missing in {jars_dir()}: {_some(missing)}; run `dmp setup{option}`"
         )
     return [str(path) for path in paths]
 
 
-def fetch_jars(report: Callable[[str], None] = lambda _: None) -> int:
-    """Download what is missing, verify its hash, and return the number of JARs fetched.
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def fetch_jars(report: Callable[[str], None] = lambda _: None, which: str = ALWAYS) -> int:
+    """Download what of a set is missing, verify its hash, and return the number of JARs fetched.
 
     Raises PrerequisiteError when Maven Central cannot be reached or a hash is wrong.
     """
@@ -71,7 +80,7 @@ def fetch_jars(report: Callable[[str], None] = lambda _: None) -> int:
     trust = ssl.create_default_context()
     if not trust.cert_store_stats()["x509_ca"]:  # a minimal system has no certificates of its own
         trust.load_verify_locations(certifi.where())
-    for jar in wanted_jars():
+    for jar in wanted_jars(which):
         target = folder / jar.name
         if target.exists() and _sha256(target) == jar.sha256:
             continue

@@ -25,6 +25,7 @@ from pydantic import PrivateAttr
 from dmp_assets.home import Home
 from dmp_assets.platform.lake import deletion, fences, file_statistics, leases, writes
 from dmp_assets.platform.lake.delta_commit import Commit
+from dmp_assets.platform.lake.s3 import is_s3
 from dmp_assets.platform.lake.shared_leases import is_shared
 from dmp_assets.platform.lake.tables import TableError, Tables
 from dmp_assets.settings import Settings
@@ -51,8 +52,12 @@ def _is_received(key: str) -> bool:
 
 
 def _is_here(settings: Settings) -> bool:
-    """Whether the tables lie on this machine, and Spark runs on it."""
-    return not (settings.spark_remote or settings.spark_master or settings.lakehouse_root)
+    """Whether Spark runs on this machine, and delta-rs may write what it computes.
+
+    That is where the tables lie here, or on S3: a put there is made once or refused, as a file is.
+    """
+    root = settings.lakehouse_root
+    return not (settings.spark_remote or settings.spark_master) and (not root or is_s3(root))
 
 
 def _retention(settings: Settings) -> dict[str, str]:
@@ -162,10 +167,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
     @property
     def tables(self) -> Tables:
         """The same tables, read without a JVM."""
-        settings = self.settings
-        return Tables(
-            settings.lakehouse_root or str(self.home.lakehouse), memory=settings.duckdb_memory
-        )
+        return Tables.of(self.home, self.settings)
 
     @property
     def spark(self) -> "SparkSession":

@@ -1,24 +1,33 @@
-"""Keeping tables small on the disk: no reader of a table as it is now sees a difference."""
+"""Keeping tables small: no reader of a table as it is now sees a difference. And removing them."""
 
 from typing import Any
 
 from dmp_assets.platform.lake.delta_commit import Commit
 from dmp_assets.platform.lake.fences import OWN, Mark
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import Tables
 
 LOG_KEPT = "delta.logRetentionDuration"
 """Property of a table: how long its log tells of older versions."""
 
 
+def remove(tables: Tables, key: str) -> None:
+    """Remove a table with all its versions, and what is left of one that was removed in part."""
+    with in_words(tables.root):
+        tables.files.remove(tables.path(key))
+
+
 def optimize(tables: Tables, key: str, mark: Mark = OWN) -> dict[str, Any]:
     """Compact small files; the data stays the same. Returns delta-rs's metrics."""
-    delta = mark.checked(tables.delta(key))
-    return dict(delta.optimize.compact(commit_properties=mark.properties()))
+    with in_words(tables.root):
+        delta = mark.checked(tables.delta(key))
+        return dict(delta.optimize.compact(commit_properties=mark.properties()))
 
 
 def vacuum(tables: Tables, key: str, *, days: int) -> list[str]:
     """Delete files that no version of the last `days` needs; returns their names."""
-    return list(tables.delta(key).vacuum(retention_hours=days * 24, dry_run=False))
+    with in_words(tables.root):
+        return list(tables.delta(key).vacuum(retention_hours=days * 24, dry_run=False))
 
 
 def forget_versions(tables: Tables, key: str, mark: Mark = OWN) -> list[str]:

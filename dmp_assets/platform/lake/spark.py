@@ -9,6 +9,7 @@ import socket
 import socketserver
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ from pyspark import accumulators
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import DataFrame, SparkSession
 
-from dmp_assets.platform.lake import class_archive, file_statistics, java
+from dmp_assets.platform.lake import class_archive, file_statistics, java, s3a
 from dmp_assets.settings import Settings
 
 _SHORT_RUN = (
@@ -32,6 +33,16 @@ _LONG_RUN = (
     "-XX:+UseG1GC -XX:G1PeriodicGCInterval=5000 -XX:MinHeapFreeRatio=10 -XX:MaxHeapFreeRatio=30"
 )
 SMALL = 200_000  # rows up to which planning and compiling cost more than the data itself
+
+_LISTS = {
+    "spark.jars": ",",
+    "spark.files": ",",
+    "spark.sql.extensions": ",",
+    "spark.driver.extraClassPath": os.pathsep,
+    "spark.driver.extraJavaOptions": " ",
+    "spark.executor.extraJavaOptions": " ",
+}
+"""Settings of Spark that are lists, with what parts them."""
 
 _LONG_AGO = 86_400  # seconds
 
@@ -69,12 +80,14 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
 
         paths, commits = [*paths, str(commit_stores.jar(root))], commit_stores.CONF
     jars = ",".join(paths)
+    further = s3a.jar_paths(settings)
     if local:  # on the class path, because only its classes can be archived
         java_path = {"spark.driver.extraClassPath": jars.replace(",", os.pathsep)}
         jvm += f" {class_archive.jvm_options(java_home)}"
         jvm += f" {_SHORT_RUN if rows <= SMALL else _LONG_RUN}"
+        java_path |= {"spark.jars": ",".join(further)} if further else {}
     else:
-        java_path = {"spark.jars": jars}
+        java_path = {"spark.jars": ",".join([jars, *further])}
     conf = {
         "spark.app.name": "dmp_assets",
         "spark.master": settings.spark_master or f"local[{cores}]",
@@ -115,11 +128,13 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
             "spark.sql.inMemoryColumnarStorage.compressed": "false",
             "spark.driver.maxResultSize": COLLECTED_AT_MOST,
         }
+    conf = _joined(conf, s3a.conf(settings, scratch))
     builder = SparkSession.builder
-    for name, value in (conf | settings.spark_conf).items():
+    for name, value in _joined(conf, settings.spark_conf).items():
         builder = builder.config(name, value)
     try:
-        return _utc(builder.getOrCreate())
+        with s3a.told_secrets(settings, scratch):
+            return _utc(builder.getOrCreate())
     except PySparkRuntimeError as error:
         if error.getCondition() != "JAVA_GATEWAY_EXITED":
             raise
@@ -127,6 +142,15 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
             f"Spark's JVM ({os.environ['JAVA_HOME']}) ended before it was ready; what it said is "
             "in the newest log below $DMP_HOME/dagster/logs"
         ) from error
+
+
+def _joined(ours: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Our settings and the user's, which win; of what is a list both stand."""
+    joined = {**ours, **given}
+    for name, between in _LISTS.items():
+        if name in ours and name in given:
+            joined[name] = between.join((ours[name], given[name]))
+    return joined
 
 
 def _own_folder(scratch: Path) -> Path:

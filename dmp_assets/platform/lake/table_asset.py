@@ -22,6 +22,7 @@ from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.columns import Column, Columns, SchemaError, differences
 from dmp_assets.platform.lake.file_statistics import harmless
 from dmp_assets.platform.lake.lakehouse import Lakehouse, PinnedLakehouse, Written
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.table_checks import Check as Check
 from dmp_assets.platform.lake.table_checks import key_check
 from dmp_assets.platform.lake.table_checks import source_checks as source_checks
@@ -250,7 +251,7 @@ class _Declared:
         if unchanged:
             context.log.info(f"{self.key}: nothing new, left as it is")
         else:
-            with values_left_out():
+            with values_left_out(), in_words(store.root):
                 self.body(run)
             stands |= store.stands(self.tables)
         if probed is not None and run.window is None:

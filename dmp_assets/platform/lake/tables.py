@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake import files
 from dmp_assets.platform.lake.columns import type_of
+from dmp_assets.platform.lake.s3 import S3, is_s3
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.text.spelling import meant, nearest
+from dmp_assets.settings import Settings
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,56 +61,68 @@ class Standing:
 class Tables:
     """All Delta tables below `root` (a folder or an object-store URL).
 
-    `storage_options` are delta-rs's, `memory` is DuckDB's limit, `versions` pins tables to a
-    Delta version (`{"cleaned/users": 3}`); tables not named there are read as of now. Those of
-    `absent` count as never written.
+    `memory` is DuckDB's limit, `versions` pins tables to a Delta version (`{"cleaned/users": 3}`);
+    tables not named there are read as of now. Those of `absent` count as never written. `s3`: how
+    S3 is reached, for tables that lie there. What is done raises StorageError where a storage
+    elsewhere does not do it.
     """
 
     root: str
-    storage_options: Mapping[str, str] = field(default_factory=dict)
     memory: str = "1GB"
     versions: Mapping[str, int] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
+    s3: S3 | None = None
+
+    @classmethod
+    def of(cls, home: Home, settings: Settings | None = None) -> "Tables":
+        """The tables of a home, wherever its settings say that they lie."""
+        settings = settings or home.settings()
+        root = settings.lakehouse_root or str(home.lakehouse)
+        if not is_s3(root):
+            return cls(root, memory=settings.duckdb_memory)
+        root = "s3a://" + root.partition("://")[2]  # as Spark has it; the others know both
+        return cls(root, memory=settings.duckdb_memory, s3=S3.of(settings))
+
+    @property
+    def storage_options(self) -> dict[str, str] | None:
+        """What delta-rs is told of the storage."""
+        return self.s3.delta_options() if self.s3 is not None else None
+
+    @property
+    def files(self) -> files.Files:
+        """The files below `root`, for what tables do not tell of them."""
+        return files.of(self.root, self.s3)
 
     def path(self, key: str) -> str:
         """Where the table `layer/table` lies."""
         layer, _, table = key.partition("/")
         if layer not in LAYERS or not re.fullmatch(r"[a-z_][a-z0-9_]*", table):
             raise TableError(
-                f"{key!r} is not layer/table with a layer of {', '.join(LAYERS)}{self._meant(key)}"
+                f"{key!r} is not layer/table with a layer of {', '.join(LAYERS)}{_meant(self, key)}"
             )
         return f"{self.root.rstrip('/')}/{layer}/{table}"
 
     def delta(self, key: str, version: int | None = None) -> DeltaTable:
         """The table's Delta handle; raises TableError when it or that version is not there."""
         wanted = self.versions.get(key) if version is None else version
-        options = dict(self.storage_options) or None
         try:
             if key in self.absent and version is None:
                 raise TableNotFoundError(key)
-            return DeltaTable(self.path(key), version=wanted, storage_options=options)
+            with in_words(self.root):
+                return DeltaTable(
+                    self.path(key), version=wanted, storage_options=self.storage_options
+                )
         except TableNotFoundError:
             if wanted is not None and self.exists(key):  # its log begins later
-                raise TableError(f"{key} has no version {wanted}; {self._oldest(key)}") from None
+                raise TableError(f"{key} has no version {wanted}; {_oldest(self, key)}") from None
             raise TableError(
                 f"there is no table {key} in {self.root}: it was never made. Materialize it first "
-                f"(Dagster's UI, or `dmp run`){self._meant(key)}"
+                f"(Dagster's UI, or `dmp run`){_meant(self, key)}"
             ) from None
         except DeltaError as error:
             if wanted is None:
                 raise
-            raise TableError(f"{key} has no version {wanted}; {self._oldest(key)}") from error
-
-    def _meant(self, key: str) -> str:
-        """What was likely meant, by the whole key or by the table's name alone."""
-        written = self.written()
-        by_name = {one.partition("/")[2]: one for one in reversed(written)}
-        alone = nearest(key.rpartition("/")[2], by_name)
-        return meant(key, written) or (f"; did you mean {by_name[alone]}?" if alone else "")
-
-    def _oldest(self, key: str) -> str:
-        versions = self.kept_versions(key)
-        return f"the oldest that can be read is {min(versions)}, the newest {max(versions)}"
+            raise TableError(f"{key} has no version {wanted}; {_oldest(self, key)}") from error
 
     def kept_versions(self, key: str) -> list[int]:
         """The Delta versions that the table's log knows, the oldest first."""
@@ -116,18 +132,12 @@ class Tables:
         """Whether the table has been written."""
         if key in self.absent:
             return False
-        options = dict(self.storage_options) or None
-        return bool(DeltaTable.is_deltatable(self.path(key), storage_options=options))
+        with in_words(self.root):
+            return self.files.is_table(self.path(key))
 
     def written(self) -> list[str]:
         """Keys of all tables that have been written, layer by layer."""
-        filesystem, root = pafs.FileSystem.from_uri(re.sub("^s3a:", "s3:", self.root))
-        found = []
-        for layer in LAYERS:
-            folder = pafs.FileSelector(f"{root}/{layer}", allow_not_found=True)
-            names = sorted(info.base_name for info in _listed(filesystem, folder))
-            found += [f"{layer}/{name}" for name in names if self.exists(f"{layer}/{name}")]
-        return found
+        return [key for key in folders(self) if self.exists(key)]
 
     def version(self, key: str) -> int:
         """Delta version that `dataset` would read."""
@@ -137,7 +147,8 @@ class Tables:
         """The table as an Arrow dataset, lazily read."""
         import pyarrow.dataset as pads  # takes pandas with it, which most commands do without
 
-        known = self.delta(key, version).to_pyarrow_dataset()
+        with in_words(self.root):
+            known = self.delta(key, version).to_pyarrow_dataset()
         # Without what delta-rs guarantees of each file: of a column that was added after the file
         # was written it says `column >= null`, from which Arrow concludes that no value is null.
         files = [known.format.make_fragment(f.path, f.filesystem) for f in known.get_fragments()]
@@ -183,23 +194,19 @@ class Tables:
         entry = _history(self, key, self.delta(key), 1)[0]
         return datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC)
 
-    @property
-    def _spill(self) -> str:
-        """Where DuckDB puts what exceeds its memory: beside a local lakehouse."""
-        return str(Path(tempfile.gettempdir() if "://" in self.root else self.root) / ".duckdb")
-
     @contextmanager
     def connect(self, *keys: str) -> "Iterator[duckdb.DuckDBPyConnection]":
         """A DuckDB connection in UTC on which the named tables are views `layer.table`."""
         import duckdb
 
         with duckdb.connect(
-            config={"memory_limit": self.memory, "temp_directory": self._spill}
+            config={"memory_limit": self.memory, "temp_directory": _spill(self.root)}
         ) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            for key in keys:
-                self.show(connection, key)
-            yield connection
+            with in_words(self.root):
+                for key in keys:
+                    self.show(connection, key)
+                yield connection
 
     def show(self, connection: "duckdb.DuckDBPyConnection", key: str) -> None:
         """Make a table the view `layer.table` of a connection."""
@@ -221,6 +228,16 @@ class Tables:
         return self.sql(query, parameters).column(0)[0].as_py()
 
 
+def folders(tables: Tables) -> list[str]:
+    """Keys of all folders where a table has files, whole or left of one; layer by layer."""
+    with in_words(tables.root):
+        return [
+            f"{layer}/{name}"
+            for layer in LAYERS
+            for name in tables.files.folders(f"{tables.root.rstrip('/')}/{layer}")
+        ]
+
+
 def columns_of(schema: Schema) -> dict[str, str]:
     """Column name → Delta type."""
     return {
@@ -229,21 +246,28 @@ def columns_of(schema: Schema) -> dict[str, str]:
     }
 
 
+def _meant(tables: Tables, key: str) -> str:
+    """What was likely meant, by the whole key or by the table's name alone."""
+    written = tables.written()
+    by_name = {one.partition("/")[2]: one for one in reversed(written)}
+    alone = nearest(key.rpartition("/")[2], by_name)
+    return meant(key, written) or (f"; did you mean {by_name[alone]}?" if alone else "")
+
+
+def _oldest(tables: Tables, key: str) -> str:
+    versions = tables.kept_versions(key)
+    return f"the oldest that can be read is {min(versions)}, the newest {max(versions)}"
+
+
+def _spill(root: str) -> str:
+    """Where DuckDB puts what exceeds its memory: beside a local lakehouse."""
+    return str(Path(tempfile.gettempdir() if "://" in root else root) / ".duckdb")
+
+
 def data_versions(stands: Mapping[str, Standing | None]) -> dict[str, str | None]:
     """Which data these tables hold, as they stand; None for one that has not been written."""
     return {key: stood.stamp.get("data_version") if stood else None
             for key, stood in stands.items()}  # fmt: skip
-
-
-def _listed(filesystem: pafs.FileSystem, folder: pafs.FileSelector) -> list[pafs.FileInfo]:
-    """What is in a folder; none where it is not there.
-
-    Arrow, which finds none and then one that somebody makes at that moment, calls that an error.
-    """
-    try:
-        return list(filesystem.get_file_info(folder))
-    except FileNotFoundError:
-        return list(filesystem.get_file_info(folder))
 
 
 def _newest(tables: Tables, key: str) -> DeltaTable:
@@ -261,17 +285,17 @@ def _history(
     """
     handle = delta
     while True:
-        listed = handle.history(limit if handle is delta else None)
-        if not _is_overtaken(tables, key, handle):
+        with in_words(tables.root):
+            listed = handle.history(limit if handle is delta else None)
+            overtaken = tables.files.mark(commit_file(tables, key, handle.version() + 1))
+        if overtaken is None:
             return [entry for entry in listed if entry["version"] <= delta.version()]
         handle = _newest(tables, key)
 
 
-def _is_overtaken(tables: Tables, key: str, handle: DeltaTable) -> bool:
-    following = f"{tables.path(key)}/_delta_log/{handle.version() + 1:020}.json"
-    if "://" in following:
-        return bool(_newest(tables, key).version() != handle.version())
-    return Path(following).exists()
+def commit_file(tables: Tables, key: str, version: int) -> str:
+    """Where the log of a table notes the commit of a version."""
+    return f"{tables.path(key)}/{files.LOG}/{version:020}.json"
 
 
 def _stamp(commits: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from dmp_assets.home import Home
 from dmp_assets.platform.base import whole_file
-from dmp_assets.platform.lake.tables import Tables
+from dmp_assets.platform.lake.storage_errors import in_words
+from dmp_assets.platform.lake.tables import Tables, commit_file
 
 _NOTED = ("version", "rows", "run_id")
 
@@ -33,7 +34,10 @@ def publish(home: Home, tables: Tables) -> None:
     """Note the last writes as they are now. Raises OSError; the old note stays then."""
     found = {
         write.key: asdict(write)
-        | {"written_at": write.written_at.isoformat(), "mark": _mark(tables, write)}
+        | {
+            "written_at": write.written_at.isoformat(),
+            "mark": _mark(tables, write.key, int(write.version)),
+        }
         for write in newest(home, tables)
     }
     file = _file(home)
@@ -57,10 +61,11 @@ def _known(noted: Any, tables: Tables) -> Write | None:
             noted["key"], datetime.fromisoformat(noted["written_at"]),
             *(noted[name] for name in _NOTED),
         )  # fmt: skip
-        mark, following = _mark(tables, write), _commit(tables, write.key, int(write.version) + 1)
+        version = int(write.version)
+        mark, following = (_mark(tables, write.key, n) for n in (version, version + 1))
     except (KeyError, TypeError, ValueError):  # not noted, or not by us
         return None
-    is_last = mark is not None and mark == noted.get("mark") and not following.exists()
+    is_last = mark is not None and mark == noted.get("mark") and following is None
     return write if is_last else None
 
 
@@ -72,18 +77,11 @@ def _read(tables: Tables, key: str) -> Write:
     )
 
 
-def _mark(tables: Tables, write: Write) -> list[int] | None:
-    """What tells the commit from another one of its number; None where it cannot be looked at."""
-    try:
-        found = _commit(tables, write.key, int(write.version)).stat()
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns]
-
-
-def _commit(tables: Tables, key: str, version: int) -> Path:
-    """The commit's file; nowhere for a lakehouse that is not on this machine's disk."""
-    return Path(tables.path(key), "_delta_log", f"{version:020}.json")
+def _mark(tables: Tables, key: str, version: int) -> list[int] | None:
+    """What tells a commit from another one of its number; None where there is none."""
+    with in_words(tables.root):
+        found = tables.files.mark(commit_file(tables, key, version))
+    return None if found is None else list(found)
 
 
 def _noted(home: Home) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.lake import fingerprint as fingerprints
 from dmp_assets.platform.lake.columns import Columns, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.table_metadata import column_tags
 from dmp_assets.platform.lake.tables import Tables, data_versions
 from dmp_assets.platform.marts.mart import Mart
@@ -193,7 +194,7 @@ def _step(
         file = lakehouse.home.warehouse
         with _alone(file):
             state, tables = made_of(lakehouse.tables, every)
-            with values_left_out():
+            with values_left_out(), in_words(tables.root):
                 built = build(
                     tables, file, every, declared, fingerprint=state, run_id=lakehouse.run_id
                 )

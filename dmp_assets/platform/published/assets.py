@@ -11,6 +11,7 @@ import dagster as dg
 from dmp_assets.platform.lake import fingerprint
 from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import Tables, data_versions
 from dmp_assets.platform.text.engine_errors import values_left_out
 
@@ -59,7 +60,7 @@ def published_asset(
         ],
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: Lakehouse) -> Any:
-        with values_left_out():
+        with values_left_out(), in_words(lakehouse.tables.root):
             done = publish(lakehouse)
         if done is None:
             context.log.info("not published: this home has no operational store (`dmp migrate`)")

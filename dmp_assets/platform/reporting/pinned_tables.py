@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from dmp_assets.home import Home
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import TableError, Tables, named_tables
 from dmp_assets.settings import Settings
 
@@ -37,9 +37,7 @@ class PinnedTables:
     @property
     def tables(self) -> Tables:
         """The tables, as of the versions fixed so far."""
-        settings = self.settings
-        root = settings.lakehouse_root or str(self.home.lakehouse)
-        return Tables(root, memory=settings.duckdb_memory, versions=self.versions)
+        return replace(Tables.of(self.home), versions=self.versions)
 
     def has(self, *keys: str) -> bool:
         """Whether all these tables have been written (`modeled/account_clusters`)."""
@@ -97,7 +95,7 @@ class PinnedTables:
         try:
             yield
         except Exception as error:
-            gone = [key for key in keys if not is_complete(self._delta(key))]
+            gone = [key for key in keys if not is_complete(self.tables, key, self.versions[key])]
             if not gone:
                 raise
             key = gone[0]
@@ -107,16 +105,16 @@ class PinnedTables:
                 f"the oldest version that can be read is {self._oldest(key)}"
             ) from error
 
-    def _delta(self, key: str) -> DeltaTable:
-        return self.tables.delta(key, self.versions[key])
-
     def _oldest(self, key: str) -> int:
         unpinned = replace(self.tables, versions={})
         known = unpinned.kept_versions(key)
-        return int(next(v for v in known if is_complete(unpinned.delta(key, v))))
+        return int(next(v for v in known if is_complete(unpinned, key, v)))
 
 
-def is_complete(table: DeltaTable) -> bool:
-    """Whether the files of this version are there (object stores are not asked: assumed so)."""
-    paths = table.file_uris()
-    return all("://" in p or os.path.exists(p) for p in paths)
+def is_complete(tables: Tables, key: str, version: int) -> bool:
+    """Whether the files of this version of a table are there. Raises TableError, StorageError."""
+    paths = tables.delta(key, version).file_uris()
+    if "://" not in tables.root:
+        return all(os.path.exists(path) for path in paths)
+    with in_words(tables.root):
+        return tables.files.below(tables.path(key)).keys() >= set(paths)

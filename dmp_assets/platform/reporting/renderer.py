@@ -81,14 +81,14 @@ def versions_shown(home: Home, name: str) -> dict[str, int]:
     One that was deleted since (old versions go) is left out: the table as it is holds the same
     data, or the report would have been rendered anew.
     """
-    root = home.settings().lakehouse_root or str(home.lakehouse)
+    tables = Tables.of(home)
     shown = dict(state(home.reports / f"{name}.html").get("table_versions", {}))
-    return {key: made for key, made in shown.items() if _is_there(Tables(root), key, made)}
+    return {key: made for key, made in shown.items() if _is_there(tables, key, made)}
 
 
 def _is_there(tables: Tables, key: str, version: int) -> bool:
     try:
-        return is_complete(tables.delta(key, version))
+        return is_complete(tables, key, version)
     except TableError:
         return False
 

@@ -16,7 +16,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.base.leaving import run_and_leave
 from dmp_assets.platform.faces.domain import known_domains
-from dmp_assets.platform.lake import leases
+from dmp_assets.platform.lake import leases, remembered
 from dmp_assets.platform.run.ends import HOST_TAG, PID_TAG
 from dmp_assets.platform.run.process import REFUSAL, REFUSED, request
 
@@ -35,6 +35,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     from dmp_assets.settings import project_dir
 
     home = Home.current()
+    remembered.use(home)
     if request["shop"] and not warm:
         threading.Thread(target=_warm_up, args=(home,), daemon=True).start()
     repository = defs.get_repository_def()

@@ -4,8 +4,8 @@ import shutil
 
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import known_domains
-from dmp_assets.platform.lake import leases
-from dmp_assets.platform.lake.tables import LAYERS
+from dmp_assets.platform.lake import leases, maintenance, remembered
+from dmp_assets.platform.lake.tables import Tables, folders
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import outside_systems
 from dmp_assets.platform.store import where
@@ -26,20 +26,30 @@ def _publish_nothing(home: Home) -> None:
                 domain.forget_people(connection)
 
 
+def _clear_tables(home: Home, *, everything: bool) -> None:
+    tables = Tables.of(home)
+    if everything and not remembered.is_own(home):
+        return
+    logs = {key for domain in known_domains() for key in domain.logs if home.profile == "live"}
+    for key in folders(tables):
+        if everything or key not in logs:
+            maintenance.remove(tables, key)
+    if everything:
+        remembered.forget(home, "shop")
+
+
 def clear(home: Home, *, everything: bool = False) -> None:
     """Remove what runs made of the shop's data; `everything` removes the home itself.
 
     The outbox, Dagster's history, the sandbox and the embedded PostgreSQL stay unless
-    `everything`; so do, in a live home, the logs of the service.
+    `everything`; so do, in a live home, the logs of the service. A lakehouse outside the home goes
+    with `everything` where the home's runs have used it. Raises StorageError where that
+    cannot be reached, and the home stays.
     """
-    kept = {key for domain in known_domains() for key in domain.logs if home.profile == "live"}
     with leases.taken(home, "clear", None):
         if where.is_configured(home) and not everything:
             _publish_nothing(home)
-        for layer in LAYERS:
-            for table in home.lakehouse.glob(f"{layer}/*"):
-                if f"{layer}/{table.name}" not in kept:
-                    shutil.rmtree(table)
+        _clear_tables(home, everything=everything)
         for path in (home.reports, home.exports, home.models):
             if path.exists():
                 shutil.rmtree(path)
@@ -47,7 +57,8 @@ def clear(home: Home, *, everything: bool = False) -> None:
             if path != home.spool or home.profile == "sandbox":  # a live shop's scores are kept
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         home.warehouse.unlink(missing_ok=True)
-        home.forget("shop")
+        if not everything:
+            remembered.forget(home, "shop")
     if everything:
         EmbeddedPostgres(home).destroy()
         shutil.rmtree(home.root)

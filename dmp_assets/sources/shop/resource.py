@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.lake import remembered
 from dmp_assets.platform.lake.once import once_a_run
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres, Role
@@ -63,34 +64,52 @@ def rows_to_read(home: Home) -> int:
     """Rows of the shop's largest table when it has news, else 0; raises as `shop_url` does."""
     settings = home.settings()
     state = shop.probe(shop_url(home), settings.shop_schema)
-    store = Tables(settings.lakehouse_root or str(home.lakehouse))
-    if not has_news(state, store):
+    if not has_news(state, Tables.of(home, settings)):
         return 0
     return max(known.row_count for known in state.tables.values())
 
 
 def still_the_same(home: Home) -> None:
     """After a restore of the embedded shop: it is the one that the tables were built from."""
-    known, settings = home.state().get("shop"), home.settings()
+    known, settings = remembered.by_home(home, "shop"), home.settings()
     if known and settings.shop_database_url is None:
         now = shop.probe(shop_url(home), settings.shop_schema).identity
         if now.generation == known.get("generation"):
-            home.remember(shop=asdict(now))
+            remembered.remember(home, shop=asdict(now))
+
+
+def _is_made(tables: Tables) -> bool:
+    return any(tables.exists(f"raw/{name}") for name in shop.TABLES)
 
 
 def same_shop(home: Home, state: shop.ShopState) -> None:
-    """Remember the shop at first sight; raise HomeError, naming both, when it is another one."""
+    """Remember the shop at first sight; raise HomeError, naming both, when it is another one.
+
+    A lakehouse outside the home remembers its own. One that holds a shop's tables and tells of no
+    shop belongs to the home that made them.
+    """
     now = asdict(state.identity)
-    known = home.state().get("shop")
-    if known is None:
-        home.remember(shop=now)
-    elif known["id"] != now["id"]:
-        what = (
-            "that shop was loaded anew since"
-            if known["name"] == now["name"]
-            else f"the shop is now {now['name']}"
-        )
+    here, there = (find(home, "shop") for find in (remembered.by_home, remembered.by_lakehouse))
+    tables = Tables.of(home)
+    is_told = here is not None or there is not None
+    if not is_told and home.settings().lakehouse_root is not None and _is_made(tables):
         raise HomeError(
-            f"{home.root} was built from the shop {known['name']}; {what}. Use another DMP_HOME, "
-            "or `dmp run --replace`, which clears what came from the old one."
+            f"{tables.root} holds tables of a shop, and nobody noted of which. Run the home "
+            "that made them once, use another DMP_LAKEHOUSE_ROOT, or `dmp run --replace`, "
+            "which clears what is there."
         )
+    for known, place, setting in (
+        (there, tables.root, "DMP_LAKEHOUSE_ROOT"), (here, home.root, "DMP_HOME"),
+    ):  # fmt: skip
+        if known is not None and known["id"] != now["id"]:
+            what = (
+                "that shop was loaded anew since"
+                if known["name"] == now["name"]
+                else f"the shop is now {now['name']}"
+            )
+            raise HomeError(
+                f"{place} was built from the shop {known['name']}; {what}. Use another {setting}, "
+                "or `dmp run --replace`, which clears what came from the old one."
+            )
+    if None in (here, there):
+        remembered.remember(home, shop=now)

@@ -1,0 +1,121 @@
+"""What the tables of a home are made from, remembered by the home and by a lakehouse outside it.
+
+The home keeps it in `home.json`; a lakehouse that lies elsewhere has a file `lakehouse.json` beside
+its layers, so that a home which comes new to it knows of what its tables are.
+"""
+
+import json
+from typing import Any
+
+from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.lake.storage_errors import in_words
+from dmp_assets.platform.lake.tables import Tables
+
+FILE = "lakehouse.json"
+
+
+def by_home(home: Home, name: str) -> Any:
+    """What the home remembers under this name; None where it does not."""
+    return home.state().get(name)
+
+
+def by_lakehouse(home: Home, name: str) -> Any:
+    """What a lakehouse outside the home remembers under this name; None where it does not.
+
+    Raises HomeError for a file that holds something else, StorageError.
+    """
+    return _read(Tables.of(home)).get(name) if _is_outside(home) else None
+
+
+def remember(home: Home, **values: Any) -> None:
+    """Add to what the home remembers, and its lakehouse where that lies elsewhere."""
+    if _is_outside(home):
+        tables = Tables.of(home)
+        known = _read(tables)
+        if known != known | values:
+            _write(tables, known | values)
+    if home.state() != home.state() | values:
+        home.remember(**values)
+
+
+def forget(home: Home, name: str) -> None:
+    """Drop it from both."""
+    if _is_outside(home):
+        tables = Tables.of(home)
+        known = _read(tables)
+        if name in known:
+            _write(tables, {key: value for key, value in known.items() if key != name})
+    home.forget(name)
+
+
+def is_foreign(home: Home, name: str) -> bool:
+    """Whether the lakehouse remembers something else under this name than the home does.
+
+    Compared by `id`; what the home does not know yet is foreign to it.
+    """
+    there, here = by_lakehouse(home, name), by_home(home, name)
+    return there is not None and (here or {}).get("id") != there.get("id")
+
+
+def is_own(home: Home) -> bool:
+    """Whether the lakehouse is the home's to remove: its runs have used it, and nobody else's shop
+    is in it since."""
+    if not _is_outside(home):
+        return True
+    if is_foreign(home, "shop"):
+        return False
+    return home.state().get("shop") is not None or home.state().get("lakehouse") == _root(home)
+
+
+def use(home: Home) -> None:
+    """What a run begins with. Raises HomeError where home and lakehouse are of two shops."""
+    refuse_another(home, "shop")
+    if _is_outside(home) and home.state().get("lakehouse") != _root(home):
+        home.remember(lakehouse=_root(home))
+
+
+def refuse_another(home: Home, name: str) -> None:
+    """Raise HomeError where home and lakehouse both remember it, and not the same."""
+    there, here = by_lakehouse(home, name), by_home(home, name)
+    if there and here and there["id"] != here["id"]:
+        raise HomeError(
+            f"the tables in {Tables.of(home).root} are of the {name} {there['name']}, and "
+            f"{home.root} is of the {name} {here['name']}{_loaded_anew(there, here)}. Use another "
+            "DMP_LAKEHOUSE_ROOT, or `dmp run --replace`, which clears what is there."
+        )
+
+
+def _loaded_anew(there: Any, here: Any) -> str:
+    return " as it was loaded at another time" if there["name"] == here["name"] else ""
+
+
+def _root(home: Home) -> str:
+    return Tables.of(home).root
+
+
+def _is_outside(home: Home) -> bool:
+    return home.settings().lakehouse_root is not None
+
+
+def _path(tables: Tables) -> str:
+    return f"{tables.root.rstrip('/')}/{FILE}"
+
+
+def _read(tables: Tables) -> dict[str, Any]:
+    with in_words(tables.root):
+        content = tables.files.read(_path(tables))
+    try:
+        found = json.loads(content) if content is not None else {}
+    except ValueError as error:
+        raise HomeError(f"{_path(tables)} cannot be read ({error}); remove it") from error
+    if not isinstance(found, dict):
+        raise HomeError(f"{_path(tables)} is not what a lakehouse remembers; remove it")
+    return found
+
+
+def _write(tables: Tables, values: dict[str, Any]) -> None:
+    with in_words(tables.root):
+        if not values:
+            tables.files.remove(_path(tables))
+            return
+        tables.files.write(_path(tables), (json.dumps(values, indent=2) + "\n").encode())
