@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -21,6 +23,7 @@ from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.postgres.embedded import Endpoint
 from tests.support.dmp import Dmp
 from tests.support.postgres import fresh_database, postgres_server
+from tests.support.s3 import versitygw
 
 SURELY = 600  # seconds
 LAPSES = 8
@@ -49,12 +52,8 @@ class Shared:
     one: Dmp
     two: Dmp
     alone: Dmp
-    root: Path
+    tables: Tables
     leases: str
-
-    @property
-    def tables(self) -> Tables:
-        return Tables(str(self.root))
 
     def holders(self) -> list[Holder]:
         """The runs that hold leases, of both homes."""
@@ -76,23 +75,32 @@ def _has_leases(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
     return there is not None
 
 
-@pytest.fixture(scope="module")
-def shared(folder: Path, server: Endpoint) -> Iterator[Shared]:
-    root = folder / "shared-lakehouse"
-    with fresh_database(server) as shop, fresh_database(server) as kept:
+@pytest.fixture(scope="module", params=["folder", "bucket"])
+def shared(folder: Path, server: Endpoint, request: pytest.FixtureRequest) -> Iterator[Shared]:
+    folder = folder / str(request.param)
+    folder.mkdir()
+    with (
+        fresh_database(server) as shop,
+        fresh_database(server) as kept,
+        versitygw() if request.param == "bucket" else nullcontext() as bucket,
+    ):
+        place = {"DMP_LAKEHOUSE_ROOT": str(folder / "shared-lakehouse")}
+        tables = Tables(place["DMP_LAKEHOUSE_ROOT"])
+        if bucket is not None:
+            place, tables = bucket.settings("lake"), bucket.tables("lake")
         source = {"DMP_SHOP_DATABASE_URL": shop.get_secret_value(), "DMP_SPARK_MEMORY": "700m"}
         both = source | {
-            "DMP_LAKEHOUSE_ROOT": str(root),
+            **place,
             "DMP_LEASE_DATABASE_URL": kept.get_secret_value(),
             "DMP_LEASE_SECONDS": str(LAPSES),
         }
-        project = folder / "project"
+        project = folder.parent / "project"
         one, two = Dmp(folder / "one", project, both), Dmp(folder / "two", project, both)
         made = demo_shop.generate(folder / "shop", users=150, seed=3, end=date(2024, 3, 31), dirt=0)
         loaded = one("load-shop", str(made.export))
         assert loaded.code == 0, loaded.text
         alone = Dmp(folder / "alone", project, source)
-        yield Shared(one, two, alone, root, kept.get_secret_value())
+        yield Shared(one, two, alone, tables, kept.get_secret_value())
 
 
 def until(found: Callable[[], Holder | bool | None]) -> Holder:
@@ -110,11 +118,14 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
 
 def numbers(tables: Tables, key: str) -> list[int]:
     """The numbers of a table's commits in their order, one each; every version is there."""
-    log = sorted(Path(tables.path(key), "_delta_log").glob("[0-9]*.json"))
-    assert [int(path.stem) for path in log] == list(range(len(log)))
+    below = tables.files.below(f"{tables.path(key)}/_delta_log")
+    log = sorted(path for path in below if re.search(r"/\d{20}\.json$", path))
+    assert [int(Path(path).stem) for path in log] == list(range(len(log)))
     found = []
     for path in log:
-        actions = [json.loads(line) for line in path.read_text().splitlines()]
+        said = tables.files.read(path)
+        assert said is not None
+        actions = [json.loads(line) for line in said.splitlines()]
         found += [
             action["txn"]["version"]
             for action in actions

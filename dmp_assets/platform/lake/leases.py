@@ -202,17 +202,13 @@ def living(home: Home) -> list[Holder]:
 
 def living_beyond(home: Home) -> list[Holder]:
     """Who of all homes holds or waits for something of a lakehouse that they share."""
-    ledger = shared_leases.ledger_of(home, _tables(home).written)
+    ledger = shared_leases.ledger_of(home, Tables.of(home))
     if ledger is None:
         return []
     try:
         return ledger.database.turn(ledger.living)
     finally:
         ledger.database.close()
-
-
-def _tables(home: Home) -> Tables:
-    return Tables(home.settings().lakehouse_root or str(home.lakehouse))
 
 
 def _hold_beyond(
@@ -224,10 +220,10 @@ def _hold_beyond(
     """
     names = shared_leases.shared_names(lease.names)
     try:
-        tables = _tables(home)
+        tables = Tables.of(home)
     except SettingsError:  # then nothing can be written either: each asset says what is wrong
         return
-    if names == () or (ledger := shared_leases.ledger_of(home, tables.written)) is None:
+    if names == () or (ledger := shared_leases.ledger_of(home, tables)) is None:
         return
     lease.beyond = beyond = shared_leases.ask(ledger, run_id, names, wait=wait)
     while beyond.waiting:

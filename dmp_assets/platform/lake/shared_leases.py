@@ -13,7 +13,6 @@ import itertools
 import json
 import logging
 import os
-import re
 import socket
 import threading
 import uuid
@@ -22,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-import pyarrow.fs as pafs
 
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.lake.lease_database import LeaseDatabase, LeaseDatabaseError
@@ -33,7 +31,8 @@ from dmp_assets.platform.lake.lease_holders import (
     busy_with,
     in_the_way,
 )
-from dmp_assets.platform.lake.tables import LAYERS
+from dmp_assets.platform.lake.storage_errors import in_words
+from dmp_assets.platform.lake.tables import LAYERS, Tables
 from dmp_assets.settings import Settings
 
 FILE = "_leases.json"
@@ -274,19 +273,19 @@ def is_shared(settings: Settings) -> bool:
     return bool(settings.lakehouse_root and (settings.lease_database_url or settings.store_url))
 
 
-def ledger_of(home: Home, written: Callable[[], Collection[str]]) -> Ledger | None:
+def ledger_of(home: Home, tables: Tables) -> Ledger | None:
     """Where the leases of the home's lakehouse are kept; None where the home alone writes it.
 
     Raises HomeError where that is another database than the lakehouse names, or none, and
     LeaseDatabaseError where it cannot be reached.
     """
     settings = home.settings()
-    root = settings.lakehouse_root
-    if root is None:
+    if settings.lakehouse_root is None:
         return None
+    root = tables.root
     url = settings.lease_database_url or settings.store_url
     if url is None or not is_shared(settings):
-        if _noted(root) is not None:
+        if _noted(tables) is not None:
             raise HomeError(
                 f"other homes write the lakehouse {root} too, and a database keeps who writes "
                 "what: set DMP_LEASE_DATABASE_URL as it is there"
@@ -295,12 +294,12 @@ def ledger_of(home: Home, written: Callable[[], Collection[str]]) -> Ledger | No
     database = LeaseDatabase(url)
     try:
         database.make()
-        lakehouse = database.turn(lambda cursor: _identified(cursor, root, database.where))
+        lakehouse = database.turn(lambda cursor: _identified(cursor, tables, database.where))
     except HomeError:
         database.close()
         raise
     place = f"home {home.root} on {socket.gethostname()}"
-    return Ledger(database, root, lakehouse, place, settings.lease_seconds, written)
+    return Ledger(database, root, lakehouse, place, settings.lease_seconds, tables.written)
 
 
 def shared_names(names: Collection[str] | None) -> tuple[str, ...] | None:
@@ -324,14 +323,14 @@ def _tables(names: Collection[str]) -> list[str]:
     return [name for name in names if name.partition("/")[0] in LAYERS]
 
 
-def _identified(cursor: psycopg.Cursor[Any], root: str, where: str) -> str:
+def _identified(cursor: psycopg.Cursor[Any], tables: Tables, where: str) -> str:
     """The lakehouse's id, which it gets where it has none; one home at a time does so."""
     cursor.execute("SELECT id::text FROM dmp_leases.ledger FOR UPDATE")
     (ledger,) = cursor.fetchone() or ("",)
-    noted = _noted(root)
+    root, noted = tables.root, _noted(tables)
     if noted is None:
         noted = {"lakehouse": str(uuid.uuid4()), "leases": ledger}
-        _note(root, noted)
+        _note(tables, noted)
     if noted["leases"] != ledger:
         raise HomeError(
             f"the leases of the lakehouse {root} are kept in another database than the one at "
@@ -345,25 +344,19 @@ def _identified(cursor: psycopg.Cursor[Any], root: str, where: str) -> str:
     return noted["lakehouse"]
 
 
-def _place(root: str) -> tuple[pafs.FileSystem, str]:
-    filesystem, path = pafs.FileSystem.from_uri(re.sub("^s3a:", "s3:", root))
-    return filesystem, f"{path.rstrip('/')}/{FILE}"
-
-
-def _noted(root: str) -> dict[str, str] | None:
-    filesystem, path = _place(root)
-    try:
-        with filesystem.open_input_stream(path) as file:
-            said = json.loads(file.read())
-        return {"lakehouse": str(uuid.UUID(said["lakehouse"])), "leases": str(said["leases"])}
-    except FileNotFoundError:
+def _noted(tables: Tables) -> dict[str, str] | None:
+    path = f"{tables.root.rstrip('/')}/{FILE}"
+    with in_words(tables.root):
+        content = tables.files.read(path)
+    if content is None:
         return None
+    try:
+        said = json.loads(content)
+        return {"lakehouse": str(uuid.UUID(said["lakehouse"])), "leases": str(said["leases"])}
     except (ValueError, TypeError, KeyError) as error:
-        raise HomeError(f"{root.rstrip('/')}/{FILE} cannot be read ({error})") from error
+        raise HomeError(f"{path} cannot be read ({error})") from error
 
 
-def _note(root: str, said: dict[str, str]) -> None:
-    filesystem, path = _place(root)
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    with filesystem.open_output_stream(path) as file:
-        file.write(json.dumps(said).encode())
+def _note(tables: Tables, said: dict[str, str]) -> None:
+    with in_words(tables.root):
+        tables.files.write(f"{tables.root.rstrip('/')}/{FILE}", json.dumps(said).encode())
