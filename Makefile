@@ -15,7 +15,7 @@ START ?=
 END ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run up report test audit fuzz lint clean doctor benchmark docker-build docker-up docker-run docker-check
+.PHONY: help setup demo run up report test test-cluster audit fuzz lint clean doctor benchmark docker-build docker-up docker-run docker-check
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s "$$(printf '\t')" 2>/dev/null || grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ doctor: setup  ## what is missing, and how to get it
 
 test: $(VENV)/.dev  ## lint, security, types, import contracts and every test; DOMAIN=abuse: its tests alone
 	@$(BIN)/python -m tests.check
+
+test-cluster: $(VENV)/.dev  ## against a real Kafka on loopback, whose JARs are fetched once
+	@$(BIN)/dmp setup --kafka
+	@$(BIN)/pytest tests/cluster
 
 lint: $(VENV)/.dev  ## lint, security, types and import contracts only
 	@$(BIN)/python -m tests.check --static

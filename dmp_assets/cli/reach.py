@@ -46,6 +46,7 @@ def probes(home: Home) -> list[Probe]:
         (settings.web_database, "Web database", lambda: _web(settings)),
         (settings.lakehouse_root, "Lakehouse root", lambda: _lakehouse(settings)),
         (settings.spark_remote or settings.spark_master, "Spark", lambda: _spark(settings)),
+        (settings.kafka_bootstrap_servers, "Kafka", lambda: _kafka(home)),
         (settings.slack_token, "Slack", lambda: _slack(settings)),
         (settings.ihc_api_key, "IHC API", lambda: _http(settings.ihc_url, "DMP_IHC_URL")),
         (settings.oidc_issuer, "OpenID provider", lambda: _oidc(settings)),
@@ -112,6 +113,16 @@ def _connect(host: str, port: int, setting: str) -> None:
         socket.create_connection((host, port), timeout=PATIENCE_SECONDS).close()
     except OSError as error:
         raise Unreachable(f"nothing answers at {host}:{port} ({error}); see {setting}") from error
+
+
+def _kafka(home: Home) -> str:
+    from dmp_assets.cli import stream
+    from dmp_assets.platform.lake import java
+    from dmp_assets.platform.stream import kafka
+
+    kafka.library()
+    java.jar_paths(["kafka"])
+    return "; ".join(stream.state(home, one, None) for one in stream._streams().values())
 
 
 def _slack(settings: Settings) -> str:

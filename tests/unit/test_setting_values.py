@@ -72,11 +72,15 @@ WRONG = {
     "api_hosts": ["https://api.example.com"],
     "expected_weekly_events": ["few"],
     "oidc_client_secret": ["two\twords"],
+    "kafka_bootstrap_servers": ["http://kafka:9092", "kafka", "kafka:9092,"],
+    "kafka_security_protocol": ["TLS"],
+    "kafka_sasl_mechanism": ["GSSAPI"],
+    "kafka_topic_prefix": ["a/b"],
     "demo_end": ["31.03.2024"],
 }
 ANYTHING = {
     "api_tls_certificate", "api_tls_key", "backup_key", "home", "ihc_conversion_type",
-    "oidc_client_id",
+    "kafka_ca_file", "kafka_sasl_password", "kafka_sasl_username", "oidc_client_id",
 }  # fmt: skip
 """Free texts and paths, which only their use can find wrong."""
 

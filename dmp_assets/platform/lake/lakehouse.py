@@ -244,6 +244,8 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         frame: "DataFrame",
         *,
         keys: Sequence[str],
+        only_new: bool = False,
+        among: str | None = None,
         stamp: Mapping[str, Any] | None = None,
         bounded: Collection[str] = (),
     ) -> Written:
@@ -251,11 +253,15 @@ class Lakehouse(dg.ConfigurableResource[Any]):
 
         `frame` holds each key once. Columns that the table does not have yet are added to it,
         those that `frame` lacks are left alone. A merge that changes nothing writes no data files.
+        only_new: rows whose keys are there stay as they are; nobody compares them. among: a
+        condition on the table's rows `t` that all of these keys meet, so that files without such
+        rows are left unread.
         """
         if not self.tables.exists(key):
             return self.overwrite(key, frame, stamp=stamp, bounded=bounded)
         _bound(self, key, [*self.tables.columns(key), *frame.columns], bounded)
         match = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in keys)
+        match += f" AND {among}" if among else ""
         others = [name for name in frame.columns if name not in keys]
         there = self.tables.columns(key)
         same = " AND ".join(
@@ -264,16 +270,20 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         )
         path, before = self.tables.path(key), self.tables.version(key)
         new = f"SELECT s.* FROM merge_source s LEFT ANTI JOIN delta.`{path}` t ON {same}"
+        source, update = (
+            ("merge_source", "") if only_new else (f"({new})", "WHEN MATCHED THEN UPDATE SET *")
+        )
+        spark = frame.sparkSession  # a batch of a stream has one of its own
         with _merging:
             frame.createOrReplaceTempView("merge_source")
-            _noting(self.spark, stamp)
+            _noting(spark, stamp)
             try:
-                self.spark.sql(
-                    f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s "
-                    f"ON {match} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+                spark.sql(
+                    f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING {source} s "
+                    f"ON {match} {update} WHEN NOT MATCHED THEN INSERT *"
                 ).collect()
             finally:
-                _noting(self.spark, None)
+                _noting(spark, None)
         return self._stamped(key, before, stamp)
 
     def delete(self, key: str, keys: pa.Table, *, bounded: Collection[str] = ()) -> int:

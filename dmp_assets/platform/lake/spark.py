@@ -63,7 +63,7 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         _know_localhost()
     jvm = f'-Duser.timezone=UTC "-Dderby.system.home={scratch}"'
-    jars = ",".join(java.jar_paths())
+    jars = ",".join(java.jar_paths(java.sets_of(settings)))
     if local:  # on the class path, because only its classes can be archived
         java_path = {"spark.driver.extraClassPath": jars.replace(",", os.pathsep)}
         jvm += f" {class_archive.jvm_options(java_home)}"

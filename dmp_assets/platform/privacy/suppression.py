@@ -127,11 +127,17 @@ class Suppressed:
 
         gone = F.lit(False)
         for name, subject in subjects.items():
-            marks = sorted(self.hashes[str(subject)])
-            found = _hash_in_spark(self.key, str(subject), F.col(f"`{name}`")).isin(marks)
+            leads, column = self._leads_in_spark(str(subject)), F.col(f"`{name}`")
+            several = frame.schema[name].dataType.typeName() == "array"
+            found = F.exists(column, leads) if several else leads(column)
             gone = gone | F.coalesce(found, F.lit(False))
         _tell(told, frame.where(gone).count())
         return frame.where(~gone)
+
+    def _leads_in_spark(self, subject: str) -> Callable[[Any], Any]:
+        """Whether a value of this subject, as a column of Spark's, is of who was forgotten."""
+        marks = sorted(self.hashes[subject])
+        return lambda value: _hash_in_spark(self.key, subject, value).isin(marks)
 
 
 def add(home: Home, subject: str, ids: Collection[str]) -> int:
