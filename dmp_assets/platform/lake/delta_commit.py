@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, Schema, write_deltalake
+from deltalake import CommitProperties, Schema, Transaction, write_deltalake
 
 from dmp_assets.platform.lake.tables import STAMP, Tables, columns_of
 
@@ -24,6 +24,7 @@ class Commit:
 
     mode: `overwrite` or `append`. properties: of a table that it makes. stamp: noted with the
     commit. where: a predicate; the rows that meet it are replaced, and no others.
+    transaction: (whose, growing number), by which a writer that repeats itself is known.
     """
 
     tables: Tables
@@ -32,6 +33,7 @@ class Commit:
     properties: Mapping[str, str]
     stamp: Mapping[str, Any] | None = None
     where: str | None = None
+    transaction: tuple[str, int] | None = None
 
     def fits(self, rows: pa.Table) -> bool:
         """Whether delta-rs does with these rows what Spark does.
@@ -65,7 +67,10 @@ class Commit:
             predicate=where,
             schema_mode=None if where else merged,
             configuration=dict(self.properties),
-            commit_properties=CommitProperties(custom_metadata=noted),
+            commit_properties=CommitProperties(
+                custom_metadata=noted,
+                app_transactions=[Transaction(*self.transaction)] if self.transaction else None,
+            ),
         )
 
     def by_spark(self, frame: "DataFrame") -> None:
@@ -74,6 +79,9 @@ class Commit:
         writer = frame.write.format("delta").mode(self.mode).options(**self.properties)
         if self.stamp:
             writer = writer.option("userMetadata", json.dumps(self.stamp))
+        if self.transaction:
+            app_id, number = self.transaction
+            writer = writer.option("txnAppId", app_id).option("txnVersion", number)
         if where := self._predicate():
             writer = writer.option("replaceWhere", where)
         elif self.mode == "overwrite":

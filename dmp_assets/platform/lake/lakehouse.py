@@ -213,11 +213,16 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         key: str,
         frame: Any,
         *,
+        transaction: tuple[str, int] | None = None,
         stamp: Mapping[str, Any] | None = None,
         bounded: Collection[str] = (),
     ) -> Written:
-        """Add rows; columns that the table does not have yet are added to it."""
-        return self._write(key, frame, "append", stamp, bounded)
+        """Add rows; columns that the table does not have yet are added to it.
+
+        transaction: (whose, growing number) of a writer that repeats what it was killed in: Delta
+        notes it, and of two who write the same at once lets one commit.
+        """
+        return self._write(key, frame, "append", stamp, bounded, transaction=transaction)
 
     def replace_window(
         self,
@@ -327,6 +332,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         stamp: Mapping[str, Any] | None,
         bounded: Collection[str],
         where: str | None = None,
+        transaction: tuple[str, int] | None = None,
     ) -> Written:
         """Write by the engine that suits the frame, and know which table is the largest now."""
         is_small = self._is_small_and_here() and not isinstance(frame, pa.RecordBatchReader)
@@ -336,7 +342,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
             _bound(self, key, [*there, *names], bounded)
         noted = () if is_small else [name for name in bounded if name in names]
         properties = _retention(self.settings) | file_statistics.properties(noted)
-        commit = Commit(self.tables, key, mode, properties, stamp, where)
+        commit = Commit(self.tables, key, mode, properties, stamp, where, transaction)
         if isinstance(frame, pa.Table | pa.RecordBatchReader):
             rows = frame
         else:

@@ -2,17 +2,22 @@
 
 A round reads what is there (`availableNow`) in batches; the query's checkpoint lies beside the
 tables, on the lakehouse's root, in a folder of the table as it was made and of the topic as it was
-made: either made anew begins from the oldest record. A batch is inserted by the log's own ids, so
-what a killed round, a killed sender or a lost checkpoint brings again changes nothing.
+made: either made anew begins from the oldest record. Of a batch those rows are added whose ids are
+not there, so what a killed round, a killed sender or a lost checkpoint brings again changes
+nothing.
 
 The table's lease is the query's: nobody reads by the same checkpoint meanwhile.
 """
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.columns import Columns, arrow_schema
@@ -162,6 +167,8 @@ class _Round:
         self._columns = columns
         self._ends = dict(noted(lakehouse.tables, stream, topic))
         self._failed: Exception | None = None
+        self._query_id = ""
+        self._begun = threading.Event()
 
     @property
     def checkpoint(self) -> str:
@@ -204,6 +211,8 @@ class _Round:
             .trigger(availableNow=True)
             .start()
         )
+        self._query_id = str(query.id)  # that of the checkpoint, however often it is begun again
+        self._begun.set()
         try:
             self._until_end(query)
         finally:
@@ -232,67 +241,64 @@ class _Round:
 
     def _batch(self, frame: "DataFrame", number: int) -> None:
         try:
-            self._land(frame)
+            self._begun.wait()
+            self._land(frame, (self._query_id, number))
         except Exception as error:  # Spark tells of it as text only
             self._failed = error
             raise
 
-    def _land(self, frame: "DataFrame") -> None:
-        from pyspark.sql import functions as F
-
+    def _land(self, frame: "DataFrame", transaction: tuple[str, int]) -> None:
         read = records.read(frame, self._stream, self._columns).persist()
         try:
-            number = F.col(f"event.data.{self._stream.key}")
-            found = (
-                read.groupBy("kafka_partition")
-                .agg(
-                    F.count("*").alias("records"),
-                    F.count("reason").alias("dead"),
-                    F.min(F.when(F.col("reason").isNull(), number)).alias("least"),
-                    F.max("kafka_offset").alias("last"),
-                )
-                .collect()
-            )
-            count, dead = (sum(part[name] for part in found) for name in ("records", "dead"))
-            self._ends |= {part["kafka_partition"]: part["last"] + 1 for part in found}
-            if dead:
-                self.dead += self._insert(
-                    self._stream.dead_letters,
-                    records.dead_letters(read, self._columns),
-                    streams.dead_letter_columns(self._columns),
-                    streams.DEAD_LETTER_KEY,
-                )
-            if count > dead:
-                least = min(part["least"] for part in found if part["least"] is not None)
-                self.rows += self._insert(
-                    self._stream.table,
-                    records.rows(read, self._stream, self._columns),
-                    {**self._columns, **streams.COLUMNS},
-                    (self._stream.key,),
-                    among=f"t.`{self._stream.key}` >= {least}",
-                )
-            self.records += count
+            places = records.places(read, self._stream)
+            last = places.group_by("kafka_partition").aggregate([("kafka_offset", "max")])
+            for part in last.to_pylist():
+                self._ends[part["kafka_partition"]] = part["kafka_offset_max"] + 1
+            numbers = places.column("number").drop_null()
+            if len(numbers) < places.num_rows:
+                self._keep_dead_letters(read)
+            if len(numbers):
+                self._add_rows(read, numbers, transaction)
+            self.records += places.num_rows
         finally:
             read.unpersist()
 
-    def _insert(
-        self,
-        key: str,
-        frame: "DataFrame",
-        columns: Columns,
-        keys: tuple[str, ...],
-        among: str | None = None,
-    ) -> int:
-        """Insert rows, of nobody who was forgotten; how many were new."""
-        lakehouse = self._lakehouse
-        before = lakehouse.written(key).rows if lakehouse.tables.exists(key) else 0
-        kept = Suppressed.of(lakehouse.home).without(frame, columns, self._left_out)
-        stamp = self.stamp() if key == self._stream.table else None
-        done = lakehouse.merge(
-            key, kept, keys=keys, only_new=True, among=among, stamp=stamp,
-            bounded=harmless(columns),
-        )  # fmt: skip
-        return done.rows - before
+    def _keep_dead_letters(self, read: "DataFrame") -> None:
+        key, columns = self._stream.dead_letters, streams.dead_letter_columns(self._columns)
+        letters = self._kept(records.dead_letters(read, self._columns), columns)
+        before = self._rows(key)
+        self._lakehouse.merge(
+            key, letters, keys=streams.DEAD_LETTER_KEY, only_new=True, bounded=harmless(columns)
+        )
+        self.dead += self._rows(key) - before
+
+    def _add_rows(
+        self, read: "DataFrame", numbers: pa.ChunkedArray, transaction: tuple[str, int]
+    ) -> None:
+        """Append rows that are all new, as most are; else insert those that are."""
+        lakehouse, key, number = self._lakehouse, self._stream.table, self._stream.key
+        columns = {**self._columns, **streams.COLUMNS}
+        noted: dict[str, Any] = {"stamp": self.stamp(), "bounded": harmless(columns)}
+        before, least = self._rows(key), pc.min(numbers).as_py()
+        there = lakehouse.tables.sql(
+            f"SELECT {number} FROM {key.replace('/', '.')} WHERE {number} >= ?", [least]
+        )
+        are_new = not pc.any(pc.is_in(numbers, there.column(0).combine_chunks())).as_py()
+        if are_new and pc.count_distinct(numbers).as_py() == len(numbers):
+            rows = self._kept(records.rows(read), columns)
+            lakehouse.append(key, rows, transaction=transaction, **noted)
+        else:
+            rows = self._kept(records.first_rows(read, self._stream, self._columns), columns)
+            among = f"t.`{number}` >= {least}"
+            lakehouse.merge(key, rows, keys=(number,), only_new=True, among=among, **noted)
+        self.rows += self._rows(key) - before
+
+    def _rows(self, key: str) -> int:
+        return self._lakehouse.written(key).rows if self._lakehouse.tables.exists(key) else 0
+
+    def _kept(self, frame: "DataFrame", columns: Columns) -> "DataFrame":
+        """Rows of nobody who was forgotten."""
+        return Suppressed.of(self._lakehouse.home).without(frame, columns, self._left_out)
 
     def _left_out(self, rows: int) -> None:
         self._log.info(

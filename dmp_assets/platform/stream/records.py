@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from dmp_assets.platform.lake.columns import Columns
 from dmp_assets.platform.stream import stream as streams
 from dmp_assets.platform.stream.stream import Stream
@@ -40,14 +42,29 @@ def read(records: "DataFrame", stream: Stream, columns: Columns) -> "DataFrame":
         .when(bad, "field_unreadable")
         .when(F.col(f"event.data.{stream.key}").isNull(), "id_missing")
     )
-    return parsed.withColumn("reason", reason)
+    # A row is worth its columns; the text is kept of what is none.
+    read_ = parsed.withColumn("reason", reason)
+    return read_.withColumn("value", F.when(F.col("reason").isNotNull(), F.col("value")))
 
 
-def rows(read_: "DataFrame", stream: Stream, columns: Columns) -> "DataFrame":
-    """Of what `read` gives the rows of the stream, each id once, the first that came."""
+def places(read_: "DataFrame", stream: Stream) -> pa.Table:
+    """Of what `read` gives the `number` of each row, null for a dead letter, and its place."""
     from pyspark.sql import functions as F
 
-    good = read_.where("reason IS NULL").select("event.data.*", *_PLACE)
+    number = F.when(F.col("reason").isNull(), F.col(f"event.data.{stream.key}"))
+    return read_.select(number.alias("number"), "kafka_partition", "kafka_offset").toArrow()
+
+
+def rows(read_: "DataFrame") -> "DataFrame":
+    """Of what `read` gives the rows of the stream."""
+    return read_.where("reason IS NULL").select("event.data.*", *_PLACE)
+
+
+def first_rows(read_: "DataFrame", stream: Stream, columns: Columns) -> "DataFrame":
+    """The same, each id once, the first that came."""
+    from pyspark.sql import functions as F
+
+    good = rows(read_)
     own = [F.col(f"`{name}`") for name in columns]
     order = F.struct("kafka_partition", "kafka_offset")
     first = good.groupBy(f"`{stream.key}`").agg(
