@@ -174,6 +174,16 @@ def test_a_store_that_is_gone_stops_no_sender(store: sa.Engine) -> None:
     }  # fmt: skip
 
 
+def test_a_fault_of_ours_stops_no_sender_and_is_told(store: sa.Engine) -> None:
+    unknown = Stream("no_such_log", "raw/no_such_logs", "id")
+    thread = SenderThread(
+        Sender(AWAY, store, [unknown, PREDICTIONS]), StreamMetrics(CollectorRegistry())
+    )
+    problems = thread.once()
+    assert problems["no_such_log"] == "KeyError"
+    assert "no Kafka answers" in problems["abuse_prediction"], "the next one has its turn"
+
+
 # settings ----------------------------------------------------------------------------------------
 def test_a_login_is_told_to_both_clients_and_to_nobody_else() -> None:
     settings = told(

@@ -6,6 +6,7 @@ from dmp_assets.platform.faces.lake import declared
 from dmp_assets.platform.stream import landing
 from dmp_assets.platform.stream.landing import Landed
 from dmp_assets.platform.stream.stream import COLUMNS, Stream
+from dmp_assets.platform.text.engine_errors import values_left_out
 
 if TYPE_CHECKING:
     from dmp_assets.platform.lake.lakehouse import Lakehouse
@@ -18,7 +19,8 @@ def land(lakehouse: "Lakehouse", stream: Stream, *, log: Any, accept_loss: bool 
     `landing.land` raises.
     """
     columns = {n: c for n, c in declared()[stream.table].items() if n not in COLUMNS}
-    landed = landing.land(lakehouse, stream, columns, log=log, accept_loss=accept_loss)
+    with values_left_out():
+        landed = landing.land(lakehouse, stream, columns, log=log, accept_loss=accept_loss)
     if landed.records:
         stamp = {n: v for n, v in lakehouse.tables.stamp(stream.table).items()
                  if n != "delta_version"}  # fmt: skip

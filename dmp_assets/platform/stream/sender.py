@@ -186,6 +186,9 @@ class SenderThread:
                 problems[stream.name] = str(error)
             except (DBAPIError, PoolTimeout) as error:
                 problems[stream.name] = f"the store does not answer ({type(error).__name__})"
+            except Exception as error:  # the thread lives on; the rows wait
+                log.error("sending failed", stream=stream.name, exc_info=error)
+                problems[stream.name] = type(error).__name__
         return problems
 
     def _once(self, stream: Stream) -> None:
