@@ -10,13 +10,17 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import certifi
 
 from dmp_assets.platform.base.errors import UserError
+
+if TYPE_CHECKING:
+    from dmp_assets.settings import Settings
 
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 SUPPORTED = (17, 21)
@@ -43,35 +47,47 @@ def jars_dir() -> Path:
     return Path(os.environ.get("DMP_JARS_DIR", Path(sys.prefix) / "share" / "dmp_assets" / "jars"))
 
 
-def wanted_jars() -> tuple[Jar, ...]:
-    """The pinned JARs (Delta Lake and the PostgreSQL driver)."""
+def wanted_jars(sets: Collection[str] = ()) -> tuple[Jar, ...]:
+    """The pinned JARs (Delta Lake and the PostgreSQL driver), and those of optional sets."""
     pinned = tomllib.loads((Path(__file__).with_name("jars.toml")).read_text())
-    return tuple(Jar(entry["path"], entry["sha256"]) for entry in pinned["jar"])
+    return tuple(
+        Jar(entry["path"], entry["sha256"]) for name in ("jar", *sets) for entry in pinned[name]
+    )
 
 
-def jar_paths() -> list[str]:
+def sets_of(settings: "Settings") -> tuple[str, ...]:
+    """The optional sets of JARs that a home with these settings needs."""
+    return ("kafka",) if settings.kafka_bootstrap_servers else ()
+
+
+def jar_paths(sets: Collection[str] = ()) -> list[str]:
     """Paths of the JARs; raises PrerequisiteError when `dmp setup` has not fetched them."""
-    paths = [jars_dir() / jar.name for jar in wanted_jars()]
-    missing = [path.name for path in paths if not path.exists()]
-    if missing:
-        raise PrerequisiteError(
-            f"JARs are missing in {jars_dir()}: {', '.join(missing)}; run `dmp setup`"
-        )
-    return [str(path) for path in paths]
+    for option in ("", *sets):
+        wanted = [jars_dir() / jar.name for jar in wanted_jars([option] if option else [])]
+        if missing := [path.name for path in wanted if not path.exists()]:
+            raise PrerequisiteError(
+                f"JARs are missing in {jars_dir()}: {', '.join(missing)}; run "
+                f"`dmp setup{f' --{option}' if option else ''}`"
+            )
+    return [str(jars_dir() / jar.name) for jar in wanted_jars(sets)]
 
 
-def fetch_jars(report: Callable[[str], None] = lambda _: None) -> int:
-    """Download what is missing, verify its hash, and return the number of JARs fetched.
+def fetch_jars(report: Callable[[str], None] = lambda _: None, sets: Collection[str] = ()) -> int:
+    """Download what is missing of ours, and return the number of JARs fetched; see `fetch`."""
+    return fetch(wanted_jars(sets), jars_dir(), report)
+
+
+def fetch(jars: Iterable[Jar], folder: Path, report: Callable[[str], None] = lambda _: None) -> int:
+    """Download what a folder lacks, verify its hash, and return the number of JARs fetched.
 
     Raises PrerequisiteError when Maven Central cannot be reached or a hash is wrong.
     """
-    folder = jars_dir()
     folder.mkdir(parents=True, exist_ok=True)
     fetched = 0
     trust = ssl.create_default_context()
     if not trust.cert_store_stats()["x509_ca"]:  # a minimal system has no certificates of its own
         trust.load_verify_locations(certifi.where())
-    for jar in wanted_jars():
+    for jar in jars:
         target = folder / jar.name
         if target.exists() and _sha256(target) == jar.sha256:
             continue

@@ -66,7 +66,7 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     root, scratch = scratch, _own_folder(scratch)
     is_here = spark_conf.runs_here(settings)
     cores = spark_conf.cores_here(settings) if is_here else None
-    jars, commits = java.jar_paths(), {}
+    jars, commits = java.jar_paths(java.sets_of(settings)), {}
     if settings.lakehouse_root:  # where others may write, too
         from dmp_assets.platform.lake import commit_stores
 
