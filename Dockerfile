@@ -9,7 +9,7 @@ RUN uv sync --frozen --no-dev --no-install-project
 COPY dmp_assets ./dmp_assets
 RUN uv sync --frozen --no-dev --no-editable \
     && DMP_JARS_DIR=/opt/jars /opt/venv/bin/python -c \
-       "from dmp_assets.platform.lake.java import fetch_jars; fetch_jars(print); fetch_jars(print, 's3')"
+       "from dmp_assets.platform.lake.java import fetch_jars; fetch_jars(print); fetch_jars(print, 's3'); fetch_jars(print, 'kafka')"
 
 FROM python:3.11-slim-bookworm
 # Empty: without Quarto, where its download cannot be reached; the embedded renderer takes its place.

@@ -60,9 +60,9 @@ doctor: setup  ## what is missing, and how to get it
 test: $(VENV)/.dev  ## lint, security, types, import contracts and every test; DOMAIN=abuse: its tests alone
 	@$(BIN)/python -m tests.check
 
-test-cluster: $(VENV)/.dev  ## what takes other systems beside it, started on loopback: Spark, S3, nginx, Redis, homes
+test-cluster: $(VENV)/.dev  ## what takes other systems beside it, started on loopback: Spark, S3, Kafka, nginx, Redis
 	@$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --extra cluster --extra connect
-	@$(BIN)/dmp setup --s3
+	@$(BIN)/dmp setup --s3 --kafka
 	@$(BIN)/python -m tests.check --cluster
 
 lint: $(VENV)/.dev  ## lint, security, types and import contracts only
@@ -73,10 +73,6 @@ audit: $(VENV)/.dev  ## known vulnerabilities of the locked packages; asks pypi.
 	@mkdir -p build
 	@$(BIN)/uv export --quiet --frozen --all-extras --no-emit-project --output-file build/locked.txt >/dev/null
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r build/locked.txt
-
-test-cluster: $(VENV)/.dev  ## tests on a real Spark cluster and over Spark Connect, all on this machine
-	@$(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --extra cluster --extra connect
-	@$(BIN)/pytest tests/cluster
 
 fuzz: $(VENV)/.dev  ## generated requests over the whole API, 20,000 and more
 	@FUZZ_REQUESTS=24000 $(BIN)/pytest tests/unit/platform/api/test_fuzz.py

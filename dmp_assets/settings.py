@@ -50,6 +50,7 @@ from dmp_assets.platform.config.setting_sources import (
 
 __all__ = ["Outside", "Settings", "SettingsError", "load", "outside_fields", "project_dir"]
 
+from dmp_assets.platform.stream.settings import KafkaSettings
 from dmp_assets.platform.values import words
 
 PACKAGE_DIR = Path(__file__).resolve().parent
@@ -83,7 +84,7 @@ def _column_formats(given: Mapping[str, str]) -> dict[str, str]:
     return setting_values.column_formats(given, written_columns.named, written_columns.fits)
 
 
-class Settings(SettingsOfDomains, BaseSettings):
+class Settings(SettingsOfDomains, KafkaSettings, BaseSettings):
     """All settings, those of domains and sources among them (`<domain>/settings.py`): see `of`.
 
     Build it with `dmp_assets.home.Home.settings()`, which knows the profile.
@@ -449,4 +450,4 @@ def unknown_names() -> list[str]:
     ]
 
 
-distinct((SettingsOfDomains, Settings))
+distinct((SettingsOfDomains, KafkaSettings, Settings))

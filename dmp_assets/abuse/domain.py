@@ -114,5 +114,8 @@ DOMAIN = Domain(
     rows_to_read=_rows_to_read,
     restored=_restored,
     sources=(shop.SOURCE,),
-    logs=("raw/abuse_predictions", "raw/abuse_decisions"),
+    logs=(
+        "raw/abuse_predictions", "raw/abuse_decisions",
+        "quarantine/abuse_predictions", "quarantine/abuse_decisions",
+    ),
 )  # fmt: skip

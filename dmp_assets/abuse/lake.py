@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from dmp_assets.abuse.service.streams import STREAMS
 from dmp_assets.abuse.settings import AbuseSettings
 from dmp_assets.abuse.tables import (
     abuse_drift,
@@ -35,7 +36,9 @@ from dmp_assets.sources.shop.connection import ShopError
 from dmp_assets.sources.shop.resource import has_news, shop_url
 from dmp_assets.sources.shop.settings import ShopSettings
 
-LABELS = dg.AssetSelection.assets(["raw", "abuse_decisions"], ["modeled", "abuse_labels"])
+LABELS = dg.AssetSelection.assets(
+    ["raw", "abuse_decisions"], ["modeled", "abuse_labels"]
+).required_multi_asset_neighbors()
 
 retrain = dg.define_asset_job(
     "retrain",
@@ -134,4 +137,5 @@ LAKE = Lake(
     publications=publications.PUBLICATIONS,
     jobs=(retrain,),
     sensors=(new_data, persistent_drift),
+    streams=STREAMS,
 )

@@ -27,6 +27,7 @@ NOT_REACHED = (
     "labels have changed, or start the job `retrain`",
     "what reviewers wrote or saw on the cases of others, and the audit log",
     "the visits and conversions of the web database, and what is made of them",
+    "records in Kafka, where that brings the service's logs, until its topics delete them",
     "PostgreSQL's own files, until it has vacuumed and written over its log",
     "an API that runs: start it again",
 )

@@ -38,6 +38,7 @@ COMMANDS = {
     "user": "service:user",
     "secrets": "secret_keys:secrets",
     "forget": "forget:forget",
+    "stream": "stream:stream",
 }
 """What each command of no domain is, as module below `dmp_assets.cli` and name in it; in the order
 of `dmp --help`."""

@@ -55,6 +55,7 @@ def probes(home: Home) -> list[Probe]:
         (settings.lakehouse_root, "Lakehouse root", lambda: _lakehouse(home, settings)),
         (settings.lakehouse_root, "Leases", lambda: _leases(settings)),
         (not spark_conf.runs_here(settings), "Spark", lambda: _spark(home, settings)),
+        (settings.kafka_bootstrap_servers, "Kafka", lambda: _kafka(home)),
         (settings.slack_token, "Slack", lambda: _slack(settings)),
         (ihc.ihc_api_key, "IHC API", lambda: _http(ihc.ihc_url, "DMP_IHC_URL")),
         (settings.oidc_issuer, "OpenID provider", lambda: _oidc(settings)),
@@ -135,6 +136,16 @@ def _spark(home: Home, settings: Settings) -> str:
     if found.problems:
         raise Unreachable("; ".join(found.problems))
     return str(found)
+
+
+def _kafka(home: Home) -> str:
+    from dmp_assets.cli import stream
+    from dmp_assets.platform.lake import java
+    from dmp_assets.platform.stream import kafka
+
+    kafka.library()
+    java.jar_paths("kafka")
+    return "; ".join(stream.state(home, one, None) for one in stream._streams().values())
 
 
 def _slack(settings: Settings) -> str:

@@ -55,6 +55,9 @@ WRITES: dict[str, Callable[["SparkSession", Tables, Mark, "DataFrame"], None]] =
     "append": lambda _, tables, mark, frame: Commit(tables, KEY, "append", {}, mark=mark).by_spark(
         frame
     ),
+    "a stream's batch": lambda _, tables, mark, frame: Commit(
+        tables, KEY, "append", {}, mark=mark, transaction=("a-query", 0)
+    ).by_spark(frame),
     "overwrite": lambda _, tables, mark, frame: Commit(
         tables, KEY, "overwrite", {}, mark=mark
     ).by_spark(frame),
@@ -79,7 +82,7 @@ def test_a_number_that_was_passed_commits_nothing(
     assert tables.version(KEY) == 1
 
 
-@pytest.mark.parametrize("write", ["append", "overwrite"])
+@pytest.mark.parametrize("write", ["append", "a stream's batch", "overwrite"])
 def test_a_commit_that_was_overtaken_while_it_was_computed_is_refused(
     spark: "SparkSession", tables: Tables, tmp_path: Path, write: str
 ) -> None:
@@ -110,3 +113,22 @@ def test_a_commit_that_was_overtaken_while_it_was_computed_is_refused(
     thread.join()
     assert "DELTA_CONCURRENT_TRANSACTION" in str(raised[0])
     assert (tables.version(KEY), found(tables)) == (1, [1])
+
+
+def test_a_batch_of_a_home_alone_is_committed_once_by_its_transaction(
+    spark: "SparkSession", tables: Tables
+) -> None:
+    frame = spark.createDataFrame([(2,)], "n int")
+    batch = Commit(tables, KEY, "append", {}, transaction=("a-query", 3))
+    for _ in range(2):
+        batch.by_spark(frame)
+    assert found(tables) == [1, 2]
+    assert tables.delta(KEY).transaction_version("a-query") == 3
+
+
+def test_one_commit_of_delta_rs_carries_lease_and_batch(tables: Tables) -> None:
+    batch = Commit(tables, KEY, "append", {}, mark=Mark(11), transaction=("a-query", 3))
+    batch.by_delta_rs(rows(2))
+    delta = tables.delta(KEY)
+    noted = [delta.transaction_version(name) for name in (fences.APPLICATION, "a-query")]
+    assert (noted, found(tables)) == ([11, 3], [1, 2])

@@ -35,3 +35,21 @@ def test_spark_leaves_out_what_python_does_and_plans_no_hash(
     assert [one for one in known.hashes["user_id"] if one in plan] == []
     other = lakehouse.spark.createDataFrame(pa.table({"favourite": ["zq1"]}))
     assert known.without(other, COLUMNS, told.append) is other
+
+
+def test_a_row_of_several_people_is_left_out_when_one_of_them_was_forgotten(
+    home: Home, lakehouse: Lakehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suppression.add(home, "user_id", ["zq1", "zq2"])
+    people = [["zq1", "zq2"], ["zq3", " zq2"], ["zq3", "zq4"], ["zq3", None], [None], [], None]
+    rows = pa.table({"number": range(len(people)), "user_id": people})
+    told, known = list[int](), Suppressed.of(home)
+    wanted = known.without(rows, COLUMNS, told.append)
+    frame = known.without(lakehouse.spark.createDataFrame(rows), COLUMNS, told.append)
+    assert sorted(frame.toArrow()["number"].to_pylist()) == wanted["number"].to_pylist()
+    assert wanted["number"].to_pylist() == [2, 3, 4, 5, 6]
+    assert told == [2, 2]
+    frame.explain(extended=True)
+    plan = capsys.readouterr().out
+    assert "_mark_0" in plan
+    assert [one for one in known.hashes["user_id"] if one in plan] == []

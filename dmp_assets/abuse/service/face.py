@@ -18,6 +18,7 @@ from dmp_assets.abuse.service.routes import (
 )
 from dmp_assets.abuse.service.store import figures
 from dmp_assets.abuse.service.store.schema import daily_activity
+from dmp_assets.abuse.service.streams import STREAMS
 from dmp_assets.platform.faces.service import Caller, Entry, Headline, ServiceFace
 from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.settings import Settings
@@ -67,5 +68,6 @@ FACE = ServiceFace(
     ),
     headlines=_headlines,
     part=AbusePart.of,
+    streams=STREAMS,
     package=__package__,
 )  # fmt: skip

@@ -1,23 +1,23 @@
 """raw/abuse_predictions, raw/abuse_decisions: what the service answered and what people decided.
 
-Both are logs of the operational store, taken over from the last id on that is in the lakehouse.
-Nothing here stops a run: a home without a store has empty tables, and while a store cannot be
-read its tables stay as they are and a check says why.
+Both are logs of the operational store, taken over from the last id on that is in the lakehouse, or
+by Kafka where that is configured. Nothing here stops a run: a home without a store has empty
+tables, and while a store or Kafka cannot be read its tables stay as they are and a check says why.
 """
 
 from typing import Any
 
-import pyarrow as pa
+import sqlalchemy as sa
 
+from dmp_assets.abuse.service import streams
 from dmp_assets.abuse.settings import AbuseSettings
-from dmp_assets.home import Home
-from dmp_assets.platform.lake.columns import Column, arrow_schema
+from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.lakehouse import Lakehouse
-from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.platform.lake.window import Window
-from dmp_assets.platform.postgres.embedded import PostgresError
 from dmp_assets.platform.store import where
-from dmp_assets.platform.store.errors import StoreError
+from dmp_assets.platform.stream import log_landing
+from dmp_assets.platform.stream.stream import COLUMNS, dead_letter_columns
 
 PREDICTIONS = {
     "prediction_id": Column("long", "Number of the score, growing."),
@@ -73,80 +73,22 @@ DECISIONS = {
 }
 
 
-CHECKS = (
-    Check(
-        "store_was_read",
-        None,
-        "The operational store could be read; otherwise what has landed stays as it was.",
-    ),
-)
-
-
-def _state(home: Home, log: str, days: int | None = None) -> dict[str, Any] | None:
-    """Where the store's log ends, or what is wrong with the store; None: the home has none.
-
-    `days`: tell also whether rows older than that are there.
-    """
-    if not where.is_configured(home):
-        return None
-    from dmp_assets.abuse.service.store.landing import has_expired
-    from dmp_assets.platform.store import database, landing
-
-    try:
-        with database.opened(where.store_url(home)) as store, store.connect() as connection:
-            expired = days is not None and has_expired(connection, days=days)
-            return {"newest": landing.newest(connection, log), "expired": expired}
-    except (StoreError, PostgresError) as error:
-        return {"problem": str(error)}
-
-
 def _predictions_state(lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
+    from dmp_assets.abuse.service.store.landing import has_expired
+
     days = lakehouse.settings.of(AbuseSettings).prediction_log_days
-    state = _state(lakehouse.home, "abuse_prediction", days)
+
+    def are_old(connection: sa.Connection) -> bool:
+        return has_expired(connection, days=days)
+
+    state = log_landing.state(lakehouse.home, streams.PREDICTIONS, are_old)
     if state and state.get("expired"):  # of interest in every run until it is gone
         state["expired"] = lakehouse.run_id
     return state
 
 
 def _decisions_state(lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
-    return _state(lakehouse.home, "abuse_decision")
-
-
-def _landed(run: TableRun, key: str) -> int | None:
-    """Greatest id in the lakehouse; None when there is no row."""
-    if not run.exists(run.key):
-        return None
-    found = run.sql(f"SELECT max({key}) AS last FROM {run.key.replace('/', '.')}")
-    last: int | None = found["last"][0].as_py()
-    return last
-
-
-def _land(run: TableRun, log: str, schema: pa.Schema) -> None:
-    """Append the rows of the store's log that are not in the lakehouse yet, in one commit."""
-    key = schema.names[0]
-    state, landed = run.probe or {}, _landed(run, key)
-    newest, problem = state.get("newest"), state.get("problem")
-    if run.probe is None:
-        run.log.info("nothing to land: this home has no operational store (`dmp migrate`)")
-    if newest is not None and newest < (landed or 0):
-        problem = (
-            f"the operational store's {log} ends with {newest}, and {landed} has landed before: it "
-            "is another store or an older copy. Let it count on: "
-            f"ALTER TABLE {log} ALTER {key} RESTART WITH {(landed or 0) + 1}"
-        )
-    if problem:
-        run.log.error(problem)
-        run.metadata["problem"] = problem
-    if newest is not None and newest > (landed or 0):
-        from dmp_assets.platform.store import database, landing
-
-        home = run.lakehouse.home
-        with database.opened(where.store_url(home)) as store, store.connect() as connection:
-            run.append(landing.rows_after(connection, log, landed, schema))
-    elif run.exists(run.key):
-        run.keep()
-    else:
-        run.overwrite(schema.empty_table())
+    return log_landing.state(lakehouse.home, streams.DECISIONS)
 
 
 @table_asset(
@@ -155,18 +97,18 @@ def _land(run: TableRun, log: str, schema: pa.Schema) -> None:
     kinds=("postgres", "delta"),
     probe=_predictions_state,
     settings=("prediction_log_days",),
-    columns=PREDICTIONS,
+    columns={**PREDICTIONS, **COLUMNS},
+    at_need={streams.PREDICTIONS.dead_letters: dead_letter_columns(PREDICTIONS)},
     key=("prediction_id",),
-    checks=CHECKS,
+    checks=log_landing.CHECKS,
 )
 def abuse_predictions(run: TableRun) -> None:
     """Every score that the service answered, also after the store has forgotten it.
 
-    Grain: one score. Key: prediction_id. Source: abuse_prediction of the operational store, whose
-    rows older than `prediction_log_days` are deleted there once they are here.
+    Grain: one score. Key: prediction_id. Source: abuse_prediction of the operational store, read
+    there or by Kafka; its rows older than `prediction_log_days` are deleted once they are here.
     """
-    _land(run, "abuse_prediction", arrow_schema(PREDICTIONS))
-    landed = _landed(run, "prediction_id")
+    landed = log_landing.land(run, streams.PREDICTIONS, PREDICTIONS)
     if run.probe and run.probe.get("expired"):
         from dmp_assets.abuse.service.store.landing import delete_expired
         from dmp_assets.platform.store import database
@@ -176,7 +118,7 @@ def abuse_predictions(run: TableRun) -> None:
             database.opened(where.store_url(run.lakehouse.home)) as store,
             store.begin() as connection,
         ):
-            deleted = delete_expired(connection, days=days, landed=landed or 0)
+            deleted = delete_expired(connection, days=days, landed=landed)
         run.log.info(f"{deleted} scores older than {days} days deleted from the store")
 
 
@@ -185,13 +127,15 @@ def abuse_predictions(run: TableRun) -> None:
     owner="team:risk",
     kinds=("postgres", "delta"),
     probe=_decisions_state,
-    columns=DECISIONS,
+    columns={**DECISIONS, **COLUMNS},
+    at_need={streams.DECISIONS.dead_letters: dead_letter_columns(DECISIONS)},
     key=("decision_id",),
-    checks=CHECKS,
+    checks=log_landing.CHECKS,
 )
 def abuse_decisions(run: TableRun) -> None:
     """Every decision of a reviewer on an account.
 
-    Grain: one decision. Key: decision_id. Source: abuse_decision of the operational store.
+    Grain: one decision. Key: decision_id. Source: abuse_decision of the operational store,
+    read there or by Kafka.
     """
-    _land(run, "abuse_decision", arrow_schema(DECISIONS))
+    log_landing.land(run, streams.DECISIONS, DECISIONS)

@@ -38,7 +38,10 @@ from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.faces.service import services
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.store import database, where
+from dmp_assets.platform.stream import kafka
+from dmp_assets.platform.stream.sender import Sender, SenderThread, StreamMetrics
 from dmp_assets.platform.text import foreign_text
+from dmp_assets.settings import Settings
 
 ABOUT = """
 Results of the lakehouse for programs: {titles}, what was materialized when.
@@ -79,10 +82,15 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
         if face.part is not None
     }
 
+    sending = _sending(settings, store, metrics)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as ending:
             ending.callback(app.state.service.store.dispose)
+            if sending is not None:
+                sending.start()
+                ending.push_async_callback(run_in_threadpool, sending.stop)
             for part in parts.values():
                 await run_in_threadpool(part.start)
                 ending.push_async_callback(run_in_threadpool, part.stop)
@@ -125,6 +133,15 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     _describe(app)
     app.add_middleware(Guard, metrics=service.metrics, secure=secure, hosts=hosts)
     return app
+
+
+def _sending(settings: Settings, store: sa.Engine, metrics: Metrics) -> SenderThread | None:
+    """What sends the logs of all domains to Kafka; None where that is not configured."""
+    if not kafka.is_configured(settings):
+        return None
+    kafka.library()  # said now, and not while callers wait
+    streams = [stream for face in services().values() for stream in face.streams]
+    return SenderThread(Sender(settings, store, streams), StreamMetrics(metrics.registry))
 
 
 def static_files() -> StaticFiles:

@@ -11,6 +11,7 @@ from dmp_assets.platform.lake.columns import Columns
 from dmp_assets.platform.lake.table_metadata import columns_of
 from dmp_assets.platform.marts.mart import Mart
 from dmp_assets.platform.published.publication import Publication
+from dmp_assets.platform.stream.stream import Stream
 
 TAG = "domain"
 """Tag of every asset: the name of its domain."""
@@ -30,7 +31,7 @@ class Lake:
     assets of the domain's group, and so do its reports and their deliveries.
     `in_shared_jobs`: whether `daily_refresh` and `weekly_report` make them. A domain with daily
     partitions has schedules of its own: a job would make a run a day of a backfill.
-    `schedules` are made anew for each home.
+    `schedules` are made anew for each home. `streams`: logs of the service that its tables take.
     """
 
     assets: Mapping[str, Sequence[Any]]
@@ -40,6 +41,7 @@ class Lake:
     jobs: Sequence[Any] = ()
     schedules: Callable[[], Sequence[Any]] = tuple
     sensors: Sequence[Any] = ()
+    streams: Sequence[Stream] = ()
 
 
 def lakes() -> Mapping[str, Lake]:

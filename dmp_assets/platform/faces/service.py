@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from fastapi import APIRouter
 
 from dmp_assets import domains
+from dmp_assets.platform.stream.stream import Stream
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -92,7 +93,8 @@ class ServiceFace:
     `part` makes what runs beside the routes; None where nothing does. `package` holds the folders
     `templates` and `static` of its pages, those of the two that it needs. `headlines`: its numbers
     of the first page for who may see them, read in one state of the store. `checks`: what must be
-    right before it is served, read in one, too, where no `part` says it.
+    right before it is served, read in one, too, where no `part` says it. `streams`: its logs that
+    go to Kafka where one is configured.
     """
 
     routers: Sequence[APIRouter]
@@ -100,6 +102,7 @@ class ServiceFace:
     headlines: "Callable[[sa.Connection, Settings, Caller], Sequence[Headline]] | None" = None
     part: "Callable[[Home, Settings, Tables, sa.Engine, Metrics], Part] | None" = None
     checks: "Callable[[sa.Connection, Settings], Sequence[Found]] | None" = None
+    streams: Sequence[Stream] = ()
     package: str | None = None
 
 

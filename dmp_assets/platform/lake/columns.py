@@ -46,6 +46,7 @@ class Column:
     personal: which personal data it holds; None: it leads to nobody and tells of nobody.
     subject: the kind of identifier, where the column is one that the row hangs on: who asks for a
     person's data, or has it deleted, finds the rows by these columns.
+    optional: the table may be without it, and is until rows come that have it.
 
     Raises ValueError for an unknown type or category, and for a subject that is not personal.
     """
@@ -54,6 +55,7 @@ class Column:
     about: str
     personal: Category | None = None
     subject: str | None = None
+    optional: bool = False
 
     def __post_init__(self) -> None:
         if type_of(arrow_type(self.type)) != self.type:
@@ -85,7 +87,8 @@ def differences(columns: Columns, found: pa.Schema, further: Column | None = Non
     declared ones; such a source may also lack some.
     """
     types = {field.name: type_of(field.type) for field in found}
-    lacking = [name for name in columns if name not in types and further is None]
+    wanted = [name for name, column in columns.items() if not column.optional]
+    lacking = [name for name in wanted if name not in types and further is None]
     told = [f"{name} is missing" for name in lacking]
     for name, kind in types.items():
         declared = columns.get(name, further)

@@ -27,7 +27,13 @@ class Commit:
 
     mode: `overwrite` or `append`. properties: of a table that it makes. stamp: noted with the
     commit. where: a predicate; the rows that meet it are replaced, and no others. mark: what a
-    commit carries where several homes write the table.
+    commit carries where several homes write the table. transaction: (whose, growing number), by
+    which of two writers who repeat the same one commits.
+
+    delta-rs notes mark and transaction in one commit. Spark's writer takes one of them: the mark,
+    where there is one. It promises what the transaction does: two who repeat the same are then two
+    holders of the table's lease, and the log refuses the one that lapsed (`fences.py`), whatever
+    both commit; who took over reads the table as it is from then on.
     """
 
     tables: Tables
@@ -37,6 +43,7 @@ class Commit:
     stamp: Mapping[str, Any] | None = None
     where: str | None = None
     mark: Mark = OWN
+    transaction: tuple[str, int] | None = None
 
     def fits(self, rows: pa.Table) -> bool:
         """Whether delta-rs does with these rows what Spark does.
@@ -70,7 +77,7 @@ class Commit:
                 predicate=where,
                 schema_mode=None if where else merged,
                 configuration=dict(self.properties),
-                commit_properties=self.mark.properties(self.stamp),
+                commit_properties=self.mark.properties(self.stamp, self.transaction),
                 storage_options=self.tables.storage_options,
             )
 
@@ -83,7 +90,7 @@ class Commit:
     def by_spark(self, frame: "DataFrame") -> None:
         """Write what Spark computes. Raises DELTA_REPLACE_WHERE_MISMATCH for rows outside of
         `where`."""
-        options = {**self.properties, **self.mark.options()}
+        options = {**self.properties, **self.mark.options(self.transaction)}
         writer = as_stored(frame).write.format("delta").mode(self.mode).options(**options)
         if self.stamp:
             writer = writer.option("userMetadata", json.dumps(self.stamp))

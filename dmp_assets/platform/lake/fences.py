@@ -44,17 +44,24 @@ class Mark:
     number: int | None = None
     lost: str = ""
 
-    def properties(self, stamp: Mapping[str, Any] | None = None) -> CommitProperties:
-        """For delta-rs, with what the commit notes of itself."""
+    def properties(
+        self,
+        stamp: Mapping[str, Any] | None = None,
+        transaction: tuple[str, int] | None = None,
+    ) -> CommitProperties:
+        """For delta-rs, with what the commit notes of itself and the writer's own transaction."""
         noted = {STAMP: json.dumps(stamp)} if stamp else None
-        given = None if self.number is None else [Transaction(APPLICATION, self.number)]
-        return CommitProperties(custom_metadata=noted, app_transactions=given)
+        given = [one for one in (self._transaction(), transaction) if one is not None]
+        transactions = [Transaction(*one) for one in given] or None
+        return CommitProperties(custom_metadata=noted, app_transactions=transactions)
 
-    def options(self) -> dict[str, str]:
-        """For Spark's writer."""
-        if self.number is None:
-            return {}
-        return {"txnAppId": APPLICATION, "txnVersion": str(self.number)}
+    def options(self, transaction: tuple[str, int] | None = None) -> dict[str, str]:
+        """For Spark's writer, which takes one: this mark, else the writer's own transaction."""
+        given = self._transaction() or transaction
+        return {} if given is None else {"txnAppId": given[0], "txnVersion": str(given[1])}
+
+    def _transaction(self) -> tuple[str, int] | None:
+        return None if self.number is None else (APPLICATION, self.number)
 
     def conf(self) -> dict[str, str]:
         """For SQL, as settings of the session."""

@@ -10,13 +10,17 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import certifi
 
 from dmp_assets.platform.base.errors import UserError
+
+if TYPE_CHECKING:
+    from dmp_assets.settings import Settings
 
 MAVEN_CENTRAL = "https://repo1.maven.org/maven2"
 SUPPORTED = (17, 21)
@@ -47,9 +51,14 @@ def jars_dir() -> Path:
 
 
 def wanted_jars(which: str = ALWAYS) -> tuple[Jar, ...]:
-    """The pinned JARs of a set: `jar` (Delta Lake and the PostgreSQL driver), `s3` (S3A)."""
+    """The pinned JARs of a set: `jar` (Delta Lake, the PostgreSQL driver), `s3` (S3A), `kafka`."""
     pinned = tomllib.loads((Path(__file__).with_name("jars.toml")).read_text())
     return tuple(Jar(entry["path"], entry["sha256"]) for entry in pinned[which])
+
+
+def sets_of(settings: "Settings") -> tuple[str, ...]:
+    """The sets of JARs on the class path of a home with these settings."""
+    return (ALWAYS, "kafka") if settings.kafka_bootstrap_servers else (ALWAYS,)
 
 
 def jar_paths(which: str = ALWAYS) -> list[str]:
@@ -70,17 +79,21 @@ def _some(names: Sequence[str]) -> str:
 
 
 def fetch_jars(report: Callable[[str], None] = lambda _: None, which: str = ALWAYS) -> int:
-    """Download what of a set is missing, verify its hash, and return the number of JARs fetched.
+    """Download what is missing of a set, and return the number of JARs fetched; see `fetch`."""
+    return fetch(wanted_jars(which), jars_dir(), report)
+
+
+def fetch(jars: Iterable[Jar], folder: Path, report: Callable[[str], None] = lambda _: None) -> int:
+    """Download what a folder lacks, verify its hash, and return the number of JARs fetched.
 
     Raises PrerequisiteError when Maven Central cannot be reached or a hash is wrong.
     """
-    folder = jars_dir()
     folder.mkdir(parents=True, exist_ok=True)
     fetched = 0
     trust = ssl.create_default_context()
     if not trust.cert_store_stats()["x509_ca"]:  # a minimal system has no certificates of its own
         trust.load_verify_locations(certifi.where())
-    for jar in wanted_jars(which):
+    for jar in jars:
         target = folder / jar.name
         if target.exists() and _sha256(target) == jar.sha256:
             continue

@@ -244,11 +244,16 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         key: str,
         frame: Any,
         *,
+        transaction: tuple[str, int] | None = None,
         stamp: Mapping[str, Any] | None = None,
         bounded: Collection[str] = (),
     ) -> Written:
-        """Add rows; columns that the table does not have yet are added to it."""
-        return self._write(key, frame, "append", stamp, bounded)
+        """Add rows; columns that the table does not have yet are added to it.
+
+        transaction: (whose, growing number) of a writer that repeats what it was killed in: Delta
+        notes it, and of two who write the same at once lets one commit.
+        """
+        return self._write(key, frame, "append", stamp, bounded, transaction=transaction)
 
     def replace_window(
         self,
@@ -275,6 +280,8 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         frame: "DataFrame",
         *,
         keys: Sequence[str],
+        only_new: bool = False,
+        among: str | None = None,
         stamp: Mapping[str, Any] | None = None,
         bounded: Collection[str] = (),
     ) -> Written:
@@ -282,11 +289,15 @@ class Lakehouse(dg.ConfigurableResource[Any]):
 
         `frame` holds each key once. Columns that the table does not have yet are added to it,
         those that `frame` lacks are left alone. A merge that changes nothing writes no data files.
+        only_new: rows whose keys are there stay as they are; nobody compares them. among: a
+        condition on the table's rows `t` that all of these keys meet, so that files without such
+        rows are left unread.
         """
         if not self.tables.exists(key):
             return self.overwrite(key, frame, stamp=stamp, bounded=bounded)
         _bound(self, key, [*self.tables.columns(key), *frame.columns], bounded)
         match = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in keys)
+        match += f" AND {among}" if among else ""
         others = [name for name in frame.columns if name not in keys]
         there = self.tables.columns(key)
         same = " AND ".join(
@@ -295,11 +306,15 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         )
         path, before = self.tables.path(key), self.tables.version(key)
         new = f"SELECT s.* FROM merge_source s LEFT ANTI JOIN delta.`{path}` t ON {same}"
-        with committing(self, key) as mark, _merging, _noting(self.spark, stamp, mark):
+        source, update = (
+            ("merge_source", "") if only_new else (f"({new})", "WHEN MATCHED THEN UPDATE SET *")
+        )
+        spark = frame.sparkSession  # a batch of a stream has one of its own
+        with committing(self, key) as mark, _merging, _noting(spark, stamp, mark):
             as_stored(frame).createOrReplaceTempView("merge_source")
-            self.spark.sql(
-                f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING ({new}) s "
-                f"ON {match} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+            spark.sql(
+                f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{path}` t USING {source} s "
+                f"ON {match} {update} WHEN NOT MATCHED THEN INSERT *"
             ).collect()
         return self._stamped(key, before, stamp)
 
@@ -342,6 +357,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
         stamp: Mapping[str, Any] | None,
         bounded: Collection[str],
         where: str | None = None,
+        transaction: tuple[str, int] | None = None,
     ) -> Written:
         """Write by the engine that suits the frame, and know which table is the largest now."""
         is_small = self._is_small_and_here() and not isinstance(frame, pa.RecordBatchReader)
@@ -351,7 +367,7 @@ class Lakehouse(dg.ConfigurableResource[Any]):
             _bound(self, key, [*there, *names], bounded)
         noted = () if is_small else [name for name in bounded if name in names]
         properties = _retention(self.settings) | file_statistics.properties(noted)
-        commit = Commit(self.tables, key, mode, properties, stamp, where)
+        commit = Commit(self.tables, key, mode, properties, stamp, where, transaction=transaction)
         if isinstance(frame, pa.Table | pa.RecordBatchReader):
             rows = frame
         else:

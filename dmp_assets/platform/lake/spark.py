@@ -67,11 +67,12 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
     root, scratch = scratch, _own_folder(scratch)
     is_here = spark_conf.runs_here(settings)
     cores = spark_conf.cores_here(settings) if is_here else None
-    jars, commits = java.jar_paths(), {}
+    jars = [path for which in java.sets_of(settings) for path in java.jar_paths(which)]
+    commits: dict[str, str] = {}
     if settings.lakehouse_root:  # where others may write, too
         from dmp_assets.platform.lake import commit_stores
 
-        jars, commits = [*jars, str(commit_stores.jar(root))], commit_stores.CONF
+        jars, commits = [*jars, str(commit_stores.jar(root))], dict(commit_stores.CONF)
     further = s3a.jar_paths(settings)
     quick = _SHORT_RUN if is_small else _LONG_RUN
     conf = {

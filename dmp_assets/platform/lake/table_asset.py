@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -169,11 +169,15 @@ Probe = Callable[[Lakehouse, Window], Any]
 
 @dataclass(frozen=True)
 class _Declared:
-    """What `table_asset` was told of a table; `tables`: it and those written with it, by key."""
+    """What `table_asset` was told of a table; `tables`: it and those written with it, by key.
+
+    `at_need`: keys of those of them that are there only once there was something for them.
+    """
 
     body: Body
     key: str
     tables: Mapping[str, Columns]
+    at_need: Collection[str]
     identifies: Sequence[str]
     further: Column | None
     deps: Sequence[str]
@@ -192,8 +196,9 @@ class _Declared:
                 key=key.split("/"),
                 deps=[dg.AssetKey(dep.split("/")) for dep in self.deps],
                 owners=[owner],
+                skippable=key in self.at_need,
                 kinds=set(kinds),
-                description=doc if key == self.key else f"Written with {self.key}. {doc}",
+                description=self._described(key, doc),
                 code_version=self.code,
                 metadata={
                     "dagster/column_schema": schema(columns),
@@ -203,6 +208,14 @@ class _Declared:
             )
             for key, columns in self.tables.items()
         ]
+
+    def _described(self, key: str, doc: str) -> str:
+        if key in self.at_need:
+            return (
+                f"What was received for {self.key} and cannot be used. Written with it, from the "
+                "first such thing on."
+            )
+        return doc if key == self.key else f"Written with {self.key}. {doc}"
 
     def _of_the_table(self) -> dict[str, str]:
         key = {KEY: ", ".join(self.identifies)} if self.identifies else {}
@@ -232,7 +245,8 @@ class _Declared:
         pinned = store.pinned(inputs_stand)
         stands = inputs_stand | store.stands(self.tables)
         mark, marks = self._marks(lakehouse.settings, stands, days, probed)
-        noted = [_stamp(stands[k]).get("fingerprint") for k in self.tables]
+        always = [k for k in self.tables if k not in self.at_need]
+        noted = [_stamp(stands[k]).get("fingerprint") for k in always]
         again = self.key in context.run.tags.get(AGAIN_TAG, "").split(",")
         unchanged = all(one in marks for one in noted) and not again
         run = TableRun(
@@ -276,6 +290,7 @@ class _Declared:
                 "unchanged": unchanged, "seconds": round(time.monotonic() - began, 2),
             }, in_days, results, mark)
             for key in self.tables
+            if key in always or stands[key] is not None
         ]  # fmt: skip
         known.keep()
         return made
@@ -336,6 +351,7 @@ def table_asset(
     owner: str = "team:data-platform",
     kinds: Sequence[str] = ("spark", "delta"),
     also: Mapping[str, Columns] | None = None,
+    at_need: Mapping[str, Columns] | None = None,
     checks: Sequence[Check] = (),
     settings: Sequence[str] = (),
     probe: Probe | None = None,
@@ -350,6 +366,8 @@ def table_asset(
     further: what columns beyond the declared ones are, where the table keeps those of its source.
     deps: keys of the tables (`cleaned/users`) and other assets that it reads.
     also: further tables that the same function writes (key → columns), e.g. `quarantine/users`.
+    at_need: the same of tables for what was received and cannot be used, each written only when
+    there is something for it.
     checks: evaluated by SQL after every run, also after one that changed nothing.
     settings: names of settings on which the content depends.
     probe: state of a source outside the lakehouse; the table is written again when it changes.
@@ -375,7 +393,9 @@ def table_asset(
         table = _Declared(
             body=body,
             key=key,
-            tables={key: dict(columns)} | {k: dict(c) for k, c in (also or {}).items()},
+            tables={key: dict(columns)}
+            | {k: dict(c) for k, c in {**(also or {}), **(at_need or {})}.items()},
+            at_need=tuple(at_need or ()),
             identifies=key_columns,
             further=further,
             deps=deps,

@@ -69,6 +69,7 @@ def selection(of: Family, graph: AssetGraph) -> str:
     names = " or ".join(f"tag:{TAG}={domain.name}" for domain in domains_of(of.subject))
     sent = {key.path[0] for key in graph.get_all_asset_keys()} & {"delivery"}
     left_out = [f'key:"{layer}/*"' for layer in ("raw", *sent)]
+    left_out += [f'key:"{key}"' for key in of.roots if not key.startswith("raw/")]
     return f"({names}) and not ({' or '.join(left_out)})"
 
 

@@ -129,15 +129,25 @@ class Suppressed:
         columns, gone = frame.columns, F.lit(False)
         for number, (name, subject) in enumerate(subjects.items()):
             mark, hashed = f"_mark_{number}", f"_hash_{number}"
-            marks = pa.table({mark: sorted(self.hashes[str(subject)])})
-            listed = F.broadcast(frame.sparkSession.createDataFrame(marks))
-            frame = frame.withColumn(
-                hashed, _hash_in_spark(self.key, str(subject), F.col(f"`{name}`"))
-            )
-            frame = frame.join(listed, F.col(hashed) == F.col(mark), "left")
-            gone = gone | F.col(mark).isNotNull()
+            marks, column = sorted(self.hashes[str(subject)]), F.col(f"`{name}`")
+            several = frame.schema[name].dataType.typeName() == "array"
+            table = pa.table({mark: [marks] if several else marks})
+            listed = F.broadcast(frame.sparkSession.createDataFrame(table))
+            if several:
+                frame = frame.withColumn(hashed, F.transform(column, self._hashed(str(subject))))
+                frame = frame.join(listed, how="cross")
+                meets = F.arrays_overlap(hashed, mark)
+                gone = gone | F.coalesce(meets, F.lit(False))
+            else:
+                frame = frame.withColumn(hashed, self._hashed(str(subject))(column))
+                frame = frame.join(listed, F.col(hashed) == F.col(mark), "left")
+                gone = gone | F.col(mark).isNotNull()
         _tell(told, frame.where(gone).count())
         return frame.where(~gone).select(*(F.col(f"`{name}`") for name in columns))
+
+    def _hashed(self, subject: str) -> Callable[[Any], Any]:
+        """By which value of this subject, as a column of Spark's, its hash is found."""
+        return lambda value: _hash_in_spark(self.key, subject, value)
 
 
 def add(home: Home, subject: str, ids: Collection[str]) -> int:

@@ -171,6 +171,18 @@ service_token = sa.Table(
     comment="A connection's tokens, encrypted. One row per connection that needs no consent.",
 )
 
+stream_position = sa.Table(
+    "stream_position",
+    METADATA,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("topic_id", sa.Text, primary_key=True),
+    sa.Column("last_id", sa.BigInteger, nullable=False),
+    time_column("acknowledged_at"),
+    comment="Up to which row of a log Kafka has acknowledged records. One row per log and "
+    "topic, as that was made: another cluster, or a topic made anew, begins from the log's "
+    "first row.",
+)
+
 consent_request = sa.Table(
     "consent_request",
     METADATA,

@@ -22,7 +22,7 @@ _OF_VALUES: tuple[type[Exception], ...] = (
 """Errors of engines that speak of data; others speak of SQL and files, which are ours."""
 _OF_VALUES_BY_NAME = ("SparkException", "PythonException", "Py4JJavaError", "DateTimeException",
                       "NumberFormatException", "ArithmeticException", "IllegalArgumentException",
-                      "SparkRuntimeException", "UnknownException",
+                      "SparkRuntimeException", "StreamingQueryException", "UnknownException",
                       "SparkConnectGrpcException")  # fmt: skip
 """The same of Spark, by name: a process that only reads has no Spark, and imports none."""
 

@@ -9,6 +9,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from dmp_assets.abuse.service.metrics import AbuseMetrics
 from dmp_assets.platform.api.metrics import Metrics
+from dmp_assets.platform.stream.sender import StreamMetrics
 from tests.support.docs import ROOT
 
 RULES: list[dict[str, Any]] = [
@@ -26,7 +27,8 @@ def series() -> dict[str, set[str]]:
     """Names of the series that Prometheus has of us, each with its labels."""
     found = {"up": PROMETHEUS_ADDS}
     own = Metrics()
-    for metric in (*vars(own).values(), *vars(AbuseMetrics(own.registry)).values()):
+    further = AbuseMetrics(own.registry), StreamMetrics(own.registry)
+    for metric in (metric for each in (own, *further) for metric in vars(each).values()):
         if isinstance(metric, MetricWrapperBase):
             for suffix in SUFFIXES[str(metric._type)]:
                 found[metric._name + suffix] = {*metric._labelnames} | PROMETHEUS_ADDS

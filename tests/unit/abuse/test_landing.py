@@ -34,6 +34,7 @@ from dmp_assets.platform.run import clearing
 from dmp_assets.platform.store import access, database, where
 from dmp_assets.platform.store.landing import BATCH
 from dmp_assets.platform.store.schema import METADATA
+from dmp_assets.platform.stream.stream import COLUMNS as KAFKA_COLUMNS
 from tests.support import lakehouse
 from tests.support.abuse_log import ATTRIBUTES, REASONS, answer, decide, predict
 from tests.support.dmp import workplace
@@ -110,9 +111,10 @@ def count(store: sa.Engine, name: str) -> int:
 )
 def test_every_column_of_a_log_lands(schema: Columns, log: str, asset: dg.AssetsDefinition) -> None:
     assert list(schema) == list(METADATA.tables[log].columns.keys())
-    (spec,) = asset.specs
+    spec, of_dead_letters = asset.specs
     described = spec.metadata["dagster/column_schema"]
-    assert [column.name for column in described.columns] == list(schema)
+    assert [column.name for column in described.columns] == [*schema, *KAFKA_COLUMNS]
+    assert of_dead_letters.skippable and not spec.skippable
 
 
 def test_scores_and_decisions_land_as_they_were_logged(home: Home, store: sa.Engine) -> None:

@@ -87,11 +87,16 @@ WRONG = {
         '{"module": "a", "class": "B", "config": 3}',
     ],
     "oidc_client_secret": ["two\twords"],
+    "kafka_bootstrap_servers": ["http://kafka:9092", "kafka", "kafka:9092,"],
+    "kafka_security_protocol": ["TLS"],
+    "kafka_sasl_mechanism": ["GSSAPI"],
+    "kafka_topic_prefix": ["a/b"],
     "demo_end": ["31.03.2024"],
 }
 ANYTHING = {
     "api_tls_certificate", "api_tls_key", "backup_key", "home", "ihc_conversion_type",
-    "oidc_client_id", "s3_ca_file", "s3_encryption_key", "spark_archive", "spark_event_log",
+    "kafka_ca_file", "kafka_sasl_password", "kafka_sasl_username", "oidc_client_id", "s3_ca_file",
+    "s3_encryption_key", "spark_archive", "spark_event_log",
 }  # fmt: skip
 """Free texts and paths, which only their use can find wrong."""
 

@@ -26,7 +26,10 @@ from tests.support.abuse_log import answer, decide, predict
 from tests.unit.abuse.test_landing import failed_checks, ids, run
 
 SUBJECT = "user_id"
-ROOTS = {"raw/users", "raw/promo_usages", "raw/abuse_predictions", "raw/abuse_decisions"}
+ROOTS = {
+    "raw/users", "raw/promo_usages", "raw/abuse_predictions", "raw/abuse_decisions",
+    "quarantine/abuse_predictions", "quarantine/abuse_decisions",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -70,6 +73,7 @@ def test_what_is_made_anew_is_all_of_the_domain_that_reads_and_tells_nobody(
     assert set(family.derived) <= keys
     assert {"published/account_snapshot", "reports/promo_abuse"} <= keys
     assert {key for key in keys if key.startswith(("raw/", "delivery/"))} == set()
+    assert keys.isdisjoint(ROOTS), "what reads a source is not asked again"
 
 
 def test_all_rows_that_lead_to_them_go_from_store_and_lakehouse_and_none_comes_back(
