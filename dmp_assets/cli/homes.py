@@ -73,6 +73,7 @@ def reset(
             out.print(f"{home.root} is not there; nothing to remove")
             return
         root, stay = tables(home).root, not remembered.is_own(home)
+        users = remembered.others(home)
         elsewhere = "" if stay or root == str(home.lakehouse) else f" in {root}"
         if not yes and not typer.confirm(
             f"Remove {home.root} with all tables{elsewhere} and reports?"
@@ -81,7 +82,8 @@ def reset(
         clear(home, everything=True)
         out.print(f"removed {home.root}{' with all tables' if elsewhere else ''}{elsewhere}")
         if stay:
-            out.print(f"the tables in {root} are not this home's, and stay as they are")
+            why = f"are used by {', '.join(users)} too" if users else "are not this home's"
+            out.print(f"the tables in {root} {why}, and stay as they are")
 
 
 @db.command("start")

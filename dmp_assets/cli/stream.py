@@ -147,7 +147,7 @@ def state(home: Home, one: Stream, store: "sa.Engine | None") -> str:
 
     settings = home.settings()
     topic, extent = kafka.topic_of(settings, one.topic(settings.kafka_topic_prefix))
-    tables = Tables(settings.lakehouse_root or str(home.lakehouse))
+    tables = Tables.of(home, settings)
     known = landing.noted(tables, one, topic) if tables.exists(one.table) else {}
     told = [f"{landing.lag(extent, known):,} records wait to land"]
     if lost := landing.lost(extent, known):

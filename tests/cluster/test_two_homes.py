@@ -19,6 +19,7 @@ import pytest
 from dmp_assets.demo.business import shop as demo_shop
 from dmp_assets.platform.lake import fences
 from dmp_assets.platform.lake.shared_leases import COMMITS
+from dmp_assets.platform.lake.shared_leases import FILE as LEASES
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.postgres.embedded import Endpoint
 from tests.support.dmp import Dmp
@@ -204,3 +205,17 @@ def test_what_both_read_at_the_same_moment_is_appended_once(shared: Shared, fold
         )
         assert rows == distinct, key
     assert shared.tables.scalar("SELECT count(*) FROM raw.users") >= 200
+
+
+def test_the_last_home_that_is_reset_removes_the_tables(shared: Shared) -> None:
+    for dmp in (shared.one, shared.two):
+        ran = dmp("run", "--json", "--select", SHOP)
+        assert ran.code == 0, ran.text
+    before, root = shared.tables.written(), shared.tables.root
+    first = shared.one("reset", "--yes")
+    assert first.code == 0 and not shared.one.root.exists()
+    assert f"are used by {shared.two.root} on" in first.text
+    assert shared.tables.written() == before
+    last = shared.two("reset", "--yes")
+    assert last.code == 0 and f"with all tables in {root}" in last.text
+    assert set(shared.tables.files.below(root)) == {f"{root}/{LEASES}"}

@@ -28,6 +28,7 @@ from deltalake.exceptions import CommitFailedError
 
 from dmp_assets.platform.lake.lease_holders import LeaseLostError
 from dmp_assets.platform.lake.shared_leases import SharedLease
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import STAMP, Tables
 
 APPLICATION = "dmp.lease"
@@ -116,7 +117,8 @@ def close(lease: SharedLease, tables: Tables) -> list[str]:
             continue
         lease.confirm()
         mark = Mark(lease.number(), lease.told_lost())
-        _refuse(tables, key, mark)
+        with in_words(tables.root):
+            _refuse(tables, key, mark)
     if found:
         lease.fenced(found)
     return found

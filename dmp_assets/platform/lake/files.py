@@ -22,6 +22,8 @@ Mark = tuple[int, int]
 """What tells a file from another one of its name: size and time of change in nanoseconds."""
 
 LOG = "_delta_log"
+CHECKPOINTS = "_checkpoints"
+"""Folder of a root where queries of streams note how far they are (`stream/landing.py`)."""
 _FIRST_DIGIT = "0"  # of a commit's number, which has twenty
 _AT_ONCE = 1_000  # objects that S3 deletes by one request
 

@@ -1,17 +1,27 @@
 """What the tables of a home are made from, remembered by the home and by a lakehouse outside it.
 
 The home keeps it in `home.json`; a lakehouse that lies elsewhere has a file `lakehouse.json` beside
-its layers, so that a home which comes new to it knows of what its tables are.
+its layers, so that a home which comes new to it knows of what its tables are. Where several homes
+may write it (`shared_leases.is_shared`) each signs in `_homes/`, so that none removes what others
+use. Who writes what at a time, and which lakehouse that is, says `_leases.json`
+(`shared_leases.py`).
 """
 
 import json
+import socket
 from typing import Any
+from uuid import uuid4
 
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.lake.shared_leases import is_shared
 from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import Tables
 
 FILE = "lakehouse.json"
+HOMES = "_homes"
+"""Folder of a lakehouse that several homes write, with a file of each."""
+SIGNATURE = "signature"
+"""What the home remembers the name of its file by; a restored one goes on with it."""
 
 
 def by_home(home: Home, name: str) -> Any:
@@ -58,11 +68,11 @@ def is_foreign(home: Home, name: str) -> bool:
 
 
 def is_own(home: Home) -> bool:
-    """Whether the lakehouse is the home's to remove: its runs have used it, and nobody else's shop
-    is in it since."""
+    """Whether the lakehouse is the home's to remove: its runs have used it, nobody else's shop is
+    in it since, and no other home uses it."""
     if not _is_outside(home):
         return True
-    if is_foreign(home, "shop"):
+    if is_foreign(home, "shop") or others(home):
         return False
     return home.state().get("shop") is not None or home.state().get("lakehouse") == _root(home)
 
@@ -72,6 +82,45 @@ def use(home: Home) -> None:
     refuse_another(home, "shop")
     if _is_outside(home) and home.state().get("lakehouse") != _root(home):
         home.remember(lakehouse=_root(home))
+    if is_shared(home.settings()):
+        _sign(home)
+
+
+def others(home: Home) -> list[str]:
+    """Which other homes use the lakehouse, each with the machine where it was."""
+    if not is_shared(home.settings()):
+        return []
+    tables = Tables.of(home)
+    with in_words(tables.root):
+        paths = sorted(tables.files.below(_homes(tables)))
+        signed = [tables.files.read(path) for path in paths if path != _signature(home, tables)]
+    return [content.decode() for content in signed if content is not None]
+
+
+def leave(home: Home) -> None:
+    """Take back that the home uses the lakehouse."""
+    if is_shared(home.settings()) and SIGNATURE in home.state():
+        tables = Tables.of(home)
+        with in_words(tables.root):
+            tables.files.remove(_signature(home, tables))
+
+
+def _sign(home: Home) -> None:
+    if SIGNATURE not in home.state():
+        home.remember(**{SIGNATURE: str(uuid4())})
+    tables = Tables.of(home)
+    path = _signature(home, tables)
+    with in_words(tables.root):
+        if tables.files.mark(path) is None:
+            tables.files.write(path, f"{home.root} on {socket.gethostname()}".encode())
+
+
+def _homes(tables: Tables) -> str:
+    return f"{tables.root.rstrip('/')}/{HOMES}"
+
+
+def _signature(home: Home, tables: Tables) -> str:
+    return f"{_homes(tables)}/{home.state().get(SIGNATURE)}"
 
 
 def refuse_another(home: Home, name: str) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import psycopg
 
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.lake.lease_database import LeaseDatabase, LeaseDatabaseError
 from dmp_assets.platform.lake.lease_holders import (
     BusyError,
@@ -276,8 +277,8 @@ def is_shared(settings: Settings) -> bool:
 def ledger_of(home: Home, tables: Tables) -> Ledger | None:
     """Where the leases of the home's lakehouse are kept; None where the home alone writes it.
 
-    Raises HomeError where that is another database than the lakehouse names, or none, and
-    LeaseDatabaseError where it cannot be reached.
+    Raises HomeError where that is another database than the lakehouse names, or none,
+    LeaseDatabaseError where it cannot be reached, and StorageError where the lakehouse cannot.
     """
     settings = home.settings()
     if settings.lakehouse_root is None:
@@ -295,7 +296,7 @@ def ledger_of(home: Home, tables: Tables) -> Ledger | None:
     try:
         database.make()
         lakehouse = database.turn(lambda cursor: _identified(cursor, tables, database.where))
-    except HomeError:
+    except UserError:
         database.close()
         raise
     place = f"home {home.root} on {socket.gethostname()}"

@@ -5,6 +5,9 @@ import shutil
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.lake import leases, maintenance, remembered
+from dmp_assets.platform.lake.files import CHECKPOINTS
+from dmp_assets.platform.lake.leases import Lease
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import Tables, folders
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import outside_systems
@@ -26,16 +29,22 @@ def _publish_nothing(home: Home) -> None:
                 domain.forget_people(connection)
 
 
-def _clear_tables(home: Home, *, everything: bool) -> None:
+def _clear_tables(home: Home, lease: Lease, *, everything: bool) -> None:
     tables = Tables.of(home)
     if everything and not remembered.is_own(home):
+        remembered.leave(home)
         return
     logs = {key for domain in known_domains() for key in domain.logs if home.profile == "live"}
     for key in folders(tables):
         if everything or key not in logs:
+            if lease.beyond is not None:
+                lease.beyond.confirm()  # no log can refuse what is deleted
             maintenance.remove(tables, key)
     if everything:
+        with in_words(tables.root):
+            tables.files.remove(f"{tables.root.rstrip('/')}/{CHECKPOINTS}")
         remembered.forget(home, "shop")
+        remembered.leave(home)
 
 
 def clear(home: Home, *, everything: bool = False) -> None:
@@ -43,13 +52,14 @@ def clear(home: Home, *, everything: bool = False) -> None:
 
     The outbox, Dagster's history, the sandbox and the embedded PostgreSQL stay unless
     `everything`; so do, in a live home, the logs of the service. A lakehouse outside the home goes
-    with `everything` where the home's runs have used it. Raises StorageError where that
-    cannot be reached, and the home stays.
+    with `everything` where the home's runs have used it and no other home does. Raises StorageError
+    where that cannot be reached, LeaseLostError where another home may write it by now; the home
+    stays then.
     """
-    with leases.taken(home, "clear", None):
+    with leases.taken(home, "clear", None) as lease:
         if where.is_configured(home) and not everything:
             _publish_nothing(home)
-        _clear_tables(home, everything=everything)
+        _clear_tables(home, lease, everything=everything)
         for path in (home.reports, home.exports, home.models):
             if path.exists():
                 shutil.rmtree(path)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from dmp_assets.platform.faces.lake import declared
+from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.stream import landing
 from dmp_assets.platform.stream.landing import Landed
 from dmp_assets.platform.stream.stream import COLUMNS, Stream
@@ -19,7 +20,7 @@ def land(lakehouse: "Lakehouse", stream: Stream, *, log: Any, accept_loss: bool 
     `landing.land` raises.
     """
     columns = {n: c for n, c in declared()[stream.table].items() if n not in COLUMNS}
-    with values_left_out():
+    with values_left_out(), in_words(lakehouse.tables.root):
         landed = landing.land(lakehouse, stream, columns, log=log, accept_loss=accept_loss)
     if landed.records:
         stamp = {n: v for n, v in lakehouse.tables.stamp(stream.table).items()

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.columns import Columns, arrow_schema
 from dmp_assets.platform.lake.file_statistics import harmless
+from dmp_assets.platform.lake.files import CHECKPOINTS
 from dmp_assets.platform.postgres.embedded import PostgresError
 from dmp_assets.platform.privacy.suppression import Suppressed
 from dmp_assets.platform.store import where
@@ -176,7 +177,7 @@ class _Round:
         tables = self._lakehouse.tables
         made = tables.standing(self._stream.table).id
         root = tables.root.rstrip("/")
-        return f"{root}/_checkpoints/{self._stream.name}/{made}-{self._topic.id.replace('/', '_')}"
+        return f"{root}/{CHECKPOINTS}/{self._stream.name}/{made}-{self._topic.id.replace('/', '_')}"
 
     def stamp(self) -> dict[str, Any]:
         """What a batch notes: new data, and nothing that says that this was all of it."""

@@ -118,6 +118,21 @@ def test_home_and_lakehouse_of_two_shops_are_refused_until_one_forgets(
         remembered.use(one)
 
 
+def test_of_homes_that_share_a_lakehouse_the_last_one_removes_it(
+    homes: tuple[Home, Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_LEASE_DATABASE_URL", "postgresql://db.example.com/leases")
+    one, two = homes
+    for home in homes:
+        remembered.use(home)
+        remembered.use(home)
+        remembered.remember(home, shop=SHOP)
+    assert [name.partition(" on ")[0] for name in remembered.others(one)] == [str(two.root)]
+    assert not remembered.is_own(one) and not remembered.is_own(two)
+    remembered.leave(one)
+    assert remembered.others(two) == [] and remembered.is_own(two)
+
+
 def test_a_lakehouse_in_the_home_remembers_nothing_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
