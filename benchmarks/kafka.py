@@ -88,10 +88,10 @@ def log(store: sa.Engine, scores: int) -> None:
 
 
 def told(what: str, rows: int, began: tuple[float, float]) -> None:
-    seconds, used = (now - then for now, then in zip(clocks(), began, strict=True))
+    seconds, busy = (now - then for now, then in zip(clocks(), began, strict=True))
     print(
         f"{what}: {rows:,} in {seconds:.1f} s, {rows / seconds:,.0f}/s; "
-        f"{used:.1f} s of a processor, {rows / used:,.0f} for each",
+        f"{busy:.1f} s of a processor, {rows / busy:,.0f} for each",
         flush=True,
     )
 
@@ -99,12 +99,18 @@ def told(what: str, rows: int, began: tuple[float, float]) -> None:
 def clocks() -> tuple[float, float]:
     """The time, and what this process and its JVM have used of processors; in seconds."""
     own = psutil.Process()
-    used = [each.cpu_times() for each in (own, *own.children(recursive=True)) if is_ours(each)]
-    return time.monotonic(), sum(each.user + each.system for each in used)
+    return time.monotonic(), sum(used(each) for each in (own, *own.children(recursive=True)))
 
 
-def is_ours(process: psutil.Process) -> bool:
-    return process.pid == os.getpid() or "pyspark" in " ".join(process.cmdline())
+def used(process: psutil.Process) -> float:
+    """What it used, if it is this one or its Spark; else 0, as for a broker."""
+    try:
+        if process.pid != os.getpid() and "pyspark" not in " ".join(process.cmdline()):
+            return 0
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:  # it has just ended
+        return 0
+    return float(times.user + times.system)
 
 
 if __name__ == "__main__":

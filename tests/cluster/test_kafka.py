@@ -439,6 +439,11 @@ def test_dmp_stream_tells_how_it_stands(home: Home, store: sa.Engine, broker: Ka
     assert "abuse_prediction: 2 rows are sent again" in said("stream", "resend", "abuse_prediction")
     assert "2 rows wait to be sent, 0 records wait to land" in said("stream", "status")
     assert "Kafka: abuse_prediction" in said("doctor", code=None)
+    predict(store, ["u-3"])
+    assert "abuse_prediction: 3 records sent" in said("stream", "send")
+    said("run", "--select", 'key:"raw/abuse_predictions"')
+    assert ids(home) == [1, 2, 3]
+    assert "0 records wait to land" in said("stream", "status")
 
 
 def said(*words: str, code: int | None = 0) -> str:
