@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from dmp_assets.abuse.service.streams import DECISIONS, PREDICTIONS
 from dmp_assets.abuse.tables import service_log as abuse
 from dmp_assets.home import Home
+from dmp_assets.platform.lake.files import CHECKPOINTS
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
@@ -27,6 +28,7 @@ from dmp_assets.platform.store import database
 from dmp_assets.platform.stream import continuous, kafka, outbox
 from dmp_assets.platform.stream.kafka import StreamError
 from dmp_assets.platform.stream.sender import Sender
+from tests.support import s3
 from tests.support.abuse_log import decide, predict
 from tests.support.kafka import KafkaServer, free_port, kafka_server
 from tests.support.postgres import fresh_database, postgres_server
@@ -444,6 +446,29 @@ def test_dmp_stream_tells_how_it_stands(home: Home, store: sa.Engine, broker: Ka
     said("run", "--select", 'key:"raw/abuse_predictions"')
     assert ids(home) == [1, 2, 3]
     assert "0 records wait to land" in said("stream", "status")
+
+
+def test_on_s3_where_several_homes_write_rows_land_once_under_the_lease(
+    home: Home, store: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3.moto() as bucket:
+        for name, value in bucket.settings("lake").items():
+            monkeypatch.setenv(name, value)
+        predict(store, ["u-1", "u-2"])
+        assert "abuse_prediction: 2 records sent" in said("stream", "send")
+        assert "abuse_prediction: 2 records, 2 new rows" in said("stream", "--once")
+        said("stream", "resend", "abuse_prediction")
+        predict(store, ["u-3"])
+        assert "abuse_prediction: 3 records sent" in said("stream", "send")
+        assert "abuse_prediction: 3 records, 1 new rows" in said("stream", "--once")
+        assert "0 records wait to land" in said("stream", "status")
+        lake = bucket.tables("lake")
+        found = lake.sql("SELECT prediction_id FROM raw.abuse_predictions ORDER BY 1")
+        assert found.column(0).to_pylist() == [1, 2, 3]
+        log = lake.files.below(f"{lake.path(PREDICTIONS.table)}/_delta_log")
+        for path in (one for one in log if one.endswith(".json")):
+            assert '"appId":"dmp.lease"' in (lake.files.read(path) or b"").decode()
+        assert any("/offsets/" in path for path in lake.files.below(f"{lake.root}/{CHECKPOINTS}"))
 
 
 def said(*words: str, code: int | None = 0) -> str:
