@@ -109,6 +109,7 @@ DOMAIN = Domain(
     ),
     forget_people=_forget_people,
     forgets=("user_id",),
+    keeps=("score_id", "reviewer", "api_client"),
     erase=_erase,
     drop_older=_drop_older,
     rows_to_read=_rows_to_read,

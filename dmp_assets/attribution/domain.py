@@ -72,6 +72,7 @@ DOMAIN = Domain(
         ),
     ),
     sources=(web.SOURCE,),
+    keeps=("user_id", "session_id", "conv_id"),
     advice={
         "visitors_known": "tell whoever keeps the web tracking; see the rows: `dmp show {asset} "
         '--where "user_id IS NULL"`',

@@ -29,7 +29,7 @@ from dmp_assets.sources.web.tables import SOURCES
 
 ALL = lake.of("attribution")
 NOT_CONFIGURED = dg.SkipReason("no web database is configured (DMP_WEB_DATABASE)")
-DELIVERED = dg.AssetSelection.assets(["reports", "attribution"], ["delivery", "attribution"])
+WEEKLY = lake.reports_of("attribution")
 SENSING = (
     dg.DefaultSensorStatus.RUNNING
     if is_configured(Home.current())
@@ -48,7 +48,7 @@ def request(home: Home, run_key: str | None = None) -> dg.RunRequest | dg.SkipRe
 
 
 @dg.sensor(
-    target=ALL - DELIVERED,
+    target=ALL - WEEKLY,
     minimum_interval_seconds=300,
     default_status=SENSING,
     description="Attributes when the web database holds what the lakehouse has not seen.",
@@ -76,7 +76,7 @@ def build_schedules() -> Sequence[dg.ScheduleDefinition]:
     """Its schedules; off where no web database is configured."""
     return [
         _schedule(
-            "daily_attribution", "45 4 * * *", ALL - DELIVERED,
+            "daily_attribution", "45 4 * * *", ALL - WEEKLY,
             "Every day at 04:45: attribute what is new on the web.",
         ),
         _schedule(

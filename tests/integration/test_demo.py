@@ -15,9 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 
+from dmp_assets.domains import DOMAINS
+from dmp_assets.platform.faces.domain import known_sources
 from dmp_assets.platform.figures.short_ids import short_ids
 from dmp_assets.platform.lake.tables import LAYERS
 from dmp_assets.platform.reporting.privacy import find_personal_data
+from dmp_assets.platform.reporting.report_assets import messages
 from tests.support.demo import Demo
 from tests.support.dmp import Dmp, Ran
 from tests.support.recount import recount, rows, tally
@@ -192,7 +195,7 @@ def test_every_asset_says_what_it_is_who_owns_it_and_where_it_belongs(graph: Ass
         places = node.metadata["dagster/code_references"].code_references
         assert all(Path(place.file_path).is_file() for place in places), key
     groups = {graph.get(key).group_name for key in graph.get_all_asset_keys()}
-    assert groups == {"shop", "web", "abuse", "attribution", "overview"}
+    assert groups == {*(source.name for source in known_sources()), *DOMAINS}
 
 
 def test_every_asset_but_the_sources_declares_inputs_that_exist(graph: AssetGraph) -> None:
@@ -434,7 +437,7 @@ def test_slack_has_message_image_and_file_once_also_after_a_second_demo(
     demo: Demo, again: tuple[Ran, dict[str, int], dict[str, int]]
 ) -> None:
     assert again[0].code == 0
-    assert len(posts(demo)) == 2
+    assert len(posts(demo)) == len(messages())
     for title, name, more in (
         ("Promo-code abuse", "promo_abuse", []),
         ("Attribution", "attribution", ["channel_reporting.csv"]),

@@ -21,8 +21,9 @@ from dmp_assets.cleaned.shop.users import RULES as USER_RULES
 from dmp_assets.home import Home
 from dmp_assets.platform.cleaning.rules import Rule
 from dmp_assets.platform.lake.tables import STAMP
+from dmp_assets.platform.reporting.report_spec import reports_of_domains
 from tests.support import attribution_tables
-from tests.support.declared import declared
+from tests.support.declared import declared, types
 
 UTC_TIME = pa.timestamp("us", tz="UTC")
 FIRST_DAY = datetime(2023, 1, 1, tzinfo=UTC)
@@ -85,7 +86,30 @@ def tables(users: int = 400, seed: int = 1) -> dict[str, pa.Table]:
         **_ml(rng, people),
         **attribution_tables.tables(),
     }
-    return {key: declared(key, table) for key, table in made.items()}
+    read = {
+        key for listed in reports_of_domains().values() for spec in listed for key in spec.reads
+    }
+    return {key: declared(key, table) for key, table in made.items()} | {
+        key: _by_type(key) for key in sorted(read - set(made))
+    }
+
+
+def _by_type(key: str, rows: int = 12) -> pa.Table:
+    """Rows of a table of which nothing is known here but its columns: each row has other values."""
+    return pa.table({name: _values(name, kind, rows) for name, kind in types()[key].items()})
+
+
+def _values(name: str, kind: pa.DataType, rows: int) -> pa.Array:
+    numbers = range(rows)
+    if pa.types.is_string(kind):
+        return pa.array([f"{name} {n}" for n in numbers], kind)
+    if pa.types.is_boolean(kind):
+        return pa.array([n % 2 == 0 for n in numbers], kind)
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return _times(np.full(rows, DAYS) - np.arange(1, rows + 1), np.arange(rows)).cast(kind)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.array(numbers, pa.int32()).cast(kind)
+    return pa.nulls(rows, kind)
 
 
 def _times(days: Any, seconds: Any) -> pa.Array:

@@ -40,9 +40,13 @@ def each(check: Callable[[str], str]) -> AfterValidator:
     return AfterValidator(checked)
 
 
-def web(expected: str) -> AfterValidator:
+class WebAddress(AfterValidator):
+    """Marks a setting that is an http(s) address, and checks it."""
+
+
+def web(expected: str) -> WebAddress:
     """A check of an http(s) address that may be empty."""
-    return AfterValidator(setting_values.unless_empty(setting_values.web_address(expected)))
+    return WebAddress(setting_values.unless_empty(setting_values.web_address(expected)))
 
 
 def is_outside(field: FieldInfo) -> bool:

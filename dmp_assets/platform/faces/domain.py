@@ -97,6 +97,8 @@ class Domain:
     logs: keys of tables whose source forgets old rows, so they outlive a change of the shop.
     forget_people: deletes what the operational store holds of a simulated shop's people.
     forgets: kinds of identifier (`Column.subject`) by which its tables forget a person.
+    keeps: the other kinds that its tables declare: nobody's rows are deleted by these. Each that is
+        declared is here or in `forgets`, and a test says which is not.
     erase: deletes what the operational store holds of the people of such a kind with these ids;
         table → how many rows.
     drop_older: deletes files of earlier versions of what it computes, which hold who was forgotten.
@@ -122,6 +124,7 @@ class Domain:
     logs: Sequence[str] = ()
     forget_people: "Callable[[sa.Connection], None]" = _nobody
     forgets: Sequence[str] = ()
+    keeps: Sequence[str] = ()
     erase: "Callable[[sa.Connection, str, Collection[str]], Mapping[str, int]]" = _none_of
     drop_older: Callable[[Home], None] = _nothing_older
     rows_to_read: Callable[[Home], int] = _none

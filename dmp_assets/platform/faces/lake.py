@@ -22,6 +22,11 @@ def of(name: str) -> dg.AssetSelection:
     return dg.AssetSelection.tag(TAG, name)
 
 
+def reports_of(name: str) -> dg.AssetSelection:
+    """The reports of a domain and their messages, as its `REPORTS` list them."""
+    return of(name) & dg.AssetSelection.key_prefixes("reports", "delivery")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lake:
     """What a domain gives to the lakehouse.

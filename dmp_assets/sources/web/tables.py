@@ -1,6 +1,7 @@
 """The tables of the web analytics database: what each column is, said here and nowhere else.
 
-Times are UTC, money is EUR.
+Times are UTC, money is EUR. People are found by `user_id`, `session_id` and `conv_id`, and not
+deleted by `dmp forget` yet: the domain that reads the web says so (`Domain.keeps`).
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pytest
 
 from dmp_assets.attribution import lake
-from dmp_assets.attribution.report import figures, journey_figures
+from dmp_assets.attribution.report import figures, journey_figures, reports
 from dmp_assets.attribution.report.cost_figures import received_cost
+from dmp_assets.attribution.report.reports import REPORTS
 from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.automation import schedules
@@ -322,9 +323,25 @@ def test_a_schedule_asks_for_all_days_with_conversions_in_one_run(
         asked[definition.name] = {
             "/".join(key.path) for key in job.asset_layer.executable_asset_keys
         }
-    delivered = {"reports/attribution", "delivery/attribution"}
+    delivered = {f"reports/{spec.name}" for spec in REPORTS} | {
+        f"delivery/{spec.name}" for spec in REPORTS if spec.message
+    }
     assert asked["weekly_attribution"] - asked["daily_attribution"] == delivered
     assert "exports/channel_reporting" in asked["daily_attribution"]
+
+
+def test_one_more_report_with_a_message_goes_with_the_weekly_run_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reports, "REPORTS", (*REPORTS, replace(REPORTS[0], name="second")))
+    report_assets.specs.cache_clear()
+    try:
+        made = report_assets.build()
+    finally:
+        report_assets.specs.cache_clear()
+    second = {dg.AssetKey(["reports", "second"]), dg.AssetKey(["delivery", "second"])}
+    assert second <= lake.ALL.resolve(made)
+    assert second & (lake.ALL - lake.WEEKLY).resolve(made) == set()
 
 
 def test_new_rows_on_the_web_ask_for_a_run(web: Home, repository: Any) -> None:

@@ -1,6 +1,7 @@
 """Machinery asks the table of contents and names no domain."""
 
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +12,9 @@ from pydantic import BaseModel
 import dmp_assets
 from dmp_assets import domains, platform
 from dmp_assets.definitions import defs
+from dmp_assets.platform.automation.personal_data import personal_data
 from dmp_assets.platform.config.setting_kinds import Outside, distinct, is_outside
-from dmp_assets.platform.faces.domain import known_domains, known_sources
+from dmp_assets.platform.faces.domain import Domain, known_domains, known_sources
 from dmp_assets.platform.faces.lake import TAG, lakes
 from dmp_assets.platform.reporting.report_spec import first_report, reports_of_domains
 
@@ -102,8 +104,36 @@ def test_the_sources_that_domains_read_are_the_groups_of_what_is_received(reposi
         own = {key for key in groups[source.name] if key.partition("/")[2] in source.tables}
         assert own == set(source.keys)
         assert set(source.events) <= {f"cleaned/{table}" for table in source.tables}
-    received = {key for keys in groups.values() for key in keys if key.startswith("cleaned/")}
+    shared = [keys for group, keys in groups.items() if group not in domains.DOMAINS]
+    received = {key for keys in shared for key in keys if key.startswith("cleaned/")}
     assert received == {f"cleaned/{t}" for source in known_sources() for t in source.tables}
+
+
+def unsaid(declared: Collection[tuple[str, str]], known: Sequence[Domain]) -> set[tuple[str, str]]:
+    """Of (domain, subject of a table of it) those of which the domain does not say what becomes."""
+    said = {(one.name, subject) for one in known for subject in (*one.forgets, *one.keeps)}
+    return set(declared) - said
+
+
+def test_every_subject_of_a_table_is_forgotten_by_its_domain_or_said_to_be_kept(
+    repository: Any,
+) -> None:
+    graph = repository.asset_graph
+    domain_of = {"/".join(key.path): graph.get(key).tags[TAG] for key in graph.get_all_asset_keys()}
+    declared = {(domain_of[one.table], one.subject) for one in personal_data(graph) if one.subject}
+    assert ("abuse", "user_id") in declared
+    assert unsaid(declared, known_domains()) == set(), "add it to `forgets` of its `domain.py`"
+    for domain in known_domains():
+        said = [*domain.forgets, *domain.keeps]
+        assert len(said) == len(set(said)), domain.name
+        assert {(domain.name, subject) for subject in said} <= declared, "no table has it"
+
+
+def test_a_subject_that_only_another_domain_forgets_is_found() -> None:
+    one = Domain(name="one", title="One", forgets=("user_id",), keeps=("visit",))
+    other = Domain(name="other", title="Other", forgets=("order_id",))
+    declared = {("one", "user_id"), ("one", "visit"), ("other", "order_id"), ("other", "user_id")}
+    assert unsaid(declared, [one, other]) == {("other", "user_id")}
 
 
 def test_the_report_that_is_meant_when_none_is_named_is_the_first_of_the_first_domain() -> None:

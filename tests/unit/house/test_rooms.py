@@ -53,8 +53,9 @@ def test_a_command_that_is_there_already_is_refused(monkeypatch: pytest.MonkeyPa
 # the store, settings, reports --------------------------------------------------------------------
 def test_the_migrations_of_platform_and_domains_are_one_line(tmp_path: Path) -> None:
     scripts = list(ScriptDirectory.from_config(database._config()).walk_revisions())
-    numbers = ["0006", "0005", "0004", "0003", "0002", "0001"]
-    assert [script.revision for script in scripts] == numbers
+    assert len(scripts) >= 5
+    assert [int(script.revision) for script in scripts] == list(range(len(scripts), 0, -1))
+    assert all(len(script.revision) == 4 for script in scripts)
     folders = {Path(script.path).parent.parent.parent.name for script in scripts}
     assert folders == {"store", "service"}
     assert database._said_to_alembic(tmp_path / "50%") == f"{tmp_path}/50%%"

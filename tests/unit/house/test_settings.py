@@ -10,9 +10,10 @@ from dmp_assets import settings as settings_module
 from dmp_assets.home import Home
 from dmp_assets.settings import Settings, SettingsError, load, outside_fields
 from dmp_assets.sources.shop.settings import ShopSettings
+from tests.support.setting_kinds import looking_real
 
 ROOT = Path(__file__).resolve().parents[3]
-REAL = {
+REAL = looking_real() | {
     "DMP_SPARK_CONF": '{"spark.hadoop.fs.s3a.endpoint": "https://s3.example.com"}',
     "DMP_SHOP_DATABASE_URL": "postgresql://boss:hunter2@shop.example.com/shop",
     "DMP_SHOP_SCHEMA": "sales",
@@ -24,11 +25,7 @@ REAL = {
     "DMP_LEASE_DATABASE_URL": "postgresql://boss:hunter2@leases.example.com/leases",
     "DMP_API_SECRET": "aHVudGVyMiBodW50ZXIyIGh1bnRlcjIgaHVudGVyMi4=",
     "DMP_API_RATE_LIMIT_STORAGE": "redis://:hunter2@redis.example.com",
-    "DMP_OIDC_ISSUER": "https://login.example.com",
-    "DMP_OIDC_CLIENT_ID": "dmp",
     "DMP_OIDC_CLIENT_SECRET": "hunter2-oidc",
-    "DMP_API_HEALTH_URL": "https://api.example.com/health/ready",
-    "DMP_IHC_URL": "https://ihc.example.com",
     "DMP_KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9093",
     "DMP_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
     "DMP_KAFKA_SASL_MECHANISM": "PLAIN",
@@ -40,7 +37,6 @@ REAL = {
     "DMP_KAFKA_REPLICATION": "2",
     "DMP_KAFKA_RETENTION_DAYS": "3",
     "DMP_IHC_API_KEY": "hunter2-ihc",
-    "DMP_IHC_CONVERSION_TYPE": "orders",
     "DMP_LAKEHOUSE_ROOT": "s3a://bucket/lakehouse",
     "DMP_S3_ENDPOINT": "https://s3.example.com",
     "DMP_S3_REGION": "eu-central-1",
@@ -54,15 +50,10 @@ REAL = {
     "DMP_SPARK_MASTER": "spark://cluster:7077",
     "DMP_SPARK_REMOTE": "sc://cluster:15002",
     "DMP_SPARK_DRIVER_HOST": "runner.example.com",
-    "DMP_SPARK_ARCHIVE": "hdfs://cluster/dmp.pex",
-    "DMP_SPARK_EVENT_LOG": "hdfs://cluster/events",
     "DMP_STORE_OWNER_URL": "postgresql://owner:Real-Looking-1@db.shop.invalid:5432/store",
-    "DMP_TOKEN_KEYS": "aHVudGVyMiBodW50ZXIyIGh1bnRlcjIgaHVudGVyMi4=",
-    "DMP_BACKUP_KEY": "Real-Looking-1",
-    "DMP_WEBSERVER_URL": "https://dagster.shop.invalid",
     "DMP_PUBLIC_URL": "https://reports.example.com",
+    "DMP_TOKEN_KEYS": "aHVudGVyMiBodW50ZXIyIGh1bnRlcjIgaHVudGVyMi4=",
     "DMP_SLACK_TOKEN": "xoxb-real",
-    "DMP_SLACK_BASE_URL": "https://slack.example.com/api/",
     "DMP_SLACK_CHANNEL": "C1",
     "DMP_SLACK_ALERT_CHANNEL": "C2",
     "DMP_SLACK_OWNER_CHANNELS": '{"team:fraud": "C3"}',

@@ -61,7 +61,7 @@ def test_the_declared_columns_say_which_tables_hold_people_and_which_are_their_r
         "modeled/account_links", "modeled/account_clusters", "modeled/account_cluster_history",
         "modeled/abuse_labels", "modeled/promo_usage_by_user", "ml/abuse_features",
         "ml/abuse_scores",
-    } == set(family.derived)  # fmt: skip
+    } <= set(family.derived)  # fmt: skip
 
 
 def test_what_is_made_anew_is_all_of_the_domain_that_reads_and_tells_nobody(
