@@ -13,6 +13,7 @@ export PIP_CERT ?= $(SYSTEM_CERTS)
 endif
 START ?=
 END ?=
+DOMAIN ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run up report test test-cluster audit fuzz lint clean doctor benchmark docker-build docker-up docker-run docker-check

@@ -561,6 +561,7 @@ def test_what_becomes_of_each_row_of_a_simulated_shop_is_what_its_ledger_says(
         assert tables.scalar(invalid) == book["users", f"{column}_malformed"], column
 
 
+@pytest.mark.given_data
 def test_the_real_export_keeps_every_usage_once(lakehouse: Lakehouse) -> None:
     receive(lakehouse, **exported(NOAAT))
     assert failed_checks(run()) == []

@@ -38,14 +38,15 @@ NEW = f"dmp_assets/{NAME}"
 GENERATED = {"docs/assets.md": (), "docs/access.md": ("--access",), ".env.example": ("--settings",)}
 COPIED = (
     "dmp_assets", "reports", "docs", "tests", "benchmarks", "notebooks", "pyproject.toml",
-    "setup.cfg", "README.md", "Makefile", ".env.example",
+    "setup.cfg", "uv.lock", "workspace.yaml", "Dockerfile", "compose.yaml", "README.md", "Makefile",
+    ".env.example",
 )  # fmt: skip
 HOUSE = [
     f"tests/unit/house/test_{name}.py"
     for name in ("docs", "domains", "house", "rooms", "setting_values", "settings")
 ]
 """What a domain can break in seconds. Of the reports' homes, which take minutes, its own ones."""
-_NOT = shutil.ignore_patterns("__pycache__", "images")
+_NOT = shutil.ignore_patterns("__pycache__")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from tests.support.demo import source_url
 from tests.support.dmp import ROOT, Dmp, Ran
 from tests.support.recount import recount, rows, tally
 
+pytestmark = pytest.mark.given_data
 DATA = ROOT.parent / "shared" / "data" / "noaat"
 
 

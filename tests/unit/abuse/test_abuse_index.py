@@ -25,7 +25,9 @@ HELD_OUT = 300
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module", params=["simulated", "real"])
+@pytest.fixture(
+    scope="module", params=["simulated", pytest.param("real", marks=pytest.mark.given_data)]
+)
 def shop(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -9,6 +9,7 @@ SEEDS = (1, 2, 3)
 MODEL = "informed_logistic"
 
 
+@pytest.mark.given_data
 def test_on_the_real_export_the_model_is_better_than_the_rules_by_far() -> None:
     compared = quality.compared_on_real((0, 1, 2, 3, 4), ("rule_list", MODEL))
     assert len(compared.pr_auc(MODEL)) == 25

@@ -173,6 +173,7 @@ def recorded() -> list[dict[str, Any]]:
     return list(json.loads((RECORDED / "recorded_responses.json").read_text()))
 
 
+@pytest.mark.given_data
 def test_recorded_answers_are_read_unchanged() -> None:
     rows = 0
     for answer in recorded():
@@ -182,6 +183,7 @@ def test_recorded_answers_are_read_unchanged() -> None:
     assert rows == 3_709
 
 
+@pytest.mark.given_data
 def test_recorded_journeys_that_were_split_over_requests_are_found_by_their_sums() -> None:
     answers = [parse(json.dumps(answer).encode()).rows for answer in recorded()]
     requests: dict[str, set[int]] = {}
@@ -195,6 +197,7 @@ def test_recorded_journeys_that_were_split_over_requests_are_found_by_their_sums
     assert all(check_sums(rows) == {} for rows in answers)
 
 
+@pytest.mark.given_data
 def test_a_recorded_request_is_answered_by_the_sandbox(
     config: IhcConfig, store: AnswerStore
 ) -> None:

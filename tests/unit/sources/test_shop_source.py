@@ -65,6 +65,7 @@ def read(url: SecretStr, table: str, **options: object) -> list[tuple[object, ..
 # loading --------------------------------------------------------------------------------------
 
 
+@pytest.mark.given_data
 def test_the_real_exports_load_once_and_the_second_time_change_nothing(shop_url: SecretStr) -> None:
     first = load_shop(shop_url, REAL_DATA)
     assert first.changed
@@ -278,6 +279,7 @@ def test_a_load_whose_connection_is_cut_leaves_nothing(
     assert probe(shop_url) == before
 
 
+@pytest.mark.given_data
 def test_two_loads_at_once_load_once(shop_url: SecretStr) -> None:
     done = []
     threads = [
@@ -386,6 +388,7 @@ def test_columns_are_compared_with_those_remembered() -> None:
 # reading --------------------------------------------------------------------------------------
 
 
+@pytest.mark.given_data
 def test_a_landing_table_is_read_once_over_disjoint_ranges(shop_url: SecretStr) -> None:
     load_shop(shop_url, REAL_DATA)
     state = probe(shop_url)
