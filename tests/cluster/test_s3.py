@@ -339,7 +339,8 @@ def test_every_server_keeps_removes_and_refuses(place: Place, start: Any) -> Non
         checked = on("doctor")
         assert "may list, write, read and delete" in checked.text, checked.text
         again = on("run", "--json", "--select", 'key:"raw/*"')
-        assert again.code == 0 and again.made() == set()
+        assert again.code == 0, again.text
+        assert again.made() == set()
         assert on("reset", "--yes").code == 0
         assert server.keys("deep") == []
 

@@ -30,6 +30,17 @@ BUCKET = "bucket"
 KEY_ID, SECRET = "dmp-tests", "s3cret:=of#tests!"
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
 _MOTO = [str(Path(sys.executable).parent / "moto_server"), "-H", "127.0.0.1"]
+_LATE_HANDSHAKE = """
+import functools, ssl
+from moto.server import main
+ssl.SSLContext.wrap_socket = functools.partialmethod(
+    ssl.SSLContext.wrap_socket, do_handshake_on_connect=False
+)
+main()
+"""
+"""moto over TLS, each handshake in its own thread. werkzeug accepts nobody while one lasts: a
+thread that waited for Python's lock with a connection open, while delta-rs held it to connect, held
+up both."""
 _BUILT = Path.home() / ".cache" / "dmp_assets" / "go" / "bin" / "versitygw"
 _READY_SECONDS = 60
 _BUILD_SECONDS = 900
@@ -103,7 +114,8 @@ def moto_over_tls() -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="dmp-tls-") as folder:
         cert, key = certificate(Path(folder))
         port = _free_port()
-        command = [*_MOTO, "-p", str(port), "-s", "-c", str(cert), "-k", str(key)]
+        start = [sys.executable, "-c", _LATE_HANDSHAKE, *_MOTO[1:]]
+        command = [*start, "-p", str(port), "-s", "-c", str(cert), "-k", str(key)]
         with _running(command, Server(f"https://127.0.0.1:{port}", str(cert))) as server:
             yield server
 

@@ -1,7 +1,7 @@
 """What the command line says and does where no whole demo is needed."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -92,7 +92,7 @@ def test_what_one_user_has_set_up_another_can_read(
     monkeypatch.setenv("DMP_JARS_DIR", str(jars))
     monkeypatch.setattr(java, "install_java", lambda _: tmp_path)
 
-    def fetch(sets: Sequence[str]) -> int:
+    def fetch(report: Callable[[str], None], which: str) -> int:
         jars.mkdir()
         (jars / "some.jar").touch()
         return 1
