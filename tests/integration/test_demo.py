@@ -131,7 +131,8 @@ def test_no_key_or_address_of_the_environment_is_used_or_kept(demo: Demo) -> Non
 # tables -------------------------------------------------------------------------------------------
 def only_at_need(graph: AssetGraph, key: dg.AssetKey) -> bool:
     """Whether a table is made only once there is something for it."""
-    return graph.get(key).assets_def.get_asset_spec(key).skippable
+    is_table = key.path[0] in LAYERS
+    return is_table and graph.get(key).assets_def.get_asset_spec(key).skippable
 
 
 def last_materializations(
