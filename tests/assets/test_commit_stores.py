@@ -8,6 +8,7 @@ from typing import Any
 
 import pyspark
 import pytest
+from py4j import java_gateway, protocol
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 from py4j.protocol import Py4JJavaError
 
@@ -30,7 +31,10 @@ def jvm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         enable_auth=True,
     )
     gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token))
-    yield gateway.jvm
+    with pytest.MonkeyPatch.context() as patch:
+        # PySpark puts a function there that asks Spark's own JVM about every exception.
+        patch.setattr(java_gateway, "get_return_value", protocol.get_return_value)
+        yield gateway.jvm
     gateway.shutdown()
 
 
