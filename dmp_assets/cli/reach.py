@@ -16,7 +16,6 @@ from pydantic import SecretStr
 from dmp_assets.home import Home
 from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.platform.base.errors import UserError
-from dmp_assets.platform.lake import spark_conf
 from dmp_assets.settings import Settings
 from dmp_assets.sources.ihc.settings import IhcSettings
 from dmp_assets.sources.shop.settings import ShopSettings
@@ -44,6 +43,8 @@ class Probe:
 
 def probes(home: Home) -> list[Probe]:
     """What this home's settings name outside; a sandbox home uses nothing of it."""
+    from dmp_assets.platform.lake import spark_conf
+
     if home.profile == "sandbox":
         return []
     settings = home.settings()

@@ -17,12 +17,12 @@ from dmp_assets.platform.lake.lease_holders import BusyError
 from dmp_assets.platform.store import where
 from dmp_assets.platform.stream import kafka
 from dmp_assets.platform.stream.kafka import StreamError
-from dmp_assets.platform.stream.stream import Stream
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from dmp_assets.platform.lake.lakehouse import Lakehouse
+    from dmp_assets.platform.stream.stream import Stream
 
 log = structlog.get_logger("dmp.stream")
 stream = typer.Typer(
@@ -64,7 +64,7 @@ def land(
 
 
 def _round(
-    home: Home, lakehouse: "Lakehouse", one: Stream, *, once: bool, accept_loss: bool
+    home: Home, lakehouse: "Lakehouse", one: "Stream", *, once: bool, accept_loss: bool
 ) -> None:
     """Land what is new of one stream. Where nobody waits for it, what is in the way is told."""
     from dmp_assets.platform.stream import continuous
@@ -140,7 +140,7 @@ def resend(name: Annotated[str, typer.Argument(help="A stream.")]) -> None:
                       soft_wrap=True)  # fmt: skip
 
 
-def state(home: Home, one: Stream, store: "sa.Engine | None") -> str:
+def state(home: Home, one: "Stream", store: "sa.Engine | None") -> str:
     """One line on a stream: what waits to be sent and to land. Raises StreamError."""
     from dmp_assets.platform.lake.tables import Tables
     from dmp_assets.platform.stream import landing, outbox
@@ -172,13 +172,13 @@ def _home() -> Home:
     return home
 
 
-def _streams() -> dict[str, Stream]:
+def _streams() -> "dict[str, Stream]":
     from dmp_assets.platform.faces.service import services
 
     return {one.name: one for face in services().values() for one in face.streams}
 
 
-def _named(name: str | None) -> list[Stream]:
+def _named(name: str | None) -> "list[Stream]":
     known = _streams()
     if name is not None and name not in known:
         raise GivenError(f"there is no stream {name}; there are {', '.join(known)}")

@@ -23,12 +23,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
 from dmp_assets.home import Home, HomeError
-from dmp_assets.platform.lake import fences, shared_leases
 from dmp_assets.platform.lake.lease_holders import (
     BusyError,
     Holder,
@@ -36,9 +35,10 @@ from dmp_assets.platform.lake.lease_holders import (
     busy_with,
     in_the_way,
 )
-from dmp_assets.platform.lake.shared_leases import SharedLease
-from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.settings import SettingsError
+
+if TYPE_CHECKING:  # commands that only tell of themselves load no Arrow
+    from dmp_assets.platform.lake.shared_leases import SharedLease
 
 _TURN_SECONDS = 60  # a turn takes milliseconds
 _POLL_SECONDS = 0.002
@@ -54,7 +54,7 @@ class Lease:
     _lock: filelock.BaseFileLock
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _at_work: list[threading.Thread] = field(default_factory=list)
-    beyond: SharedLease | None = None
+    beyond: "SharedLease | None" = None
     """What it holds of a lakehouse that other homes write, too."""
 
     @property
@@ -130,7 +130,7 @@ def held(home: Home, run_id: str) -> Lease | None:
         return _held.get((home.root, run_id))
 
 
-def writing(home: Home, key: str) -> SharedLease:
+def writing(home: Home, key: str) -> "SharedLease":
     """The lease under which this process writes a table that other homes write, too.
 
     Raises LeaseLostError where it holds none.
@@ -181,6 +181,8 @@ def taken(
 
 def refuse(home: Home, names: Collection[str] | None) -> None:
     """Raise BusyError when these names, or without names the whole home, could not be taken now."""
+    from dmp_assets.platform.lake import shared_leases
+
     known = living(home)
     if (other := in_the_way(known, names, _at_once(home, names))) is not None:
         raise BusyError(_told(home, known, other, names))
@@ -202,6 +204,9 @@ def living(home: Home) -> list[Holder]:
 
 def living_beyond(home: Home) -> list[Holder]:
     """Who of all homes holds or waits for something of a lakehouse that they share."""
+    from dmp_assets.platform.lake import shared_leases
+    from dmp_assets.platform.lake.tables import Tables
+
     ledger = shared_leases.ledger_of(home, Tables.of(home))
     if ledger is None:
         return []
@@ -218,6 +223,9 @@ def _hold_beyond(
 
     Its tables refuse from then on who held them before and lapsed.
     """
+    from dmp_assets.platform.lake import fences, shared_leases
+    from dmp_assets.platform.lake.tables import Tables
+
     names = shared_leases.shared_names(lease.names)
     try:
         tables = Tables.of(home)
