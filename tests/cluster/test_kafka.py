@@ -21,7 +21,6 @@ from dmp_assets.home import Home
 from dmp_assets.platform.lake.files import CHECKPOINTS
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
-from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.platform.privacy import suppression
 from dmp_assets.platform.store import database
@@ -31,6 +30,7 @@ from dmp_assets.platform.stream.sender import Sender
 from tests.support import s3
 from tests.support.abuse_log import decide, predict
 from tests.support.kafka import KafkaServer, free_port, kafka_server
+from tests.support.materialized import failed_checks, materialized
 from tests.support.postgres import fresh_database, postgres_server
 
 LOGS = [abuse.abuse_predictions, abuse.abuse_decisions]
@@ -83,23 +83,7 @@ def store(home: Home, store_url: SecretStr) -> Iterator[sa.Engine]:
 
 
 def run(*assets: Any, succeeds: bool = True) -> dg.ExecuteInProcessResult:
-    result = dg.materialize(
-        list(assets or LOGS),
-        instance=dg.DagsterInstance.ephemeral(),
-        resources={"lakehouse": Lakehouse(), "window": Window()},
-        raise_on_error=False,
-    )
-    assert result.success == succeeds
-    return result
-
-
-def failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    """Per asset and failed check, its cause."""
-    return {
-        f"{e.asset_key.path[-1]} {e.check_name}": e.metadata["cause"].value
-        for e in result.get_asset_check_evaluations()
-        if not e.passed
-    }
+    return materialized(*(assets or LOGS), succeeds=succeeds)
 
 
 def send(home: Home, store: sa.Engine) -> int:

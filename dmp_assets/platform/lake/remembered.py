@@ -13,8 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.lake import beside
 from dmp_assets.platform.lake.shared_leases import is_shared
-from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import Tables
 
 FILE = "lakehouse.json"
@@ -91,36 +91,28 @@ def others(home: Home) -> list[str]:
     if not is_shared(home.settings()):
         return []
     tables = Tables.of(home)
-    with in_words(tables.root):
-        paths = sorted(tables.files.below(_homes(tables)))
-        signed = [tables.files.read(path) for path in paths if path != _signature(home, tables)]
+    names = sorted(beside.below(tables, HOMES))
+    signed = [beside.read(tables, name) for name in names if name != _signature(home)]
     return [content.decode() for content in signed if content is not None]
 
 
 def leave(home: Home) -> None:
     """Take back that the home uses the lakehouse."""
     if is_shared(home.settings()) and SIGNATURE in home.state():
-        tables = Tables.of(home)
-        with in_words(tables.root):
-            tables.files.remove(_signature(home, tables))
+        beside.remove(Tables.of(home), _signature(home))
 
 
 def _sign(home: Home) -> None:
     if SIGNATURE not in home.state():
         home.remember(**{SIGNATURE: str(uuid4())})
     tables = Tables.of(home)
-    path = _signature(home, tables)
-    with in_words(tables.root):
-        if tables.files.mark(path) is None:
-            tables.files.write(path, f"{home.root} on {socket.gethostname()}".encode())
+    if beside.read(tables, _signature(home)) is None:
+        said = f"{home.root} on {socket.gethostname()}"
+        beside.write(tables, _signature(home), said.encode())
 
 
-def _homes(tables: Tables) -> str:
-    return f"{tables.root.rstrip('/')}/{HOMES}"
-
-
-def _signature(home: Home, tables: Tables) -> str:
-    return f"{_homes(tables)}/{home.state().get(SIGNATURE)}"
+def _signature(home: Home) -> str:
+    return f"{HOMES}/{home.state().get(SIGNATURE)}"
 
 
 def refuse_another(home: Home, name: str) -> None:
@@ -146,25 +138,19 @@ def _is_outside(home: Home) -> bool:
     return home.settings().lakehouse_root is not None
 
 
-def _path(tables: Tables) -> str:
-    return f"{tables.root.rstrip('/')}/{FILE}"
-
-
 def _read(tables: Tables) -> dict[str, Any]:
-    with in_words(tables.root):
-        content = tables.files.read(_path(tables))
+    content, place = beside.read(tables, FILE), beside.path(tables, FILE)
     try:
         found = json.loads(content) if content is not None else {}
     except ValueError as error:
-        raise HomeError(f"{_path(tables)} cannot be read ({error}); remove it") from error
+        raise HomeError(f"{place} cannot be read ({error}); remove it") from error
     if not isinstance(found, dict):
-        raise HomeError(f"{_path(tables)} is not what a lakehouse remembers; remove it")
+        raise HomeError(f"{place} is not what a lakehouse remembers; remove it")
     return found
 
 
 def _write(tables: Tables, values: dict[str, Any]) -> None:
-    with in_words(tables.root):
-        if not values:
-            tables.files.remove(_path(tables))
-            return
-        tables.files.write(_path(tables), (json.dumps(values, indent=2) + "\n").encode())
+    if values:
+        beside.write(tables, FILE, (json.dumps(values, indent=2) + "\n").encode())
+    else:
+        beside.remove(tables, FILE)

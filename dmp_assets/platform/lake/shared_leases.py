@@ -24,6 +24,7 @@ import psycopg
 
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake import beside
 from dmp_assets.platform.lake.lease_database import LeaseDatabase, LeaseDatabaseError
 from dmp_assets.platform.lake.lease_holders import (
     BusyError,
@@ -32,7 +33,6 @@ from dmp_assets.platform.lake.lease_holders import (
     busy_with,
     in_the_way,
 )
-from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import LAYERS, Tables
 from dmp_assets.settings import Settings
 
@@ -336,7 +336,7 @@ def _identified(cursor: psycopg.Cursor[Any], tables: Tables, where: str) -> str:
         raise HomeError(
             f"the leases of the lakehouse {root} are kept in another database than the one at "
             f"{where}: set DMP_LEASE_DATABASE_URL as the other homes have it. Where that database "
-            f"is gone for good and no home is at work, remove {root.rstrip('/')}/{FILE}"
+            f"is gone for good and no home is at work, remove {beside.path(tables, FILE)}"
         )
     cursor.execute(
         "INSERT INTO dmp_leases.lakehouse VALUES (%s, 0) ON CONFLICT DO NOTHING",
@@ -346,18 +346,15 @@ def _identified(cursor: psycopg.Cursor[Any], tables: Tables, where: str) -> str:
 
 
 def _noted(tables: Tables) -> dict[str, str] | None:
-    path = f"{tables.root.rstrip('/')}/{FILE}"
-    with in_words(tables.root):
-        content = tables.files.read(path)
+    content = beside.read(tables, FILE)
     if content is None:
         return None
     try:
         said = json.loads(content)
         return {"lakehouse": str(uuid.UUID(said["lakehouse"])), "leases": str(said["leases"])}
     except (ValueError, TypeError, KeyError) as error:
-        raise HomeError(f"{path} cannot be read ({error})") from error
+        raise HomeError(f"{beside.path(tables, FILE)} cannot be read ({error})") from error
 
 
 def _note(tables: Tables, said: dict[str, str]) -> None:
-    with in_words(tables.root):
-        tables.files.write(f"{tables.root.rstrip('/')}/{FILE}", json.dumps(said).encode())
+    beside.write(tables, FILE, json.dumps(said).encode())

@@ -4,10 +4,9 @@ import shutil
 
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import known_domains
-from dmp_assets.platform.lake import leases, maintenance, remembered
+from dmp_assets.platform.lake import beside, leases, maintenance, remembered
 from dmp_assets.platform.lake.files import CHECKPOINTS
 from dmp_assets.platform.lake.leases import Lease
-from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.tables import Tables, folders
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import outside_systems
@@ -41,8 +40,7 @@ def _clear_tables(home: Home, lease: Lease, *, everything: bool) -> None:
                 lease.beyond.confirm()  # no log can refuse what is deleted
             maintenance.remove(tables, key)
     if everything:
-        with in_words(tables.root):
-            tables.files.remove(f"{tables.root.rstrip('/')}/{CHECKPOINTS}")
+        beside.remove(tables, CHECKPOINTS)
         remembered.forget(home, "shop")
         remembered.leave(home)
 

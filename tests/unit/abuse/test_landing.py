@@ -26,9 +26,7 @@ from dmp_assets.abuse.tables import service_log as abuse
 from dmp_assets.cli.service import migrate_home
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.columns import Columns, arrow_schema
-from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
-from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run import clearing
 from dmp_assets.platform.store import access, database, where
@@ -38,6 +36,7 @@ from dmp_assets.platform.stream.stream import COLUMNS as KAFKA_COLUMNS
 from tests.support import lakehouse
 from tests.support.abuse_log import ATTRIBUTES, REASONS, answer, decide, predict
 from tests.support.dmp import workplace
+from tests.support.materialized import failed_checks, materialized
 from tests.support.service import PASSWORD
 
 LOGS = [abuse.abuse_predictions, abuse.abuse_decisions]
@@ -64,23 +63,7 @@ def store(home: Home, store_url: SecretStr, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def run(*assets: Any, succeeds: bool = True) -> dg.ExecuteInProcessResult:
-    result = dg.materialize(
-        list(assets or LOGS),
-        instance=dg.DagsterInstance.ephemeral(),
-        resources={"lakehouse": Lakehouse(), "window": Window()},
-        raise_on_error=False,
-    )
-    assert result.success == succeeds
-    return result
-
-
-def failed_checks(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    """Per asset and failed check, its cause."""
-    return {
-        f"{e.asset_key.path[-1]} {e.check_name}": e.metadata["cause"].value
-        for e in result.get_asset_check_evaluations()
-        if not e.passed
-    }
+    return materialized(*(assets or LOGS), succeeds=succeeds)
 
 
 def tables(home: Home) -> Tables:

@@ -23,7 +23,8 @@ from dmp_assets.platform.privacy.erasure import Family
 from dmp_assets.platform.store import database
 from dmp_assets.platform.store.schema import audit_event
 from tests.support.abuse_log import answer, decide, predict
-from tests.unit.abuse.test_landing import failed_checks, ids, run
+from tests.support.materialized import failed_checks
+from tests.unit.abuse.test_landing import ids, run
 
 SUBJECT = "user_id"
 ROOTS = {
