@@ -1,6 +1,8 @@
 """How Spark commits to a shared folder: of many who write a version, one does, and whole."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,6 +78,25 @@ def test_what_may_be_written_over_is(jvm: Any, tmp_path: Path) -> None:
 def test_a_log_that_is_not_there_is_told(jvm: Any, tmp_path: Path) -> None:
     with pytest.raises(Py4JJavaError, match="FileNotFoundException"):
         write(jvm, tmp_path / "gone" / f"{0:020}.json", "line")
+
+
+@pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1", ""])
+def test_folders_are_called_as_people_call_them_whatever_the_locale(
+    tmp_path: Path, locale: str
+) -> None:
+    folder = tmp_path / "läden день"
+    code = (
+        "import sys; from pathlib import Path; from dmp_assets.platform.lake import commit_stores;"
+        "print(commit_stores.jar(Path(sys.argv[1])).stat().st_size)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", code, str(folder)],
+        env=os.environ | {"LC_ALL": locale, "LC_CTYPE": "C", "LANG": "C"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 1_000
 
 
 def test_the_classes_are_compiled_once(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def jar(folder: Path) -> Path:
 
 
 def _compile(sources: Sequence[Path], to: Path) -> None:
-    program = java.find_java() / "bin" / "java"
+    program = java.environment() / "bin" / "java"
     jars = [*Path(pyspark.__file__).with_name("jars").glob("*.jar"), *map(Path, java.jar_paths())]
     (py4j,) = _named(jars, ("py4j-",))
     port, token = launch_gateway(

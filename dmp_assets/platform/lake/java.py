@@ -27,6 +27,8 @@ SUPPORTED = (17, 21)
 ALWAYS = "jar"
 """The set of JARs that every run needs; others are named for what needs them."""
 _NAMED = 8  # of missing JARs, in a message
+_LOCALES = ("LC_ALL", "LC_CTYPE", "LANG")
+"""Variables that name the locale, the first that is set wins (POSIX, Environment Variables)."""
 
 
 class PrerequisiteError(UserError):
@@ -133,6 +135,20 @@ def java_version(java: Path) -> int | None:
         return None
     found = re.search(r'version "(\d+)', shown.stderr)
     return int(found.group(1)) if found else None
+
+
+def environment() -> Path:
+    """Set what every JVM needs that this process starts: JAVA_HOME, which it gives, and the locale.
+
+    A JVM knows only such names of files as its locale can write, under `C` none with an umlaut;
+    Python writes UTF-8 there, so the JVM is told to. Raises PrerequisiteError as `find_java` does.
+    """
+    home = find_java()
+    os.environ["JAVA_HOME"] = str(home)
+    chosen = next((said for name in _LOCALES if (said := os.environ.get(name))), "")
+    if sys.getfilesystemencoding() == "utf-8" and not re.search("utf-?8", chosen, re.IGNORECASE):
+        os.environ["LC_ALL"] = "C.UTF-8"
+    return home
 
 
 def find_java() -> Path:

@@ -60,8 +60,7 @@ def session(settings: Settings, scratch: Path, *, rows: int = 0) -> SparkSession
         if remote not in _remote:
             _remote.append(remote)
         return remote
-    java_home = java.find_java()
-    os.environ["JAVA_HOME"] = str(java_home)
+    java_home = java.environment()
     os.environ["TZ"] = "UTC"
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     root, scratch = scratch, _own_folder(scratch)
