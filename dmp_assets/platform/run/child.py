@@ -21,6 +21,7 @@ from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.lake import leases, remembered
 from dmp_assets.platform.run.ends import DOMAINS_TAG, HOST_TAG, PID_TAG
 from dmp_assets.platform.run.process import REFUSAL, REFUSED, request
+from dmp_assets.platform.text.spelling import meant
 
 
 def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
@@ -43,6 +44,7 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     repository = defs.get_repository_def()
     job = repository.get_implicit_global_asset_job_def()
     graph = repository.asset_graph
+    _check_limits(home.settings().source_limits, graph)
     keys = _selected(request["select"], graph)
     skipped = {
         key
@@ -82,6 +84,17 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
     if not result.success:
         _tell_of_failure(home, result, set(names), window)
     return 0 if result.success else 1
+
+
+def _check_limits(limits: Collection[str], graph: Any) -> None:
+    """Raises UserError for a limit of a source that no table reads: nothing would be limited."""
+    known = {pool for key in graph.materializable_asset_keys for pool in graph.get(key).pools}
+    for name in limits:
+        if name not in known:
+            raise UserError(
+                f"DMP_SOURCE_LIMITS names {name}, from which no table is read; sources are "
+                f"{', '.join(sorted(known))}{meant(name, known)}"
+            )
 
 
 def _partition_tags(home: Home, of: Collection[str], start: str, end: str) -> dict[str, str]:

@@ -82,3 +82,11 @@ def test_a_selection_of_nothing_is_refused_in_words(home: Home, asked: str, told
         parent.run(home, select=asked, shop=False)
     assert repr(asked) in str(refused.value)
     assert "Error:" not in str(refused.value)
+
+
+def test_a_limit_of_a_source_that_is_not_there_is_refused_in_words(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_SOURCE_LIMITS", '{"shops": 1}')
+    with pytest.raises(UserError, match=r"names shops, .*sources are .*did you mean shop\?"):
+        parent.run(home, select="group:shop", shop=False)
