@@ -15,11 +15,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.spark_cluster import LAYERS, run
 from dmp_assets.platform.lake.tables import Tables
 from tests.support import s3
 from tests.support.postgres import fresh_database, postgres_server
-from tests.support.shops import LAST, SEED
+from tests.support.shops import LAST, LAYERS, SEED, run
 from tests.support.table_hashes import table_hashes
 
 SERVERS = [*([s3.versitygw] if s3.can_run_versitygw() else []), s3.moto]

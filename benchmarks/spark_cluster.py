@@ -9,35 +9,17 @@ seconds of layers are sums over assets, several of which are made at once.
 """
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from dmp_assets.platform.lake.tables import Tables
 from tests.support.postgres import fresh_database, postgres_server
-from tests.support.shops import LAST, SEED
+from tests.support.shops import LAST, LAYERS, SEED, run
 from tests.support.spark_cluster import spark_cluster
 from tests.support.table_hashes import table_hashes
 
-DMP = Path(sys.executable).with_name("dmp")
-LAYERS = ("raw", "cleaned", "modeled", "ml", "marts", "reports")
 EXECUTOR = {"spark.executor.memory": "1500m", "spark.executor.cores": "1"}
-
-
-def run(home: Path, environment: dict[str, str], *words: str) -> dict[str, Any]:
-    """What `dmp … --json` says. Raises SystemExit where it fails."""
-    done = subprocess.run(
-        [str(DMP), *words],
-        env=os.environ | {"DMP_HOME": str(home), **environment},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise SystemExit(f"dmp {' '.join(words)} ended with {done.returncode}:\n{done.stderr}")
-    return dict(json.loads(done.stdout)) if "--json" in words else {}
 
 
 def main() -> None:

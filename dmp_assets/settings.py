@@ -193,8 +193,10 @@ class Settings(SettingsOfDomains, KafkaSettings, BaseSettings):
         description="Folder or address where Spark notes what it does, for its history server; "
         "empty: nowhere.",
     )
-    duckdb_memory: Annotated[str, AfterValidator(setting_values.duckdb_memory)] = Field(
-        "1GB", description="Memory limit of one DuckDB connection."
+    duckdb_memory: Annotated[str | None, given(setting_values.duckdb_memory)] = Field(
+        None,
+        description="Memory limit of one DuckDB connection, e.g. 2GB; empty: an eighth of what the "
+        "machine or container has, at least 1GB.",
     )
     concurrent_runs: int = Field(
         2, ge=1, le=64, description="Runs of different things at once; each has a JVM of its own."

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, write_deltalake
 
-from dmp_assets.abuse.model import keys, snapshot, view
+from dmp_assets.abuse.model import snapshot, view
 from dmp_assets.abuse.tables import abuse_features, abuse_labels, abuse_scores, model_registry
 from dmp_assets.abuse.tables import service_log as raw_abuse
 from dmp_assets.demo.business import shop
@@ -66,9 +66,7 @@ def write_tables(home: Home, c: duckdb.DuckDBPyConnection, version: str = "1") -
 def write_snapshot(home: Home, c: duckdb.DuckDBPyConnection, version: str = "v1") -> None:
     """Write the snapshot of these tables."""
     secret = secret_files.of(home, secret_files.INDEX_KEY)
-    c.execute(f"SET VARIABLE {keys.SQL_VARIABLE} = ?", [secret])
-    rows = c.sql(snapshot.SNAPSHOT_SQL).to_arrow_reader(snapshot.BATCH)
-    snapshot.write(home.serving, version, iter(rows), datetime.now(UTC), secret)
+    snapshot.write(home.serving, version, snapshot.rows(c, secret), datetime.now(UTC), secret)
 
 
 def opened(home: Home) -> snapshot.Snapshot:

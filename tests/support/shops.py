@@ -1,16 +1,21 @@
 """The simulated shop and its web database as a live home's sources, for runs that are compared."""
 
+import json
+import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from dmp_assets.demo.business.shop import generate
 from dmp_assets.demo.business.web import generate_web
-from tests.support.dmp import Dmp
+from tests.support.dmp import PROGRAM, Dmp
 
 SEED, LAST = 7, date(2024, 3, 31)
+LAYERS = ("raw", "cleaned", "modeled", "ml", "marts", "reports")
 
 
 @dataclass(frozen=True)
@@ -41,3 +46,16 @@ def simulated(folder: Path, url: str, users: int) -> Shop:
     loaded = loader("load-shop", str(shop.export))
     assert loaded.code == 0, loaded.text
     return shop
+
+
+def run(home: Path, environment: Mapping[str, str], *words: str) -> dict[str, Any]:
+    """What `dmp … --json` says, watched by nobody. Raises SystemExit where it fails."""
+    done = subprocess.run(
+        [str(PROGRAM), *words],
+        env={**os.environ, "DMP_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"dmp {' '.join(words)} ended with {done.returncode}:\n{done.stderr}")
+    return dict(json.loads(done.stdout)) if "--json" in words else {}

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from dmp_assets.abuse.model import features, keys
 from dmp_assets.abuse.model.features import Floats
 from dmp_assets.abuse.model.view import VIEW, account_view_sql
 from dmp_assets.platform.base import whole_file
+
+if TYPE_CHECKING:
+    import duckdb
 
 BATCH = 20_000
 VERSIONS_KEPT = 2
@@ -47,10 +50,10 @@ Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.uint32]
 Flags = npt.NDArray[np.uint8]
 
-SNAPSHOT_SQL = f"""
+_SNAPSHOT = f"""
 SELECT v.*, epoch_us(u.created_at) AS created_us, u.codes_used, {", ".join(keys.NAMES)},
     {keys.key_sql("v.user_id")} AS user_key
-FROM ({account_view_sql()}) v
+FROM account_view v
 JOIN (
     SELECT user_id, created_at, c.codes_used,
         {", ".join(f"{keys.key_sql(text)} AS {name}" for name, text in keys.SQL.items())}
@@ -62,11 +65,27 @@ JOIN (
 ) u USING (user_id)
 ORDER BY created_us, v.user_id
 """
-"""All of a snapshot's columns. Needs the view's tables and `zone_country` as relations."""
+"""All of a snapshot's columns, of the account view as a table."""
 
 
 class SnapshotError(Exception):
     """A snapshot that cannot be read; the message says what to do."""
+
+
+def rows(connection: "duckdb.DuckDBPyConnection", salt: str = "") -> Iterator[pa.RecordBatch]:
+    """What `write` takes, in its order, with keys made by `salt`.
+
+    Needs the view's tables and `zone_country` as relations.
+    The view is a temporary table first, which DuckDB can put aside on disk: as a part of one query
+    it took over a gigabyte for a million accounts.
+    """
+    connection.execute("SET preserve_insertion_order = false")
+    if salt:
+        connection.execute(f"SET VARIABLE {keys.SQL_VARIABLE} = ?", [salt])
+    else:
+        connection.execute(f"RESET VARIABLE {keys.SQL_VARIABLE}")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE account_view AS {account_view_sql()}")
+    return iter(connection.sql(_SNAPSHOT).to_arrow_reader(BATCH))
 
 
 def write(
@@ -76,9 +95,9 @@ def write(
     made_at: datetime,
     salt: str = "",
 ) -> int:
-    """Write a version from the rows of `SNAPSHOT_SQL` and make it the current one; its rows.
+    """Write a version of what `rows` gives and make it the current one; its rows.
 
-    `salt`: by which the keys in the rows were made (`keys.SQL_VARIABLE`).
+    `salt`: by which the keys in the rows were made.
     """
     target, part = folder / version, folder / f".{version}.part"
     shutil.rmtree(part, ignore_errors=True)

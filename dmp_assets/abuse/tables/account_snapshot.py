@@ -6,7 +6,7 @@ What the files hold is in `dmp_assets.abuse.model.snapshot`.
 
 from datetime import UTC, datetime
 
-from dmp_assets.abuse.model import keys, snapshot, view
+from dmp_assets.abuse.model import snapshot, view
 from dmp_assets.abuse.tables.abuse_features import with_zones
 from dmp_assets.platform.config import secret_files
 from dmp_assets.platform.lake.lakehouse import Lakehouse
@@ -26,16 +26,15 @@ def publish(lakehouse: Lakehouse) -> Published | None:
     secret = secret_files.of(lakehouse.home, secret_files.INDEX_KEY)
     if snapshot.current(folder) == wanted and snapshot.is_keyed(folder):
         try:
-            rows = snapshot.open_current(folder, secret).size
+            known = snapshot.open_current(folder, secret).size
         except snapshot.SnapshotError:
             pass  # it is damaged, and written again
         else:
-            return Published(rows, wanted, unchanged=True)
+            return Published(known, wanted, unchanged=True)
     with tables.connect(*view.TABLES) as connection:
         with_zones(connection)
-        connection.execute(f"SET VARIABLE {keys.SQL_VARIABLE} = ?", [secret])
-        views = connection.sql(snapshot.SNAPSHOT_SQL).to_arrow_reader(snapshot.BATCH)
-        written = snapshot.write(folder, wanted, iter(views), datetime.now(UTC), secret)
+        rows = snapshot.rows(connection, secret)
+        written = snapshot.write(folder, wanted, rows, datetime.now(UTC), secret)
     return Published(written, wanted, unchanged=False)
 
 

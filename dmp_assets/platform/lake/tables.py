@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,14 +67,14 @@ class Standing:
 class Tables:
     """All Delta tables below `root` (a folder or an object-store URL).
 
-    `memory` is DuckDB's limit, `versions` pins tables to a Delta version (`{"cleaned/users": 3}`);
-    tables not named there are read as of now. Those of `absent` count as never written. `s3`: how
-    S3 is reached, for tables that lie there. What is done raises StorageError where a storage
-    elsewhere does not do it.
+    `memory` is the limit of a DuckDB connection (none: `usual_memory`), `versions` pins tables to a
+    Delta version (`{"cleaned/users": 3}`); tables not named there are read as of now. Those of
+    `absent` count as never written. `s3`: how S3 is reached, for tables that lie there. What is
+    done raises StorageError where a storage elsewhere does not do it.
     """
 
     root: str
-    memory: str = "1GB"
+    memory: str | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
     s3: S3 | None = None
@@ -206,17 +207,40 @@ class Tables:
 
     @contextmanager
     def connect(self, *keys: str) -> "Iterator[duckdb.DuckDBPyConnection]":
-        """A DuckDB connection in UTC on which the named tables are views `layer.table`."""
+        """A DuckDB connection in UTC on which the named tables are views `layer.table`.
+
+        Raises TableError for what does not fit its memory and cannot be put aside on disk.
+        """
         import duckdb
 
-        with duckdb.connect(
-            config={"memory_limit": self.memory, "temp_directory": _spill(self.root)}
-        ) as connection:
+        told: dict[str, Any] = {
+            "memory_limit": self.memory_limit,
+            "temp_directory": _spill(self.root),
+        }
+        with duckdb.connect(config=told) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            with in_words(self.root):
+            with self.fitting(), in_words(self.root):
                 for key in keys:
                     self.show(connection, key)
                 yield connection
+
+    @property
+    def memory_limit(self) -> str:
+        """What a DuckDB connection may take."""
+        return self.memory or usual_memory()
+
+    @contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Raise TableError where DuckDB needs more than its memory and cannot put it aside."""
+        import duckdb
+
+        try:
+            yield
+        except duckdb.OutOfMemoryException as error:
+            raise TableError(
+                f"{self.memory_limit} of memory are too few for DuckDB here: give it more by "
+                "DMP_DUCKDB_MEMORY, e.g. 4GB, or run where there is more"
+            ) from error
 
     def show(self, connection: "duckdb.DuckDBPyConnection", key: str) -> None:
         """Make a table the view `layer.table` of a connection."""
@@ -267,6 +291,19 @@ def _meant(tables: Tables, key: str) -> str:
 def _oldest(tables: Tables, key: str) -> str:
     versions = tables.kept_versions(key)
     return f"the oldest that can be read is {min(versions)}, the newest {max(versions)}"
+
+
+@cache
+def usual_memory() -> str:
+    """An eighth of what this machine, or its container, has, and at least 1 GB.
+
+    A run makes up to four assets at once, beside Spark's JVM.
+    """
+    import duckdb
+
+    with duckdb.connect(config={"memory_limit": "12.5%"}) as connection:
+        [(share,)] = connection.sql("SELECT current_setting('memory_limit')").fetchall()
+    return str(share) if share.endswith(("GiB", "TiB")) else "1GB"
 
 
 def _spill(root: str) -> str:

@@ -61,11 +61,11 @@ def build(
         return known
     with whole_file.replacing(file) as part:
         config = {
-            "memory_limit": tables.memory,
+            "memory_limit": tables.memory_limit,
             "temp_directory": str(file.parent / "duckdb-tmp"),
         }
         resource = DuckDBResource(database=str(part), connection_config=config)
-        with resource.get_connection() as opened, closing(opened) as connection:
+        with tables.fitting(), resource.get_connection() as opened, closing(opened) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = false")
             _show_inputs(connection, tables, {key: declared[key] for key in inputs(marts)})

@@ -31,9 +31,7 @@ def home(tmp_path: Path, shop: duckdb.DuckDBPyConnection) -> Home:
 
 def write_without_secret(home: Home, shop: duckdb.DuckDBPyConnection) -> None:
     """As a version before there were secrets did."""
-    shop.execute(f"RESET VARIABLE {keys.SQL_VARIABLE}")
-    rows = shop.sql(snapshot.SNAPSHOT_SQL).to_arrow_reader(snapshot.BATCH)
-    snapshot.write(home.serving, "old", iter(rows), now())
+    snapshot.write(home.serving, "old", snapshot.rows(shop), now())
     file = home.serving / "old" / "snapshot.json"
     noted = json.loads(file.read_text())
     file.write_text(json.dumps({n: v for n, v in noted.items() if n not in ("keyed_by", "sha256")}))

@@ -2,19 +2,22 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pytest
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from dmp_assets.platform.lake.files import _listed
-from dmp_assets.platform.lake.tables import STAMP, TableError, Tables, named_tables
+from dmp_assets.platform.lake.tables import STAMP, TableError, Tables, named_tables, usual_memory
 
 
 def numbers(*values: int) -> pa.Table:
@@ -184,3 +187,16 @@ def test_a_layer_that_is_made_while_it_is_looked_for_is_no_error(tmp_path: Path)
             return pafs.LocalFileSystem().get_file_info(asked)
 
     assert _listed(Late(), selector) == []  # type: ignore[arg-type]
+
+
+def test_what_does_not_fit_the_memory_says_which_setting_gives_more(tables: Tables) -> None:
+    small = replace(tables, memory="20MB")
+    with pytest.raises(TableError, match=r"20MB of memory are too few.*DMP_DUCKDB_MEMORY"):
+        small.sql("SELECT list(repeat(i::VARCHAR, 40)) FROM range(2000000) r(i)")
+
+
+def test_memory_is_a_share_of_the_machine_and_never_less_than_a_gigabyte() -> None:
+    found = re.fullmatch(r"([0-9.]+) ?([GT])i?B", usual_memory())
+    assert found
+    given = float(found[1]) * {"G": 2**30, "T": 2**40}[found[2]]
+    assert 1e9 <= given <= max(1e9, psutil.virtual_memory().total / 8 * 1.1)  # a container has less
