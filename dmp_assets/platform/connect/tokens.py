@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+from pydantic import SecretStr
 from sqlalchemy.dialects.postgresql import insert
 
 from dmp_assets.platform.connect.errors import (
@@ -126,6 +127,15 @@ class Connections:
         client.check_scopes(tokens)
         return self._connect(client, account, tokens)
 
+    def adopt(self, client: OAuthClient, account: str, access: SecretStr) -> uuid.UUID:
+        """Connect by an access token that a person got on the service's own pages.
+
+        Raises MissingScopeError, NeedsConsentError for a token that opens nothing.
+        """
+        tokens = client.by_token(access, self._now())
+        client.check_scopes(tokens)
+        return self._connect(client, account, tokens)
+
     def _connect(self, client: OAuthClient, account: str, tokens: Tokens) -> uuid.UUID:
         with self._sealing() as store:
             known_id = store.scalar(
@@ -177,7 +187,7 @@ class Connections:
         with self._sealing() as store:
             sealed = self._lock(store, connection_id)
             if sealed is None:
-                raise self._needs_consent(client)
+                raise _needs_consent(client)
             old = self._opened(connection_id, sealed)
             if old.access != refused and old.is_fresh(self._now()):
                 return old  # somebody else has renewed it meanwhile
@@ -227,7 +237,7 @@ class Connections:
                     )
                 )
             if sealed is None:
-                raise self._needs_consent(client)
+                raise _needs_consent(client)
             try:
                 return self._opened(connection_id, sealed)
             except SealError:
@@ -330,9 +340,6 @@ class Connections:
         self._note(store, connection_id, error)
         store.execute(self._row(connection_id).values(state="needs_consent"))
 
-    def _needs_consent(self, client: OAuthClient) -> NeedsConsentError:
-        return NeedsConsentError(f"{client.service.name} needs a new consent: connect it anew")
-
 
 @dataclass(frozen=True)
 class ConnectionCredentials:
@@ -357,6 +364,10 @@ class ConnectionCredentials:
         token = refused[service.header].removeprefix(service.prefix)
         found = self.connections.tokens(self.client, self.connection_id, refused=token)
         return found.access != token
+
+
+def _needs_consent(client: OAuthClient) -> NeedsConsentError:
+    return NeedsConsentError(f"{client.service.name} needs a new consent: connect it anew")
 
 
 def purpose(connection_id: uuid.UUID) -> str:
