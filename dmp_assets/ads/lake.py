@@ -1,8 +1,8 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
 from dmp_assets.ads.tables import (
-    ad_roi_daily,
     ad_performance_daily,
+    ad_roi_daily,
     conversion_bridge,
     conversion_claims,
     exchange_rates,

@@ -65,15 +65,14 @@ named AS (
   SELECT advertiser_id, campaign_name, min(campaign_id) AS campaign_id FROM spent GROUP BY ALL
 ),
 given AS (
-  SELECT advertiser_id, date, coalesce(campaign_id, '?') AS campaign_id,
+  SELECT c.advertiser_id, date, coalesce(campaign_id, '?') AS campaign_id,
          any_value(campaign) AS campaign_name,
          sum((credit * revenue::DOUBLE)::DECIMAL(38, 10))::DECIMAL(18, 4) AS modelled_revenue,
          sum((credit * contribution::DOUBLE)::DECIMAL(38, 10))::DECIMAL(18, 4)
            AS modelled_contribution,
          sum(credit::DECIMAL(38, 17))::DOUBLE AS modelled_orders
-  FROM modeled.conversion_claims JOIN sale USING (advertiser_id, shop, order_id)
-  LEFT JOIN named ON named.advertiser_id = conversion_claims.advertiser_id
-    AND campaign_name = campaign
+  FROM modeled.conversion_claims c JOIN sale USING (advertiser_id, shop, order_id)
+  LEFT JOIN named ON (named.advertiser_id, campaign_name) = (c.advertiser_id, campaign)
   WHERE claimant = $claimant AND is_meta
   GROUP BY ALL
 ),
@@ -138,10 +137,11 @@ _TYPES = {AMOUNT: "DECIMAL(18, 4)", "long": "BIGINT", "string": "VARCHAR"}
             "spend_adds_up",
             """
             SELECT count(*) FROM (
-              SELECT advertiser_id, date, sum(spend_in_sums) AS spend
+              SELECT advertiser_id, date, coalesce(sum(spend_in_sums), 0) AS of_ads
               FROM modeled.ad_performance_daily GROUP BY ALL
-            ) JOIN modeled.ad_roi_daily r USING (advertiser_id, date)
-            WHERE campaign_id = '' AND coalesce(r.spend, 0) <> coalesce(spend, 0)
+            ) LEFT JOIN (FROM modeled.ad_roi_daily WHERE campaign_id = '')
+              USING (advertiser_id, date)
+            WHERE spend IS DISTINCT FROM of_ads
             """,
             "The spend of every day is that of its ads.",
             blocking=True,

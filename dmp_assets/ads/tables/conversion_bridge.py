@@ -59,14 +59,15 @@ account AS (
   SELECT advertiser_id, account_id, currency, timezone AS zone FROM cleaned.ad_accounts
 ),
 sold AS (
-  SELECT o.advertiser_id, account_id, account.currency, order_id, total,
+  SELECT o.advertiser_id, a.account_id, o.order_id, total,
          sold_on AS shop_day, timezone(zone, processed_at)::DATE AS account_day,
          coalesce(is_test, false) AS is_test,
          cancelled_at IS NOT NULL OR coalesce(o.refunded, 0) >= total AS is_reversed,
          coalesce(is_clicked, false) AS is_clicked
   FROM cleaned.orders o
-  JOIN account ON account.advertiser_id = o.advertiser_id AND account.currency = o.currency
-  LEFT JOIN clicked USING (advertiser_id, shop, order_id)
+  JOIN account a ON (a.advertiser_id, a.currency) = (o.advertiser_id, o.currency)
+  LEFT JOIN clicked c ON (c.advertiser_id, c.shop, c.order_id)
+    = (o.advertiser_id, o.shop, o.order_id)
   WHERE NOT is_deleted
 ),
 part AS (

@@ -1,8 +1,8 @@
 """cleaned/ad_insights: what each ad delivered on each day, as Meta told of it last.
 
 Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-Sources: raw/meta_insights, raw/meta_insight_readings. Purchases are of one type of action, which
-raw chose (`purchase_type`), so that none is counted twice.
+Sources: raw/meta_insights, raw/meta_insight_readings, cleaned/ad_accounts. Purchases are of one
+type of action, which raw chose (`purchase_type`), so that none is counted twice.
 """
 
 from dmp_assets.platform.cleaning import machine_values
@@ -62,7 +62,7 @@ COLUMNS = {
     "read_at": READ_AT,
 }
 _LATEST = """
-SELECT i.*, r.last_read FROM (
+SELECT i.*, r.last_read, a.currency AS of_account FROM (
   SELECT * FROM raw.meta_insights WHERE coalesce(breakdown, '') = ''
   QUALIFY row_number() OVER (
     PARTITION BY advertiser_id, account_id, ad_id, date ORDER BY read_at DESC
@@ -71,12 +71,13 @@ SELECT i.*, r.last_read FROM (
   SELECT advertiser_id, account_id, date, max(read_at) AS last_read
   FROM raw.meta_insight_readings WHERE coalesce(breakdown, '') = '' GROUP BY ALL
 ) r USING (advertiser_id, account_id, date)
+LEFT JOIN cleaned.ad_accounts a USING (advertiser_id, account_id)
 """
 
 
 @table_asset(
     "cleaned",
-    deps=["raw/meta_insights", "raw/meta_insight_readings"],
+    deps=["raw/meta_insights", "raw/meta_insight_readings", "cleaned/ad_accounts"],
     columns=COLUMNS,
     key=KEY,
     also={"quarantine/ad_insights": machine_values.quarantine_columns(INSIGHTS, OWN)},
@@ -87,10 +88,10 @@ def ad_insights(run: TableRun) -> None:
     """What each ad delivered on each day, as Meta told of it last.
 
     Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-    Sources: raw/meta_insights, raw/meta_insight_readings.
+    Sources: raw/meta_insights, raw/meta_insight_readings, cleaned/ad_accounts.
     """
     further = {
-        "currency": "account_currency",
+        "currency": "coalesce(account_currency, of_account)",
         **{f"purchases{end}": _of_window("actions", w, "BIGINT") for end, w in WINDOWS.items()},
         **{
             f"purchase_value{end}": _of_window("action_values", w, "DECIMAL(18, 4)")
@@ -98,5 +99,5 @@ def ad_insights(run: TableRun) -> None:
         },
         "is_open": f"coalesce(last_read::DATE, date) < date + {OPEN_DAYS}",
     }
-    own = {**OWN, "last_read": READ_AT}
+    own = {**OWN, "last_read": READ_AT, "of_account": ACCOUNT}
     machine_values.write(run, _LATEST, INSIGHTS, own, ", ".join(KEY), further)
