@@ -159,16 +159,23 @@ def _clicked(rng: Rng, ads: Ads, trade: Trade) -> list[Row]:
     for click, ad in ads.of_click.items():
         visits[ad, day_at(click.at, shop.account_zone)].append(click.cost)
     found = []
-    for (ad, day), costs in sorted(visits.items()):
-        lost = int(rng.poisson(ads_world.LOST_CLICKS * len(costs)))
-        clicks = len(costs) + lost
-        shown = max(clicks, round(clicks / (ads_world.CLICK_RATE * rng.lognormal(0, 0.15))))
-        found.append({
-            "ad_id": ad, "day": day.isoformat(), "impressions": shown,
-            "reach": max(1, round(shown / rng.uniform(1.05, 1.5))),
-            "clicks": clicks + int(rng.poisson(0.25 * clicks)), "link_clicks": clicks,
-            "spend_cents": round(sum(costs) * shop.rate / 100),
-        })  # fmt: skip
+    for number in range((trade.last - trade.first).days + 1):
+        day = trade.first + timedelta(days=number)
+        for ad in (ad for name, own in ads.of_campaign.items() if name != ads_world.REACH_ONLY
+                   for ad in own):  # fmt: skip
+            costs = visits.get((ad, day), [])
+            lost = int(rng.poisson(ads_world.LOST_CLICKS * len(costs)))
+            clicks = len(costs) + lost
+            unclicked = round(rng.lognormal(np.log(ads_world.UNCLICKED), 0.3)) if not costs else 0
+            rate = ads_world.CLICK_RATE * rng.lognormal(0, 0.15)
+            shown = max(clicks, round(clicks / rate)) + unclicked
+            spend = sum(costs) / 100 + unclicked * ads_world.COST_PER_THOUSAND / 10
+            found.append({
+                "ad_id": ad, "day": day.isoformat(), "impressions": shown,
+                "reach": max(1, round(shown / rng.uniform(1.05, 1.5))),
+                "clicks": clicks + int(rng.poisson(0.25 * clicks)), "link_clicks": clicks,
+                "spend_cents": round(spend * shop.rate),
+            })  # fmt: skip
     return found
 
 
