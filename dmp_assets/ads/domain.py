@@ -32,9 +32,7 @@ DOMAIN = Domain(
     title="Ad performance",
     is_configured=is_configured,
     lacks=_lacks,
-    scopes=(
-        Scope("ads:read", "Ads, orders, what they earn", frozenset({"analyst", "marketer"})),
-    ),
+    scopes=(Scope("ads:read", "Ads, orders, what they earn", frozenset({"analyst", "marketer"})),),
     sources=(meta.SOURCE, shopify.SOURCE),
     keeps=(CUSTOMER, ORDER, "conv_id"),
 )

@@ -2,7 +2,7 @@
 
 Grain: an ad account on a day. Key: advertiser_id, account_id, date.
 Sources: modeled/ad_performance_daily, modeled/conversion_claims, cleaned/orders,
-cleaned/order_refunds, cleaned/ad_accounts.
+cleaned/ad_accounts, cleaned/ads.
 
     claimed = matched + reversed + test + boundary + view_through + unexplained
 
@@ -10,9 +10,10 @@ for purchases and for their value alike. An order is matched when by our own dat
 the shop knows, and the web's journeys) its buyer clicked an ad of Meta in the DMP_ADS_CLICK_DAYS
 before, and reversed when that order was cancelled or went back whole. Meta counts days in the
 account's zone, the shop in its own: matched orders are those of the shop's day, and boundary is
-what the account's day has of them more, or less. View-through is what Meta claims of views within a
-day; test orders are those of the day. Unexplained is the rest, either way: claimed twice, never
-seen by us, or seen by us and not claimed.
+what the account's day has of them more, or less. An order belongs to the account whose campaign
+was clicked last, and else to the advertiser's first account in its currency. View-through is what
+Meta claims of views within a day; test orders are those of the day. Unexplained is the rest, either
+way: claimed twice, never seen by us, or seen by us and not claimed.
 """
 
 from dmp_assets.ads.settings import AdsSettings
@@ -48,7 +49,8 @@ COLUMNS = {
 KEY = ("advertiser_id", "account_id", "date")
 _CLICKED = """
 SELECT advertiser_id, shop, order_id, bool_or(is_meta AND clicked_at <= processed_at
-         AND clicked_at > processed_at - to_days($days::INTEGER)) AS is_clicked
+         AND clicked_at > processed_at - to_days($days::INTEGER)) AS is_clicked,
+       arg_max(campaign, clicked_at) FILTER (is_meta) AS campaign
 FROM modeled.conversion_claims JOIN cleaned.orders USING (advertiser_id, shop, order_id)
 WHERE credit > 0 OR claimant IN ('first_utm', 'last_utm')
 GROUP BY ALL
@@ -58,16 +60,32 @@ WITH clicked AS ({_CLICKED}),
 account AS (
   SELECT advertiser_id, account_id, currency, timezone AS zone FROM cleaned.ad_accounts
 ),
+named AS (
+  SELECT n.advertiser_id, campaign_name, currency, min(n.account_id) AS account_id
+  FROM cleaned.ads n JOIN account USING (advertiser_id, account_id) GROUP BY ALL
+),
+main AS (
+  SELECT advertiser_id, currency, min(account_id) AS account_id FROM account GROUP BY ALL
+),
+of_account AS (
+  SELECT o.advertiser_id, o.shop, o.order_id,
+         coalesce(named.account_id, main.account_id) AS account_id,
+         coalesce(is_clicked, false) AS is_clicked
+  FROM cleaned.orders o
+  LEFT JOIN clicked c ON (c.advertiser_id, c.shop, c.order_id)
+    = (o.advertiser_id, o.shop, o.order_id)
+  LEFT JOIN named ON (named.advertiser_id, named.campaign_name, named.currency)
+    = (o.advertiser_id, c.campaign, o.currency)
+  LEFT JOIN main ON (main.advertiser_id, main.currency) = (o.advertiser_id, o.currency)
+),
 sold AS (
   SELECT o.advertiser_id, a.account_id, o.order_id, total,
          sold_on AS shop_day, timezone(zone, processed_at)::DATE AS account_day,
          coalesce(is_test, false) AS is_test,
          cancelled_at IS NOT NULL OR coalesce(o.refunded, 0) >= total AS is_reversed,
-         coalesce(is_clicked, false) AS is_clicked
-  FROM cleaned.orders o
-  JOIN account a ON (a.advertiser_id, a.currency) = (o.advertiser_id, o.currency)
-  LEFT JOIN clicked c ON (c.advertiser_id, c.shop, c.order_id)
-    = (o.advertiser_id, o.shop, o.order_id)
+         is_clicked
+  FROM cleaned.orders o JOIN of_account USING (advertiser_id, shop, order_id)
+  JOIN account a USING (advertiser_id, account_id)
   WHERE NOT is_deleted
 ),
 part AS (
@@ -121,7 +139,7 @@ LEFT JOIN (
     "modeled",
     deps=[
         "modeled/ad_performance_daily", "modeled/conversion_claims", "cleaned/orders",
-        "cleaned/ad_accounts",
+        "cleaned/ad_accounts", "cleaned/ads",
     ],
     columns=COLUMNS,
     key=KEY,
@@ -143,6 +161,18 @@ LEFT JOIN (
             blocking=True,
         ),
         Check(
+            "orders_have_an_account",
+            """
+            SELECT count(*) FROM cleaned.orders o
+            ANTI JOIN cleaned.ad_accounts a USING (advertiser_id, currency)
+            WHERE NOT is_deleted AND advertiser_id IN (
+              SELECT advertiser_id FROM cleaned.ad_accounts
+            )
+            """,
+            "Every order is in the currency of an ad account of its advertiser; others are in no "
+            "bridge.",
+        ),
+        Check(
             "little_is_unexplained",
             """
             SELECT CASE WHEN claimed > 0 AND abs(unexplained) > 0.2 * claimed THEN 1 ELSE 0 END
@@ -162,7 +192,8 @@ def conversion_bridge(run: TableRun) -> None:
     """From what Meta claims to the orders that there are, by account and day, to the cent.
 
     Grain: an ad account on a day. Key: advertiser_id, account_id, date. Sources:
-    modeled/ad_performance_daily, modeled/conversion_claims, cleaned/orders, cleaned/ad_accounts.
+    modeled/ad_performance_daily, modeled/conversion_claims, cleaned/orders, cleaned/ad_accounts,
+    cleaned/ads.
     """
     days = run.settings.of(AdsSettings).ads_click_days
     run.overwrite(
