@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+from pydantic import SecretStr
 from sqlalchemy.dialects.postgresql import insert
 
 from dmp_assets.platform.connect.errors import (
@@ -123,6 +124,15 @@ class Connections:
     def connect(self, client: OAuthClient, account: str) -> uuid.UUID:
         """Connect by our own credentials, without a person. Raises MissingScopeError."""
         tokens = client.by_credentials(self._now())
+        client.check_scopes(tokens)
+        return self._connect(client, account, tokens)
+
+    def adopt(self, client: OAuthClient, account: str, access: SecretStr) -> uuid.UUID:
+        """Connect by an access token that a person got on the service's own pages.
+
+        Raises MissingScopeError, NeedsConsentError for a token that opens nothing.
+        """
+        tokens = client.by_token(access, self._now())
         client.check_scopes(tokens)
         return self._connect(client, account, tokens)
 
