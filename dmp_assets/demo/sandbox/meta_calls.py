@@ -12,7 +12,8 @@ from dmp_assets.demo.sandbox import meta_insights
 from dmp_assets.demo.sandbox.meta_graph import EDGES, Objects, names
 from dmp_assets.demo.sandbox.meta_limits import Kind, Usage
 from dmp_assets.demo.sandbox.meta_login import Access, Login
-from dmp_assets.demo.sandbox.meta_manner import GraphError, Manner, Refusal, bad, gone
+from dmp_assets.demo.sandbox.meta_manner import GraphError, Manner, Refusal, bad
+from dmp_assets.demo.sandbox.meta_reports import Reports
 from dmp_assets.demo.sandbox.meta_studies import KINDS, Studies
 from dmp_assets.demo.sandbox.meta_world import KEYS, World
 
@@ -64,7 +65,7 @@ class Graph:
         self.usage = Usage(world.now)
         self.calls: list[Row] = []
         self._world, self._login = world, login
-        self._objects, self._studies = Objects(world), Studies(world)
+        self._objects, self._studies, self._reports = Objects(world), Studies(world), Reports(world)
 
     def forget(self) -> None:
         """Begin anew with counters and calls."""
@@ -130,7 +131,7 @@ class Graph:
         first = call.parts[0] if call.parts else ""
         if found := self._world.found(first):
             return found[1].get("account_id")
-        report = self._report(first)
+        report = self._reports.found(first)
         return report["account_id"] if report else None
 
     def _admitted(self, call: Call, account: str | None) -> Any:
@@ -183,11 +184,11 @@ class Graph:
                 return self._paged(call, self._objects.accounts(access, call.given, business))
             case ("POST", business, "ad_studies"):
                 return self._studies.create(access, business, call.given)
-            case ("GET", one, "insights") if (report := self._report(one)) is not None:
-                return self._results(call, access, report)
-            case ("GET", one) if (report := self._report(one)) is not None:
+            case ("GET", one, *edge) if (report := self._reports.found(one)) is not None:
                 self._objects.seen(access, f"act_{report['account_id']}")
-                return self._progress(report)
+                if edge == ["insights"]:
+                    return self._rows(call, self._reports.complete(report, self.manner))
+                return self._reports.progress(report, self.manner)
             case (method, one, *edge) if len(edge) < 2:
                 return self._object(call, access, method, one, *edge)
         raise GraphError(2500, f"Unknown path components: /{call.path}")
@@ -203,7 +204,7 @@ class Graph:
         table, row = self._objects.seen(access, one)
         fields = call.given.get("fields", "")
         if method == "POST" and edge == "insights":
-            return {"report_run_id": self._submit(call, (table, row))}
+            return {"report_run_id": self._reports.submit(call.given, (table, row), self.manner)}
         if method != "GET":
             raise GraphError(3, "Unsupported method", kind="GraphMethodException")
         if edge is None:
@@ -211,7 +212,8 @@ class Graph:
         if edge in EDGES:
             return self._paged(call, self._objects.listed(edge, (table, row), call.given))
         if edge == "insights":
-            return self._insights(call, (table, row))
+            asked = self._reports.asked(call.given, (table, row), self.manner)
+            return self._rows(call, asked)
         kind = "adaccounts" if table == "account" else f"{table}s"
         if edge == "ad_studies" and kind in KINDS:
             own = one if table == "account" else row[KEYS[table]]
@@ -231,98 +233,8 @@ class Graph:
             return self._studies.cancel(access, row)
         return self._studies.change(access, row, call.given)
 
-    # insights ------------------------------------------------------------------------------------
-    def _asked(self, given: Mapping[str, str], of: tuple[str, Row]) -> meta_insights.Asked:
-        table, row = of
-        if KEYS[table] not in meta_insights.LEVELS.values():
-            raise bad("Tried accessing nonexisting field (insights)")
-        account = row if table == "account" else self._objects.account(row["account_id"])
-        scope = (KEYS[table], row[KEYS[table]])
-        return meta_insights.understood(self._world, account, scope, given, self.manner)
-
-    def _insights(self, call: Call, of: tuple[str, Row]) -> Row:
-        asked = self._asked(call.given, of)
-        offset, limit = self._place(call)
-        found = meta_insights.rows(self._world, asked, self.manner, offset, limit + 1)
-        return self._page(call, found[:limit], offset, has_more=len(found) > limit)
-
-    def _submit(self, call: Call, of: tuple[str, Row]) -> str:
-        """Begin a report; what is wrong with the question is said at once."""
-        most, self.manner.most_days = self.manner.most_days, None
-        try:
-            asked = self._asked(call.given, of)
-        finally:
-            self.manner.most_days = most
-        ends = "well"
-        if self.manner.job != "well" and self.manner.job_times > 0:
-            ends, self.manner.job_times = self.manner.job, self.manner.job_times - 1
-        if most is not None and (asked.until - asked.since).days + 1 > most:
-            ends = "fails"
-        if self.manner.most_ads is not None and self._too_many(asked):
-            ends = "fails"
-        report = str(uuid.uuid4().int % 10**12 + 6 * 10**12)
-        self._world.add("report", [{
-            "report_id": report, "account_id": asked.account["account_id"],
-            "asked": json.dumps({"of": of[1][KEYS[of[0]]], "table": of[0], **call.given}),
-            "submitted_at": self._world.now(),
-            "seconds": self.manner.job_seconds, "ends": ends,
-        }])  # fmt: skip
-        return report
-
-    def _too_many(self, asked: meta_insights.Asked) -> bool:
-        """Whether a report with a row an ad is about too many of them."""
-        column, value = asked.scope
-        sql = f"SELECT count(*) AS n FROM ad WHERE {column} = ?"
-        return asked.level == "ad" and self._world.rows(sql, value)[0]["n"] > self.manner.most_ads
-
-    def _report(self, report_id: str) -> Row | None:
-        rows = self._world.rows("SELECT * FROM report WHERE report_id = ?", report_id)
-        return rows[0] if rows else None
-
-    def _progress(self, report: Row) -> Row:
-        if self.manner.missing_run > 0:
-            self.manner.missing_run -= 1
-            raise gone(report["report_id"])
-        done = self._share_done(report)
-        status = "Job Running" if done > 0.5 else "Job Started"
-        percent = int(100 * done)
-        told: Row = {}
-        if report["ends"] == "stuck":
-            status, percent = "Job Started", min(percent, 50)
-        elif report["ends"] == "skipped":
-            status, percent = "Job Skipped", 0
-        elif done >= 1 and report["ends"] == "fails":
-            status = "Job Failed"
-            told = {"error_code": 1, "error_subcode": 99, "error_message": "Unknown error",
-                    "error_user_title": "Report failed"}  # fmt: skip
-        elif done >= 1:
-            status = "Job Completed"
-        return {
-            "id": report["report_id"],
-            "account_id": report["account_id"],
-            "time_ref": int(report["submitted_at"]),
-            "async_status": status,
-            "async_percent_completion": percent,
-            "is_running": status in ("Job Started", "Job Running"),
-        } | told
-
-    def _share_done(self, report: Row) -> float:
-        waited = self._world.now() - report["submitted_at"]
-        return 1.0 if report["seconds"] <= 0 else min(1.0, waited / float(report["seconds"]))
-
-    def _results(self, call: Call, access: Access, report: Row) -> Row:
-        self._objects.seen(access, f"act_{report['account_id']}")
-        if report["ends"] != "well" or self._share_done(report) < 1:
-            raise bad("The report is not complete")
-        most, self.manner.most_days = self.manner.most_days, None
-        try:
-            given = json.loads(report["asked"])
-            of = given.pop("table"), given.pop("of")
-            row = self._world.found(f"act_{of[1]}" if of[0] == "account" else of[1])
-            assert row is not None
-            asked = self._asked(given, row)
-        finally:
-            self.manner.most_days = most
+    def _rows(self, call: Call, asked: meta_insights.Asked) -> Row:
+        """A page of insights."""
         offset, limit = self._place(call)
         found = meta_insights.rows(self._world, asked, self.manner, offset, limit + 1)
         return self._page(call, found[:limit], offset, has_more=len(found) > limit)

@@ -187,7 +187,7 @@ class Connections:
         with self._sealing() as store:
             sealed = self._lock(store, connection_id)
             if sealed is None:
-                raise self._needs_consent(client)
+                raise _needs_consent(client)
             old = self._opened(connection_id, sealed)
             if old.access != refused and old.is_fresh(self._now()):
                 return old  # somebody else has renewed it meanwhile
@@ -237,7 +237,7 @@ class Connections:
                     )
                 )
             if sealed is None:
-                raise self._needs_consent(client)
+                raise _needs_consent(client)
             try:
                 return self._opened(connection_id, sealed)
             except SealError:
@@ -340,9 +340,6 @@ class Connections:
         self._note(store, connection_id, error)
         store.execute(self._row(connection_id).values(state="needs_consent"))
 
-    def _needs_consent(self, client: OAuthClient) -> NeedsConsentError:
-        return NeedsConsentError(f"{client.service.name} needs a new consent: connect it anew")
-
 
 @dataclass(frozen=True)
 class ConnectionCredentials:
@@ -367,6 +364,10 @@ class ConnectionCredentials:
         token = refused[service.header].removeprefix(service.prefix)
         found = self.connections.tokens(self.client, self.connection_id, refused=token)
         return found.access != token
+
+
+def _needs_consent(client: OAuthClient) -> NeedsConsentError:
+    return NeedsConsentError(f"{client.service.name} needs a new consent: connect it anew")
 
 
 def purpose(connection_id: uuid.UUID) -> str:
