@@ -20,8 +20,10 @@ from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.http import Patience
 from dmp_assets.platform.connect.oauth import OAuthClient
+from dmp_assets.settings import Settings
 from dmp_assets.sources.meta.client import FixedToken, MetaClient, MetaConfig
 from dmp_assets.sources.meta.connection import WRITING, oauth_client
+from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.meta.usage import Governor, Pace
 
 QUICK = Patience(attempts=3, pause=0.001, longest_pause=0.01, total=5)
@@ -254,3 +256,26 @@ def running(folder: Path, *, ads: int = 4, accounts: Sequence[str] = ()) -> Iter
         world.set_clock(NOW.timestamp(), runs=False)
         fill(world, ads=ads, accounts=accounts)
         yield Meta(endpoint.url, endpoint.settings, world)
+
+
+# a home that reads it -----------------------------------------------------------------------------
+def with_settings() -> type[Settings]:
+    """The settings with those of Meta among them, whether or not a domain brings them yet."""
+    if issubclass(Settings, MetaSettings):
+        return Settings
+    return type("WithMeta", (MetaSettings, Settings), {})
+
+
+def environment(meta: Meta, home: Path, store_url: SecretStr) -> dict[str, str]:
+    """The environment of a live home that reaches the stand-in."""
+    return {
+        "DMP_HOME": str(home),
+        "DMP_PROJECT_DIR": str(home.parent),
+        "DMP_STORE_URL": store_url.get_secret_value(),
+        "DMP_META_HISTORY_DAYS": "60",
+        **{
+            f"DMP_{name.upper()}": str(value)
+            for name, value in meta.settings.items()
+            if name.startswith("meta_")
+        },
+    }

@@ -23,6 +23,8 @@ FIELDS = (
     "action_values",
 )  # fmt: skip
 """What is asked for; `date_start` and `date_stop` come always."""
+COUNTS = ("impressions", "reach", "clicks", "inline_link_clicks", "spend")
+"""What an idle day has none of."""
 BELOW = {"account": ("campaigns", "campaign"), "campaign": ("adsets", "adset"),
          "adset": ("ads", "ad")}  # fmt: skip
 """Level → (its edge of what is below it, the level of that)."""
@@ -211,7 +213,7 @@ def with_idle_days(rows: Sequence[Row], days: Days, idle: Mapping[str, Row]) -> 
             "ad_id": ad,
             "date_start": day.isoformat(),
             "date_stop": day.isoformat(),
-            **dict.fromkeys(("impressions", "reach", "clicks", "inline_link_clicks", "spend"), "0"),
+            **dict.fromkeys(COUNTS, "0"),
         }
         for ad, own in sorted(ads.items())
         for day in days

@@ -42,9 +42,9 @@ def purchase_type(actions: Iterable[Mapping[str, Any]]) -> str | None:
     return next((kind for kind in TYPES if kind in there), None)
 
 
-def choice(rows: Iterable[Mapping[str, Any]]) -> str | None:
-    """The type that an account's rows have: the widest that any of them holds."""
-    found = {purchases(row).type for row in rows}
+def widest(kinds: Iterable[str | None]) -> str | None:
+    """The widest of the types that the rows of an account hold; None where none holds any."""
+    found = set(kinds)
     return next((kind for kind in TYPES if kind in found), None)
 
 

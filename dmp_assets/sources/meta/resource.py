@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.errors import ConnectError
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.tokens import ConnectionCredentials, Connections
 from dmp_assets.platform.store import database, where
-from dmp_assets.sources.meta.client import MetaClient, MetaConfig
+from dmp_assets.sources.meta.client import FixedToken, MetaClient, MetaConfig
 from dmp_assets.sources.meta.connection import SERVICE, explained, oauth_client
 from dmp_assets.sources.meta.errors import PermissionMissingError
 from dmp_assets.sources.meta.settings import MetaSettings
@@ -30,49 +31,82 @@ def meta_config(home: Home) -> MetaConfig | None:
     )
 
 
+@cache
+def _queues(url: str, app_id: str, longest: int) -> Governor:
+    """One queue an account for all that this process reads, whichever table it is for."""
+    return Governor(Pace(longest=longest))
+
+
+def is_connected(home: Home) -> bool:
+    """Whether the home may have a connection: an app, and a store or a system user's token."""
+    if meta_config(home) is None:
+        return False
+    given = home.settings().of(MetaSettings).meta_system_user_token
+    return given is not None or where.is_configured(home)
+
+
 @contextmanager
 def advertisers(home: Home, governor: Governor | None = None) -> Iterator["dict[str, Connected]"]:
     """Advertiser → its connection to Meta, of those that are in use; {} where there are none.
 
-    What people call the account of such a connection is the advertiser's id. Raises StoreError.
+    What people call the account of a stored connection is the advertiser's id; a consent goes
+    before a token of the settings. Raises StoreError.
     """
     config = meta_config(home)
-    if config is None or not where.is_configured(home):
+    if config is None:
         yield {}
         return
-    longest = home.settings().of(MetaSettings).meta_longest_wait
-    queues = governor or Governor(Pace(longest=longest))
+    settings = home.settings().of(MetaSettings)
+    queues = governor or _queues(config.url, config.app_id, settings.meta_longest_wait)
+    found: dict[str, Connected] = {}
     with ExitStack() as stack:
-        store = stack.enter_context(database.opened(where.store_url(home), checked=False))
-        database.check(store, published=False)
-        connections = Connections(store, KeyRing.of(home))
-        client = oauth_client(config)
-        found = {}
-        for health in connections.health():
-            if health.service == SERVICE and health.state == "active":
-                own = ConnectionCredentials(connections, client, health.connection_id)
-                meta = stack.enter_context(MetaClient(config, own, queues))
-                found[health.account] = Connected(meta, own)
+        if settings.meta_system_user_token is not None:
+            fixed = FixedToken(settings.meta_system_user_token)
+            client = stack.enter_context(MetaClient(config, fixed, queues))
+            found[settings.meta_advertiser_id] = Connected(client)
+        if where.is_configured(home):
+            store = stack.enter_context(database.opened(where.store_url(home), checked=False))
+            database.check(store, published=False)
+            connections = Connections(store, KeyRing.of(home))
+            for health in connections.health():
+                if health.service == SERVICE and health.state == "active":
+                    own = ConnectionCredentials(
+                        connections, oauth_client(config), health.connection_id
+                    )
+                    client = stack.enter_context(MetaClient(config, own, queues))
+                    found[health.account] = Stored(client, own)
         yield found
 
 
 class Connected:
-    """An advertiser's client, and how the work with it is noted. `client`: see there."""
+    """An advertiser's client, by a token of the settings: there is nothing to note."""
 
-    def __init__(self, client: MetaClient, credentials: ConnectionCredentials) -> None:
-        self.client, self._credentials = client, credentials
+    def __init__(self, client: MetaClient) -> None:
+        self.client = client
 
     @contextmanager
     def noting(self) -> Iterator[MetaClient]:
-        """Work with the client; that it went well is noted, or how it failed.
+        """Work with the client, and how it went is noted."""
+        yield self.client
 
-        A token that Meta does not take any more ends the connection until a person consents anew.
-        """
-        connections, one = self._credentials.connections, self._credentials.connection_id
+
+class Stored(Connected):
+    """The same by a connection of the operational store, whose health is noted.
+
+    A token that Meta does not take any more ends the connection until a person consents anew.
+    """
+
+    def __init__(self, client: MetaClient, credentials: ConnectionCredentials) -> None:
+        super().__init__(client)
+        self._credentials = credentials
+
+    @contextmanager
+    def noting(self) -> Iterator[MetaClient]:
+        own = self._credentials
+        connections, one = own.connections, own.connection_id
         try:
             yield self.client
         except PermissionMissingError as error:
-            own = self._credentials
             tokens = connections.tokens(own.client, one)
             told = explained(self.client.config, own.client, tokens, error)
             connections.note_failure(one, told)

@@ -27,6 +27,15 @@ class MetaSettings(BaseModel):
     meta_app_secret: Annotated[SecretStr | None, Outside(), secret(setting_values.token)] = Field(
         None, description="Secret of the app at Meta."
     )
+    meta_system_user_token: Annotated[SecretStr | None, Outside(), secret(setting_values.token)] = (
+        Field(
+            None,
+            description="Token of a system user of the own business; then nobody need consent.",
+        )
+    )
+    meta_advertiser_id: str = Field(
+        "default", min_length=1, description="The advertiser whose accounts that token opens."
+    )
     meta_login_configuration: Annotated[str, Outside()] = Field(
         "",
         description="config_id of Facebook Login for Business; empty: the scopes are asked for.",

@@ -22,7 +22,7 @@ from dmp_assets.sources.meta.days import (
 )
 from dmp_assets.sources.meta.insights import with_idle_days
 from dmp_assets.sources.meta.money import AmountError, from_minor, offset, to_minor
-from dmp_assets.sources.meta.purchases import choice, purchases
+from dmp_assets.sources.meta.purchases import TYPES, purchases, widest
 
 NOW = datetime(2026, 11, 28, 15, 30, tzinfo=UTC)
 BERLIN = zone_of("Europe/Berlin")
@@ -183,8 +183,8 @@ def test_the_same_purchases_are_counted_once(types: tuple[str, ...], chosen: str
 
 
 def test_an_accounts_choice_is_the_widest_of_its_rows() -> None:
-    assert choice([row(), row("purchase"), row("omni_purchase", "purchase")]) == "omni_purchase"
-    assert choice([row(), {}]) is None
+    assert widest([None, "purchase", "omni_purchase"]) == TYPES[0] == "omni_purchase"
+    assert widest([None, "link_click"]) is None
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from dmp_assets.sources.meta.connection import (
     oauth_client,
 )
 from dmp_assets.sources.meta.errors import LoginNeededError, PermissionMissingError
-from dmp_assets.sources.meta.resource import Connected
+from dmp_assets.sources.meta.resource import Stored
 from tests.support.meta import (
     BERLIN,
     HONOLULU,
@@ -62,10 +62,10 @@ def connect(
     return connections.finish(client, begun.cookie, back)
 
 
-def connected(connections: Connections, meta: Meta, one: Any) -> Connected:
+def connected(connections: Connections, meta: Meta, one: Any) -> Stored:
     own = ConnectionCredentials(connections, meta.oauth(), one)
     client = MetaClient(meta.config(), own, Waiting(meta).governor(), patience=QUICK)
-    return Connected(client, own)
+    return Stored(client, own)
 
 
 def health(connections: Connections) -> Health:
