@@ -92,7 +92,8 @@ class Graph:
             status = 200
         except GraphError as error:
             status, body = error.status, error.body(trace)
-            told["www-authenticate"] = f'OAuth "Facebook Platform" "{error.message}"'
+            said = error.message.encode("ascii", "replace").decode().replace('"', "'")
+            told["www-authenticate"] = f'OAuth "Facebook Platform" "{said}"'
         if refusal is not None and refusal.html:
             return Answer(refusal.status, None, told, "<html><h1>Sorry, something went wrong.</h1>")
         if self.manner.headers:

@@ -302,7 +302,8 @@ def _cells(world: World, asked: Asked) -> dict[str, list[tuple[Row, float]]]:
 
 def parts(total: int, shares: Sequence[float]) -> list[int]:
     """A whole number in parts by shares, which add up to it (largest remainders)."""
-    whole = sum(shares) or 1.0
+    shares = shares if any(shares) else [1.0] * len(shares)
+    whole = sum(shares)
     exact = [abs(total) * share / whole for share in shares]
     found = [math.floor(one) for one in exact]
     rest = sorted(range(len(shares)), key=lambda n: found[n] - exact[n])

@@ -137,6 +137,10 @@ class MetaClient:
         """A writing request; it is not repeated when it may have been done."""
         return self._patient(account, "POST", path, form=_words(form))
 
+    def delete(self, account: str, path: str) -> Row:
+        """Delete an object; one that is gone is an ObjectGoneError."""
+        return self._patient(account, "DELETE", path)
+
     def submit(self, account: str, path: str, **form: Any) -> Row:
         """A request by POST that changes nothing of anybody's, so that it may be repeated."""
         return self._patient(account, "POST", path, form=_words(form), repeatable=True)
