@@ -310,6 +310,8 @@ def meta_insights(run: TableRun) -> None:
     landing.flush()
     for warning in landing.warnings:
         run.log.warning(warning)
+    if landing.warnings:
+        run.metadata["purchase_types"] = "; ".join(dict.fromkeys(landing.warnings))
     run.metadata |= {"days_read": landing.days, "rows_added": landing.changed}
     _end(run, landing)
 
