@@ -53,6 +53,7 @@ READING_COLUMNS = {
 _COMPARED = [name for name in INSIGHT_COLUMNS if name not in (*OF_AD, "read_at")]
 _NEAR = timedelta(days=28)
 """An ad that delivered so near a day is told of on it, by zeros where it was idle."""
+_WITHIN = "advertiser_id = ? AND account_id = ? AND breakdown = ? AND date BETWEEN ? AND ?"
 _TICK = timedelta(microseconds=1)
 
 Row = dict[str, Any]
@@ -148,15 +149,13 @@ class Landing:
         """(rows that changed, what was read) of a job."""
         days = [day for one in own for day in one.part.days]
         whose = [job.account.advertiser_id, job.account.account_id, job.breakdown]
-        known = latest(
-            self._run,
-            INSIGHTS_TABLE,
-            OF_AD,
-            "advertiser_id = ? AND account_id = ? AND breakdown = ? AND date BETWEEN ? AND ?",
-            [*whose, min(days) - _NEAR, max(days) + _NEAR],
-        )
+        known = latest(self._run, INSIGHTS_TABLE, OF_AD, _WITHIN, [*whose, min(days), max(days)])
+        near = [] if job.breakdown else self._run.sql(
+            "SELECT DISTINCT account_id, campaign_id, adset_id, ad_id FROM raw.meta_insights "
+            f"WHERE {_WITHIN}", [*whose, min(days) - _NEAR, max(days) + _NEAR],
+        ).to_pylist()  # fmt: skip
         told = [row for one in own for row in one.part.rows]
-        ads = {str(row["ad_id"]): row for row in [*known.values(), *told]}
+        ads = {str(row["ad_id"]): row for row in [*near, *told]}
         changed: list[Row] = []
         noted: list[Row] = []
         for reading in own:

@@ -180,6 +180,10 @@ class Graph:
                     n: me[n] for n in ("id", *call.given.get("fields", "").split(",")) if n in me
                 }
             case ("GET", "me", "adaccounts"):
+                guarded = self.manner.guards_business and "business" in call.given.get("fields", "")
+                if guarded and "business_management" not in access.scopes:
+                    raise GraphError(200, "(#200) Requires business_management permission to "
+                                     "manage the object", status=403)  # fmt: skip
                 return self._paged(call, self._objects.accounts(access, call.given, None))
             case ("GET", business, "owned_ad_accounts" | "client_ad_accounts"):
                 return self._paged(call, self._objects.accounts(access, call.given, business))

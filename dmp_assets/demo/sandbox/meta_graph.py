@@ -178,22 +178,24 @@ class Objects:
         return told
 
     def _effective(self, table: str, row: Row) -> str:
-        """A status with those above it and the review."""
+        """A status with those above it and the review; what is removed takes all below with it."""
         if table == "creative":
             return "ACTIVE"
-        above = {"adset": ("campaign", "CAMPAIGN_PAUSED"), "ad": ("adset", "ADSET_PAUSED")}
+        own = [row["status"]]
+        for parent in {"adset": ("campaign",), "ad": ("adset", "campaign")}.get(table, ()):
+            found = self._world.found(row[KEYS[parent]])
+            assert found is not None
+            own.append(found[1]["status"])
+        for removed in ("DELETED", "ARCHIVED"):
+            if removed in own:
+                return removed
         if row["status"] != "ACTIVE":
             return str(row["status"])
         if table == "ad" and row["review"] in _REVIEWS:
             return _REVIEWS[row["review"]]
-        if table in above:
-            parent, word = above[table]
-            found = self._world.found(row[KEYS[parent]])
-            assert found is not None
-            higher = self._effective(*found)
-            if higher != "ACTIVE":
-                return higher if higher == "CAMPAIGN_PAUSED" else word
-        return "ACTIVE"
+        if table != "campaign" and own[-1] != "ACTIVE":
+            return "CAMPAIGN_PAUSED"
+        return "ADSET_PAUSED" if table == "ad" and own[1] != "ACTIVE" else "ACTIVE"
 
     # writing -------------------------------------------------------------------------------------
     def write(self, access: Access, object_id: str, given: Mapping[str, str]) -> Row:

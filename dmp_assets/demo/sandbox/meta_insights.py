@@ -34,6 +34,16 @@ _HOURS = [({"hourly_stats_aggregated_by_advertiser_time_zone": f"{h:02}:00:00 - 
            1 / 24) for h in range(24)]  # fmt: skip
 _COUNTS = ("impressions", "reach", "clicks", "link_clicks", "spend_cents")
 _QUARTERS = 96
+_JOINED = ("JOIN ad USING (ad_id) JOIN adset s USING (adset_id) "
+           "JOIN campaign c ON c.campaign_id = ad.campaign_id")  # fmt: skip
+EFFECTIVE = """CASE
+  WHEN 'DELETED' IN (ad.status, s.status, c.status) THEN 'DELETED'
+  WHEN 'ARCHIVED' IN (ad.status, s.status, c.status) THEN 'ARCHIVED'
+  WHEN ad.status <> 'ACTIVE' THEN ad.status
+  WHEN ad.review = 'disapproved' THEN 'DISAPPROVED' WHEN ad.review = 'pending' THEN 'PENDING_REVIEW'
+  WHEN c.status <> 'ACTIVE' THEN 'CAMPAIGN_PAUSED' WHEN s.status <> 'ACTIVE' THEN 'ADSET_PAUSED'
+  ELSE 'ACTIVE' END"""
+"""An ad's status with those above it and the review."""
 MIXED = "mixed"
 """The attribution setting of a sum over ad sets of different ones; it has no purchases."""
 _SETTING = ("s.click_days || 'd_click' || "
@@ -186,8 +196,10 @@ def _filter(asked: Asked) -> tuple[str, list[Any]]:
     where, values = f"ad.{column} = ? AND day BETWEEN ? AND ?", [value]
     values += [asked.since.isoformat(), asked.until.isoformat()]
     if asked.statuses:
-        where += f" AND ad.status IN ({', '.join('?' for _ in asked.statuses)})"
+        where += f" AND {EFFECTIVE} IN ({', '.join('?' for _ in asked.statuses)})"
         values += asked.statuses
+    elif LEVELS[asked.level] != column:  # of an object itself all is told, whatever is below it
+        where += f" AND {EFFECTIVE} <> 'DELETED'"
     return where, values
 
 
@@ -219,9 +231,7 @@ def _delivered(world: World, asked: Asked, offset: int, limit: int) -> list[Row]
                min(s.name) AS adset_name, min(c.name) AS campaign_name,
                CASE WHEN min({_SETTING}) = max({_SETTING}) THEN min({_SETTING}) ELSE '{MIXED}' END
                AS setting, {sums}
-        FROM delivery JOIN ad USING (ad_id) JOIN adset s USING (adset_id)
-        JOIN campaign c ON c.campaign_id = ad.campaign_id
-        WHERE {where} AND day <= ?
+        FROM delivery {_JOINED} WHERE {where} AND day <= ?
         GROUP BY 1, 2 ORDER BY 2, 1 LIMIT ? OFFSET ?
     """
     return world.rows(sql, *[today] * len(_COUNTS), *values, today, limit, offset)
@@ -237,8 +247,7 @@ def _bought(world: World, asked: Asked, ids: Sequence[str]) -> Purchases:
     sql = f"""
         SELECT ad.{own} AS own, {_bucket(asked)} AS bucket, touch, after_days,
                SUM(purchases) AS purchases, SUM(value_cents) AS value_cents
-        FROM purchase JOIN ad USING (ad_id)
-        WHERE {where} AND ad.{own} IN ({marks}) AND day <= ?
+        FROM purchase {_JOINED} WHERE {where} AND ad.{own} IN ({marks}) AND day <= ?
           AND lag_days <= julianday(?) - julianday(day)
         GROUP BY 1, 2, 3, 4
     """

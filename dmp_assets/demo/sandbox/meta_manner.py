@@ -63,6 +63,7 @@ class Manner(BaseModel):
     data, refused as 500/1 (`too_much` = 1) or 400/100/1487534, and reports on them fail; so do
     reports on more than `most_ads` ads. `page`: rows a page at most; `empty_pages`: so many pages
     are empty, with a next one. `null_elements`: so many elements of batches are null.
+    `guards_business`: an account's `business` is for `business_management` alone.
     `purchase_types`: action types under which the same purchases are told.
     """
 
@@ -86,6 +87,7 @@ class Manner(BaseModel):
     page: int = 5_000
     empty_pages: int = 0
     null_elements: int = 0
+    guards_business: bool = False
     purchase_types: tuple[str, ...] = (
         "omni_purchase",
         "purchase",

@@ -1,8 +1,9 @@
 """Insights: what each ad delivered on each day, asked for by the day or by reports.
 
 Always by ad and day, and summed by us: a sum over ad sets of different attribution settings comes
-without purchases. A report that fails is asked for by halves of its days, and that of a single day
-by what it is made of: its campaigns, their ad sets, their ads.
+without purchases. Every status is named, because ads that were deleted since are left out else. A
+report that fails is asked for by halves of its days, and that of a single day by what it is made
+of: its campaigns, their ad sets, their ads.
 """
 
 import logging
@@ -128,6 +129,9 @@ class InsightsReader:
             "time_range": {"since": days.first.isoformat(), "until": days.last.isoformat()},
             "time_increment": "1",
             "action_attribution_windows": [*WINDOWS, "default"],
+            "filtering": [
+                {"field": "ad.effective_status", "operator": "IN", "value": EVERY_STATUS["ad"]}
+            ],
         }
         return asked | ({"breakdowns": ",".join(self.breakdowns)} if self.breakdowns else {})
 

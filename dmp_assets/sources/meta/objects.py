@@ -8,6 +8,7 @@ from typing import Any
 
 from dmp_assets.platform.connect.errors import UnreadableAnswerError
 from dmp_assets.sources.meta.client import MetaClient
+from dmp_assets.sources.meta.errors import PermissionMissingError
 from dmp_assets.sources.meta.insights import EVERY_STATUS
 
 ACTIVE_ACCOUNT = 1
@@ -48,8 +49,14 @@ Row = dict[str, Any]
 
 def accounts(client: MetaClient) -> list[Row]:
     """The accounts that the connection may read."""
-    fields = ",".join(FIELDS["accounts"])
-    return [_checked(row) for row in client.listed("", "me/adaccounts", fields=fields)]
+    try:
+        return _accounts(client, FIELDS["accounts"])
+    except PermissionMissingError:  # that of `business` may need a scope which reading does not
+        return _accounts(client, tuple(n for n in FIELDS["accounts"] if n != "business"))
+
+
+def _accounts(client: MetaClient, fields: tuple[str, ...]) -> list[Row]:
+    return [_checked(row) for row in client.listed("", "me/adaccounts", fields=",".join(fields))]
 
 
 def objects(client: MetaClient, account: str, edge: str) -> Iterator[Row]:

@@ -125,7 +125,7 @@ class Governor:
 
     def note(self, account: str, usage: Usage) -> None:
         """Keep the pace that an answer asks for."""
-        if (seconds := self._held(usage.account, usage.seconds)) > 0:
+        if account and (seconds := self._held(usage.account, usage.seconds)) > 0:
             self.hold(account, seconds)
         if (seconds := self._held(usage.app, 0.0)) > 0:
             self.hold(APP, seconds)

@@ -140,6 +140,9 @@ def test_what_is_deleted_is_listed_only_when_it_is_asked_for(meta: Meta, api: Ap
         asked = api.rows(f"act_{TOKYO}/campaigns", effective_status='["DELETED"]')
         assert [one["id"] for one in asked] == [f"{TOKYO}10"]
         ads = api.rows(f"act_{TOKYO}/ads", fields="effective_status")
+        assert {one["effective_status"] for one in ads} == {"ACTIVE"}
+        meta.world.add("campaign", [row | {"status": "PAUSED"}])
+        ads = api.rows(f"act_{TOKYO}/ads", fields="effective_status")
         assert {one["effective_status"] for one in ads} == {"CAMPAIGN_PAUSED", "ACTIVE"}
     finally:
         meta.world.add("campaign", [row])
@@ -186,6 +189,26 @@ def test_a_sum_over_different_attribution_settings_has_no_purchases(meta: Meta, 
         assert all(len(one["actions"]) > 1 for one in by_set)
     finally:
         meta.world.add("adset", [row])
+
+
+def test_ads_that_were_deleted_are_told_of_only_by_themselves_or_by_their_status(
+    meta: Meta, api: Api
+) -> None:
+    ad = meta.world.rows("SELECT * FROM ad WHERE ad_id = ?", f"{BERLIN}300000")[0]
+    meta.world.add("ad", [ad | {"status": "DELETED"}])
+    try:
+        found = {row["ad_id"] for row in insights(api, "ad", fields="ad_id")}
+        assert ad["ad_id"] not in found and len(found) == 3
+        named = '[{"field":"ad.effective_status","operator":"IN","value":["DELETED","ACTIVE"]}]'
+        found = {row["ad_id"] for row in insights(api, "ad", fields="ad_id", filtering=named)}
+        assert ad["ad_id"] in found and len(found) == 4
+        assert api.rows(f"{ad['ad_id']}/insights", date_preset="last_7d")
+        (of_set,) = api.rows(f"{ad['adset_id']}/insights", date_preset="last_7d", fields="spend")
+        meta.world.add("ad", [ad])
+        (before,) = api.rows(f"{ad['adset_id']}/insights", date_preset="last_7d", fields="spend")
+        assert of_set == before
+    finally:
+        meta.world.add("ad", [ad])
 
 
 def test_windows_that_are_gone_are_taken_and_give_nothing(api: Api) -> None:

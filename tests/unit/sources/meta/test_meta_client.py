@@ -15,6 +15,7 @@ from dmp_assets.platform.connect.errors import (
 )
 from dmp_assets.sources.meta import objects
 from dmp_assets.sources.meta.client import FixedToken, MetaClient, appsecret_proof
+from dmp_assets.sources.meta.connection import READING
 from dmp_assets.sources.meta.errors import (
     AppSecretError,
     BadParameterError,
@@ -276,6 +277,15 @@ def test_an_account_that_was_ticked_off_is_refused_while_others_go_on(meta: Meta
             list(objects.objects(client, f"act_{HONOLULU}", "ads"))
         assert raised.value.account == f"act_{HONOLULU}"
         assert len(list(objects.objects(client, ACCOUNT, "ads"))) == 4
+
+
+@pytest.mark.parametrize("guards", [True, False])
+def test_accounts_are_listed_with_the_least_scope(meta: Meta, guards: bool) -> None:
+    token = meta.token(scopes=READING)
+    meta.behave(guards_business=guards)
+    with meta.client(token) as client:
+        found = objects.accounts(client)
+    assert len(found) == 4 and all(("business" in row) is not guards for row in found)
 
 
 @pytest.mark.parametrize(

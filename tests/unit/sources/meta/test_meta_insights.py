@@ -162,6 +162,22 @@ def test_an_ad_alone_that_fails_is_told(meta: Meta, reader: InsightsReader) -> N
         list(reader.history(Days(DAY, DAY)))
 
 
+@pytest.mark.parametrize("status", ["PAUSED", "ARCHIVED", "DELETED"])
+@pytest.mark.parametrize("table", ["campaign", "ad"])
+def test_what_was_removed_since_is_still_told_of(
+    meta: Meta, reader: InsightsReader, status: str, table: str
+) -> None:
+    own = {"campaign": f"{BERLIN}10", "ad": f"{BERLIN}300000"}[table]
+    sql = f"SELECT * FROM {table} WHERE {table}_id = ?"
+    row = meta.world.rows(sql, own)[0]
+    meta.world.add(table, [row | {"status": status}])
+    try:
+        (at_once,), (reported,) = reader.day(DAY), list(reader.history(Days(DAY, DAY)))
+    finally:
+        meta.world.add(table, [row])
+    assert keys(at_once.rows) == keys(reported.rows) == delivered(meta, BERLIN, Days(DAY, DAY))
+
+
 def test_a_refused_scope_is_not_halved(meta: Meta, reader: InsightsReader) -> None:
     meta.refuse(path="insights", code=200, status=403)
     with pytest.raises(Exception, match="not granted"):
