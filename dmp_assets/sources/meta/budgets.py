@@ -114,6 +114,8 @@ class Writer:
                 f"{account} is not active at Meta (account_status {row.get('account_status')}): "
                 "nothing is changed there"
             )
+        if not isinstance(row.get("currency"), str):
+            raise UnreadableAnswerError(f"Meta: {account} came without its currency")
         return str(row["currency"])
 
     def _stands(self, change: Change) -> str | None:

@@ -262,7 +262,8 @@ def _next_cursor(page: Row) -> str | None:
     paging = page.get("paging")
     if not isinstance(paging, dict) or not paging.get("next"):
         return None
-    cursor = (paging.get("cursors") or {}).get("after")
+    cursors = paging.get("cursors")
+    cursor = cursors.get("after") if isinstance(cursors, dict) else None
     if not isinstance(cursor, str) or not cursor:
         raise UnreadableAnswerError("Meta: a list goes on, and gives no cursor")
     return cursor

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from dmp_assets.platform.base.answers import UNREADABLE
 from dmp_assets.platform.connect.answer import HttpAnswer
 from dmp_assets.platform.connect.errors import NeedsConsentError, UnreadableAnswerError
 from dmp_assets.platform.connect.oauth import (
@@ -107,16 +108,17 @@ def introspected(config: MetaConfig, client: OAuthClient, tokens: Tokens) -> Tok
         raise error_of(fault(data["error"]))
     if data.get("is_valid") is not True or str(data.get("app_id")) != client.client_id:
         raise NeedsConsentError("Meta: the token opens nothing for this app; connect it anew")
-    scopes = tuple(str(one) for one in data.get("scopes") or ())
-    return tokens.model_copy(
-        update={
-            "scopes": scopes,
+    try:
+        told = {
+            "scopes": tuple(str(one) for one in data.get("scopes") or ()),
             "kind": str(data.get("type", "")),
             "targets": _targets(data),
             "expires_at": _moment(data.get("expires_at")) or tokens.expires_at,
             "consent_ends_at": _moment(data.get("data_access_expires_at")),
         }
-    )
+    except UNREADABLE:
+        raise UnreadableAnswerError("Meta: what it tells of a token makes no sense") from None
+    return tokens.model_copy(update=told)
 
 
 def _targets(data: Mapping[str, Any]) -> tuple[str, ...] | None:

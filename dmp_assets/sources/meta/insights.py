@@ -169,15 +169,14 @@ class InsightsReader:
 
     def _checked(self, days: Days, rows: Iterator[Row]) -> list[Row]:
         """The rows, all of this account and these days, each ad, day and cell once."""
-        found: dict[tuple[Any, ...], Row] = {}
-        own = self.account.removeprefix("act_")
+        found: dict[tuple[str, ...], Row] = {}
+        own, within = self.account.removeprefix("act_"), {day.isoformat() for day in days}
         for row in rows:
-            day = str(row.get("date_start"))
-            is_within = days.first.isoformat() <= day <= days.last.isoformat()
-            if not is_within or row.get("date_stop") != day or row.get("account_id") != own:
-                raise UnreadableAnswerError("Meta: insights came of other days or accounts")
-            cell = tuple(row.get(name) for name in self.breakdowns)
-            found[(row.get("ad_id"), day, *cell)] = row
+            day, ad = row.get("date_start"), row.get("ad_id")
+            is_ours = isinstance(day, str) and day in within and row.get("date_stop") == day
+            if not is_ours or row.get("account_id") != own or not isinstance(ad, str):
+                raise UnreadableAnswerError("Meta: insights came of other days, accounts or no ad")
+            found[(ad, str(day), *(str(row.get(name)) for name in self.breakdowns))] = row
         return list(found.values())
 
 

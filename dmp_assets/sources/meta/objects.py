@@ -56,7 +56,8 @@ def accounts(client: MetaClient) -> list[Row]:
 
 
 def _accounts(client: MetaClient, fields: tuple[str, ...]) -> list[Row]:
-    return [_checked(row) for row in client.listed("", "me/adaccounts", fields=",".join(fields))]
+    listed = client.listed("", "me/adaccounts", fields=",".join(fields))
+    return [_checked(row, "id", "account_id", "currency", "timezone_name") for row in listed]
 
 
 def objects(client: MetaClient, account: str, edge: str) -> Iterator[Row]:
@@ -65,10 +66,10 @@ def objects(client: MetaClient, account: str, edge: str) -> Iterator[Row]:
     statuses = {"effective_status": EVERY_STATUS[level]} if level else {}
     fields = ",".join(FIELDS[edge])
     for row in client.listed(account, f"{account}/{edge}", fields=fields, **statuses):
-        yield _checked(row)
+        yield _checked(row, "id")
 
 
-def _checked(row: Row) -> Row:
-    if not isinstance(row.get("id"), str) or not row["id"]:
-        raise UnreadableAnswerError("Meta: an object came without its id")
+def _checked(row: Row, *needed: str) -> Row:
+    if any(not isinstance(row.get(name), str) or not row[name] for name in needed):
+        raise UnreadableAnswerError(f"Meta: an object came without its {' or '.join(needed)}")
     return row

@@ -105,9 +105,7 @@ def read(client: MetaClient, study_id: str) -> Study:
     """A split test as it stands."""
     row = client.get("", study_id, fields=_FIELDS)
     cells = client.listed("", f"{study_id}/cells", fields=_CELL_FIELDS)
-    return _study(
-        row, tuple((str(c.get("name", "")), int(c["treatment_percentage"])) for c in cells)
-    )
+    return _study(row, tuple(_cell(cell) for cell in cells))
 
 
 def of(client: MetaClient, account: str, object_id: str) -> list[Study]:
@@ -131,7 +129,14 @@ def _study(row: Mapping[str, Any], cells: tuple[tuple[str, int], ...]) -> Study:
     if start is None or finish is None:
         raise UnreadableAnswerError("Meta: a split test came without its times")
     canceled = _moment(row.get("canceled_time"))
-    return Study(str(row["id"]), str(row.get("name", "")), start, finish, canceled, cells)
+    return Study(str(row.get("id", "")), str(row.get("name", "")), start, finish, canceled, cells)
+
+
+def _cell(row: Mapping[str, Any]) -> tuple[str, int]:
+    percentage = row.get("treatment_percentage")
+    if not isinstance(percentage, int):
+        raise UnreadableAnswerError("Meta: a cell of a split test came without its percentage")
+    return str(row.get("name", "")), percentage
 
 
 def _moment(given: object) -> datetime | None:
@@ -139,6 +144,7 @@ def _moment(given: object) -> datetime | None:
     if given is None:
         return None
     if isinstance(given, int) and not isinstance(given, bool):
+        given = min(max(given, 0), 2**36)
         return datetime.fromtimestamp(given, UTC)
     try:
         return datetime.strptime(str(given), "%Y-%m-%dT%H:%M:%S%z").astimezone(UTC)

@@ -89,6 +89,30 @@ def test_amounts_are_written_in_the_accounts_minor_units(
     assert stands(meta, f"{account}20") == minor
 
 
+def test_forints_are_whole_units(meta: Meta, writer: Writer) -> None:
+    for table, key in (("campaign", f"{BERLIN}10"), ("adset", f"{BERLIN}20")):
+        row = meta.world.rows(f"SELECT * FROM {table} WHERE {table}_id = ?", key)[0]
+        ids = {name: f"{BUDAPEST}{row[name][3:]}" for name in row if name.endswith("_id")}
+        meta.world.add(table, [row | ids])
+    done = writer.apply(to("1800", f"{BUDAPEST}20", f"act_{BUDAPEST}"))
+    assert done.is_done and stands(meta, f"{BUDAPEST}20") == 1800
+    with pytest.raises(AmountError):
+        writer.apply(to("18.50", f"{BUDAPEST}20", f"act_{BUDAPEST}"))
+
+
+def test_an_accounts_spend_cap_may_change_ten_times_a_day(meta: Meta, writer: Writer) -> None:
+    def cap(amount: int) -> Change:
+        return Change(ACCOUNT, ACCOUNT, "spend_cap", Decimal(amount))
+
+    for amount in range(1_000, 1_010):
+        assert writer.apply(cap(amount)).is_done
+    with pytest.raises(WriteLimitError) as raised:
+        writer.apply(cap(2_000))
+    assert raised.value.seconds == 86_400
+    meta.pass_(86_401)
+    assert writer.apply(cap(2_000)).after == Decimal(2_000)
+
+
 def test_a_part_of_a_yen_is_refused_before_anything_is_asked(meta: Meta, writer: Writer) -> None:
     with pytest.raises(AmountError):
         writer.apply(to("1800.5", f"{TOKYO}20", f"act_{TOKYO}"))
