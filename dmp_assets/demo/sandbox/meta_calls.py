@@ -192,7 +192,10 @@ class Graph:
             case ("GET", one, *edge) if (report := self._reports.found(one)) is not None:
                 self._objects.seen(access, f"act_{report['account_id']}")
                 if edge == ["insights"]:
-                    return self._rows(call, self._reports.complete(report, self.manner))
+                    offset, limit = self._place(call)
+                    made = self._reports.rows(report, self.manner)
+                    found, is_more = made[offset : offset + limit], len(made) > offset + limit
+                    return self._page(call, found, offset, has_more=is_more)
                 return self._reports.progress(report, self.manner)
             case (method, one, *edge) if len(edge) < 2:
                 return self._object(call, access, method, one, *edge)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from dmp_assets.demo.sandbox.meta_manner import GraphError, Manner, bad
@@ -34,6 +35,8 @@ _HOURS = [({"hourly_stats_aggregated_by_advertiser_time_zone": f"{h:02}:00:00 - 
            1 / 24) for h in range(24)]  # fmt: skip
 _COUNTS = ("impressions", "reach", "clicks", "link_clicks", "spend_cents")
 _QUARTERS = 96
+_MOST_NAMED = 1_000
+"""Ids that a query names; of more all are asked for."""
 _JOINED = ("JOIN ad USING (ad_id) JOIN adset s USING (adset_id) "
            "JOIN campaign c ON c.campaign_id = ad.campaign_id")  # fmt: skip
 EFFECTIVE = """CASE
@@ -178,7 +181,7 @@ def _statuses(given: Mapping[str, str]) -> tuple[str, ...]:
 
 # rows --------------------------------------------------------------------------------------------
 def rows(world: World, asked: Asked, manner: Manner, offset: int, limit: int) -> list[Row]:
-    """`limit` rows from `offset` on, as the API gives them."""
+    """`limit` rows (-1: all) from `offset` on, as the API gives them."""
     taken = (0, -1) if asked.breakdowns else (offset, limit)
     found = _delivered(world, asked, *taken)
     if not found:
@@ -188,7 +191,8 @@ def rows(world: World, asked: Asked, manner: Manner, offset: int, limit: int) ->
         return [_told(asked, row, bought.get((row["own"], row["bucket"]), []), {}, manner)
                 for row in found]  # fmt: skip
     split = _split(world, asked, found, bought, manner)
-    return [row for n, row in enumerate(split) if offset <= n < offset + limit]
+    end = None if limit < 0 else offset + limit
+    return list(islice(split, offset, end))
 
 
 def _filter(asked: Asked) -> tuple[str, list[Any]]:
@@ -243,11 +247,14 @@ def _bought(world: World, asked: Asked, ids: Sequence[str]) -> Purchases:
     where, values = _filter(asked)
     own = LEVELS[asked.level]
     chosen = sorted(set(ids))
-    marks = ", ".join("?" for _ in chosen)
+    if len(chosen) > _MOST_NAMED:
+        chosen, own_ids = [], "TRUE"
+    else:
+        own_ids = f"ad.{own} IN ({', '.join('?' for _ in chosen)})"
     sql = f"""
         SELECT ad.{own} AS own, {_bucket(asked)} AS bucket, touch, after_days,
                SUM(purchases) AS purchases, SUM(value_cents) AS value_cents
-        FROM purchase {_JOINED} WHERE {where} AND ad.{own} IN ({marks}) AND day <= ?
+        FROM purchase {_JOINED} WHERE {where} AND {own_ids} AND day <= ?
           AND lag_days <= julianday(?) - julianday(day)
         GROUP BY 1, 2, 3, 4
     """

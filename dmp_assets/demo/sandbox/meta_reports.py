@@ -9,6 +9,9 @@ from dmp_assets.demo.sandbox import meta_insights
 from dmp_assets.demo.sandbox.meta_manner import Manner, bad, gone
 from dmp_assets.demo.sandbox.meta_world import KEYS, World
 
+_KEPT = 8
+"""Reports whose rows are kept in memory."""
+
 Row = dict[str, Any]
 
 
@@ -17,6 +20,7 @@ class Reports:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._made: dict[str, list[Row]] = {}
 
     def asked(
         self, given: Mapping[str, str], of: tuple[str, Row], manner: Manner
@@ -95,7 +99,16 @@ class Reports:
         waited = self._world.now() - report["submitted_at"]
         return 1.0 if report["seconds"] <= 0 else min(1.0, waited / float(report["seconds"]))
 
-    def complete(self, report: Row, manner: Manner) -> meta_insights.Asked:
+    def rows(self, report: Row, manner: Manner) -> list[Row]:
+        """The rows of a report that is complete, as they were when they were read first."""
+        if report["report_id"] not in self._made:
+            asked = self._complete(report, manner)
+            self._made[report["report_id"]] = meta_insights.rows(self._world, asked, manner, 0, -1)
+            while len(self._made) > _KEPT:
+                self._made.pop(next(iter(self._made)))
+        return self._made[report["report_id"]]
+
+    def _complete(self, report: Row, manner: Manner) -> meta_insights.Asked:
         """What a report that is complete was asked."""
         if report["ends"] != "well" or self._share_done(report) < 1:
             raise bad("The report is not complete")

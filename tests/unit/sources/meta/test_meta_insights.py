@@ -288,8 +288,10 @@ def test_another_type_of_action_is_taken_when_the_widest_is_gone(
 
 def test_rows_of_another_account_or_day_are_refused(client: MetaClient) -> None:
     own = InsightsReader(client, ACCOUNT)
-    rows = [{"account_id": BERLIN, "date_start": "2026-10-20", "date_stop": "2026-10-20"}]
+    rows = [{"account_id": BERLIN, "date_start": "2026-10-20", "date_stop": "2026-10-20",
+             "ad_id": "1"}]  # fmt: skip
     assert len(own._checked(Days(DAY, DAY), iter(rows))) == 1
-    for wrong in ({"account_id": TOKYO}, {"date_start": "2026-10-21"}, {"date_stop": "2026-10-22"}):
+    for wrong in ({"account_id": TOKYO}, {"date_start": "2026-10-21"}, {"date_stop": "2026-10-22"},
+                  {"ad_id": None}):  # fmt: skip
         with pytest.raises(UnreadableAnswerError):
             own._checked(Days(DAY, DAY), iter([rows[0] | wrong]))

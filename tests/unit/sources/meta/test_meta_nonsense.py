@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.connect.http import Patience
 from dmp_assets.platform.connect.oauth import Tokens
-from dmp_assets.sources.meta import objects, studies
+from dmp_assets.sources.meta import insights, objects, studies
 from dmp_assets.sources.meta.budgets import Change, Writer
 from dmp_assets.sources.meta.client import FixedToken, MetaClient, MetaConfig
 from dmp_assets.sources.meta.connection import introspected, oauth_client
@@ -62,6 +62,7 @@ class Saying:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def do_any(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -99,6 +100,11 @@ def client(config: MetaConfig) -> Iterator[MetaClient]:
     fixed, governor = FixedToken(SecretStr("t")), Governor(Pace(longest=0), sleep=lambda _: None)
     with MetaClient(config, fixed, governor, patience=ONCE) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(insights, "LONGEST_REPORT", 2.0)
 
 
 def quietly(act: Any) -> None:
