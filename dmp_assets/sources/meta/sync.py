@@ -7,7 +7,6 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -49,8 +48,11 @@ def side_by_side(
     A job that ends by a UserError gives that last, and stops no other; any other exception is
     raised here. Who reads slowly holds the jobs back; who stops reading ends them.
     """
+    waiting: queue.SimpleQueue[J] = queue.SimpleQueue()
     given: queue.Queue[tuple[J, T | UserError] | Exception | None] = queue.Queue(_WAITING)
     over = threading.Event()
+    for job in jobs:
+        waiting.put(job)
 
     def put(one: tuple[J, T | UserError] | Exception | None) -> None:
         while not over.is_set():
@@ -73,22 +75,29 @@ def side_by_side(
         finally:
             put(None)
 
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="meta") as pool:
-        try:
-            for job in jobs:
-                pool.submit(run, job)
-            running = len(jobs)
-            while running:
-                one = given.get()
-                if one is None:
-                    running -= 1
-                elif isinstance(one, Exception):
-                    raise one
-                else:
-                    yield one
-        finally:
-            over.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+    def serve() -> None:
+        while not over.is_set():
+            try:
+                job = waiting.get_nowait()
+            except queue.Empty:
+                return
+            run(job)
+
+    # Daemons: one that waits for an allowance holds up nobody who stops.
+    for _ in range(min(workers, len(jobs))):
+        threading.Thread(target=serve, name="meta", daemon=True).start()
+    try:
+        running = len(jobs)
+        while running:
+            one = given.get()
+            if one is None:
+                running -= 1
+            elif isinstance(one, Exception):
+                raise one
+            else:
+                yield one
+    finally:
+        over.set()
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,22 @@ def test_who_stops_reading_ends_the_jobs() -> None:
     assert ended.wait(5)
 
 
+def test_a_job_that_waits_long_holds_up_nobody_who_stops() -> None:
+    leave = threading.Event()
+
+    def work(job: str) -> Iterator[int]:
+        if job == "waits":
+            leave.wait(30)
+        yield 1
+
+    began = time.monotonic()
+    for job, _ in side_by_side(["waits", "quick"], work):
+        assert job == "quick"
+        break
+    assert time.monotonic() - began < 10
+    leave.set()
+
+
 def test_no_jobs_give_nothing() -> None:
     assert list(side_by_side([], lambda job: [job])) == []
 
