@@ -113,7 +113,9 @@ def run(*assets: Any) -> dg.ExecuteInProcessResult:
 def versions(result: dg.ExecuteInProcessResult) -> dict[str, str | None]:
     """Data version of each table."""
     return {
-        event.asset_key.to_user_string(): event.materialization.tags["dagster/data_version"]
+        event.asset_key.to_user_string(): (event.materialization.tags or {}).get(
+            "dagster/data_version"
+        )
         for event in result.get_asset_materialization_events()
         if event.asset_key
     }

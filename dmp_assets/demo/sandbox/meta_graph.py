@@ -122,8 +122,12 @@ class Objects:
 
     def shown(self, table: str, row: Row, wanted: tuple[str, ...]) -> Row:
         """A row in the API's words, with these fields; what it does not have is left out."""
-        own = {"account": self._account, "creative": _creative}.get(table, self._delivering)
-        told = own(row) if table in ("account", "creative") else self._delivering(row, table)
+        if table == "account":
+            told = self._account(row)
+        elif table == "creative":
+            told = row | {"id": row["creative_id"]}
+        else:
+            told = self._delivering(row, table)
         return {name: told[name] for name in wanted if told.get(name) is not None}
 
     def _account(self, row: Row) -> Row:
@@ -268,10 +272,6 @@ class Objects:
             if len(recent) >= most:
                 raise error
             self._changes.append((kind, object_id, now))
-
-
-def _creative(row: Row) -> Row:
-    return row | {"id": row["creative_id"]}
 
 
 def _kept(given: Mapping[str, str], table: str) -> Callable[[Row, str], bool]:

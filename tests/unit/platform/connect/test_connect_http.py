@@ -165,10 +165,10 @@ def test_a_late_answer_that_explains_itself_is_read_and_not_just_repeated() -> N
 
     with serving(says(500, b'{"why": 1}'), explains=explains) as (server, client):
         with pytest.raises(StatusError, match="too much"):
-            client.get("x", read=read)
+            client.send("GET", "x", read=read)
         assert len(server.asked) == 1
         server.acts[:] = [says(500, b"<html>"), says(200)]
-        assert client.get("x", read=read) == 200
+        assert client.send("GET", "x", read=read) == 200
         assert len(server.asked) == 3
 
 

@@ -137,7 +137,7 @@ def everything(client: MetaClient, config: MetaConfig, folder: Path) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(answer=answers, status=st.sampled_from([200, 400, 403]))
 def test_any_json_ends_by_a_result_or_an_error_in_words(
