@@ -159,7 +159,7 @@ class HttpClient:
 
     def __init__(self, service: HttpService) -> None:
         host = urlsplit(service.url).hostname or ""
-        _keep_silent()
+        keep_silent()
         self.service = service
         self._base = service.url.rstrip("/")
         self._http = httpx.Client(
@@ -435,6 +435,7 @@ class _Silent(logging.Filter):
 _SILENT = _Silent()
 
 
-def _keep_silent() -> None:
+def keep_silent() -> None:
+    """Let the libraries below log nothing of what travels."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_SILENT)

@@ -115,9 +115,9 @@ class OAuthService:
     `name`: what people call it. `scopes`: the least that is needed; all of them must be granted.
     `client_auth`: how we prove who we are at the token endpoint. `exchanges_by`: the method of that
     endpoint, some take GET. `authorize_parameters`, `token_parameters`: added to the consent page's
-    address and to every token request. `pkce`: off only where the service refuses it. `renewal`:
-    see there; `renews_at_once`: a token for a code that ends is short-lived, and exchanged right
-    away.
+    address and to every token request; `code_parameters`: to that for a code alone. `pkce`: off
+    only where the service refuses it. `renewal`: see there; `renews_at_once`: a token for a code
+    that ends is short-lived, and exchanged right away.
     `rotates`: whether a refresh token opens once, so that a lost answer must not be asked for
     blindly again. `read`: the token answer, raising ValueError for nonsense. `is_dead`: whether a
     refused renewal needs a new consent. `lifetime`: seconds of an access token whose answer does
@@ -138,6 +138,7 @@ class OAuthService:
     exchanges_by: Literal["POST", "GET"] = "POST"
     authorize_parameters: Mapping[str, str] = field(default_factory=dict)
     token_parameters: Mapping[str, str] = field(default_factory=dict)
+    code_parameters: Mapping[str, str] = field(default_factory=dict)
     pkce: bool = True
     renewal: Renewal = REFRESH_TOKEN
     renews_at_once: bool = False
@@ -258,6 +259,7 @@ class OAuthClient:
         if not returned.get("code"):
             raise RefusedConsentError(f"{self.service.name}: the answer holds no code")
         asked = {"redirect_uri": consent.redirect_uri, "code": returned["code"]}
+        asked |= self.service.code_parameters
         if consent.verifier is not None:
             asked["code_verifier"] = consent.verifier
         try:

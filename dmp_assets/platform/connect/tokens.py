@@ -94,10 +94,18 @@ class Connections:
         sealed = self._ring.load().seal(_CONSENT, consent.model_dump_json().encode())
         return BegunConsent(url, sealed.decode())
 
-    def finish(self, client: OAuthClient, cookie: str, returned: Mapping[str, str]) -> uuid.UUID:
+    def finish(
+        self,
+        client: OAuthClient,
+        cookie: str,
+        returned: Mapping[str, str],
+        *,
+        account: str | None = None,
+    ) -> uuid.UUID:
         """Connect by what the browser brought back: its cookie and the query of the redirect.
 
-        Raises RefusedConsentError for a cookie or state that is not ours, was used or is too old,
+        `account`: whom the answer is about, where it says so. Raises RefusedConsentError for a
+        cookie or state that is not ours, was used or is too old, or was for another account,
         MissingScopeError when not all was granted; then nothing is stored.
         """
         try:
@@ -117,6 +125,8 @@ class Connections:
             raise RefusedConsentError(
                 f"{client.service.name}: this answer was used, or is too old; begin again"
             )
+        if account is not None and account != consent.account:
+            raise RefusedConsentError(f"{client.service.name}: the consent was for another account")
         tokens = client.by_code(consent, returned, self._now())
         client.check_scopes(tokens)
         return self._connect(client, consent.account, tokens)

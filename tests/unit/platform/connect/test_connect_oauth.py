@@ -217,6 +217,20 @@ def test_an_answer_that_comes_too_late_connects_nothing(
     assert count == 1  # those that are over are swept
 
 
+def test_a_consent_for_one_account_connects_no_other(
+    connections: Connections, service: Service
+) -> None:
+    client = service.client()
+    begun = connections.begin(client, ACCOUNT, REDIRECTS[0])
+    before = len(service.calls("token"))
+    with pytest.raises(RefusedConsentError, match="for another account"):
+        connections.finish(client, begun.cookie, browse(begun.url), account="shop-2")
+    assert connections.health() == [] and len(service.calls("token")) == before
+    begun = connections.begin(client, ACCOUNT, REDIRECTS[0])
+    connections.finish(client, begun.cookie, browse(begun.url), account=ACCOUNT)
+    assert connections.health()[0].account == ACCOUNT
+
+
 def test_a_consent_for_one_service_connects_no_other(
     connections: Connections, service: Service
 ) -> None:
