@@ -13,6 +13,7 @@ from types import MappingProxyType, ModuleType
 DOMAINS = (
     "abuse",
     "attribution",
+    "ads",
     "overview",
 )
 

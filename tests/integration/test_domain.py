@@ -152,7 +152,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     before = hashes(folder)
     home = Home(tmp_path_factory.mktemp("domain") / "home").prepare("sandbox")
     with EmbeddedPostgres(home).running():
-        assert migrate_home(home)[1] == "0006"
+        assert migrate_home(home)[1] == "0007"
         for path, text in FILES.items():
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +232,7 @@ def told(copy: Copy) -> None:
         if post["text"].startswith("Refunds") and "thread_ts" not in post
     ]
     assert "Returned orders" in json.dumps(message)
-    assert copy.stored("SELECT version_num FROM alembic_version") == [("0007",)]
+    assert copy.stored("SELECT version_num FROM alembic_version") == [("0008",)]
     assert copy.stored(
         "SELECT service, state, scopes, last_success_at IS NOT NULL FROM service_connection "
         "JOIN service_token USING (connection_id)"

@@ -21,7 +21,7 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import duckdb
@@ -65,7 +65,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class _Business:
+class Business:
     """The world between the first and the last day: which touchpoints and purchases are seen.
 
     `touches` and `purchases` are rows of the world, in order of time; `cost` is in 1/10000 EUR of
@@ -102,18 +102,8 @@ def generate_web(
         raise GivenError(f"dirt cannot be negative, days at least one: {dirt}, {days}")
     if without is not None and without not in CHANNEL_NAMES:
         raise GivenError(f"no channel {without}; there are {', '.join(CHANNEL_NAMES)}")
-    last_day = end.toordinal() - _EPOCH
-    first_day = last_day - days + 1
-    streams = {
-        name: np.random.default_rng([seed, last_day, days, number])
-        for number, name in enumerate(_STREAMS)
-    }
-    ids, people = _people(Path(shop_export))
-    world = simulate(streams["world"], people, first_day, last_day)
-    cost = _costs(streams["costs"], world)
-    business = _seen(world, ids, cost, first_day * DAY, (last_day + 1) * DAY, without)
-    tables = _tables(streams["ids"], streams["engagement"], business)
-    soiled = _soil(streams["dirt"], business, tables, dirt)
+    business, tables, soiling = _simulated(Path(shop_export), seed, end, days, without)
+    soiled = _soil(soiling, business, tables, dirt)
 
     out = Path(out_dir)
     late, truth = out / "late", out / "truth"
@@ -133,13 +123,37 @@ def generate_web(
         database=out / "web.sqlite",
         late=late,
         truth=truth,
-        first_day=date.fromordinal(first_day + _EPOCH),
+        first_day=end - timedelta(days=days - 1),
         last_day=end,
-        people=len(people),
+        people=len(business.ids),
         rows={name: len(made.table) for name, made in soiled.items()}
         | {f"late/{name}": len(made.late_table) for name, made in soiled.items()},
         dirty=dict(sorted(tally.items())),
     )
+
+
+def clean(
+    shop_export: Path, *, seed: int, end: date, days: int = 90
+) -> tuple[Business, dict[str, pa.Table]]:
+    """What `generate_web` soils and writes for the same arguments: the business and its tables."""
+    business, tables, _ = _simulated(Path(shop_export), seed, end, days, None)
+    return business, tables
+
+
+def _simulated(
+    export: Path, seed: int, end: date, days: int, without: str | None
+) -> tuple[Business, dict[str, pa.Table], Rng]:
+    last_day = end.toordinal() - _EPOCH
+    first_day = last_day - days + 1
+    streams = {
+        name: np.random.default_rng([seed, last_day, days, number])
+        for number, name in enumerate(_STREAMS)
+    }
+    ids, people = _people(export)
+    world = simulate(streams["world"], people, first_day, last_day)
+    cost = _costs(streams["costs"], world)
+    business = _seen(world, ids, cost, first_day * DAY, (last_day + 1) * DAY, without)
+    return business, _tables(streams["ids"], streams["engagement"], business), streams["dirt"]
 
 
 def _people(export: Path) -> tuple[pa.Array, People]:
@@ -170,20 +184,20 @@ def _costs(rng: Rng, world: World) -> Ints:
 
 def _seen(
     world: World, ids: pa.Array, cost: Ints, start: int, stop: int, without: str | None
-) -> _Business:
+) -> Business:
     bought, happens = outcome(world, without)
 
     def ordered(seconds: Ints, there: Bools) -> Ints:
         rows = np.flatnonzero(there & (seconds >= start) & (seconds < stop))
         return rows[np.argsort(seconds[rows], kind="stable")]
 
-    return _Business(
+    return Business(
         world, ids, bought, ordered(world.seconds, happens), ordered(world.bought_at, bought),
         cost, start, stop,
     )  # fmt: skip
 
 
-def _tables(rng: Rng, mood: Rng, business: _Business) -> dict[str, pa.Table]:
+def _tables(rng: Rng, mood: Rng, business: Business) -> dict[str, pa.Table]:
     """The clean tables, all text, in order of time."""
     world, rows = business.world, business.touches
     session_id = uuids(rng, len(world.wish)).take(pa.array(rows))
@@ -227,7 +241,7 @@ def _tables(rng: Rng, mood: Rng, business: _Business) -> dict[str, pa.Table]:
     }
 
 
-def _engagement(rng: Rng, business: _Business) -> tuple[Bools, Bools]:
+def _engagement(rng: Rng, business: Business) -> tuple[Bools, Bools]:
     """Whether somebody looked at products, and whether they went for the checkout.
 
     Views do neither; the session of a purchase does both; later touchpoints do more of it.
@@ -255,7 +269,7 @@ def _campaigns(rng: Rng, world: World) -> pa.Array:
 
 
 def _soil(
-    rng: Rng, business: _Business, tables: dict[str, pa.Table], dirt: float
+    rng: Rng, business: Business, tables: dict[str, pa.Table], dirt: float
 ) -> dict[str, web_dirt.Soiled]:
     world, rows = business.world, business.touches
     wish = world.wish[rows]
@@ -295,7 +309,7 @@ def _soil(
     }
 
 
-def _has_session(business: _Business, sessions: pa.Table) -> Bools:
+def _has_session(business: Business, sessions: pa.Table) -> Bools:
     """Whether the person of a conversion has a session up to a minute after it."""
     day, time = (sessions[name].combine_chunks() for name in ("event_date", "event_time"))
     seconds = web_dirt.seconds_of(day, time)
@@ -308,7 +322,7 @@ def _has_session(business: _Business, sessions: pa.Table) -> Bools:
     return has
 
 
-def _effects(business: _Business) -> pa.Table:
+def _effects(business: Business) -> pa.Table:
     """What each channel caused, by comparison with the same world without it."""
     world = business.world
     inside = (world.bought_at >= business.start) & (world.bought_at < business.stop)

@@ -3,8 +3,8 @@
 `GET authorize` gives consent at once, as the person would, and sends the browser back. `POST token`
 takes a code, a refresh token or the client's own credentials; a refresh token that was used before
 revokes all of its grant (RFC 9700, 4.14.2), or with `grace` is good until its successor is used.
-`POST revoke` is RFC 7009. `GET items` is the list, by cursor in the body and by `Link`;
-`POST items` adds to it and is not idempotent.
+`POST revoke` is RFC 7009, `POST introspect` RFC 7662. `GET items` is the list, by cursor in the
+body and by `Link`; `POST items` adds to it and is not idempotent.
 
 To misbehave, POST a `Manner` to `/oauth/_sandbox/manner`, and faults to `/_sandbox/faults`.
 """
@@ -98,6 +98,7 @@ class OAuthSandbox:
             Route("/authorize", self._authorize),
             Route("/token", self._token, methods=["GET", "POST"]),
             Route("/revoke", self._revoke, methods=["POST"]),
+            Route("/introspect", self._introspect, methods=["POST"]),
             Route("/items", self._items),
             Route("/items", self._add, methods=["POST"]),
             Route("/elsewhere", self._elsewhere),
@@ -197,6 +198,19 @@ class OAuthSandbox:
             grant for grant in self._grants if token != grant.current and token not in grant.access
         ]
         return Response(status_code=200)
+
+    async def _introspect(self, request: Request) -> Response:
+        form = dict(parse_qsl((await request.body()).decode()))
+        if not _is_client(request, form):
+            return JSONResponse({"error": "invalid_client"}, status_code=401)
+        token = form.get("token", "")
+        grant = next((one for one in self._grants if token in one.access), None)
+        if grant is None:
+            return JSONResponse({"active": False})
+        left = grant.access[token] - time.monotonic()
+        return JSONResponse(
+            {"active": left > 0, "scope": " ".join(grant.scopes), "exp": int(time.time() + left)}
+        )
 
     # the list ------------------------------------------------------------------------------------
     def item(self, number: int) -> dict[str, Any]:

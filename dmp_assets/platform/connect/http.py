@@ -77,6 +77,14 @@ def _says_nothing(answer: HttpAnswer) -> float | None:
     return None
 
 
+def _never(answer: HttpAnswer) -> bool:
+    return False
+
+
+def _no_proof(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class HttpService:
     """A service as a connector declares it.
@@ -87,7 +95,9 @@ class HttpService:
     `connections`: requests at a time. `throttled`: seconds to wait when an answer means that
     nothing was done and the same may be asked later, whatever its status (a throttle that comes as
     200 or 400); None else. `pace`: seconds until the next request of this client may go, from an
-    answer's headers (a budget that is nearly used up). `loopback_only`: for a sandbox home, which
+    answer's headers (a budget that is nearly used up). `explains`: whether the body of a 408, 429
+    or 5xx says what it means, so that `read` decides about another try. `proof`: query parameters
+    that prove the credentials, from their headers. `loopback_only`: for a sandbox home, which
     reaches nothing else.
     """
 
@@ -101,6 +111,8 @@ class HttpService:
     connections: int = 4
     throttled: Callable[[HttpAnswer], float | None] = _says_nothing
     pace: Callable[[HttpAnswer], float | None] = _says_nothing
+    explains: Callable[[HttpAnswer], bool] = _never
+    proof: Callable[[Mapping[str, str]], Mapping[str, str]] = field(default=_no_proof, repr=False)
     loopback_only: bool = False
 
     def __post_init__(self) -> None:
@@ -147,7 +159,7 @@ class HttpClient:
 
     def __init__(self, service: HttpService) -> None:
         host = urlsplit(service.url).hostname or ""
-        _keep_silent()
+        keep_silent()
         self.service = service
         self._base = service.url.rstrip("/")
         self._http = httpx.Client(
@@ -276,10 +288,23 @@ class HttpClient:
         if credentials is None:
             return self._redirected(method, url, headers, sent)
         own = credentials.headers()
-        answer = self._redirected(method, url, {**headers, **own}, sent)
+        answer = self._proven(method, url, headers, own, sent)
         if answer.status == 401 and credentials.renew(own):
-            answer = self._redirected(method, url, {**headers, **credentials.headers()}, sent)
+            answer = self._proven(method, url, headers, credentials.headers(), sent)
         return answer
+
+    def _proven(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        own: Mapping[str, str],
+        sent: Mapping[str, Any],
+    ) -> HttpAnswer:
+        """The answer to a request with these credentials, and their proof where there is one."""
+        if proof := self.service.proof(own):
+            sent = {**sent, "params": {**sent.get("params", {}), **proof}}
+        return self._redirected(method, url, {**headers, **own}, sent)
 
     def _redirected(
         self, method: str, url: str, headers: Mapping[str, str], sent: Mapping[str, Any]
@@ -367,7 +392,8 @@ class HttpClient:
         if asked is not None:
             error = ThrottledError(f"{answer.place} is throttled for {asked:,.0f} s", asked)
             raise _Lost(_raising(error), asked, is_done=False)
-        if answer.status in (408, 429) or answer.status >= 500:
+        is_late = answer.status in (408, 429) or answer.status >= 500
+        if is_late and not self.service.explains(answer):
             asked = retry_after(answer.headers.get("retry-after"), datetime.now(UTC))
             raise _Lost(lambda: read(answer), asked, is_done=answer.status != 429)
         try:
@@ -409,6 +435,7 @@ class _Silent(logging.Filter):
 _SILENT = _Silent()
 
 
-def _keep_silent() -> None:
+def keep_silent() -> None:
+    """Let the libraries below log nothing of what travels."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_SILENT)

@@ -43,13 +43,14 @@ class Renewal:
     """How a new access token is had without a person.
 
     `grant`: its grant_type. `parameter`: what the token that goes with it is called there; `sends`:
-    which one that is.
+    which one that is. `by_kind`: further parameters for a token of that kind (`Tokens.kind`).
     """
 
     grant: str
     parameter: str = ""
     sends: Literal["refresh", "access", "nothing"] = "nothing"
     parameters: Mapping[str, str] = field(default_factory=dict)
+    by_kind: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 REFRESH_TOKEN = Renewal("refresh_token", "refresh_token", "refresh")
@@ -114,13 +115,17 @@ class OAuthService:
     `name`: what people call it. `scopes`: the least that is needed; all of them must be granted.
     `client_auth`: how we prove who we are at the token endpoint. `exchanges_by`: the method of that
     endpoint, some take GET. `authorize_parameters`, `token_parameters`: added to the consent page's
-    address and to every token request. `pkce`: off only where the service refuses it. `renewal`:
-    see there; `renews_at_once`: the token for a code is short-lived and exchanged right away.
+    address and to every token request; `code_parameters`: to that for a code alone. `pkce`: off
+    only where the service refuses it. `renewal`: see there; `renews_at_once`: a token for a code
+    that ends is short-lived, and exchanged right away.
     `rotates`: whether a refresh token opens once, so that a lost answer must not be asked for
     blindly again. `read`: the token answer, raising ValueError for nonsense. `is_dead`: whether a
     refused renewal needs a new consent. `lifetime`: seconds of an access token whose answer does
     not say (None: until it is refused). `margin`: seconds before its end that it is renewed, at
-    most half its life. `header`, `prefix`: how the access token travels.
+    most half its life. `header`, `prefix`: how the access token travels. `introspect`: what the
+    service tells of new tokens when it is asked (RFC 7662 and its like): they come back with their
+    scopes, ends, kind and targets; raises ConnectError. `revoke`: gives the grant back where that
+    is not done as RFC 7009 says.
     """
 
     name: str
@@ -133,6 +138,7 @@ class OAuthService:
     exchanges_by: Literal["POST", "GET"] = "POST"
     authorize_parameters: Mapping[str, str] = field(default_factory=dict)
     token_parameters: Mapping[str, str] = field(default_factory=dict)
+    code_parameters: Mapping[str, str] = field(default_factory=dict)
     pkce: bool = True
     renewal: Renewal = REFRESH_TOKEN
     renews_at_once: bool = False
@@ -145,13 +151,16 @@ class OAuthService:
     prefix: str = "Bearer "
     patience: Patience = _QUICK
     timeout: float = 10.0
+    introspect: "Callable[[OAuthClient, Tokens], Tokens] | None" = None
+    revoke: "Callable[[OAuthClient, Tokens], None] | None" = None
 
 
 class Tokens(BaseModel):
     """What is stored of a connection, encrypted. `renew_at`: from when on a new one is asked for.
 
     Times are UTC; `expires_at` None: until it is refused; `consent_ends_at`: the refresh token's
-    end, None when nobody said.
+    end, or of what the consent lets us read, None when nobody said. `kind`: what the service calls
+    such a token; `targets`: ids of what it was granted for; None when nobody said.
     """
 
     access: str
@@ -160,6 +169,8 @@ class Tokens(BaseModel):
     expires_at: datetime | None
     consent_ends_at: datetime | None
     scopes: tuple[str, ...]
+    kind: str | None = None
+    targets: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return "Tokens(…)"
@@ -248,6 +259,7 @@ class OAuthClient:
         if not returned.get("code"):
             raise RefusedConsentError(f"{self.service.name}: the answer holds no code")
         asked = {"redirect_uri": consent.redirect_uri, "code": returned["code"]}
+        asked |= self.service.code_parameters
         if consent.verifier is not None:
             asked["code_verifier"] = consent.verifier
         try:
@@ -256,8 +268,34 @@ class OAuthClient:
             raise RefusedConsentError(
                 f"{self.service.name} does not take its code: it was used, or is too old"
             ) from None
-        tokens = self._tokens(answer, now, None)
-        return self.renewed(tokens, now) if self.service.renews_at_once else tokens
+        tokens = self._introspected(self._tokens(answer, now, None))
+        is_short = self.service.renews_at_once and tokens.expires_at is not None
+        return self.renewed(tokens, now) if is_short else tokens
+
+    def by_token(self, access: SecretStr, now: datetime) -> Tokens:
+        """Tokens for an access token that the service's own pages gave to a person.
+
+        Raises ConnectError for a service that tells nothing of tokens.
+        """
+        if self.service.introspect is None:
+            raise ConnectError(f"{self.service.name} takes no token by hand", "no introspection")
+        given = Tokens(
+            access=access.get_secret_value(), refresh=None, renew_at=None, expires_at=None,
+            consent_ends_at=None, scopes=(),
+        )  # fmt: skip
+        tokens = self._introspected(given)
+        if tokens.expires_at is None:
+            return tokens
+        early = timedelta(seconds=self._early((tokens.expires_at - now).total_seconds()))
+        return tokens.model_copy(update={"renew_at": now + early})
+
+    def _introspected(self, tokens: Tokens) -> Tokens:
+        look = self.service.introspect
+        return tokens if look is None else look(self, tokens)
+
+    def _early(self, life: float) -> float:
+        """Seconds of a life after which the token is renewed."""
+        return max(0.0, life - min(self.service.margin, life / 2))
 
     def by_credentials(self, now: datetime) -> Tokens:
         """Tokens for us ourselves (RFC 6749, 4.4)."""
@@ -277,13 +315,20 @@ class OAuthClient:
             )
         answer = self._ask(
             renewal.grant,
-            {renewal.parameter: sent, **renewal.parameters},
+            {
+                renewal.parameter: sent,
+                **renewal.parameters,
+                **renewal.by_kind.get(tokens.kind or "", {}),
+            },
             repeatable=not self.service.rotates,
         )
         return self._tokens(answer, now, tokens)
 
     def revoke(self, tokens: Tokens) -> None:
-        """Tell the service that we give the grant back (RFC 7009)."""
+        """Tell the service that we give the grant back (RFC 7009, or as it says itself)."""
+        if self.service.revoke is not None:
+            self.service.revoke(self, tokens)
+            return
         if self.service.revocation_endpoint is None:
             return
         token = tokens.refresh or tokens.access
@@ -314,7 +359,7 @@ class OAuthClient:
         if service.exchanges_by == "GET":
             query = {"client_id": self.client_id, **form}
             query["client_secret"] = self.client_secret.get_secret_value()
-            with self._http(service.token_endpoint) as http:
+            with self.http(service.token_endpoint) as http:
                 answer = http.get(params=query, repeatable=repeatable)
         else:
             answer = self._post(service.token_endpoint, form, repeatable=repeatable)
@@ -344,7 +389,7 @@ class OAuthClient:
             "Accept": "application/json",
         }
         _, headers, body = auth.prepare("POST", url, headers, body)
-        with self._http(url) as http:
+        with self.http(url) as http:
             return http.post(
                 headers={
                     name: value for name, value in headers.items() if name != "Content-Length"
@@ -353,7 +398,8 @@ class OAuthClient:
                 repeatable=repeatable,
             )
 
-    def _http(self, url: str) -> HttpClient:
+    def http(self, url: str) -> HttpClient:
+        """A client of one of the service's addresses, for what `introspect` and `revoke` ask."""
         return HttpClient(
             HttpService(
                 url=url,
@@ -378,7 +424,7 @@ class OAuthClient:
         if found.refresh_expires_in is not None:
             ends = now + timedelta(seconds=found.refresh_expires_in)
         asked = before.scopes if before else self.service.scopes
-        early = None if life is None else life - min(self.service.margin, life / 2)
+        early = None if life is None else self._early(life)
         return Tokens(
             access=found.access.get_secret_value(),
             refresh=refresh,
@@ -386,6 +432,8 @@ class OAuthClient:
             expires_at=None if life is None else now + timedelta(seconds=life),
             consent_ends_at=ends,
             scopes=asked if found.scopes is None else found.scopes,
+            kind=before.kind if before else None,
+            targets=before.targets if before else None,
         )
 
 

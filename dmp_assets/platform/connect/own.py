@@ -1,4 +1,4 @@
-"""A home's connection to a service by our own credentials: no person consents to it."""
+"""A home's connection to a service, for one piece of work."""
 
 import uuid
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from dmp_assets.home import Home
-from dmp_assets.platform.connect.errors import ConnectError
+from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.oauth import OAuthClient
 from dmp_assets.platform.connect.tokens import ConnectionCredentials, Connections
@@ -17,11 +17,12 @@ from dmp_assets.platform.store.schema import service_connection
 
 @contextmanager
 def connected(home: Home, client: OAuthClient, account: str) -> Iterator[ConnectionCredentials]:
-    """The connection for one piece of work, made anew where there is none in use; how the work went
-    is noted.
+    """The connection for one piece of work; how the work went is noted.
 
-    `account`: what people call it, e.g. a shop's host. Raises ConnectError in a home without an
-    operational store, which keeps the tokens; StoreError; what `Connections.connect` raises.
+    Where there is none in use it is made anew, if our own credentials are all that the service
+    asks for. `account`: what people call it, e.g. a shop's host. Raises NeedsConsentError where a
+    person has to consent first; ConnectError in a home without an operational store, which keeps
+    the tokens; StoreError; what `Connections.connect` raises.
     """
     if not where.is_configured(home):
         raise ConnectError(
@@ -32,7 +33,14 @@ def connected(home: Home, client: OAuthClient, account: str) -> Iterator[Connect
     with database.opened(where.store_url(home), checked=False) as store:
         database.check(store, published=False)
         connections = Connections(store, KeyRing.of(home))
-        found = _in_use(store, client, account) or connections.connect(client, account)
+        found = _in_use(store, client, account)
+        if found is None:
+            if client.service.renewal.sends != "nothing":
+                raise NeedsConsentError(
+                    f"{client.service.name} has not let us in at {account}: connect it first",
+                    "not connected",
+                )
+            found = connections.connect(client, account)
         try:
             yield ConnectionCredentials(connections, client, found)
         except ConnectError as error:

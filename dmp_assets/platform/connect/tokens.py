@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+from pydantic import SecretStr
 from sqlalchemy.dialects.postgresql import insert
 
 from dmp_assets.platform.connect.errors import (
@@ -93,10 +94,18 @@ class Connections:
         sealed = self._ring.load().seal(_CONSENT, consent.model_dump_json().encode())
         return BegunConsent(url, sealed.decode())
 
-    def finish(self, client: OAuthClient, cookie: str, returned: Mapping[str, str]) -> uuid.UUID:
+    def finish(
+        self,
+        client: OAuthClient,
+        cookie: str,
+        returned: Mapping[str, str],
+        *,
+        account: str | None = None,
+    ) -> uuid.UUID:
         """Connect by what the browser brought back: its cookie and the query of the redirect.
 
-        Raises RefusedConsentError for a cookie or state that is not ours, was used or is too old,
+        `account`: whom the answer is about, where it says so. Raises RefusedConsentError for a
+        cookie or state that is not ours, was used or is too old, or was for another account,
         MissingScopeError when not all was granted; then nothing is stored.
         """
         try:
@@ -116,6 +125,8 @@ class Connections:
             raise RefusedConsentError(
                 f"{client.service.name}: this answer was used, or is too old; begin again"
             )
+        if account is not None and account != consent.account:
+            raise RefusedConsentError(f"{client.service.name}: the consent was for another account")
         tokens = client.by_code(consent, returned, self._now())
         client.check_scopes(tokens)
         return self._connect(client, consent.account, tokens)
@@ -123,6 +134,15 @@ class Connections:
     def connect(self, client: OAuthClient, account: str) -> uuid.UUID:
         """Connect by our own credentials, without a person. Raises MissingScopeError."""
         tokens = client.by_credentials(self._now())
+        client.check_scopes(tokens)
+        return self._connect(client, account, tokens)
+
+    def adopt(self, client: OAuthClient, account: str, access: SecretStr) -> uuid.UUID:
+        """Connect by an access token that a person got on the service's own pages.
+
+        Raises MissingScopeError, NeedsConsentError for a token that opens nothing.
+        """
+        tokens = client.by_token(access, self._now())
         client.check_scopes(tokens)
         return self._connect(client, account, tokens)
 
@@ -177,7 +197,7 @@ class Connections:
         with self._sealing() as store:
             sealed = self._lock(store, connection_id)
             if sealed is None:
-                raise self._needs_consent(client)
+                raise _needs_consent(client)
             old = self._opened(connection_id, sealed)
             if old.access != refused and old.is_fresh(self._now()):
                 return old  # somebody else has renewed it meanwhile
@@ -227,7 +247,7 @@ class Connections:
                     )
                 )
             if sealed is None:
-                raise self._needs_consent(client)
+                raise _needs_consent(client)
             try:
                 return self._opened(connection_id, sealed)
             except SealError:
@@ -330,9 +350,6 @@ class Connections:
         self._note(store, connection_id, error)
         store.execute(self._row(connection_id).values(state="needs_consent"))
 
-    def _needs_consent(self, client: OAuthClient) -> NeedsConsentError:
-        return NeedsConsentError(f"{client.service.name} needs a new consent: connect it anew")
-
 
 @dataclass(frozen=True)
 class ConnectionCredentials:
@@ -357,6 +374,10 @@ class ConnectionCredentials:
         token = refused[service.header].removeprefix(service.prefix)
         found = self.connections.tokens(self.client, self.connection_id, refused=token)
         return found.access != token
+
+
+def _needs_consent(client: OAuthClient) -> NeedsConsentError:
+    return NeedsConsentError(f"{client.service.name} needs a new consent: connect it anew")
 
 
 def purpose(connection_id: uuid.UUID) -> str:

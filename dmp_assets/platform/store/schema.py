@@ -193,6 +193,31 @@ consent_request = sa.Table(
 )
 
 
+webhook_delivery = sa.Table(
+    "webhook_delivery",
+    METADATA,
+    sa.Column("service", sa.Text, primary_key=True),
+    sa.Column("delivery_id", sa.Text, primary_key=True),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    time_column("changed_at"),
+    time_column("triggered_at"),
+    time_column("received_at", required=True),
+    time_column("taken_at"),
+    sa.Column("told", JSONB, nullable=False, server_default="{}"),
+    sa.Index("ix_webhook_delivery_subject", "service", "account", "subject"),
+    sa.Index(
+        "ix_webhook_delivery_waiting",
+        "service",
+        "account",
+        postgresql_where=sa.text("taken_at IS NULL"),
+    ),
+    comment="What outside services told us of by themselves, as a sign to ask them. One row per "
+    "delivery, each once; ids only, never its whole body.",
+)
+
+
 def every() -> sa.MetaData:
     """The whole schema: the platform's tables, and those of every domain."""
     domains.rooms("service.store.schema")

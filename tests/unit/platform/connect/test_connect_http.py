@@ -7,7 +7,7 @@ import socketserver
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from email.utils import formatdate
@@ -152,6 +152,52 @@ def test_an_answer_that_stays_bad_is_given_back_and_its_status_can_be_asked() ->
         assert answer.status == 503 and len(server.asked) == QUICK.attempts
         with pytest.raises(StatusError, match="503"):
             answer.checked()
+
+
+def test_a_late_answer_that_explains_itself_is_read_and_not_just_repeated() -> None:
+    def read(answer: HttpAnswer) -> int:
+        if answer.status == 500:
+            raise StatusError("too much was asked for", 500)
+        return answer.status
+
+    def explains(answer: HttpAnswer) -> bool:
+        return answer.body.startswith(b"{")
+
+    with serving(says(500, b'{"why": 1}'), explains=explains) as (server, client):
+        with pytest.raises(StatusError, match="too much"):
+            client.send("GET", "x", read=read)
+        assert len(server.asked) == 1
+        server.acts[:] = [says(500, b"<html>"), says(200)]
+        assert client.send("GET", "x", read=read) == 200
+        assert len(server.asked) == 3
+
+
+class Renewed:
+    """Credentials of which the first are refused."""
+
+    def __init__(self) -> None:
+        self.number = 1
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.number}"}
+
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        self.number += 1
+        return True
+
+
+def test_the_proof_goes_with_the_credentials_that_it_proves() -> None:
+    def proof(headers: Mapping[str, str]) -> dict[str, str]:
+        return {"proof": headers["Authorization"][-1] * 3}
+
+    with serving(says(401), says(200), credentials=Renewed(), proof=proof) as (server, client):
+        assert client.get("x", params={"a": 1}).is_success
+        assert client.post("x", json={}).is_success
+    asked = [(path.partition("?")[2], headers["Authorization"]) for _, path, headers, _ in
+             server.asked]  # fmt: skip
+    assert asked == [
+        ("a=1&proof=111", "Bearer 1"), ("a=1&proof=222", "Bearer 2"), ("proof=222", "Bearer 2"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

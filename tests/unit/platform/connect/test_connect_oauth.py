@@ -217,6 +217,20 @@ def test_an_answer_that_comes_too_late_connects_nothing(
     assert count == 1  # those that are over are swept
 
 
+def test_a_consent_for_one_account_connects_no_other(
+    connections: Connections, service: Service
+) -> None:
+    client = service.client()
+    begun = connections.begin(client, ACCOUNT, REDIRECTS[0])
+    before = len(service.calls("token"))
+    with pytest.raises(RefusedConsentError, match="for another account"):
+        connections.finish(client, begun.cookie, browse(begun.url), account="shop-2")
+    assert connections.health() == [] and len(service.calls("token")) == before
+    begun = connections.begin(client, ACCOUNT, REDIRECTS[0])
+    connections.finish(client, begun.cookie, browse(begun.url), account=ACCOUNT)
+    assert connections.health()[0].account == ACCOUNT
+
+
 def test_a_consent_for_one_service_connects_no_other(
     connections: Connections, service: Service
 ) -> None:
@@ -323,6 +337,81 @@ def test_a_short_token_is_exchanged_at_once_by_get(
 
 
 # renewing ----------------------------------------------------------------------------------------
+def told(service: Service) -> Callable[[OAuthClient, Tokens], Tokens]:
+    """What RFC 7662 tells of a token."""
+
+    def introspect(client: OAuthClient, tokens: Tokens) -> Tokens:
+        form = {
+            "token": tokens.access,
+            "client_id": client.client_id,
+            "client_secret": client.client_secret.get_secret_value(),
+        }
+        with client.http(f"{service.url}/introspect") as http:
+            found = http.post(form=form).checked().object()
+        if not found["active"]:
+            raise NeedsConsentError("the token opens nothing")
+        return tokens.model_copy(
+            update={
+                "scopes": tuple(found["scope"].split()),
+                "expires_at": datetime.fromtimestamp(found["exp"], UTC),
+                "kind": "person",
+                "targets": ("one",),
+            }
+        )
+
+    return introspect
+
+
+def test_what_was_granted_is_asked_of_the_service_and_stays_with_renewed_tokens(
+    connections: Connections, service: Service, clock: Clock
+) -> None:
+    service.behave(silent_scopes=True, withheld=["items:write"])
+    asked = ("items:read", "items:write")
+    with pytest.raises(MissingScopeError) as raised:
+        consented(connections, service.client(scopes=asked, introspect=told(service)))
+    assert raised.value.missing == ("items:write",)
+    client = service.client(introspect=told(service))
+    connection = consented(connections, client)
+    first = connections.tokens(client, connection)
+    assert (first.kind, first.targets, first.scopes) == ("person", ("one",), ("items:read",))
+    clock.pass_(minutes=59)
+    second = connections.tokens(client, connection)
+    assert second.access != first.access
+    assert (second.kind, second.targets, second.scopes) == (first.kind, first.targets, first.scopes)
+
+
+def test_a_token_that_a_person_was_given_is_taken_if_the_service_knows_it(
+    connections: Connections, service: Service, clock: Clock
+) -> None:
+    given = service.client().by_credentials(clock()).access
+    client = service.client(introspect=told(service))
+    connection = connections.adopt(client, ACCOUNT, SecretStr(given))
+    with items(connections, client, connection, service.url) as http:
+        assert len(listed(http)) == 25
+    assert connections.tokens(client, connection).renew_at is not None
+    with pytest.raises(NeedsConsentError):
+        connections.adopt(client, "another", SecretStr("unknown"))
+    with pytest.raises(MissingScopeError):
+        connections.adopt(
+            service.client(introspect=told(service), scopes=("items:write",)),
+            "another", SecretStr(given),
+        )  # fmt: skip
+    with pytest.raises(ConnectError, match="takes no token by hand"):
+        connections.adopt(service.client(), "another", SecretStr(given))
+    assert [one.account for one in connections.health()] == [ACCOUNT]
+
+
+def test_a_grant_is_given_back_as_the_service_wants_it(
+    connections: Connections, service: Service
+) -> None:
+    gone: list[str] = []
+    client = service.client(revoke=lambda own, tokens: gone.append(tokens.access))
+    connection = consented(connections, client)
+    access = connections.tokens(client, connection).access
+    connections.forget(client, connection)
+    assert gone == [access] and list(connections.health()) == []
+
+
 def test_a_token_is_renewed_before_its_end_and_not_before_it_must(
     connections: Connections, service: Service, clock: Clock
 ) -> None:

@@ -1,0 +1,38 @@
+"""Ad performance: what ads cost and deliver, what orders bring, and what is really whose."""
+
+from collections.abc import Sequence
+
+from dmp_assets.ads.settings import AdsSettings
+from dmp_assets.cleaned.meta import keys as meta
+from dmp_assets.cleaned.shopify import keys as shopify
+from dmp_assets.home import Home
+from dmp_assets.platform.faces.domain import Domain, Scope
+from dmp_assets.sources.shopify.tables import CUSTOMER, ORDER
+
+
+def is_configured(home: Home) -> bool:
+    """Whether an app at Meta or shops of Shopify are."""
+    own = home.settings().of(AdsSettings)
+    reads_meta = bool(own.meta_app_id) and own.meta_app_secret is not None
+    return reads_meta or bool(own.shopify_shops)
+
+
+def _lacks(home: Home) -> Sequence[str]:
+    own = home.settings().of(AdsSettings)
+    lacks = []
+    if not own.meta_app_id or own.meta_app_secret is None:
+        lacks.append("DMP_META_APP_ID and DMP_META_APP_SECRET: no ads of Meta")
+    if not own.shopify_shops:
+        lacks.append("DMP_SHOPIFY_SHOPS: no orders of Shopify")
+    return lacks
+
+
+DOMAIN = Domain(
+    name="ads",
+    title="Ad performance",
+    is_configured=is_configured,
+    lacks=_lacks,
+    scopes=(Scope("ads:read", "Ads, orders, what they earn", frozenset({"analyst", "marketer"})),),
+    sources=(meta.SOURCE, shopify.SOURCE),
+    keeps=(CUSTOMER, ORDER, "conv_id"),
+)

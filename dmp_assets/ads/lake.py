@@ -1,0 +1,52 @@
+"""What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
+
+from dmp_assets.ads.tables import (
+    ad_performance_daily,
+    ad_roi_daily,
+    conversion_bridge,
+    conversion_claims,
+    exchange_rates,
+    order_ledger,
+)
+from dmp_assets.cleaned.meta import ad_insights, ads
+from dmp_assets.cleaned.shopify import orders
+from dmp_assets.platform.faces.lake import Lake
+from dmp_assets.raw import meta as raw_meta
+from dmp_assets.raw import shopify as raw_shopify
+
+LAKE = Lake(
+    in_shared_jobs=True,
+    assets={
+        "meta": (
+            raw_meta.meta_accounts,
+            raw_meta.meta_campaigns,
+            raw_meta.meta_ad_sets,
+            raw_meta.meta_ads,
+            raw_meta.meta_creatives,
+            raw_meta.meta_insights,
+            ads.ad_accounts,
+            ads.ads,
+            ad_insights.ad_insights,
+        ),
+        "shopify": (
+            raw_shopify.shopify_orders,
+            raw_shopify.shopify_variants,
+            orders.orders,
+            orders.order_lines,
+            orders.order_payments,
+            orders.order_refunds,
+            orders.order_refund_lines,
+            orders.order_journeys,
+            orders.product_variants,
+        ),
+        "ads": (
+            exchange_rates.exchange_rates,
+            exchange_rates.rates,
+            ad_performance_daily.ad_performance_daily,
+            order_ledger.order_ledger,
+            conversion_claims.conversion_claims,
+            conversion_bridge.conversion_bridge,
+            ad_roi_daily.ad_roi_daily,
+        ),
+    },
+)

@@ -1,0 +1,168 @@
+"""modeled/ad_roi_daily: what advertising cost on each day, and what it earned, by every measure.
+
+Grain: a campaign of an advertiser on a day, or all of them (campaign_id empty). Key: advertiser_id,
+date, campaign_id. Sources: modeled/ad_performance_daily, modeled/order_ledger,
+modeled/conversion_claims, cleaned/orders, cleaned/ad_accounts.
+
+All amounts are in the currency of sums; what has no rate is not in them. Of all campaigns of a day:
+
+    MER            revenue of the day / spend      (Marketing efficiency ratio)
+    CAC            spend / orders of new customers (customer acquisition cost)
+    new share      orders of new customers / orders of known customers, old or new
+
+and of a campaign too:
+
+    platform ROAS  value that Meta claims / spend
+    modelled ROAS  revenue that the reporting model of attribution gives to it / spend
+    profit ROAS    contribution of the orders that the model gives to it / spend
+
+Days are the account's for spend and claims, and the shop's for orders. A ratio without spend, or
+without what is divided by, is null.
+"""
+
+from dmp_assets.platform.cleaning.machine_values import AMOUNT
+from dmp_assets.platform.lake.columns import Column
+from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+
+COLUMNS = {
+    "advertiser_id": Column("string", "The advertiser."),
+    "date": Column("date", "Day."),
+    "campaign_id": Column("string", "The campaign; empty: all of the advertiser's."),
+    "campaign_name": Column("string", "What it is called; null of all."),
+    "spend": Column(AMOUNT, "What was spent."),
+    "platform_value": Column(AMOUNT, "Value of the purchases that Meta claims."),
+    "platform_purchases": Column("long", "Purchases that Meta claims."),
+    "modelled_revenue": Column(AMOUNT, "Revenue that the reporting model gives to it."),
+    "modelled_contribution": Column(AMOUNT, "Contribution of that share of the orders."),
+    "modelled_orders": Column("double", "Orders that the reporting model gives to it."),
+    "revenue": Column(AMOUNT, "Of all: revenue of the shop, refunds of the day off."),
+    "contribution": Column(AMOUNT, "Of all: contribution of the shop before ads."),
+    "orders": Column("long", "Of all: orders of the day."),
+    "new_customers": Column("long", "Of all: orders of new customers."),
+    "mer": Column("double", "revenue / spend."),
+    "platform_roas": Column("double", "platform_value / spend."),
+    "modelled_roas": Column("double", "modelled_revenue / spend."),
+    "profit_roas": Column("double", "modelled_contribution / spend."),
+    "cac": Column("double", "spend / new_customers."),
+    "new_share": Column("double", "new_customers / orders whose customer is known."),
+    "is_open": Column("boolean", "Meta may still change the day."),
+}
+KEY = ("advertiser_id", "date", "campaign_id")
+_QUERY = """
+WITH spent AS (
+  SELECT advertiser_id, date, campaign_id, any_value(campaign_name) AS campaign_name,
+         sum(spend_in_sums) AS spend, sum(purchase_value_in_sums) AS platform_value,
+         sum(purchases) FILTER (rate IS NOT NULL)::BIGINT AS platform_purchases,
+         bool_or(is_open) AS is_open
+  FROM modeled.ad_performance_daily GROUP BY ALL
+),
+sale AS (
+  SELECT advertiser_id, shop, order_id, date, revenue_in_sums AS revenue,
+         contribution_in_sums AS contribution
+  FROM modeled.order_ledger WHERE entry = 'sale'
+),
+named AS (
+  SELECT advertiser_id, campaign_name, min(campaign_id) AS campaign_id FROM spent GROUP BY ALL
+),
+given AS (
+  SELECT c.advertiser_id, date, coalesce(campaign_id, '?') AS campaign_id,
+         any_value(campaign) AS campaign_name,
+         sum((credit * revenue::DOUBLE)::DECIMAL(38, 10))::DECIMAL(18, 4) AS modelled_revenue,
+         sum((credit * contribution::DOUBLE)::DECIMAL(38, 10))::DECIMAL(18, 4)
+           AS modelled_contribution,
+         sum(credit::DECIMAL(38, 17))::DOUBLE AS modelled_orders
+  FROM modeled.conversion_claims c JOIN sale USING (advertiser_id, shop, order_id)
+  LEFT JOIN named ON (named.advertiser_id, campaign_name) = (c.advertiser_id, campaign)
+  WHERE claimant = $claimant AND is_meta
+  GROUP BY ALL
+),
+campaign AS (
+  SELECT advertiser_id, date, campaign_id,
+         coalesce(s.campaign_name, nullif(g.campaign_name, '')) AS campaign_name,
+         coalesce(spend, 0) AS spend, coalesce(platform_value, 0) AS platform_value,
+         coalesce(platform_purchases, 0) AS platform_purchases,
+         coalesce(modelled_revenue, 0) AS modelled_revenue,
+         coalesce(modelled_contribution, 0) AS modelled_contribution,
+         coalesce(modelled_orders, 0) AS modelled_orders, coalesce(is_open, true) AS is_open
+  FROM spent s FULL JOIN given g USING (advertiser_id, date, campaign_id)
+),
+shop AS (
+  SELECT advertiser_id, date, sum(revenue_in_sums) AS revenue,
+         sum(contribution_in_sums) AS contribution,
+         count(*) FILTER (entry = 'sale') AS orders,
+         count(*) FILTER (entry = 'sale' AND is_new_customer) AS new_customers,
+         count(*) FILTER (entry = 'sale' AND is_new_customer IS NOT NULL) AS known
+  FROM modeled.order_ledger GROUP BY ALL
+),
+whole AS (
+  SELECT advertiser_id, date, '' AS campaign_id, NULL AS campaign_name,
+         coalesce(spend, 0) AS spend, coalesce(platform_value, 0) AS platform_value,
+         coalesce(platform_purchases, 0) AS platform_purchases,
+         coalesce(modelled_revenue, 0) AS modelled_revenue,
+         coalesce(modelled_contribution, 0) AS modelled_contribution,
+         coalesce(modelled_orders, 0) AS modelled_orders,
+         coalesce(revenue, 0) AS revenue, coalesce(contribution, 0) AS contribution,
+         coalesce(orders, 0) AS orders, coalesce(new_customers, 0) AS new_customers,
+         coalesce(known, 0) AS known, coalesce(is_open, false) AS is_open
+  FROM (
+    SELECT advertiser_id, date, sum(spend) AS spend, sum(platform_value) AS platform_value,
+           sum(platform_purchases) AS platform_purchases,
+           sum(modelled_revenue) AS modelled_revenue,
+           sum(modelled_contribution) AS modelled_contribution,
+           sum(modelled_orders) AS modelled_orders, bool_or(is_open) AS is_open
+    FROM campaign GROUP BY ALL
+  ) FULL JOIN shop USING (advertiser_id, date)
+)
+SELECT *, revenue::DOUBLE / nullif(spend, 0)::DOUBLE AS mer,
+       platform_value::DOUBLE / nullif(spend, 0)::DOUBLE AS platform_roas,
+       modelled_revenue::DOUBLE / nullif(spend, 0)::DOUBLE AS modelled_roas,
+       modelled_contribution::DOUBLE / nullif(spend, 0)::DOUBLE AS profit_roas,
+       spend::DOUBLE / nullif(new_customers, 0) AS cac,
+       new_customers::DOUBLE / nullif(known, 0) AS new_share
+FROM (SELECT * FROM whole UNION ALL BY NAME SELECT * FROM campaign)
+"""
+_TYPES = {AMOUNT: "DECIMAL(18, 4)", "long": "BIGINT", "string": "VARCHAR"}
+
+
+@table_asset(
+    "modeled",
+    deps=["modeled/ad_performance_daily", "modeled/order_ledger", "modeled/conversion_claims"],
+    columns=COLUMNS,
+    key=KEY,
+    settings=["reporting_model"],
+    owner="team:marketing",
+    kinds=("duckdb", "delta"),
+    checks=(
+        Check(
+            "spend_adds_up",
+            """
+            SELECT count(*) FROM (
+              SELECT advertiser_id, date, coalesce(sum(spend_in_sums), 0) AS of_ads
+              FROM modeled.ad_performance_daily GROUP BY ALL
+            ) LEFT JOIN (FROM modeled.ad_roi_daily WHERE campaign_id = '')
+              USING (advertiser_id, date)
+            WHERE spend IS DISTINCT FROM of_ads
+            """,
+            "The spend of every day is that of its ads.",
+            blocking=True,
+        ),
+    ),
+)
+def ad_roi_daily(run: TableRun) -> None:
+    """What advertising cost on each day, and what it earned, by every measure.
+
+    Grain: a campaign of an advertiser on a day, or all of them (campaign_id empty). Key:
+    advertiser_id, date, campaign_id. Sources: modeled/ad_performance_daily, modeled/order_ledger,
+    modeled/conversion_claims.
+    """
+    model = getattr(run.settings, "reporting_model", "")
+    types = ", ".join(
+        f"{name}::{_TYPES.get(column.type, column.type)} AS {name}"
+        for name, column in COLUMNS.items()
+    )
+    run.overwrite(
+        run.sql(
+            f"SELECT {types} FROM ({_QUERY}) ORDER BY {', '.join(KEY)}",
+            {"claimant": f"model:{model}"},
+        )
+    )

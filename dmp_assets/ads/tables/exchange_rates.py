@@ -1,0 +1,130 @@
+"""raw/exchange_rates and what follows: dated rates of a file, as received and as they hold.
+
+Grain: a currency on a day. What is not in the file is not guessed: sums leave it out and say so.
+"""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import csv
+
+from dmp_assets.ads.settings import AdsSettings
+from dmp_assets.home import Home
+from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.lake.columns import Column, arrow_schema
+from dmp_assets.platform.lake.lakehouse import Lakehouse
+from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+from dmp_assets.platform.lake.window import Window
+
+RECEIVED = {
+    "date": Column("string", "As received."),
+    "currency": Column("string", "As received."),
+    "rate": Column("string", "As received."),
+}
+RATE = "decimal(18,8)"
+COLUMNS = {
+    "currency": Column("string", "ISO 4217."),
+    "date": Column("date", "Day from which the rate holds, until the next one."),
+    "rate": Column(RATE, "What one unit is worth in the currency of sums."),
+}
+LONGEST = 7
+"""Days for which a rate holds where no newer one is given: weekends and holidays have none."""
+
+
+class RatesError(UserError):
+    """The file of exchange rates cannot be used."""
+
+
+def _file(home: Home) -> Path | None:
+    return home.settings().of(AdsSettings).ads_exchange_rates
+
+
+def _state(lakehouse: Lakehouse, window: Window) -> str | None:
+    file = _file(lakehouse.home)
+    if file is None:
+        return None
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise RatesError(f"DMP_ADS_EXCHANGE_RATES: {file}: {error.strerror}") from error
+
+
+def currency_of_sums(run: TableRun) -> str:
+    """The currency into which amounts are brought."""
+    return run.settings.of(AdsSettings).ads_currency or run.settings.currency
+
+
+@table_asset(
+    "raw",
+    columns=RECEIVED,
+    probe=_state,
+    owner="team:marketing",
+    kinds=("delta",),
+)
+def exchange_rates(run: TableRun) -> None:
+    """Dated exchange rates of the file in DMP_ADS_EXCHANGE_RATES, as received.
+
+    Grain: a line. Key: none. Source: a CSV file `date,currency,rate`.
+    """
+    file = _file(run.lakehouse.home)
+    schema = arrow_schema(RECEIVED)
+    if file is None:
+        run.overwrite(schema.empty_table())
+        return
+    try:
+        options = csv.ConvertOptions(
+            column_types={name: pa.string() for name in RECEIVED}, include_columns=list(RECEIVED)
+        )
+        run.overwrite(csv.read_csv(file, convert_options=options).cast(schema))
+    except (pa.ArrowInvalid, KeyError, OSError) as error:
+        raise RatesError(f"{file} is no list of date,currency,rate: {error}") from error
+
+
+@table_asset(
+    "cleaned",
+    deps=["raw/exchange_rates"],
+    columns=COLUMNS,
+    key=("currency", "date"),
+    owner="team:marketing",
+    kinds=("duckdb", "delta"),
+    checks=(
+        Check(
+            "rates_read",
+            """
+            SELECT count(*) FROM raw.exchange_rates
+            WHERE TRY_CAST(trim(date) AS DATE) IS NULL OR length(trim(currency)) <> 3
+               OR coalesce(TRY_CAST(trim(rate) AS DECIMAL(18, 8)), 0) <= 0
+            """,
+            "Every line of the file of exchange rates has a day, a currency and a rate.",
+        ),
+    ),
+)
+def rates(run: TableRun) -> None:
+    """Exchange rates, of several lines for one day the last one.
+
+    Grain: a currency on a day. Key: currency, date. Source: raw/exchange_rates.
+    """
+    run.overwrite(
+        run.sql("""
+            SELECT upper(trim(currency)) AS currency, TRY_CAST(trim(date) AS DATE) AS date,
+                   last(TRY_CAST(trim(rate) AS DECIMAL(18, 8)))::DECIMAL(18, 8) AS rate
+            FROM raw.exchange_rates
+            WHERE TRY_CAST(trim(date) AS DATE) IS NOT NULL AND length(trim(currency)) = 3
+              AND TRY_CAST(trim(rate) AS DECIMAL(18, 8)) > 0
+            GROUP BY 1, 2 ORDER BY 1, 2
+        """)
+    )
+
+
+def with_rate(rows: str, day: str) -> str:
+    """SQL of rows with `rate`, by their `currency` and a day; parameter `currency`: that of sums.
+
+    Null where no rate of the last week is known.
+    """
+    return f"""
+        SELECT p.*, CASE WHEN p.currency = $currency THEN 1::DECIMAL(18, 8)
+                         WHEN p.{day} - r.date <= {LONGEST} THEN r.rate END AS rate
+        FROM ({rows}) p ASOF LEFT JOIN cleaned.rates r
+          ON p.currency = r.currency AND p.{day} >= r.date
+    """

@@ -1,0 +1,103 @@
+"""cleaned/ad_insights: what each ad delivered on each day, as Meta told of it last.
+
+Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
+Sources: raw/meta_insights, raw/meta_insight_readings, cleaned/ad_accounts. Purchases are of one
+type of action, which raw chose (`purchase_type`), so that none is counted twice.
+"""
+
+from dmp_assets.platform.cleaning import machine_values
+from dmp_assets.platform.lake.columns import Column
+from dmp_assets.platform.lake.table_asset import TableRun, table_asset
+from dmp_assets.raw.meta_readings import ACCOUNT, ADVERTISER, READ_AT
+from dmp_assets.sources.meta.days import OPEN_DAYS
+from dmp_assets.sources.meta.tables import INSIGHTS
+
+OWN = {
+    "advertiser_id": ADVERTISER,
+    "account_id": ACCOUNT,
+    "ad_id": Column("string", "The ad."),
+    "date": Column("date", "Its day, of the account's time zone."),
+    "purchase_type": Column("string", "The type of action that holds its purchases, if any."),
+    "read_at": READ_AT,
+}
+KEY = ("advertiser_id", "account_id", "ad_id", "date")
+WINDOWS = {"": "value", "_1d_click": "1d_click", "_7d_click": "7d_click", "_1d_view": "1d_view"}
+"""End of a column's name → attribution window as Meta calls it; without one: the ad set's own."""
+_KEPT = ("campaign_id", "adset_id", "impressions", "reach", "clicks", "inline_link_clicks", "spend",
+         "attribution_setting")  # fmt: skip
+_SHAPE = (
+    '[{"action_type":"VARCHAR","value":"VARCHAR","1d_click":"VARCHAR","7d_click":"VARCHAR",'
+    '"1d_view":"VARCHAR"}]'
+)
+
+
+def _of_window(actions: str, window: str, kind: str) -> str:
+    listed = f"from_json(TRY_CAST(received_{actions} AS JSON), '{_SHAPE}')"
+    one = f'list_filter({listed}, lambda a: a.action_type = purchase_type)[1]."{window}"'
+    return f"coalesce(TRY_CAST({one} AS {kind}), 0)"
+
+
+_READ = machine_values.read_columns(INSIGHTS)
+_SEEN = "as Meta attributes it"
+PURCHASES = {
+    f"purchases{end}": Column("long", f"Purchases, {_SEEN} ({window}).")
+    for end, window in WINDOWS.items()
+}
+VALUES = {
+    f"purchase_value{end}": Column(
+        machine_values.AMOUNT, f"What they were worth, {_SEEN} ({window}); the account's currency."
+    )
+    for end, window in WINDOWS.items()
+}
+COLUMNS = {
+    **{name: OWN[name] for name in KEY},
+    "currency": Column("string", "Currency of the account (ISO 4217)."),
+    **{name: _READ[name] for name in _KEPT},
+    **PURCHASES,
+    **VALUES,
+    "purchase_type": OWN["purchase_type"],
+    "is_open": Column(
+        "boolean", f"Meta may still change the day: it was last read within {OPEN_DAYS} days."
+    ),
+    "read_at": READ_AT,
+}
+_LATEST = """
+SELECT i.*, r.last_read, a.currency AS of_account FROM (
+  SELECT * FROM raw.meta_insights WHERE coalesce(breakdown, '') = ''
+  QUALIFY row_number() OVER (
+    PARTITION BY advertiser_id, account_id, ad_id, date ORDER BY read_at DESC
+  ) = 1
+) i LEFT JOIN (
+  SELECT advertiser_id, account_id, date, max(read_at) AS last_read
+  FROM raw.meta_insight_readings WHERE coalesce(breakdown, '') = '' GROUP BY ALL
+) r USING (advertiser_id, account_id, date)
+LEFT JOIN cleaned.ad_accounts a USING (advertiser_id, account_id)
+"""
+
+
+@table_asset(
+    "cleaned",
+    deps=["raw/meta_insights", "raw/meta_insight_readings", "cleaned/ad_accounts"],
+    columns=COLUMNS,
+    key=KEY,
+    also={"quarantine/ad_insights": machine_values.quarantine_columns(INSIGHTS, OWN)},
+    owner="team:marketing",
+    kinds=("duckdb", "delta"),
+)
+def ad_insights(run: TableRun) -> None:
+    """What each ad delivered on each day, as Meta told of it last.
+
+    Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
+    Sources: raw/meta_insights, raw/meta_insight_readings, cleaned/ad_accounts.
+    """
+    further = {
+        "currency": "coalesce(account_currency, of_account)",
+        **{f"purchases{end}": _of_window("actions", w, "BIGINT") for end, w in WINDOWS.items()},
+        **{
+            f"purchase_value{end}": _of_window("action_values", w, "DECIMAL(18, 4)")
+            for end, w in WINDOWS.items()
+        },
+        "is_open": f"coalesce(last_read::DATE, date) < date + {OPEN_DAYS}",
+    }
+    own = {**OWN, "last_read": READ_AT, "of_account": ACCOUNT}
+    machine_values.write(run, _LATEST, INSIGHTS, own, ", ".join(KEY), further)

@@ -1,0 +1,73 @@
+"""The simulated shop at Meta and at Shopify: the same people see ads, click and buy.
+
+`generate_ads` writes
+
+    <out>/meta.sqlite               what Meta's stand-in serves (`sandbox.meta_world`)
+    <out>/shopify.sqlite            what Shopify's stand-in serves (`sandbox.shopify_world`)
+    <out>/truth/ad_claims.parquet   advertiser_id, ad_id, day (of the account's zone), order_id
+                                    (null: no order), kind, touch, after_days, lag_days, value
+                                    (decimal, the account's currency): what Meta will have claimed
+
+A visit of the web's channel `ads_world.CHANNEL` is a click on an ad of the campaign that the visit
+names, and costs there what it costs in the web's tables; a purchase of the web is an order of the
+shop, whose tag `conversion:<id>` names it. `kind` of a claim: click (a click of the same person's
+within seven days), view, twice (the page told of an order two times), test (a test order). Truth is
+for tests and reports about the product; no product code reads it. The same arguments give the same
+rows.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dmp_assets.demo.business import ads_meta, ads_shopify
+from dmp_assets.demo.business.ads_trade import traded
+from dmp_assets.demo.business.ads_world import ADVERTISERS
+from dmp_assets.demo.sandbox import meta_world, shopify_world
+
+CLAIM_SCHEMA = pa.schema(
+    [
+        ("advertiser_id", pa.string()),
+        ("ad_id", pa.string()),
+        ("day", pa.date32()),
+        ("order_id", pa.int64()),
+        ("kind", pa.string()),
+        ("touch", pa.string()),
+        ("after_days", pa.int64()),
+        ("lag_days", pa.int64()),
+        ("value", pa.decimal128(18, 2)),
+    ]
+)
+
+
+def generate_ads(out_dir: Path, shop_export: Path, *, seed: int, end: date, days: int = 90) -> None:
+    """Write the last `days` up to `end` (UTC) of the simulated shop's ads and orders."""
+    out = Path(out_dir)
+    (out / "truth").mkdir(parents=True, exist_ok=True)
+    meta, shopify = (
+        meta_world.World(out / "meta.sqlite"),
+        shopify_world.World(out / "shopify.sqlite"),
+    )
+    claims: list[dict[str, Any]] = []
+    for advertiser in ADVERTISERS:
+        trade = traded(advertiser, shop_export, seed=seed, end=end, days=days)
+        rng = np.random.default_rng([seed + advertiser.seed, end.toordinal(), days, 7])
+        orders = ads_shopify.orders(rng, trade)
+        for table, rows in ads_shopify.rows(advertiser, orders).items():
+            shopify.fill(table, rows)
+        ads = ads_meta.ads_of(rng, trade)
+        claimed = ads_meta.claimed(rng, ads, trade, orders)
+        for table, rows in ads_meta.rows(rng, ads, trade, claimed).items():
+            meta.add(table, rows)
+        claims += claimed
+    after = datetime.combine(end + timedelta(days=1), datetime.min.time(), UTC)
+    meta.set_clock(after.timestamp(), runs=True)
+    meta.close()
+    shopify.fill("clock", [{"now": shopify_world.text_of(after)}])
+    pq.write_table(
+        pa.Table.from_pylist(claims, schema=CLAIM_SCHEMA), out / "truth" / "ad_claims.parquet"
+    )

@@ -1,0 +1,118 @@
+"""How a home reaches Meta: its app, and one client for each advertiser that is connected."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+
+from dmp_assets.home import Home
+from dmp_assets.platform.connect.errors import ConnectError
+from dmp_assets.platform.connect.keys import KeyRing
+from dmp_assets.platform.connect.tokens import ConnectionCredentials, Connections
+from dmp_assets.platform.store import database, where
+from dmp_assets.sources.meta.client import FixedToken, MetaClient, MetaConfig
+from dmp_assets.sources.meta.connection import SERVICE, explained, oauth_client
+from dmp_assets.sources.meta.errors import PermissionMissingError
+from dmp_assets.sources.meta.settings import MetaSettings
+from dmp_assets.sources.meta.usage import Governor, Pace
+
+
+def meta_config(home: Home) -> MetaConfig | None:
+    """How the home reaches Meta; None where no app is configured."""
+    settings = home.settings().of(MetaSettings)
+    if not settings.meta_app_id or settings.meta_app_secret is None:
+        return None
+    return MetaConfig(
+        url=settings.meta_url,
+        login_url=settings.meta_login_url,
+        app_id=settings.meta_app_id,
+        app_secret=settings.meta_app_secret,
+        login_configuration=settings.meta_login_configuration,
+        loopback_only=home.profile == "sandbox",
+    )
+
+
+@cache
+def _queues(url: str, app_id: str, longest: int) -> Governor:
+    """One queue an account for all that this process reads, whichever table it is for."""
+    return Governor(Pace(longest=longest))
+
+
+def is_connected(home: Home) -> bool:
+    """Whether the home may have a connection: an app, and a store or a system user's token."""
+    if meta_config(home) is None:
+        return False
+    given = home.settings().of(MetaSettings).meta_system_user_token
+    return given is not None or where.is_configured(home)
+
+
+@contextmanager
+def advertisers(home: Home, governor: Governor | None = None) -> Iterator["dict[str, Connected]"]:
+    """Advertiser → its connection to Meta, of those that are in use; {} where there are none.
+
+    What people call the account of a stored connection is the advertiser's id; a consent goes
+    before a token of the settings. Raises StoreError.
+    """
+    config = meta_config(home)
+    if config is None:
+        yield {}
+        return
+    settings = home.settings().of(MetaSettings)
+    queues = governor or _queues(config.url, config.app_id, settings.meta_longest_wait)
+    found: dict[str, Connected] = {}
+    with ExitStack() as stack:
+        if settings.meta_system_user_token is not None:
+            fixed = FixedToken(settings.meta_system_user_token)
+            client = stack.enter_context(MetaClient(config, fixed, queues))
+            found[settings.meta_advertiser_id] = Connected(client)
+        if where.is_configured(home):
+            store = stack.enter_context(database.opened(where.store_url(home), checked=False))
+            database.check(store, published=False)
+            connections = Connections(store, KeyRing.of(home))
+            for health in connections.health():
+                if health.service == SERVICE and health.state == "active":
+                    own = ConnectionCredentials(
+                        connections, oauth_client(config), health.connection_id
+                    )
+                    client = stack.enter_context(MetaClient(config, own, queues))
+                    found[health.account] = Stored(client, own)
+        yield found
+
+
+class Connected:
+    """An advertiser's client, by a token of the settings: there is nothing to note."""
+
+    def __init__(self, client: MetaClient) -> None:
+        self.client = client
+
+    @contextmanager
+    def noting(self) -> Iterator[MetaClient]:
+        """Work with the client, and how it went is noted."""
+        yield self.client
+
+
+class Stored(Connected):
+    """The same by a connection of the operational store, whose health is noted.
+
+    A token that Meta does not take any more ends the connection until a person consents anew.
+    """
+
+    def __init__(self, client: MetaClient, credentials: ConnectionCredentials) -> None:
+        super().__init__(client)
+        self._credentials = credentials
+
+    @contextmanager
+    def noting(self) -> Iterator[MetaClient]:
+        own = self._credentials
+        connections, one = own.connections, own.connection_id
+        try:
+            yield self.client
+        except PermissionMissingError as error:
+            tokens = connections.tokens(own.client, one)
+            told = explained(self.client.config, own.client, tokens, error)
+            connections.note_failure(one, told)
+            raise told from error
+        except ConnectError as error:
+            used = self.client.used
+            connections.note_failure(one, error, refused=used.get_secret_value() if used else None)
+            raise
+        connections.note_success(one)

@@ -1,0 +1,210 @@
+"""Webhooks of Shopify: are they from it, what are they about, and what follows.
+
+The signature is over the raw body, so it is checked before anything is read of it. Orders are only
+signs to ask for them. Headers are not signed: what they say of the shop must agree with the body
+where that says so, too.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from dmp_assets.platform.base.answers import json_object
+from dmp_assets.platform.connect import inbox
+from dmp_assets.platform.connect.errors import NeedsConsentError
+from dmp_assets.platform.connect.inbox import Delivery
+from dmp_assets.platform.connect.tokens import Connections
+from dmp_assets.platform.store.schema import service_connection
+from dmp_assets.sources.shopify import documents
+from dmp_assets.sources.shopify.access import SERVICE
+from dmp_assets.sources.shopify.errors import BusinessError, WebhookRefusedError
+from dmp_assets.sources.shopify.graphql import ShopApi
+from dmp_assets.sources.shopify.shops import ShopDomainError, shop_domain
+from dmp_assets.sources.shopify.signatures import Secrets
+
+ORDERS = ("orders/create", "orders/updated", "orders/paid", "orders/cancelled", "refunds/create")
+"""Signs to ask for an order."""
+DELETED = ("orders/delete",)
+UNINSTALLED = "app/uninstalled"
+PRIVACY = ("customers/data_request", "customers/redact", "shop/redact")
+"""Shopify sends these to every public app; what they ask for has to be done within 30 days."""
+SUBSCRIBED = {
+    "ORDERS_CREATE": ["id", "admin_graphql_api_id", "updated_at"],
+    "ORDERS_UPDATED": ["id", "admin_graphql_api_id", "updated_at"],
+    "ORDERS_CANCELLED": ["id", "admin_graphql_api_id", "updated_at"],
+    "ORDERS_DELETE": ["id"],
+    "REFUNDS_CREATE": ["id", "order_id", "created_at"],
+    "APP_UNINSTALLED": ["id", "myshopify_domain"],
+}
+"""Topic → the fields that are sent, nothing of the buyer among them."""
+MOST_BYTES = 4 * 1024 * 1024
+_LONGEST_ID = 200
+
+Outcome = Literal["new", "repeated", "older", "unknown"]
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """What a route that receives webhooks calls. `store`: the operational one."""
+
+    store: sa.Engine
+    connections: Connections
+
+    def receive(
+        self, headers: Mapping[str, str], body: bytes, secrets: Secrets, now: datetime
+    ) -> Outcome:
+        """Check a delivery and note what it is about; answer 200 whatever the outcome is.
+
+        `headers`: by their names in lower case. An uninstall ends the shop's connection at once,
+        unless somebody has connected the shop anew since. `unknown`: a topic, or a shop, that
+        nobody here has to do with. Raises WebhookRefusedError: answer 401.
+        """
+        delivery = read(headers, body, secrets)
+        if delivery is None:
+            return "unknown"
+        with self.store.begin() as store:
+            known = store.execute(
+                sa.select(service_connection.c.connection_id, service_connection.c.consented_at)
+                .where(service_connection.c.service == SERVICE)
+                .where(service_connection.c.account == delivery.account)
+            ).one_or_none()
+            if known is None and delivery.topic not in PRIVACY:
+                return "unknown"
+            outcome = inbox.note(store, delivery, now)
+        if delivery.topic == UNINSTALLED and known is not None:
+            self._uninstalled(delivery, known.connection_id, known.consented_at, now)
+        return outcome
+
+    def _uninstalled(
+        self, delivery: Delivery, connection_id: uuid.UUID, consented_at: datetime, now: datetime
+    ) -> None:
+        """End the connection; also when it is told again, after a kill the first time."""
+        if delivery.triggered_at is None or delivery.triggered_at >= consented_at:
+            error = NeedsConsentError(f"{delivery.account} has uninstalled the app", "uninstalled")
+            self.connections.note_failure(connection_id, error)
+        with self.store.begin() as store:
+            inbox.take(store, [delivery], now)
+
+
+def read(headers: Mapping[str, str], body: bytes, secrets: Secrets) -> Delivery | None:
+    """The delivery, of a topic that is known; None for any other. Raises WebhookRefusedError."""
+    if len(body) > MOST_BYTES or not secrets.signed_body(
+        body, headers.get("x-shopify-hmac-sha256", "")
+    ):
+        raise WebhookRefusedError("a webhook that Shopify did not sign")
+    try:
+        shop = shop_domain(headers.get("x-shopify-shop-domain", ""))
+    except ShopDomainError:
+        raise WebhookRefusedError("a webhook of no shop") from None
+    topic = headers.get("x-shopify-topic", "")
+    delivery_id = headers.get("x-shopify-webhook-id", "")
+    if not delivery_id or len(delivery_id) > _LONGEST_ID or not delivery_id.isprintable():
+        raise WebhookRefusedError("a webhook without an id")
+    told = json_object(body)
+    if told is None:
+        raise WebhookRefusedError("a webhook that holds no object")
+    named = told.get("shop_domain") or told.get("myshopify_domain")
+    if isinstance(named, str) and named.lower() != shop:
+        raise WebhookRefusedError("a webhook of another shop than it says")
+    about = _ABOUT.get(topic)
+    if about is None:
+        return None
+    subject, changed, ids = about(told)
+    return Delivery(
+        service=SERVICE,
+        delivery_id=delivery_id,
+        account=shop,
+        topic=topic,
+        subject=subject,
+        changed_at=_time(changed),
+        triggered_at=_time(headers.get("x-shopify-triggered-at")),
+        told=ids,
+    )
+
+
+About = tuple[str, Any, dict[str, Any]]
+
+
+def _order(told: Mapping[str, Any]) -> About:
+    return f"gid://shopify/Order/{_id(told.get('id'))}", told.get("updated_at"), {}
+
+
+def _refund(told: Mapping[str, Any]) -> About:
+    """About its order; its own time is not when that changed."""
+    refund = {"refund": f"gid://shopify/Refund/{_id(told.get('id'))}"}
+    return f"gid://shopify/Order/{_id(told.get('order_id'))}", None, refund
+
+
+def _app(told: Mapping[str, Any]) -> About:
+    return "app", None, {}
+
+
+def _person(told: Mapping[str, Any]) -> About:
+    """Of a customer the id alone: address and number are nowhere kept here."""
+    customer = told.get("customer")
+    customer_id = customer.get("id") if isinstance(customer, dict) else None
+    listed = told.get("orders_to_redact") or told.get("orders_requested") or ()
+    orders = [f"gid://shopify/Order/{_id(one)}" for one in listed]
+    request = told.get("data_request")
+    asked = request.get("id") if isinstance(request, dict) else None
+    subject = f"gid://shopify/Customer/{_id(customer_id)}"
+    return subject, None, {"orders": orders} | ({"data_request": asked} if asked else {})
+
+
+def _shop(told: Mapping[str, Any]) -> About:
+    return "shop", None, {}
+
+
+_ABOUT: Mapping[str, Callable[[Mapping[str, Any]], About]] = {
+    **dict.fromkeys((*ORDERS[:-1], *DELETED), _order),
+    "refunds/create": _refund,
+    UNINSTALLED: _app,
+    **dict.fromkeys(PRIVACY[:2], _person),
+    "shop/redact": _shop,
+}
+
+
+def _id(given: Any) -> int:
+    if isinstance(given, str) and given.isascii() and given.isdecimal():
+        return int(given)
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise WebhookRefusedError("a webhook that does not say what it is about")
+    return given
+
+
+def _time(given: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(given)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo else None
+
+
+def subscribe(api: ShopApi, address: str) -> list[str]:
+    """Have what we need sent to `address`; the topics that were not subscribed to before.
+
+    Subscribing is not idempotent, so what there is is listed first. Raises BusinessError, e.g. for
+    an address that is not https, and ConnectError.
+    """
+    pages = api.pages(documents.SUBSCRIPTIONS, "webhookSubscriptions", {}, first=100)
+    known = {node.get("topic") for page in pages for node in page if node.get("uri") == address}
+    added = [topic for topic in SUBSCRIBED if topic not in known]
+    for topic in added:
+        what = {"uri": address, "format": "JSON", "includeFields": SUBSCRIBED[topic]}
+        try:
+            api.change(
+                documents.SUBSCRIBE, {"topic": topic, "what": what}, "webhookSubscriptionCreate"
+            )
+        except BusinessError as error:
+            if "already been taken" not in str(error):  # somebody else did it meanwhile
+                raise
+    return added
+
+
+def orders_to_ask(deliveries: Iterable[Delivery]) -> list[str]:
+    """Global ids of the orders that deliveries are about, each once, the first told of first."""
+    return list(dict.fromkeys(one.subject for one in deliveries))
