@@ -10,7 +10,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from dmp_assets.demo.sandbox.shopify import ShopifySandbox
 
 from dmp_assets.ads.lake import LAKE
 from dmp_assets.demo.business.ads import generate_ads
@@ -18,6 +17,7 @@ from dmp_assets.demo.business.ads_world import ADVERTISERS
 from dmp_assets.demo.business.shop import generate
 from dmp_assets.demo.sandbox.meta import MetaSandbox
 from dmp_assets.demo.sandbox.server import Sandbox, Service
+from dmp_assets.demo.sandbox.shopify import ShopifySandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.tokens import Connections
