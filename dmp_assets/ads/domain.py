@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from dmp_assets.ads.settings import AdsSettings
-from dmp_assets.cleaned.meta import keys as meta
-from dmp_assets.cleaned.shopify import keys as shopify
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
 from dmp_assets.sources.shopify.tables import CUSTOMER, ORDER
+
+EVENTS = {"cleaned/meta_insights": "date", "cleaned/shopify_orders": "processed_at"}
 
 
 def is_configured(home: Home) -> bool:
@@ -33,6 +33,6 @@ DOMAIN = Domain(
     is_configured=is_configured,
     lacks=_lacks,
     scopes=(Scope("ads:read", "Ads, orders, what they earn", frozenset({"analyst", "marketer"})),),
-    sources=(meta.SOURCE, shopify.SOURCE),
+    events=EVENTS,
     keeps=(CUSTOMER, ORDER, "conv_id"),
 )

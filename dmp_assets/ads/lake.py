@@ -3,13 +3,14 @@
 from dmp_assets.ads.tables import (
     ad_performance_daily,
     ad_roi_daily,
+    ads,
     conversion_bridge,
     conversion_claims,
     exchange_rates,
     order_ledger,
 )
-from dmp_assets.cleaned.meta import ad_insights, ads
-from dmp_assets.cleaned.shopify import orders
+from dmp_assets.cleaned.meta import meta_insights
+from dmp_assets.cleaned.shopify import shopify_orders
 from dmp_assets.platform.faces.lake import Lake
 from dmp_assets.raw import meta as raw_meta
 from dmp_assets.raw import shopify as raw_shopify
@@ -17,31 +18,27 @@ from dmp_assets.raw import shopify as raw_shopify
 LAKE = Lake(
     in_shared_jobs=True,
     assets={
-        "meta": (
+        "ads": (
             raw_meta.meta_accounts,
             raw_meta.meta_campaigns,
             raw_meta.meta_ad_sets,
             raw_meta.meta_ads,
             raw_meta.meta_creatives,
             raw_meta.meta_insights,
-            ads.ad_accounts,
-            ads.ads,
-            ad_insights.ad_insights,
-        ),
-        "shopify": (
+            meta_insights.meta_insights,
             raw_shopify.shopify_orders,
             raw_shopify.shopify_variants,
-            orders.orders,
-            orders.order_lines,
-            orders.order_payments,
-            orders.order_refunds,
-            orders.order_refund_lines,
-            orders.order_journeys,
-            orders.product_variants,
-        ),
-        "ads": (
+            shopify_orders.shopify_orders,
+            shopify_orders.shopify_order_lines,
+            shopify_orders.shopify_transactions,
+            shopify_orders.shopify_refunds,
+            shopify_orders.shopify_refund_lines,
+            shopify_orders.shopify_journeys,
+            shopify_orders.shopify_variants,
             exchange_rates.exchange_rates,
             exchange_rates.rates,
+            ads.ad_accounts,
+            ads.ads,
             ad_performance_daily.ad_performance_daily,
             order_ledger.order_ledger,
             conversion_claims.conversion_claims,

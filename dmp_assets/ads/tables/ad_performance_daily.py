@@ -1,13 +1,13 @@
 """modeled/ad_performance_daily: what each ad cost and delivered on each day, and what Meta claims.
 
 Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-Sources: cleaned/ad_insights, cleaned/ads, cleaned/ad_accounts, cleaned/rates.
+Sources: cleaned/meta_insights, modeled/ads, modeled/ad_accounts, cleaned/rates.
 """
 
+from dmp_assets.ads.tables.ads import ACCOUNT_COLUMNS, AD_COLUMNS
 from dmp_assets.ads.tables.exchange_rates import RATE, currency_of_sums, with_rate
-from dmp_assets.cleaned.meta.ad_insights import COLUMNS as INSIGHTS
-from dmp_assets.cleaned.meta.ad_insights import PURCHASES, VALUES
-from dmp_assets.cleaned.meta.ads import AD_COLUMNS
+from dmp_assets.cleaned.meta.meta_insights import COLUMNS as INSIGHTS
+from dmp_assets.cleaned.meta.meta_insights import PURCHASES, VALUES
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
@@ -20,7 +20,7 @@ COLUMNS = {
     "adset_id": AD_COLUMNS["adset_id"],
     **{name: AD_COLUMNS[name] for name in _NAMES},
     **{name: INSIGHTS[name] for name in ("impressions", "reach", "clicks", "inline_link_clicks")},
-    "currency": INSIGHTS["currency"],
+    "currency": ACCOUNT_COLUMNS["currency"],
     "spend": INSIGHTS["spend"],
     **PURCHASES,
     **VALUES,
@@ -30,8 +30,11 @@ COLUMNS = {
     "is_open": INSIGHTS["is_open"],
 }
 _ROWS = """
-SELECT i.*, a.ad_name, a.adset_name, a.campaign_name FROM cleaned.ad_insights i
-LEFT JOIN cleaned.ads a USING (advertiser_id, account_id, ad_id)
+SELECT i.* REPLACE (coalesce(i.currency, c.currency) AS currency), a.ad_name, a.adset_name,
+       a.campaign_name
+FROM cleaned.meta_insights i
+LEFT JOIN modeled.ads a USING (advertiser_id, account_id, ad_id)
+LEFT JOIN modeled.ad_accounts c USING (advertiser_id, account_id)
 """
 _QUERY = f"""
 SELECT *, (spend * rate)::DECIMAL(18, 4) AS spend_in_sums,
@@ -42,7 +45,7 @@ FROM ({with_rate(_ROWS, "date")})
 
 @table_asset(
     "modeled",
-    deps=["cleaned/ad_insights", "cleaned/ads", "cleaned/rates"],
+    deps=["cleaned/meta_insights", "modeled/ads", "modeled/ad_accounts", "cleaned/rates"],
     columns=COLUMNS,
     key=KEY,
     settings=["currency", "ads_currency"],
@@ -54,7 +57,7 @@ FROM ({with_rate(_ROWS, "date")})
             """
             SELECT count(*) FROM (
               SELECT advertiser_id, account_id, date, sum(spend) AS spend
-              FROM cleaned.ad_insights GROUP BY ALL
+              FROM cleaned.meta_insights GROUP BY ALL
             ) FULL JOIN (
               SELECT advertiser_id, account_id, date, sum(spend) AS modeled
               FROM modeled.ad_performance_daily GROUP BY ALL
@@ -78,7 +81,7 @@ def ad_performance_daily(run: TableRun) -> None:
     """What each ad cost and delivered on each day, and what Meta claims of it.
 
     Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-    Sources: cleaned/ad_insights, cleaned/ads, cleaned/rates.
+    Sources: cleaned/meta_insights, modeled/ads, cleaned/rates.
     """
     columns = ", ".join(COLUMNS)
     found = run.sql(

@@ -2,7 +2,7 @@
 
 Grain: a campaign of an advertiser on a day, or all of them (campaign_id empty). Key: advertiser_id,
 date, campaign_id. Sources: modeled/ad_performance_daily, modeled/order_ledger,
-modeled/conversion_claims, cleaned/orders, cleaned/ad_accounts.
+modeled/conversion_claims, cleaned/shopify_orders, modeled/ad_accounts.
 
 All amounts are in the currency of sums; what has no rate is not in them. Of all campaigns of a day:
 

@@ -1,8 +1,8 @@
 """modeled/conversion_bridge: from what Meta claims to the orders that there are, to the cent.
 
 Grain: an ad account on a day. Key: advertiser_id, account_id, date.
-Sources: modeled/ad_performance_daily, modeled/conversion_claims, cleaned/orders,
-cleaned/ad_accounts, cleaned/ads.
+Sources: modeled/ad_performance_daily, modeled/conversion_claims, cleaned/shopify_orders,
+modeled/ad_accounts, modeled/ads.
 
     claimed = matched + reversed + test + boundary + view_through + unexplained
 
@@ -51,18 +51,18 @@ _CLICKED = """
 SELECT advertiser_id, shop, order_id, bool_or(is_meta AND clicked_at <= processed_at
          AND clicked_at > processed_at - to_days($days::INTEGER)) AS is_clicked,
        arg_max(campaign, clicked_at) FILTER (is_meta) AS campaign
-FROM modeled.conversion_claims JOIN cleaned.orders USING (advertiser_id, shop, order_id)
+FROM modeled.conversion_claims JOIN cleaned.shopify_orders USING (advertiser_id, shop, order_id)
 WHERE credit > 0 OR claimant IN ('first_utm', 'last_utm')
 GROUP BY ALL
 """
 _QUERY = f"""
 WITH clicked AS ({_CLICKED}),
 account AS (
-  SELECT advertiser_id, account_id, currency, timezone AS zone FROM cleaned.ad_accounts
+  SELECT advertiser_id, account_id, currency, timezone AS zone FROM modeled.ad_accounts
 ),
 named AS (
   SELECT n.advertiser_id, campaign_name, currency, min(n.account_id) AS account_id
-  FROM cleaned.ads n JOIN account USING (advertiser_id, account_id) GROUP BY ALL
+  FROM modeled.ads n JOIN account USING (advertiser_id, account_id) GROUP BY ALL
 ),
 main AS (
   SELECT advertiser_id, currency, min(account_id) AS account_id FROM account GROUP BY ALL
@@ -71,7 +71,7 @@ of_account AS (
   SELECT o.advertiser_id, o.shop, o.order_id,
          coalesce(named.account_id, main.account_id) AS account_id,
          coalesce(is_clicked, false) AS is_clicked
-  FROM cleaned.orders o
+  FROM cleaned.shopify_orders o
   LEFT JOIN clicked c ON (c.advertiser_id, c.shop, c.order_id)
     = (o.advertiser_id, o.shop, o.order_id)
   LEFT JOIN named ON (named.advertiser_id, named.campaign_name, named.currency)
@@ -84,7 +84,7 @@ sold AS (
          coalesce(is_test, false) AS is_test,
          cancelled_at IS NOT NULL OR coalesce(o.refunded, 0) >= total AS is_reversed,
          is_clicked
-  FROM cleaned.orders o JOIN of_account USING (advertiser_id, shop, order_id)
+  FROM cleaned.shopify_orders o JOIN of_account USING (advertiser_id, shop, order_id)
   JOIN account a USING (advertiser_id, account_id)
   WHERE NOT is_deleted
 ),
@@ -138,8 +138,8 @@ LEFT JOIN (
 @table_asset(
     "modeled",
     deps=[
-        "modeled/ad_performance_daily", "modeled/conversion_claims", "cleaned/orders",
-        "cleaned/ad_accounts", "cleaned/ads",
+        "modeled/ad_performance_daily", "modeled/conversion_claims", "cleaned/shopify_orders",
+        "modeled/ad_accounts", "modeled/ads",
     ],
     columns=COLUMNS,
     key=KEY,
@@ -163,10 +163,10 @@ LEFT JOIN (
         Check(
             "orders_have_an_account",
             """
-            SELECT count(*) FROM cleaned.orders o
-            ANTI JOIN cleaned.ad_accounts a USING (advertiser_id, currency)
+            SELECT count(*) FROM cleaned.shopify_orders o
+            ANTI JOIN modeled.ad_accounts a USING (advertiser_id, currency)
             WHERE NOT is_deleted AND advertiser_id IN (
-              SELECT advertiser_id FROM cleaned.ad_accounts
+              SELECT advertiser_id FROM modeled.ad_accounts
             )
             """,
             "Every order is in the currency of an ad account of its advertiser; others are in no "
@@ -192,8 +192,8 @@ def conversion_bridge(run: TableRun) -> None:
     """From what Meta claims to the orders that there are, by account and day, to the cent.
 
     Grain: an ad account on a day. Key: advertiser_id, account_id, date. Sources:
-    modeled/ad_performance_daily, modeled/conversion_claims, cleaned/orders, cleaned/ad_accounts,
-    cleaned/ads.
+    modeled/ad_performance_daily, modeled/conversion_claims, cleaned/shopify_orders,
+    modeled/ad_accounts, modeled/ads.
     """
     days = run.settings.of(AdsSettings).ads_click_days
     run.overwrite(

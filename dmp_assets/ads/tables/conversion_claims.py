@@ -1,7 +1,8 @@
 """modeled/conversion_claims: who says of an order that it is theirs.
 
 Grain: a claim on an order. Key: advertiser_id, shop, order_id, claimant, channel, campaign.
-Sources: cleaned/orders, cleaned/order_journeys, modeled/attribution, modeled/customer_journeys.
+Sources: cleaned/shopify_orders, cleaned/shopify_journeys, modeled/attribution,
+modeled/customer_journeys.
 
 Claimants are the first and the last visit by their UTM parameters as the shop knows them, and each
 attribution model of our own, by the web's conversion that the order is. Meta tells sums only: what
@@ -32,7 +33,7 @@ COLUMNS = {
 }
 KEY = ("advertiser_id", "shop", "order_id", "claimant", "channel", "campaign")
 _REAL = """
-SELECT advertiser_id, shop, order_id, conversion_id, total FROM cleaned.orders
+SELECT advertiser_id, shop, order_id, conversion_id, total FROM cleaned.shopify_orders
 WHERE NOT is_deleted AND is_test IS NOT TRUE
 """
 _UTM = """
@@ -42,7 +43,7 @@ SELECT advertiser_id, shop, order_id, '{place}_utm' AS claimant,
        coalesce({place}_utm_campaign, '') AS campaign,
        list_contains($meta_sources, lower({place}_utm_source)) AS is_meta, 1.0 AS credit,
        {place}_visit_at AS clicked_at
-FROM cleaned.order_journeys JOIN real USING (advertiser_id, shop, order_id)
+FROM cleaned.shopify_journeys JOIN real USING (advertiser_id, shop, order_id)
 WHERE {place}_source IS NOT NULL
 """
 _MODELS = """
@@ -60,7 +61,7 @@ MODELED = ("modeled/attribution", "modeled/customer_journeys")
 
 @table_asset(
     "modeled",
-    deps=["cleaned/orders", "cleaned/order_journeys", *MODELED],
+    deps=["cleaned/shopify_orders", "cleaned/shopify_journeys", *MODELED],
     columns=COLUMNS,
     key=KEY,
     settings=["ads_meta_sources", "ads_meta_channels"],
@@ -83,7 +84,8 @@ def conversion_claims(run: TableRun) -> None:
     """Who says of an order that it is theirs: first and last visit, and our attribution models.
 
     Grain: a claim on an order. Key: advertiser_id, shop, order_id, claimant, channel, campaign.
-    Sources: cleaned/orders, cleaned/order_journeys, modeled/attribution, modeled/customer_journeys.
+    Sources: cleaned/shopify_orders, cleaned/shopify_journeys, modeled/attribution,
+    modeled/customer_journeys.
     """
     own = run.settings.of(AdsSettings)
     claims = [_UTM.format(place=place) for place in ("first", "last")]

@@ -1,8 +1,9 @@
 """modeled/order_ledger: what each order brought, on its own day, and what went back, on that day.
 
 Grain: an entry of an order. Key: advertiser_id, shop, order_id, entry.
-Sources: cleaned/orders, cleaned/order_lines, cleaned/order_payments, cleaned/order_refunds,
-cleaned/order_refund_lines, cleaned/product_variants, cleaned/rates.
+Sources: cleaned/shopify_orders, cleaned/shopify_order_lines, cleaned/shopify_transactions,
+cleaned/shopify_refunds, cleaned/shopify_refund_lines, cleaned/shopify_variants, cleaned/rates,
+raw/shopify_shops.
 
 Days are those of the shop's time zone, as in Shopify's own reports of finance: a sale counts on the
 day of the sale, a refund on that of the refund. Test orders and those that the shop deleted are in
@@ -60,7 +61,7 @@ COLUMNS = {
 KEY = ("advertiser_id", "shop", "order_id", "entry")
 _OF = "advertiser_id, shop, order_id"
 _ENTRIES = f"""
-WITH real AS (SELECT * FROM cleaned.orders WHERE NOT is_deleted AND is_test IS NOT TRUE),
+WITH real AS (SELECT * FROM cleaned.shopify_orders WHERE NOT is_deleted AND is_test IS NOT TRUE),
 first AS (
   SELECT advertiser_id, shop, customer_id, min((processed_at, order_id)) AS first
   FROM real WHERE customer_id IS NOT NULL GROUP BY ALL
@@ -69,9 +70,9 @@ line AS (
   SELECT {_OF}, line_id, quantity, is_gift_card IS TRUE AS is_gift, discounted_total,
          CASE WHEN unit_cost_currency IS NULL OR unit_cost_currency = currency
               THEN unit_cost END AS unit_cost
-  FROM cleaned.order_lines JOIN (SELECT {_OF}, currency FROM real) USING ({_OF})
+  FROM cleaned.shopify_order_lines JOIN (SELECT {_OF}, currency FROM real) USING ({_OF})
   LEFT JOIN (SELECT advertiser_id, shop, variant_id, unit_cost, unit_cost_currency
-             FROM cleaned.product_variants) USING (advertiser_id, shop, variant_id)
+             FROM cleaned.shopify_variants) USING (advertiser_id, shop, variant_id)
 ),
 goods AS (
   SELECT {_OF}, sum(discounted_total) FILTER (is_gift) AS gift_cards,
@@ -84,11 +85,11 @@ fee AS (
     from_json(TRY_CAST(fees AS JSON), '[{{"amount":"VARCHAR"}}]'),
     lambda one: coalesce(TRY_CAST(one.amount AS DECIMAL(18, 4)), 0)
   ))) AS fees
-  FROM cleaned.order_payments WHERE status = 'SUCCESS' GROUP BY ALL
+  FROM cleaned.shopify_transactions WHERE status = 'SUCCESS' GROUP BY ALL
 ),
 back AS (
   SELECT {_OF}, refund_id, sum(r.quantity * unit_cost) AS cost
-  FROM cleaned.order_refund_lines r JOIN line USING ({_OF}, line_id)
+  FROM cleaned.shopify_refund_lines r JOIN line USING ({_OF}, line_id)
   WHERE r.kind = 'line' AND NOT is_gift AND coalesce(r.cause, '') <> 'NO_RESTOCK' GROUP BY ALL
 ),
 entry AS (
@@ -110,7 +111,7 @@ entry AS (
          CASE WHEN o.total > 0 THEN -r.refunded * coalesce(o.tax, 0) / o.total ELSE 0 END AS tax,
          0 AS gift_cards, -coalesce(back.cost, 0) AS cost_of_goods, 0 AS goods_without_cost,
          false AS is_sent, 0 AS payment_fees
-  FROM cleaned.order_refunds r JOIN real o USING ({_OF})
+  FROM cleaned.shopify_refunds r JOIN real o USING ({_OF})
   LEFT JOIN back USING ({_OF}, refund_id)
   LEFT JOIN (SELECT DISTINCT ON (advertiser_id, shop) advertiser_id, shop, timezone AS zone
              FROM raw.shopify_shops ORDER BY advertiser_id, shop, _row_id DESC)
@@ -143,8 +144,9 @@ FROM contributions
 @table_asset(
     "modeled",
     deps=[
-        "cleaned/orders", "cleaned/order_lines", "cleaned/order_payments", "cleaned/order_refunds",
-        "cleaned/order_refund_lines", "cleaned/product_variants", "cleaned/rates",
+        "cleaned/shopify_orders", "cleaned/shopify_order_lines", "cleaned/shopify_transactions",
+        "cleaned/shopify_refunds",
+        "cleaned/shopify_refund_lines", "cleaned/shopify_variants", "cleaned/rates",
         "raw/shopify_shops",
     ],
     columns=COLUMNS,
@@ -156,7 +158,7 @@ FROM contributions
         Check(
             "every_order_is_there",
             """
-            SELECT count(*) FROM cleaned.orders o
+            SELECT count(*) FROM cleaned.shopify_orders o
             ANTI JOIN (SELECT * FROM modeled.order_ledger WHERE entry = 'sale') l
               USING (advertiser_id, shop, order_id)
             WHERE NOT is_deleted AND is_test IS NOT TRUE
@@ -178,9 +180,10 @@ FROM contributions
 def order_ledger(run: TableRun) -> None:
     """What each order brought, on its own day, and what went back, on that day.
 
-    Grain: an entry of an order. Key: advertiser_id, shop, order_id, entry. Sources: cleaned/orders,
-    cleaned/order_lines, cleaned/order_payments, cleaned/order_refunds, cleaned/order_refund_lines,
-    cleaned/product_variants, cleaned/rates, raw/shopify_shops.
+    Grain: an entry of an order. Key: advertiser_id, shop, order_id, entry. Sources:
+    cleaned/shopify_orders, cleaned/shopify_order_lines, cleaned/shopify_transactions,
+    cleaned/shopify_refunds, cleaned/shopify_refund_lines, cleaned/shopify_variants, cleaned/rates,
+    raw/shopify_shops.
     """
     types = ", ".join(
         f"{name}::{'DECIMAL(18, 4)' if column.type == AMOUNT else column.type} AS {name}"

@@ -213,34 +213,14 @@ class Tables:
         """
         import duckdb
 
-        told: dict[str, Any] = {
-            "memory_limit": self.memory_limit,
-            "temp_directory": _spill(self.root),
-        }
+        limit = self.memory or usual_memory()
+        told: dict[str, Any] = {"memory_limit": limit, "temp_directory": _spill(self.root)}
         with duckdb.connect(config=told) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            with self.fitting(), in_words(self.root):
+            with fitting(limit), in_words(self.root):
                 for key in keys:
                     self.show(connection, key)
                 yield connection
-
-    @property
-    def memory_limit(self) -> str:
-        """What a DuckDB connection may take."""
-        return self.memory or usual_memory()
-
-    @contextmanager
-    def fitting(self) -> Iterator[None]:
-        """Raise TableError where DuckDB needs more than its memory and cannot put it aside."""
-        import duckdb
-
-        try:
-            yield
-        except duckdb.OutOfMemoryException as error:
-            raise TableError(
-                f"{self.memory_limit} of memory are too few for DuckDB here: give it more by "
-                "DMP_DUCKDB_MEMORY, e.g. 4GB, or run where there is more"
-            ) from error
 
     def show(self, connection: "duckdb.DuckDBPyConnection", key: str) -> None:
         """Make a table the view `layer.table` of a connection."""
@@ -291,6 +271,20 @@ def _meant(tables: Tables, key: str) -> str:
 def _oldest(tables: Tables, key: str) -> str:
     versions = tables.kept_versions(key)
     return f"the oldest that can be read is {min(versions)}, the newest {max(versions)}"
+
+
+@contextmanager
+def fitting(memory: str) -> Iterator[None]:
+    """Raise TableError where DuckDB needs more than its memory and cannot put it aside."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise TableError(
+            f"{memory} of memory are too few for DuckDB here: give it more by "
+            "DMP_DUCKDB_MEMORY, e.g. 4GB, or run where there is more"
+        ) from error
 
 
 @cache

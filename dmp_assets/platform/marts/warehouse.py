@@ -23,7 +23,7 @@ from dmp_assets.platform.lake.columns import Columns, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.storage_errors import in_words
 from dmp_assets.platform.lake.table_metadata import column_tags
-from dmp_assets.platform.lake.tables import Tables, data_versions
+from dmp_assets.platform.lake.tables import Tables, data_versions, fitting, usual_memory
 from dmp_assets.platform.marts.mart import Mart
 from dmp_assets.platform.run.executor import ALONE_TAG
 from dmp_assets.platform.text.engine_errors import values_left_out
@@ -59,13 +59,18 @@ def build(
     """
     if (known := _known(file, marts, fingerprint, run_id)) is not None:
         return known
+    limit = tables.memory or usual_memory()
     with whole_file.replacing(file) as part:
         config = {
-            "memory_limit": tables.memory_limit,
+            "memory_limit": limit,
             "temp_directory": str(file.parent / "duckdb-tmp"),
         }
         resource = DuckDBResource(database=str(part), connection_config=config)
-        with tables.fitting(), resource.get_connection() as opened, closing(opened) as connection:
+        with (
+            fitting(limit),
+            resource.get_connection() as opened,
+            closing(opened) as connection,
+        ):
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET enable_progress_bar = false")
             _show_inputs(connection, tables, {key: declared[key] for key in inputs(marts)})

@@ -34,7 +34,7 @@ class MetaSettings(BaseModel):
         )
     )
     meta_advertiser_id: str = Field(
-        "default", min_length=1, description="The advertiser whose accounts that token opens."
+        "default", description="The advertiser whose accounts that token opens."
     )
     meta_login_configuration: Annotated[str, Outside()] = Field(
         "",

@@ -29,7 +29,7 @@ def shop_domain(given: str) -> str:
 def shop_url(given: str) -> str:
     """A shop's address with `{shop}` in the place of its domain. Raises ValueError."""
     if given.count("{shop}") != 1 or not given.startswith(("https://", "http://")):
-        raise ValueError(f"{given!r} must be like https://{{shop}}")
+        raise ValueError(f"{given!r} is no address of shops, such as https://{{shop}}")
     return given.rstrip("/")
 
 

@@ -1,4 +1,4 @@
-"""cleaned/orders and what hangs on them, as they stand now.
+"""cleaned/shopify_*: orders and what hangs on them, as they stand now.
 
 Grain: an order, a line, a payment, a refund, a returned line, a journey; a variant of a product.
 Sources: raw/shopify_*. Of an order that raw has in several states the last one is taken, with all
@@ -49,11 +49,13 @@ def _columns(table: str, further: Mapping[str, Column]) -> dict[str, Column]:
     deps=["raw/shopify_orders", "raw/shopify_deleted_orders", "raw/shopify_shops"],
     columns=_columns("shopify_orders", {name: one for name, (one, _) in _FURTHER.items()}),
     key=ORDER,
-    also={"quarantine/orders": machine_values.quarantine_columns(TABLES["shopify_orders"], {})},
+    also={
+        "quarantine/shopify_orders": machine_values.quarantine_columns(TABLES["shopify_orders"], {})
+    },
     owner="team:marketing",
     kinds=("duckdb", "delta"),
 )
-def orders(run: TableRun) -> None:
+def shopify_orders(run: TableRun) -> None:
     """Orders as they stand now, test orders and cancelled ones among them.
 
     Grain: an order. Key: advertiser_id, shop, order_id. Sources: raw/shopify_orders,
@@ -78,7 +80,7 @@ def orders(run: TableRun) -> None:
     machine_values.write(run, latest, TABLES["shopify_orders"], own, ", ".join(ORDER), further)
 
 
-def _part(name: str, table: str, own_id: Sequence[str], what: str) -> dg.AssetsDefinition:
+def _part(table: str, own_id: Sequence[str], what: str) -> dg.AssetsDefinition:
     """A table of what hangs on orders."""
     key = (*ORDER, *own_id)
 
@@ -92,7 +94,7 @@ def _part(name: str, table: str, own_id: Sequence[str], what: str) -> dg.AssetsD
         """
         machine_values.write(run, latest, TABLES[table], {}, ", ".join(key))
 
-    part.__name__ = name
+    part.__name__ = table
     part.__doc__ = (
         f"{what} of orders as they stand now.\n\n"
         f"Grain: one of them. Key: {', '.join(key)}. Sources: raw/{table}, raw/shopify_orders."
@@ -102,19 +104,19 @@ def _part(name: str, table: str, own_id: Sequence[str], what: str) -> dg.AssetsD
         deps=[f"raw/{table}", "raw/shopify_orders"],
         columns=_columns(table, {}),
         key=key,
-        also={f"quarantine/{name}": machine_values.quarantine_columns(TABLES[table], {})},
+        also={f"quarantine/{table}": machine_values.quarantine_columns(TABLES[table], {})},
         owner="team:marketing",
         kinds=("duckdb", "delta"),
     )(part)
 
 
-order_lines = _part("order_lines", "shopify_order_lines", ["line_id"], "Lines")
-order_payments = _part("order_payments", "shopify_transactions", ["transaction_id"], "Payments")
-order_refunds = _part("order_refunds", "shopify_refunds", ["refund_id"], "Refunds")
-order_refund_lines = _part(
-    "order_refund_lines", "shopify_refund_lines", ["refund_id", "refund_line_id"], "Returned lines"
+shopify_order_lines = _part("shopify_order_lines", ["line_id"], "Lines")
+shopify_transactions = _part("shopify_transactions", ["transaction_id"], "Payments")
+shopify_refunds = _part("shopify_refunds", ["refund_id"], "Refunds")
+shopify_refund_lines = _part(
+    "shopify_refund_lines", ["refund_id", "refund_line_id"], "Returned lines"
 )
-order_journeys = _part("order_journeys", "shopify_journeys", [], "First and last visits before")
+shopify_journeys = _part("shopify_journeys", [], "First and last visits before")
 
 
 @table_asset(
@@ -123,14 +125,14 @@ order_journeys = _part("order_journeys", "shopify_journeys", [], "First and last
     columns=_columns("shopify_variants", {}),
     key=("advertiser_id", "shop", "variant_id"),
     also={
-        "quarantine/product_variants": machine_values.quarantine_columns(
+        "quarantine/shopify_variants": machine_values.quarantine_columns(
             TABLES["shopify_variants"], {}
         )
     },
     owner="team:marketing",
     kinds=("duckdb", "delta"),
 )
-def product_variants(run: TableRun) -> None:
+def shopify_variants(run: TableRun) -> None:
     """What shops sell and what a unit costs them, as it is now.
 
     Grain: a variant of a product. Key: advertiser_id, shop, variant_id. Source:

@@ -1,4 +1,4 @@
-"""cleaned/ad_accounts and cleaned/ads: the accounts and ads of Meta as they are now.
+"""modeled/ad_accounts and modeled/ads: the accounts and ads of Meta as they are now.
 
 Grain: an account; an ad. Sources: raw/meta_accounts, raw/meta_campaigns, raw/meta_ad_sets,
 raw/meta_ads, raw/meta_creatives. What Meta does not list any more is there as it was last.
@@ -69,7 +69,7 @@ ORDER BY advertiser_id, account_id, ad_id
 
 
 @table_asset(
-    "cleaned",
+    "modeled",
     deps=["raw/meta_accounts"],
     columns=ACCOUNT_COLUMNS,
     key=("advertiser_id", "account_id"),
@@ -85,7 +85,7 @@ def ad_accounts(run: TableRun) -> None:
 
 
 @table_asset(
-    "cleaned",
+    "modeled",
     deps=["raw/meta_ads", "raw/meta_ad_sets", "raw/meta_campaigns", "raw/meta_creatives"],
     columns=AD_COLUMNS,
     key=("advertiser_id", "account_id", "ad_id"),
@@ -94,7 +94,7 @@ def ad_accounts(run: TableRun) -> None:
     checks=(
         Check(
             "campaigns_known",
-            "SELECT count(*) FROM cleaned.ads WHERE campaign_name IS NULL",
+            "SELECT count(*) FROM modeled.ads WHERE campaign_name IS NULL",
             "Every ad's campaign is known by name.",
         ),
     ),

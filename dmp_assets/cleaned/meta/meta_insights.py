@@ -1,7 +1,7 @@
-"""cleaned/ad_insights: what each ad delivered on each day, as Meta told of it last.
+"""cleaned/meta_insights: what each ad delivered on each day, as Meta told of it last.
 
 Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-Sources: raw/meta_insights, raw/meta_insight_readings, cleaned/ad_accounts. Purchases are of one
+Sources: raw/meta_insights, raw/meta_insight_readings. Purchases are of one
 type of action, which raw chose (`purchase_type`), so that none is counted twice.
 """
 
@@ -51,7 +51,7 @@ VALUES = {
 }
 COLUMNS = {
     **{name: OWN[name] for name in KEY},
-    "currency": Column("string", "Currency of the account (ISO 4217)."),
+    "currency": Column("string", "Currency of the amounts (ISO 4217); null of a day of zeros."),
     **{name: _READ[name] for name in _KEPT},
     **PURCHASES,
     **VALUES,
@@ -62,7 +62,7 @@ COLUMNS = {
     "read_at": READ_AT,
 }
 _LATEST = """
-SELECT i.*, r.last_read, a.currency AS of_account FROM (
+SELECT i.*, r.last_read FROM (
   SELECT * FROM raw.meta_insights WHERE coalesce(breakdown, '') = ''
   QUALIFY row_number() OVER (
     PARTITION BY advertiser_id, account_id, ad_id, date ORDER BY read_at DESC
@@ -71,27 +71,26 @@ SELECT i.*, r.last_read, a.currency AS of_account FROM (
   SELECT advertiser_id, account_id, date, max(read_at) AS last_read
   FROM raw.meta_insight_readings WHERE coalesce(breakdown, '') = '' GROUP BY ALL
 ) r USING (advertiser_id, account_id, date)
-LEFT JOIN cleaned.ad_accounts a USING (advertiser_id, account_id)
 """
 
 
 @table_asset(
     "cleaned",
-    deps=["raw/meta_insights", "raw/meta_insight_readings", "cleaned/ad_accounts"],
+    deps=["raw/meta_insights", "raw/meta_insight_readings"],
     columns=COLUMNS,
     key=KEY,
-    also={"quarantine/ad_insights": machine_values.quarantine_columns(INSIGHTS, OWN)},
+    also={"quarantine/meta_insights": machine_values.quarantine_columns(INSIGHTS, OWN)},
     owner="team:marketing",
     kinds=("duckdb", "delta"),
 )
-def ad_insights(run: TableRun) -> None:
+def meta_insights(run: TableRun) -> None:
     """What each ad delivered on each day, as Meta told of it last.
 
     Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-    Sources: raw/meta_insights, raw/meta_insight_readings, cleaned/ad_accounts.
+    Sources: raw/meta_insights, raw/meta_insight_readings.
     """
     further = {
-        "currency": "coalesce(account_currency, of_account)",
+        "currency": "account_currency",
         **{f"purchases{end}": _of_window("actions", w, "BIGINT") for end, w in WINDOWS.items()},
         **{
             f"purchase_value{end}": _of_window("action_values", w, "DECIMAL(18, 4)")
@@ -99,5 +98,5 @@ def ad_insights(run: TableRun) -> None:
         },
         "is_open": f"coalesce(last_read::DATE, date) < date + {OPEN_DAYS}",
     }
-    own = {**OWN, "last_read": READ_AT, "of_account": ACCOUNT}
+    own = {**OWN, "last_read": READ_AT}
     machine_values.write(run, _LATEST, INSIGHTS, own, ", ".join(KEY), further)
