@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyspark import SparkContext
 
 from tests.support.postgres import fresh_database, postgres_server
 from tests.support.shops import Shop, simulated
@@ -11,6 +12,14 @@ from tests.support.table_hashes import table_hashes
 
 USERS = 1_000
 """Of the simulated shop."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_spark_of_others() -> Iterator[None]:
+    """A module's session in this process ends with it: the next would be given the same."""
+    yield
+    if (left := SparkContext._active_spark_context) is not None:
+        left.stop()
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,14 @@ class Ends:
 
 
 @pytest.fixture(scope="module")
+def folder(folder: Path) -> Path:
+    """A folder of these tests' own: others have homes of the same names."""
+    own = folder / "of-s3"
+    (own / "project").mkdir(parents=True)
+    return own
+
+
+@pytest.fixture(scope="module")
 def server() -> Iterator[s3.Server]:
     with s3.moto() as running:
         yield running

@@ -135,7 +135,7 @@ def test_a_shop_is_known_by_its_domain_in_lower_case() -> None:
         shops_of({"a1.myshopify.com": " "})
     assert shop_url("https://{shop}/") == "https://{shop}"
     for wrong in ("https://shop.example", "ftp://{shop}", "https://{shop}/{shop}"):
-        with pytest.raises(ValueError, match="must be like"):
+        with pytest.raises(ValueError, match="such as https"):
             shop_url(wrong)
 
 
