@@ -282,6 +282,7 @@ def test_a_readout_says_all_of_each_metric() -> None:
     assert secondary.metric is REVENUE and secondary.p_value > 0.05
     assert found.of("primary", "nobody") == []
     assert found.mismatch_p_value == 1
+    assert found.chi_squared_p_value == 1
 
 
 def test_alpha_is_shared_by_the_treatments() -> None:
