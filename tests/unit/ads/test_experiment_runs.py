@@ -584,6 +584,12 @@ def test_values_from_before_and_an_even_split_save_units() -> None:
     assert plan(Expected(20.0, 900.0), 0.05, 5_000, split=(9_000, 1_000)).units > plain.units
 
 
+def test_the_variance_of_a_treatment_is_that_of_its_changed_mean() -> None:
+    assert Expected(0.2, kind="proportion").variances(0.5) == pytest.approx((0.16, 0.21))
+    assert Expected(5.0, 9.0).variances(0.5) == pytest.approx((9.0, 13.5))
+    assert Expected(5.0, 9.0, correlation=0.6).variances(-0.5) == pytest.approx((5.76, 2.88))
+
+
 def test_a_plan_that_takes_more_than_a_year_says_so() -> None:
     assert plan(Expected(0.01, kind="proportion"), 0.02, 500).days is None
 

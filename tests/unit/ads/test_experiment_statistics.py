@@ -259,6 +259,16 @@ def test_the_relative_difference_of_a_negative_mean_has_the_sign_of_the_change()
     assert float(found.difference) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_what_is_turned_upside_down_is_as_sure(relative: bool) -> None:
+    random = np.random.default_rng(2)
+    old, new = random.gamma(2, 5, 400), random.gamma(2, 6, 300)
+    up = effect(Moments.of_values(old), Moments.of_values(new), MEAN, relative=relative)
+    down = effect(Moments.of_values(-old), Moments.of_values(-new), MEAN, relative=relative)
+    assert float(down.difference) == pytest.approx(-float(up.difference))
+    assert float(down.variance) == pytest.approx(float(up.variance))
+
+
 @unhurried
 @given(st.floats(-3, 3), st.floats(1e-6, 10), st.integers(200, 10**7), st.floats(0.001, 0.2))
 def test_an_interval_leaves_out_0_just_when_its_p_value_is_below_alpha(
