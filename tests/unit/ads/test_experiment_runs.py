@@ -276,12 +276,16 @@ def test_a_readout_says_all_of_each_metric() -> None:
     assert primary.unknown is None
     (guardrail,) = found.of("guardrail", "free")
     assert guardrail.low < 0 < guardrail.high
-    assert guardrail.gain_low == -guardrail.high
-    assert guardrail.relative_gain_low == -(guardrail.lift_high or 0)
+    (worse,) = readout(returned=(600, 700)).of("guardrail")
+    assert worse.difference > 0
+    assert (worse.gain_low, worse.gain_high) == (-worse.high, -worse.low)
+    assert worse.relative_gain == -(worse.lift or 0)
+    assert worse.relative_gain_low == -(worse.lift_high or 0)
     (secondary,) = found.of("secondary")
     assert secondary.metric is REVENUE and secondary.p_value > 0.05
     assert found.of("primary", "nobody") == []
     assert found.mismatch_p_value == 1
+    assert found.chi_squared_p_value == 1
 
 
 def test_alpha_is_shared_by_the_treatments() -> None:
@@ -419,6 +423,16 @@ def test_a_broken_guardrail_pauses_even_a_winner() -> None:
     step = on_reading(DEFINITION, RUNNING, reading(returned=(600, 1_000)), is_automatic=True)
     assert (step.after.state, step.cause) == (State.PAUSED, "guardrail_broken")
     assert step.subjects == ("returned",)
+
+
+def test_a_guardrail_that_may_be_broken_by_chance_pauses_nothing() -> None:
+    given: dict[str, Any] = {"counts": (1_500, 1_500), "bought": (150, 150)}
+    uncertain = readout(returned=(15, 25), **given).of("guardrail")[0]
+    assert (uncertain.relative_gain or 0) < -0.5 and uncertain.gain_high > 0
+    step = on_reading(DEFINITION, RUNNING, reading(returned=(15, 25), **given))
+    assert step.after.state is State.RUNNING
+    slight = on_reading(DEFINITION, RUNNING, reading(returned=(2_000, 2_400)))
+    assert slight.after.state is not State.PAUSED
 
 
 def test_treatments_that_are_all_worse_pause() -> None:
@@ -568,6 +582,12 @@ def test_values_from_before_and_an_even_split_save_units() -> None:
     adjusted = plan(Expected(20.0, 900.0, correlation=0.6), 0.05, 5_000)
     assert adjusted.units / plain.units == pytest.approx(1 - 0.36, abs=0.03)
     assert plan(Expected(20.0, 900.0), 0.05, 5_000, split=(9_000, 1_000)).units > plain.units
+
+
+def test_the_variance_of_a_treatment_is_that_of_its_changed_mean() -> None:
+    assert Expected(0.2, kind="proportion").variances(0.5) == pytest.approx((0.16, 0.21))
+    assert Expected(5.0, 9.0).variances(0.5) == pytest.approx((9.0, 13.5))
+    assert Expected(5.0, 9.0, correlation=0.6).variances(-0.5) == pytest.approx((5.76, 2.88))
 
 
 def test_a_plan_that_takes_more_than_a_year_says_so() -> None:

@@ -4,6 +4,7 @@ Vectors: growthbook/growthbook (MIT) `packages/stats/tests/` `frequentist/test_t
 `bayesian/test_tests.py` and `test_midexperimentpower.py`, rounded there to 5 digits; figures only.
 """
 
+import csv
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +22,9 @@ from dmp_assets.ads.model.experiments.effects import Effect, effect, value
 from dmp_assets.ads.model.experiments.mismatch import at_any_time, chi_squared
 from dmp_assets.ads.model.experiments.moments import Moments, total
 from dmp_assets.ads.model.experiments.planning import single_look, single_look_always_valid
+from tests.support.docs import ROOT
 
+GIVEN = ROOT.parent / "shared" / "data"
 MEAN, SHARE, RATIO = Metric("m"), Metric("p", "proportion"), Metric("r", "ratio")
 ADJUSTED = Metric("a", is_adjusted=True)
 ADJUSTED_RATIO = Metric("ar", "ratio", is_adjusted=True)
@@ -256,6 +259,16 @@ def test_the_relative_difference_of_a_negative_mean_has_the_sign_of_the_change()
     assert float(found.difference) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_what_is_turned_upside_down_is_as_sure(relative: bool) -> None:
+    random = np.random.default_rng(2)
+    old, new = random.gamma(2, 5, 400), random.gamma(2, 6, 300)
+    up = effect(Moments.of_values(old), Moments.of_values(new), MEAN, relative=relative)
+    down = effect(Moments.of_values(-old), Moments.of_values(-new), MEAN, relative=relative)
+    assert float(down.difference) == pytest.approx(-float(up.difference))
+    assert float(down.variance) == pytest.approx(float(up.variance))
+
+
 @unhurried
 @given(st.floats(-3, 3), st.floats(1e-6, 10), st.integers(200, 10**7), st.floats(0.001, 0.2))
 def test_an_interval_leaves_out_0_just_when_its_p_value_is_below_alpha(
@@ -364,6 +377,25 @@ def test_cells_that_differ_from_day_to_day_are_less_sure() -> None:
         spreads.append(found.spread)
     assert np.mean(spreads) > 5
     assert np.mean(calls) < 0.1
+
+
+@pytest.mark.given_data
+def test_a_real_split_test_of_an_ad_platform_is_read() -> None:
+    with (GIVEN / "ads" / "meta_split_test.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    days = sorted({row["Day"] for row in rows})
+    clicks, shown = np.zeros((len(days), 2)), np.zeros(2)
+    for row in rows:
+        cell = "AB".index(row["Ad Set Name"][-1])
+        clicks[days.index(row["Day"]), cell] += float(row["Link clicks"] or 0)
+        shown[cell] += float(row["Impressions"] or 0)
+    found = of_cells(clicks, shown)
+    difference = effect(found.moments[0], found.moments[1], MEAN)
+    assert float(difference.difference) == pytest.approx(516 / 9_622 - 433 / 13_937)
+    pure = 516 / 9_622**2 + 433 / 13_937**2
+    assert float(difference.variance) == pytest.approx(found.spread * pure, rel=1e-6)
+    assert found.spread > 1
+    assert float(inference.always_valid(difference, 0.05, 20_000).low) > 0
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,18 @@ def test_orders_that_are_still_to_come_are_not_missed() -> None:
     assert cost_per_order_spike(SUBJECT, *late, DAYS - 1, complete=complete) is not None
 
 
+def test_the_usual_rate_is_of_closed_days_alone() -> None:
+    spend = spend_of(level=1_000.0)
+    orders = orders_of(spend, 20.0)
+    orders[-28:-1] = np.floor(orders[-28:-1] * 0.4)
+    orders[-1] = np.floor(orders[-1] * 0.4)
+    series = daily(spend, open_days=28), daily(orders, open_days=28)
+    complete = [0.4] * 28
+    assert cost_per_order_spike(SUBJECT, *series, DAYS - 1, complete=complete) is None
+    found = cost_per_order_spike(SUBJECT, *series, DAYS - 1)
+    assert found is not None and found.high == pytest.approx(1.3 * 20.0, rel=0.1)
+
+
 def test_how_complete_a_day_is_follows_from_days_that_are_closed() -> None:
     final = [100.0, 10.0, 0.0]
     seen = [[50.0, 90.0, 100.0], [4.0, 9.0, 10.0], [0.0, 0.0, 0.0]]
@@ -284,6 +296,7 @@ def test_a_budget_that_is_gone_at_noon_is_found_and_one_at_night_is_not() -> Non
     assert found.low == pytest.approx(20 / 24)
     assert budget_used_up(SUBJECT, MONDAY, 96.0, 100.0, 0.9) is None
     assert budget_used_up(SUBJECT, MONDAY, 90.0, 100.0, 0.5) is None
+    assert budget_used_up(SUBJECT, MONDAY, 96.0, 100.0, 0.9, usually=[1.0] * 9) is None
     early = [0.45, 0.5, 0.55] * 5
     assert budget_used_up(SUBJECT, MONDAY, 96.0, 100.0, 0.5, usually=early) is None
     assert budget_used_up(SUBJECT, MONDAY, 96.0, 100.0, 0.3, usually=early) is not None
@@ -343,7 +356,10 @@ def test_what_goes_on_is_told_once_then_when_worse_back_or_after_a_week() -> Non
     assert heard == [0, 2, 9]
     later = SPIKE.day + timedelta(14)
     back = replace(SPIKE, day=later, since=later)
-    assert run([back], told, NOW + timedelta(days=14))[0] == [back]
+    found, told = run([back], told, NOW + timedelta(days=14))
+    assert found == [back]
+    next_day = replace(SPIKE, day=later + timedelta(1), since=later + timedelta(1))
+    assert run([next_day], told, NOW + timedelta(days=15))[0] == []
 
 
 def test_the_same_run_twice_tells_nothing_twice() -> None:

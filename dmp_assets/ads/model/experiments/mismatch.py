@@ -14,8 +14,11 @@ from scipy import special, stats
 from dmp_assets.ads.model.experiments.definition import ExperimentError
 from dmp_assets.ads.model.experiments.moments import Floats
 
-ALARM = 0.001
-"""Below this p value it is a mismatch."""
+ALARM = 0.01
+"""Below this p value at any time it is a mismatch, wrongly in 1 of 100 experiments at most."""
+
+ALARM_OF_ONE_LOOK = 0.001
+"""The same of χ² where it is looked at once, as is usual."""
 
 _CONCENTRATION = 1_000.0
 """Of the Dirichlet prior of the sequential test: as sure of the split as after 1,000 units. More

@@ -36,7 +36,7 @@ Kind = Literal[
     "job_stuck",
     "throttled_long",
     "ad_rejected",
-    "token_expiring",
+    "access_expiring",
     "experiment_verdict",
 ]
 
@@ -53,7 +53,7 @@ MEANINGS: dict[Kind, str] = {
     "job_stuck": "a job takes far longer than it usually does",
     "throttled_long": "the platform has made us wait for longer than the schedule's interval",
     "ad_rejected": "the platform rejected an ad",
-    "token_expiring": "the access to an account ends soon",
+    "access_expiring": "the access to an account ends soon",
     "experiment_verdict": "an experiment was stopped, paused, won or ended",
 }
 
@@ -91,7 +91,7 @@ class Finding:
     """What is not as usual. `figure` lies outside of `low` to `high`; either may be open.
 
     Money in the account's currency, ratios as such, the time of day as a share of it
-    (`budget_used_up`), the whole flight's spend (`pacing`), days (`data_late`, `token_expiring`),
+    (`budget_used_up`), the whole flight's spend (`pacing`), days (`data_late`, `access_expiring`),
     conversions (`restated_unusually`), seconds (`job_stuck`, `throttled_long`), else a count.
     `since`: the first day of its run.
     """
