@@ -240,6 +240,25 @@ def test_a_change_adds_a_row_and_what_is_not_listed_any_more_says_so(
     assert sql("SELECT count(*) FROM raw.meta_campaigns WHERE account_id = '202'") == [(2,)]
 
 
+def test_an_account_that_changes_its_zone_and_currency_is_read_by_the_new_ones(
+    meta: Meta, connect: Callable[..., None], sql: Sql
+) -> None:
+    connect(accounts=(BERLIN,))
+    run(raw.meta_accounts, raw.meta_insights)
+    row = meta.world.rows("SELECT * FROM account WHERE account_id = ?", BERLIN)[0]
+    meta.world.add("account", [row | {"timezone_name": "Asia/Tokyo", "currency": "USD"}])
+    meta.set_clock(NOW + timedelta(hours=2))
+    run(raw.meta_accounts, raw.meta_insights)
+    accounts = "SELECT timezone_name, currency FROM raw.meta_accounts ORDER BY read_at"
+    assert sql(accounts) == [("Europe/Berlin", "EUR"), ("Asia/Tokyo", "USD")]
+    read = sql("SELECT timezone_name, max(date)::VARCHAR, count(*) FROM raw.meta_insight_readings "
+               "GROUP BY 1 ORDER BY 2")  # fmt: skip
+    assert read == [("Europe/Berlin", "2026-11-28", HISTORY), ("Asia/Tokyo", "2026-11-29", 3)]
+    kept = sql("SELECT account_currency, min(date)::VARCHAR FROM raw.meta_insights "
+               "WHERE NOT is_idle GROUP BY 1 ORDER BY 2")  # fmt: skip
+    assert kept == [("EUR", "2026-09-30"), ("USD", "2026-11-27")]
+
+
 def test_two_advertisers_with_the_same_ids_stay_apart(
     connect: Callable[..., None], sql: Sql
 ) -> None:
@@ -373,7 +392,7 @@ def test_a_back_fill_that_is_killed_goes_on_and_does_not_ask_again_for_what_is_t
     meta: Meta, home: Home, connect: Callable[..., None], sql: Sql,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setenv("DMP_META_HISTORY_DAYS", "300")
+    monkeypatch.setenv("DMP_META_HISTORY_DAYS", "450")
     connect(accounts=(BERLIN,))
     meta.faults({"method": "insights", "kind": "slow", "seconds": 0.15, "times": 60})
     child = subprocess.Popen(
@@ -388,15 +407,15 @@ def test_a_back_fill_that_is_killed_goes_on_and_does_not_ask_again_for_what_is_t
     child.wait()
     meta.faults()
     before = reports(meta)
-    assert 4 <= len(before) < 10
+    assert 4 <= len(before) < 14
     there = {day for (day,) in sql("SELECT date FROM raw.meta_insight_readings")}
-    assert 29 <= len(there) < 300
+    assert 29 <= len(there) < 450
     meta.behave()
     run(raw.meta_accounts, raw.meta_insights)
     again = {day for text in reports(meta) for day in days_of(text)}
     assert not again & there
     days = sql("SELECT count(*), count(DISTINCT date) FROM raw.meta_insight_readings")
-    assert days == [(300, 300)]
+    assert days == [(450, 450)]
     keys = "ad_id, date, breakdown, cell"
     assert sql(f"SELECT count(*) - count(DISTINCT ({keys})) FROM raw.meta_insights") == [(0,)]
 

@@ -86,7 +86,7 @@ class FixedToken:
 class MetaClient:
     """The API as one advertiser's connection sees it; for several threads. Close it after use.
 
-    `used`: the token that the last request carried.
+    `used`: the token that the last request carried; None before the first.
 
     Methods raise ConnectError: those of `errors.py` by what Meta says, ThrottledError for an
     account that would have to wait for too long, and what `HttpClient.send` raises.
@@ -102,7 +102,7 @@ class MetaClient:
     ) -> None:
         self.config, self.governor = config, governor
         self.used: SecretStr | None = None
-        self._warned: set[str] = set()
+        self._is_warned = False
         self._http = HttpClient(
             HttpService(
                 url=config.api,
@@ -228,8 +228,8 @@ class MetaClient:
         return read
 
     def _note_version(self, answer: HttpAnswer) -> None:
-        if _UPGRADED in answer.headers and VERSION not in self._warned:
-            self._warned.add(VERSION)
+        if _UPGRADED in answer.headers and not self._is_warned:
+            self._is_warned = True
             _log.warning(
                 "Meta answers %s by a newer version: this one has ended, update this program",
                 VERSION,
