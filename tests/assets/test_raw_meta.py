@@ -416,6 +416,9 @@ def test_a_back_fill_that_is_killed_goes_on_and_does_not_ask_again_for_what_is_t
     assert not again & there
     days = sql("SELECT count(*), count(DISTINCT date) FROM raw.meta_insight_readings")
     assert days == [(450, 450)]
+    numbers = sql("SELECT count(*), count(DISTINCT _row_id), max(_row_id) + 1 FROM "
+                  "raw.meta_insights")  # fmt: skip
+    assert len(set(numbers[0])) == 1
     keys = "ad_id, date, breakdown, cell"
     assert sql(f"SELECT count(*) - count(DISTINCT ({keys})) FROM raw.meta_insights") == [(0,)]
 
