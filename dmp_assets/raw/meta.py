@@ -36,8 +36,9 @@ from dmp_assets.raw.meta_readings import (
     table,
 )
 from dmp_assets.sources.meta import objects
+from dmp_assets.sources.meta.config import is_connected
 from dmp_assets.sources.meta.days import due, zone_of
-from dmp_assets.sources.meta.resource import Connected, advertisers, is_connected
+from dmp_assets.sources.meta.resource import Connected, advertisers
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.meta.sync import Account, Reading, changes, readings, side_by_side, text
 from dmp_assets.sources.meta.tables import OBJECTS

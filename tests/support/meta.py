@@ -21,7 +21,8 @@ from dmp_assets.home import Home
 from dmp_assets.platform.connect.http import Patience
 from dmp_assets.platform.connect.oauth import OAuthClient
 from dmp_assets.settings import Settings
-from dmp_assets.sources.meta.client import FixedToken, MetaClient, MetaConfig
+from dmp_assets.sources.meta.client import FixedToken, MetaClient
+from dmp_assets.sources.meta.config import MetaConfig
 from dmp_assets.sources.meta.connection import WRITING, oauth_client
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.meta.usage import Governor, Pace

@@ -8,7 +8,7 @@ import hmac
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -23,6 +23,7 @@ from dmp_assets.platform.connect.errors import (
 )
 from dmp_assets.platform.connect.http import Credentials, HttpClient, HttpService, Patience
 from dmp_assets.platform.connect.paging import by_cursor
+from dmp_assets.sources.meta.config import VERSION, MetaConfig
 from dmp_assets.sources.meta.errors import (
     LimitError,
     MaybeTooMuchError,
@@ -35,8 +36,6 @@ from dmp_assets.sources.meta.errors import (
 )
 from dmp_assets.sources.meta.usage import APP, Governor, usage_of
 
-VERSION = "v27.0"
-"""The one version that is spoken, released 2026-11-04; each lives about a year."""
 MOST_BATCHED = 50
 MOST_THROTTLES = 6
 """How often one request is throttled before it is given up."""
@@ -46,23 +45,6 @@ _PAGE = 500
 
 Row = dict[str, Any]
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MetaConfig:
-    """How Meta is reached. `url`: of the Graph API; `login_url`: of the dialog."""
-
-    url: str
-    login_url: str
-    app_id: str
-    app_secret: SecretStr = field(repr=False)
-    login_configuration: str = ""
-    loopback_only: bool = False
-
-    @property
-    def api(self) -> str:
-        """The Graph API in the version that is spoken."""
-        return f"{self.url.rstrip('/')}/{VERSION}"
 
 
 def appsecret_proof(secret: SecretStr, token: str) -> str:

@@ -20,7 +20,7 @@ from dmp_assets.platform.connect.oauth import (
     Tokens,
     read_tokens,
 )
-from dmp_assets.sources.meta.client import VERSION, MetaConfig
+from dmp_assets.sources.meta.config import VERSION, MetaConfig
 from dmp_assets.sources.meta.errors import (
     LoginNeededError,
     PermissionMissingError,

@@ -13,8 +13,9 @@ from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.tokens import Connections
 from dmp_assets.platform.store import database
 from dmp_assets.sources.meta import objects
+from dmp_assets.sources.meta.config import is_connected, meta_config
 from dmp_assets.sources.meta.connection import READING
-from dmp_assets.sources.meta.resource import advertisers, is_connected, meta_config
+from dmp_assets.sources.meta.resource import advertisers
 from tests.support.meta import BERLIN, REDIRECT, TOKYO, Meta, consent_at, environment, with_settings
 
 
