@@ -17,6 +17,8 @@ import pytest
 from pydantic import SecretStr
 
 from dmp_assets import settings as settings_module
+from dmp_assets.demo.sandbox.meta import MetaSandbox
+from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.tokens import Connections
@@ -39,6 +41,7 @@ from tests.support.meta import (
     Meta,
     consent_at,
     environment,
+    fill,
     running,
     with_settings,
 )
@@ -345,6 +348,66 @@ def test_a_system_users_token_of_the_settings_needs_no_store(
     assert sql("SELECT DISTINCT advertiser_id, account_id FROM raw.meta_ads") == [
         ("own-shop", BERLIN)
     ]
+
+
+class WithStore:
+    """What tells a sandbox home of a store beside it."""
+
+    name = prefix = "store"
+
+    def __init__(self, url: SecretStr) -> None:
+        self._url = url
+
+    def settings(self, base_url: str) -> dict[str, Any]:
+        return {"store_url": self._url.get_secret_value()}
+
+    def routes(self) -> list[Any]:
+        return []
+
+    def messages(self) -> list[dict[str, Any]]:
+        return []
+
+    def page(self) -> str:
+        return ""
+
+
+def test_in_a_sandbox_home_time_stands_still_and_states_have_an_order_all_the_same(
+    store_url: SecretStr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_module, "Settings", with_settings())
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DMP_META_HISTORY_DAYS", str(HISTORY))
+    home = Home(tmp_path / "home").prepare("sandbox")
+    made: list[MetaSandbox] = []
+
+    def make(root: Path) -> MetaSandbox:
+        made.append(MetaSandbox(root))
+        return made[0]
+
+    with Sandbox(home, (make, lambda _: WithStore(store_url))).running() as endpoint:
+        world = made[0].world
+        world.set_clock(home.now().timestamp(), runs=False)
+        fill(world, accounts=(BERLIN,), now=home.now())
+        meta = Meta(endpoint.url, endpoint.settings, world)
+        store = database.engine(store_url)
+        connections, client = Connections(store, KeyRing.of(home)), meta.oauth(READING)
+        begun = connections.begin(client, "shop-1", REDIRECT)
+        back = consent_at(begun.url, accounts=(BERLIN,), scopes=READING)
+        connections.finish(client, begun.cookie, back)
+        store.dispose()
+        first = run()
+        assert versions(run()) == versions(first) and not any(problems(first).values())
+        world.add("campaign", [
+            row | {"name": "Another"}
+            for row in world.rows("SELECT * FROM campaign WHERE campaign_id = ?", f"{BERLIN}10")
+        ])  # fmt: skip
+        assert run(*OBJECTS).success
+    names = Tables.of(home).sql(
+        "SELECT name FROM raw.meta_campaigns WHERE campaign_id = '10110' ORDER BY read_at"
+    )
+    assert names["name"].to_pylist() == ["Campaign 0", "Another"]
+    days = Tables.of(home).scalar("SELECT count(DISTINCT date) FROM raw.meta_insight_readings")
+    assert days == HISTORY
 
 
 def test_an_account_without_anything_and_a_home_without_advertisers_have_empty_tables(
