@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.cleaning.landed import LINEAGE_COLUMNS
 from dmp_assets.platform.cleaning.received_columns import columns_of
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.lakehouse import Lakehouse
@@ -30,11 +31,14 @@ from dmp_assets.raw.meta_readings import (
     Landing,
     after,
     latest,
+    next_row_id,
+    received,
     table,
 )
 from dmp_assets.sources.meta import objects
+from dmp_assets.sources.meta.config import is_connected
 from dmp_assets.sources.meta.days import due, zone_of
-from dmp_assets.sources.meta.resource import Connected, advertisers, is_connected
+from dmp_assets.sources.meta.resource import Connected, advertisers
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.meta.sync import Account, Reading, changes, readings, side_by_side, text
 from dmp_assets.sources.meta.tables import OBJECTS
@@ -124,12 +128,13 @@ class _Kind:
         ids = {"advertiser_id": ADVERTISER, "account_id": ACCOUNT}
         if self.own_id not in ids:
             ids[self.own_id] = Column("string", "Its id.")
-        received = columns_of(OBJECTS[self.edge])
+        own = columns_of(OBJECTS[self.edge])
         return {
             **ids,
-            **{name: column for name, column in received.items() if name not in ids},
+            **{name: column for name, column in own.items() if name not in ids},
             "is_listed": Column("boolean", "False: Meta did not list it any more."),
             "read_at": READ_AT,
+            **LINEAGE_COLUMNS,
         }
 
 
@@ -150,7 +155,8 @@ def read_objects(run: TableRun, kind: _Kind) -> None:
     """Append what changed of the objects of a kind; without any the table is left as it is."""
     known = latest(run, run.key, kind.key)
     now, rows = run.lakehouse.home.now(), list[Row]()
-    compared = [name for name in kind.columns if name not in (*kind.key, *VOLATILE, "read_at")]
+    others = (*kind.key, *VOLATILE, "read_at", *LINEAGE_COLUMNS)
+    compared = [name for name in kind.columns if name not in others]
 
     def jobs(connections: Connections) -> list[_ObjectsJob]:
         if kind.edge == "accounts":
@@ -181,17 +187,17 @@ def read_objects(run: TableRun, kind: _Kind) -> None:
             before = known.get(tuple(row[name] for name in kind.key))
             rows.append(row | {"read_at": after(before, now)})
     if rows or not run.exists(run.key):
-        run.append(table(rows, kind.columns))
+        run.append(table(received(rows, next_row_id(run)), kind.columns))
     else:
         run.keep()
 
 
 def _object(given: Row, account: Account, kind: _Kind) -> Row:
     """An object as it is kept: its ids, and all else as text."""
-    received = {name: text(given.get(name)) for name in OBJECTS[kind.edge]}
+    texts = {name: text(given.get(name)) for name in OBJECTS[kind.edge]}
     own = str(given["account_id"] if kind.edge == "accounts" else given["id"])
     ids = {"advertiser_id": account.advertiser_id, "account_id": account.account_id}
-    return {**received, **ids, kind.own_id: own, "is_listed": True}
+    return {**texts, **ids, kind.own_id: own, "is_listed": True}
 
 
 _ACCOUNTS = _Kind("accounts", "account_id")

@@ -8,10 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from dmp_assets.platform.cleaning.landed import LINEAGE_COLUMNS
 from dmp_assets.platform.cleaning.received_columns import columns_of
 from dmp_assets.platform.lake.columns import Column, Columns, arrow_schema
 from dmp_assets.platform.lake.table_asset import TableRun
 from dmp_assets.sources.meta import purchases
+from dmp_assets.sources.meta.connection import SERVICE
 from dmp_assets.sources.meta.insights import COUNTS, with_idle_days
 from dmp_assets.sources.meta.resource import Connected
 from dmp_assets.sources.meta.sync import Account, Reading, changes, text
@@ -37,6 +39,7 @@ INSIGHT_COLUMNS = {
     "purchase_type": Column("string", "The type of action that holds its purchases, if any."),
     "is_idle": Column("boolean", "Meta told nothing of this ad and day: all counts are 0."),
     "read_at": READ_AT,
+    **LINEAGE_COLUMNS,
 }
 READING_COLUMNS = {
     "advertiser_id": ADVERTISER,
@@ -50,7 +53,7 @@ READING_COLUMNS = {
     "is_too_old": Column("boolean", "Meta does not keep the day any more (37 months)."),
     "read_at": READ_AT,
 }
-_COMPARED = [name for name in INSIGHT_COLUMNS if name not in (*OF_AD, "read_at")]
+_COMPARED = [name for name in INSIGHT_COLUMNS if name not in (*OF_AD, "read_at", *LINEAGE_COLUMNS)]
 _NEAR = timedelta(days=28)
 """An ad that delivered so near a day is told of on it, by zeros where it was idle."""
 _WITHIN = "advertiser_id = ? AND account_id = ? AND breakdown = ? AND date BETWEEN ? AND ?"
@@ -78,6 +81,24 @@ def table(rows: Sequence[Row], columns: Columns) -> pa.Table:
     return pa.Table.from_pylist(
         [{name: row.get(name) for name in columns} for row in rows], schema=arrow_schema(columns)
     )
+
+
+def next_row_id(run: TableRun) -> int:
+    """The number of the next row of the run's own table; 0 for the first."""
+    if not run.exists(run.key):
+        return 0
+    name = run.key.replace("/", ".")
+    found = run.sql(f"SELECT coalesce(max(_row_id) + 1, 0) AS next FROM {name}")
+    return int(found["next"][0].as_py())
+
+
+def received(rows: Sequence[Row], first: int) -> list[Row]:
+    """The rows with where they came from, numbered from `first` on."""
+    now = datetime.now(UTC)
+    return [
+        {**row, "_row_id": first + n, "_received_at": None, "_source": SERVICE, "_loaded_at": now}
+        for n, row in enumerate(rows)
+    ]
 
 
 def latest(
@@ -116,6 +137,7 @@ class Landing:
         self._run = run
         self._waiting: list[tuple[InsightsJob, Reading]] = []
         self._rows, self._since = 0, time.monotonic()
+        self._next_row_id = next_row_id(run)
         self.days = self.changed = 0
         self.warnings: list[str] = []
 
@@ -137,7 +159,8 @@ class Landing:
             rows += changed
             noted += read
         if rows:
-            self._run.append(table(rows, INSIGHT_COLUMNS))
+            self._run.append(table(received(rows, self._next_row_id), INSIGHT_COLUMNS))
+            self._next_row_id += len(rows)
         if noted:
             self._run.append(table(noted, READING_COLUMNS), READINGS_TABLE)
         self.days += len(noted)

@@ -17,6 +17,8 @@ import pytest
 from pydantic import SecretStr
 
 from dmp_assets import settings as settings_module
+from dmp_assets.demo.sandbox.meta import MetaSandbox
+from dmp_assets.demo.sandbox.server import Sandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.tokens import Connections
@@ -39,6 +41,7 @@ from tests.support.meta import (
     Meta,
     consent_at,
     environment,
+    fill,
     running,
     with_settings,
 )
@@ -240,6 +243,25 @@ def test_a_change_adds_a_row_and_what_is_not_listed_any_more_says_so(
     assert sql("SELECT count(*) FROM raw.meta_campaigns WHERE account_id = '202'") == [(2,)]
 
 
+def test_an_account_that_changes_its_zone_and_currency_is_read_by_the_new_ones(
+    meta: Meta, connect: Callable[..., None], sql: Sql
+) -> None:
+    connect(accounts=(BERLIN,))
+    run(raw.meta_accounts, raw.meta_insights)
+    row = meta.world.rows("SELECT * FROM account WHERE account_id = ?", BERLIN)[0]
+    meta.world.add("account", [row | {"timezone_name": "Asia/Tokyo", "currency": "USD"}])
+    meta.set_clock(NOW + timedelta(hours=2))
+    run(raw.meta_accounts, raw.meta_insights)
+    accounts = "SELECT timezone_name, currency FROM raw.meta_accounts ORDER BY read_at"
+    assert sql(accounts) == [("Europe/Berlin", "EUR"), ("Asia/Tokyo", "USD")]
+    read = sql("SELECT timezone_name, max(date)::VARCHAR, count(*) FROM raw.meta_insight_readings "
+               "GROUP BY 1 ORDER BY 2")  # fmt: skip
+    assert read == [("Europe/Berlin", "2026-11-28", HISTORY), ("Asia/Tokyo", "2026-11-29", 3)]
+    kept = sql("SELECT account_currency, min(date)::VARCHAR FROM raw.meta_insights "
+               "WHERE NOT is_idle GROUP BY 1 ORDER BY 2")  # fmt: skip
+    assert kept == [("EUR", "2026-09-30"), ("USD", "2026-11-27")]
+
+
 def test_two_advertisers_with_the_same_ids_stay_apart(
     connect: Callable[..., None], sql: Sql
 ) -> None:
@@ -328,6 +350,66 @@ def test_a_system_users_token_of_the_settings_needs_no_store(
     ]
 
 
+class WithStore:
+    """What tells a sandbox home of a store beside it."""
+
+    name = prefix = "store"
+
+    def __init__(self, url: SecretStr) -> None:
+        self._url = url
+
+    def settings(self, base_url: str) -> dict[str, Any]:
+        return {"store_url": self._url.get_secret_value()}
+
+    def routes(self) -> list[Any]:
+        return []
+
+    def messages(self) -> list[dict[str, Any]]:
+        return []
+
+    def page(self) -> str:
+        return ""
+
+
+def test_in_a_sandbox_home_time_stands_still_and_states_have_an_order_all_the_same(
+    store_url: SecretStr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings_module, "Settings", with_settings())
+    monkeypatch.setenv("DMP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DMP_META_HISTORY_DAYS", str(HISTORY))
+    home = Home(tmp_path / "home").prepare("sandbox")
+    made: list[MetaSandbox] = []
+
+    def make(root: Path) -> MetaSandbox:
+        made.append(MetaSandbox(root))
+        return made[0]
+
+    with Sandbox(home, (make, lambda _: WithStore(store_url))).running() as endpoint:
+        world = made[0].world
+        world.set_clock(home.now().timestamp(), runs=False)
+        fill(world, accounts=(BERLIN,), now=home.now())
+        meta = Meta(endpoint.url, endpoint.settings, world)
+        store = database.engine(store_url)
+        connections, client = Connections(store, KeyRing.of(home)), meta.oauth(READING)
+        begun = connections.begin(client, "shop-1", REDIRECT)
+        back = consent_at(begun.url, accounts=(BERLIN,), scopes=READING)
+        connections.finish(client, begun.cookie, back)
+        store.dispose()
+        first = run()
+        assert versions(run()) == versions(first) and not any(problems(first).values())
+        world.add("campaign", [
+            row | {"name": "Another"}
+            for row in world.rows("SELECT * FROM campaign WHERE campaign_id = ?", f"{BERLIN}10")
+        ])  # fmt: skip
+        assert run(*OBJECTS).success
+    names = Tables.of(home).sql(
+        "SELECT name FROM raw.meta_campaigns WHERE campaign_id = '10110' ORDER BY read_at"
+    )
+    assert names["name"].to_pylist() == ["Campaign 0", "Another"]
+    days = Tables.of(home).scalar("SELECT count(DISTINCT date) FROM raw.meta_insight_readings")
+    assert days == HISTORY
+
+
 def test_an_account_without_anything_and_a_home_without_advertisers_have_empty_tables(
     home: Home, connect: Callable[..., None], sql: Sql
 ) -> None:
@@ -373,7 +455,7 @@ def test_a_back_fill_that_is_killed_goes_on_and_does_not_ask_again_for_what_is_t
     meta: Meta, home: Home, connect: Callable[..., None], sql: Sql,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setenv("DMP_META_HISTORY_DAYS", "300")
+    monkeypatch.setenv("DMP_META_HISTORY_DAYS", "450")
     connect(accounts=(BERLIN,))
     meta.faults({"method": "insights", "kind": "slow", "seconds": 0.15, "times": 60})
     child = subprocess.Popen(
@@ -388,15 +470,18 @@ def test_a_back_fill_that_is_killed_goes_on_and_does_not_ask_again_for_what_is_t
     child.wait()
     meta.faults()
     before = reports(meta)
-    assert 4 <= len(before) < 10
+    assert 4 <= len(before) < 14
     there = {day for (day,) in sql("SELECT date FROM raw.meta_insight_readings")}
-    assert 29 <= len(there) < 300
+    assert 29 <= len(there) < 450
     meta.behave()
     run(raw.meta_accounts, raw.meta_insights)
     again = {day for text in reports(meta) for day in days_of(text)}
     assert not again & there
     days = sql("SELECT count(*), count(DISTINCT date) FROM raw.meta_insight_readings")
-    assert days == [(300, 300)]
+    assert days == [(450, 450)]
+    numbers = sql("SELECT count(*), count(DISTINCT _row_id), max(_row_id) + 1 FROM "
+                  "raw.meta_insights")  # fmt: skip
+    assert len(set(numbers[0])) == 1
     keys = "ad_id, date, breakdown, cell"
     assert sql(f"SELECT count(*) - count(DISTINCT ({keys})) FROM raw.meta_insights") == [(0,)]
 

@@ -21,7 +21,8 @@ from dmp_assets.home import Home
 from dmp_assets.platform.connect.http import Patience
 from dmp_assets.platform.connect.oauth import OAuthClient
 from dmp_assets.settings import Settings
-from dmp_assets.sources.meta.client import FixedToken, MetaClient, MetaConfig
+from dmp_assets.sources.meta.client import FixedToken, MetaClient
+from dmp_assets.sources.meta.config import MetaConfig
 from dmp_assets.sources.meta.connection import WRITING, oauth_client
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.meta.usage import Governor, Pace
@@ -42,12 +43,19 @@ DAYS = 70
 """Days up to the one of `NOW` with something in them."""
 
 
-def fill(world: World, *, ads: int = 4, days: int = DAYS, accounts: Sequence[str] = ()) -> None:
+def fill(
+    world: World,
+    *,
+    ads: int = 4,
+    days: int = DAYS,
+    accounts: Sequence[str] = (),
+    now: datetime = NOW,
+) -> None:
     """Accounts, each but the empty one with two campaigns, ad sets and `ads` ads.
 
     The same arguments give the same rows. The last ad of an account delivers on even days only.
     """
-    unix = int(NOW.timestamp()) - 400 * 86_400
+    unix = int(now.timestamp()) - 400 * 86_400
     world.add("business", [{"business_id": "501", "name": "A shop"}])
     wanted = accounts or tuple(ZONES)
     world.add("account", [
@@ -57,10 +65,10 @@ def fill(world: World, *, ads: int = 4, days: int = DAYS, accounts: Sequence[str
     ])  # fmt: skip
     for account in wanted:
         if account != BUDAPEST:
-            _fill_account(world, account, ads, days, unix)
+            _fill_account(world, account, ads, days, unix, now.date() + timedelta(days=1))
 
 
-def _fill_account(world: World, account: str, ads: int, days: int, unix: int) -> None:
+def _fill_account(world: World, account: str, ads: int, days: int, unix: int, last: date) -> None:
     made = {"created_time": unix, "updated_time": unix}
     world.add("campaign", [
         {"campaign_id": f"{account}1{c}", "account_id": account, "name": f"Campaign {c}",
@@ -83,7 +91,6 @@ def _fill_account(world: World, account: str, ads: int, days: int, unix: int) ->
          "creative_id": f"{account}4", "name": f"Ad {n}", **made} for n in range(ads)
     ]  # fmt: skip
     world.add("ad", own)
-    last = NOW.date() + timedelta(days=1)
     delivered, bought = [], []
     for n, ad in enumerate(own):
         for back in range(days + 1):

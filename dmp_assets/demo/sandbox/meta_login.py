@@ -142,7 +142,11 @@ class Login:
 
     def _mistake(self, asked: Mapping[str, str]) -> Response | None:
         target = asked.get("redirect_uri", "")
-        is_ours = target in REDIRECTS or is_loopback(urlsplit(target).hostname or "")
+        try:
+            host = urlsplit(target).hostname or ""
+        except ValueError:
+            host = ""
+        is_ours = target in REDIRECTS or is_loopback(host)
         if asked.get("client_id") != self.app_id or not is_ours:
             return HTMLResponse("<h1>URL blocked</h1><p>This redirect failed.", status_code=400)
         if asked.get("config_id") not in (None, "", CONFIGURATION):
@@ -301,7 +305,7 @@ class Login:
             asked.get("client_secret", ""), self.app_secret
         ):
             raise GraphError(1, "Error validating client secret.")
-        self.end(460, token=asked.get("revoke_token"))
+        self.end(460, token=asked.get("revoke_token", ""))
         return JSONResponse({"success": "true"})
 
     # what happens to tokens elsewhere ------------------------------------------------------------

@@ -103,9 +103,14 @@ def _seconds(given: object) -> float | None:
     return min(seconds, timedelta(days=3650).total_seconds())
 
 
+def error_code(answer: HttpAnswer) -> object:
+    """The code of a refusal (RFC 6749, 5.2); None where there is none."""
+    return (json_object(answer.body) or {}).get("error")
+
+
 def is_invalid_grant(answer: HttpAnswer) -> bool:
     """Whether a refusal means that only a new consent helps (RFC 6749, 5.2)."""
-    return (json_object(answer.body) or {}).get("error") == "invalid_grant"
+    return error_code(answer) == "invalid_grant"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +125,12 @@ class OAuthService:
     that ends is short-lived, and exchanged right away.
     `rotates`: whether a refresh token opens once, so that a lost answer must not be asked for
     blindly again. `read`: the token answer, raising ValueError for nonsense. `is_dead`: whether a
-    refused renewal needs a new consent. `lifetime`: seconds of an access token whose answer does
-    not say (None: until it is refused). `margin`: seconds before its end that it is renewed, at
-    most half its life. `header`, `prefix`: how the access token travels. `introspect`: what the
-    service tells of new tokens when it is asked (RFC 7662 and its like): they come back with their
-    scopes, ends, kind and targets; raises ConnectError. `revoke`: gives the grant back where that
-    is not done as RFC 7009 says.
+    refused renewal needs a new consent; `error`: the code of a refusal, for people. `lifetime`:
+    seconds of an access token whose answer does not say (None: until it is refused). `margin`:
+    seconds before its end that it is renewed, at most half its life. `header`, `prefix`: how the
+    access token travels. `introspect`: what the service tells of new tokens when it is asked (RFC
+    7662 and its like): they come back with their scopes, ends, kind and targets; raises
+    ConnectError. `revoke`: gives the grant back where that is not done as RFC 7009 says.
     """
 
     name: str
@@ -145,6 +150,7 @@ class OAuthService:
     rotates: bool = True
     read: Callable[[Mapping[str, Any]], TokenAnswer] = read_tokens
     is_dead: Callable[[HttpAnswer], bool] = is_invalid_grant
+    error: Callable[[HttpAnswer], object] = error_code
     lifetime: float | None = 3600.0
     margin: float = 120.0
     header: str = "Authorization"
@@ -370,7 +376,7 @@ class OAuthClient:
                 raise NeedsConsentError(
                     f"{service.name} no longer takes our grant: connect it anew", "invalid_grant"
                 )
-            error = _word((json_object(answer.body) or {}).get("error"))
+            error = _word(service.error(answer))
             raise ConnectError(f"{answer.place} answers {answer.status} ({error})", error)
         return answer.checked()
 

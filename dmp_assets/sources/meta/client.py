@@ -8,7 +8,7 @@ import hmac
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
@@ -23,6 +23,7 @@ from dmp_assets.platform.connect.errors import (
 )
 from dmp_assets.platform.connect.http import Credentials, HttpClient, HttpService, Patience
 from dmp_assets.platform.connect.paging import by_cursor
+from dmp_assets.sources.meta.config import VERSION, MetaConfig
 from dmp_assets.sources.meta.errors import (
     LimitError,
     MaybeTooMuchError,
@@ -35,8 +36,6 @@ from dmp_assets.sources.meta.errors import (
 )
 from dmp_assets.sources.meta.usage import APP, Governor, usage_of
 
-VERSION = "v27.0"
-"""The one version that is spoken, released 2026-11-04; each lives about a year."""
 MOST_BATCHED = 50
 MOST_THROTTLES = 6
 """How often one request is throttled before it is given up."""
@@ -46,23 +45,6 @@ _PAGE = 500
 
 Row = dict[str, Any]
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MetaConfig:
-    """How Meta is reached. `url`: of the Graph API; `login_url`: of the dialog."""
-
-    url: str
-    login_url: str
-    app_id: str
-    app_secret: SecretStr = field(repr=False)
-    login_configuration: str = ""
-    loopback_only: bool = False
-
-    @property
-    def api(self) -> str:
-        """The Graph API in the version that is spoken."""
-        return f"{self.url.rstrip('/')}/{VERSION}"
 
 
 def appsecret_proof(secret: SecretStr, token: str) -> str:
@@ -86,7 +68,7 @@ class FixedToken:
 class MetaClient:
     """The API as one advertiser's connection sees it; for several threads. Close it after use.
 
-    `used`: the token that the last request carried.
+    `used`: the token that the last request carried; None before the first.
 
     Methods raise ConnectError: those of `errors.py` by what Meta says, ThrottledError for an
     account that would have to wait for too long, and what `HttpClient.send` raises.
@@ -102,7 +84,7 @@ class MetaClient:
     ) -> None:
         self.config, self.governor = config, governor
         self.used: SecretStr | None = None
-        self._warned: set[str] = set()
+        self._is_warned = False
         self._http = HttpClient(
             HttpService(
                 url=config.api,
@@ -228,8 +210,8 @@ class MetaClient:
         return read
 
     def _note_version(self, answer: HttpAnswer) -> None:
-        if _UPGRADED in answer.headers and VERSION not in self._warned:
-            self._warned.add(VERSION)
+        if _UPGRADED in answer.headers and not self._is_warned:
+            self._is_warned = True
             _log.warning(
                 "Meta answers %s by a newer version: this one has ended, update this program",
                 VERSION,

@@ -20,7 +20,7 @@ from dmp_assets.platform.connect.oauth import (
     Tokens,
     read_tokens,
 )
-from dmp_assets.sources.meta.client import VERSION, MetaConfig
+from dmp_assets.sources.meta.config import VERSION, MetaConfig
 from dmp_assets.sources.meta.errors import (
     LoginNeededError,
     PermissionMissingError,
@@ -61,6 +61,7 @@ def oauth(config: MetaConfig, scopes: tuple[str, ...] = READING) -> OAuthService
         rotates=False,
         read=_read,
         is_dead=_is_dead,
+        error=_code,
         lifetime=None,
         margin=_MARGIN,
         introspect=lambda client, tokens: introspected(config, client, tokens),
@@ -84,6 +85,13 @@ def _read(answer: Mapping[str, Any]) -> TokenAnswer:
 def _is_dead(answer: HttpAnswer) -> bool:
     found = fault_of(answer)
     return found is not None and isinstance(error_of(found), LoginNeededError)
+
+
+def _code(answer: HttpAnswer) -> str | None:
+    found = fault_of(answer)
+    if found is None:
+        return None
+    return f"code-{found.code}" if found.subcode is None else f"code-{found.code}-{found.subcode}"
 
 
 def introspected(config: MetaConfig, client: OAuthClient, tokens: Tokens) -> Tokens:

@@ -141,6 +141,8 @@ class TooOldError(MetaError):
 
 def fault_of(answer: HttpAnswer) -> Fault | None:
     """The error that an answer holds, whatever its status; None for none."""
+    if b'"error"' not in answer.body:  # a page of rows need not be read twice
+        return None
     error = (json_object(answer.body) or {}).get("error")
     return fault(error) if isinstance(error, Mapping) else None
 

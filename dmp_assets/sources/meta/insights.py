@@ -8,7 +8,7 @@ of: its campaigns, their ad sets, their ads.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -31,6 +31,8 @@ BELOW = {"account": ("campaigns", "campaign"), "campaign": ("adsets", "adset"),
 """Level → (its edge of what is below it, the level of that)."""
 FIRST_LOOK, LONGEST_LOOK, LONGEST_REPORT = 1.0, 30.0, 3_600.0
 """Seconds until a report is looked at first, between two looks, and until it is given up."""
+MOST_STUCK = 2
+"""Reports that may not end before an account is given up for the run."""
 MISSING_LOOKS = 3
 """How often a report may not be there yet: it is made a moment after it has its id."""
 _PAGE = 500
@@ -47,6 +49,13 @@ class ReportFailedError(ConnectError):
         self.is_skipped = is_skipped
 
 
+class StuckReportsError(ConnectError):
+    """Several reports did not end in an hour each; another run may have better luck."""
+
+    def __init__(self) -> None:
+        super().__init__("Meta does not end its reports of insights; try again later", "report")
+
+
 @dataclass(frozen=True)
 class Part:
     """Days that were read, and their rows. `is_too_old`: Meta does not keep them any more."""
@@ -60,12 +69,14 @@ class Part:
 class InsightsReader:
     """Reads the insights of one account, `act_…`; `breakdowns` as the API names them, or none.
 
-    Raises what `MetaClient` raises, UnreadableAnswerError for rows of other days or accounts.
+    Raises what `MetaClient` raises, UnreadableAnswerError for rows of other days or accounts,
+    StuckReportsError. `stuck`: the reports so far that did not end.
     """
 
     client: MetaClient
     account: str
     breakdowns: tuple[str, ...] = ()
+    stuck: list[str] = field(default_factory=list)
 
     def day(self, day: date) -> list[Part]:
         """A day at once; by a report where that is too much."""
@@ -147,7 +158,7 @@ class InsightsReader:
         yield from self.client.listed(self.account, f"{report}/insights", limit=_PAGE)
 
     def _made(self, object_id: str, days: Days) -> str:
-        """The id of a report that is complete. Raises ReportFailedError."""
+        """The id of a report that is complete. Raises ReportFailedError, StuckReportsError."""
         begun = self.client.submit(self.account, f"{object_id}/insights", **self._asked(days))
         report = str(begun.get("report_run_id", ""))
         if not report.isdecimal():
@@ -165,6 +176,9 @@ class InsightsReader:
                 return report
             self.client.governor.sleep(pause)
             waited, pause = waited + pause, min(2 * pause, LONGEST_LOOK)
+        self.stuck.append(report)
+        if len(self.stuck) > MOST_STUCK:
+            raise StuckReportsError
         raise ReportFailedError
 
     def _checked(self, days: Days, rows: Iterator[Row]) -> list[Row]:

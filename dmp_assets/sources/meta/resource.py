@@ -9,40 +9,18 @@ from dmp_assets.platform.connect.errors import ConnectError
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.tokens import ConnectionCredentials, Connections
 from dmp_assets.platform.store import database, where
-from dmp_assets.sources.meta.client import FixedToken, MetaClient, MetaConfig
+from dmp_assets.sources.meta.client import FixedToken, MetaClient
+from dmp_assets.sources.meta.config import meta_config
 from dmp_assets.sources.meta.connection import SERVICE, explained, oauth_client
 from dmp_assets.sources.meta.errors import PermissionMissingError
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.meta.usage import Governor, Pace
 
 
-def meta_config(home: Home) -> MetaConfig | None:
-    """How the home reaches Meta; None where no app is configured."""
-    settings = home.settings().of(MetaSettings)
-    if not settings.meta_app_id or settings.meta_app_secret is None:
-        return None
-    return MetaConfig(
-        url=settings.meta_url,
-        login_url=settings.meta_login_url,
-        app_id=settings.meta_app_id,
-        app_secret=settings.meta_app_secret,
-        login_configuration=settings.meta_login_configuration,
-        loopback_only=home.profile == "sandbox",
-    )
-
-
 @cache
 def _queues(url: str, app_id: str, longest: int) -> Governor:
     """One queue an account for all that this process reads, whichever table it is for."""
     return Governor(Pace(longest=longest))
-
-
-def is_connected(home: Home) -> bool:
-    """Whether the home may have a connection: an app, and a store or a system user's token."""
-    if meta_config(home) is None:
-        return False
-    given = home.settings().of(MetaSettings).meta_system_user_token
-    return given is not None or where.is_configured(home)
 
 
 @contextmanager

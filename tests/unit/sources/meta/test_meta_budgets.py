@@ -208,7 +208,8 @@ from decimal import Decimal
 from pathlib import Path
 from pydantic import SecretStr
 from dmp_assets.sources.meta.budgets import Change, Writer
-from dmp_assets.sources.meta.client import FixedToken, MetaClient, MetaConfig
+from dmp_assets.sources.meta.client import FixedToken, MetaClient
+from dmp_assets.sources.meta.config import MetaConfig
 from dmp_assets.sources.meta.intents import Journal
 from dmp_assets.sources.meta.usage import Governor
 

@@ -11,7 +11,7 @@ from dmp_assets.platform.connect.errors import UnreadableAnswerError
 from dmp_assets.sources.meta.client import MetaClient
 from dmp_assets.sources.meta.days import KEPT_DAYS, Days
 from dmp_assets.sources.meta.errors import ObjectGoneError
-from dmp_assets.sources.meta.insights import InsightsReader, ReportFailedError
+from dmp_assets.sources.meta.insights import InsightsReader, ReportFailedError, StuckReportsError
 from dmp_assets.sources.meta.purchases import purchases
 from tests.support.meta import BERLIN, BUDAPEST, HONOLULU, NOW, TOKYO, Meta, Waiting
 
@@ -118,6 +118,18 @@ def test_days_of_a_report_that_fails_at_100_percent_or_never_ends_are_halved(
     assert parts[0].days.last == RANGE.last  # the newest first
     found = keys(row for part in parts for row in part.rows)
     assert found == delivered(meta, BERLIN, RANGE)
+
+
+def test_reports_that_never_end_are_given_up_after_three_hours(
+    meta: Meta, reader: InsightsReader, time: Waiting
+) -> None:
+    meta.behave(job="stuck")
+    with pytest.raises(StuckReportsError):
+        list(reader.history(RANGE))
+    assert 3 * 3_600 <= sum(time.waits) < 3 * 3_700
+    meta.behave()
+    (part,) = reader.history(RANGE)
+    assert part.rows
 
 
 @pytest.mark.parametrize("code", [1, 100])

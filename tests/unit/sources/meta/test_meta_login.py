@@ -133,7 +133,8 @@ def test_a_refused_consent_a_forged_state_and_a_used_code_connect_nothing(
 
 
 @pytest.mark.parametrize(
-    "change", [{"redirect_uri": "https://evil.example/callback"}, {"client_id": "1"}]
+    "change",
+    [{"redirect_uri": "https://evil.example/x"}, {"redirect_uri": "http://["}, {"client_id": "1"}],
 )
 def test_the_dialog_sends_nobody_to_an_address_that_is_not_registered(
     meta: Meta, change: dict[str, str]
@@ -282,6 +283,18 @@ def test_forgetting_a_connection_revokes_its_token(connections: Connections, met
     assert list(connections.health()) == []
     with meta.client(token) as client, pytest.raises(LoginNeededError):
         objects.accounts(client)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"), [({"app_secret": SecretStr("x")}, "code-1"), ({"app_id": "7"}, "code-101")]
+)
+def test_a_wrong_app_or_secret_is_told_by_metas_code(
+    meta: Meta, wrong: dict[str, Any], code: str
+) -> None:
+    url, consent = meta.oauth().consent(SHOP, REDIRECT)
+    client = oauth_client(type(meta.config())(**{**vars(meta.config()), **wrong}), WRITING)
+    with pytest.raises(ConnectError, match=rf"answers 400 \({code}\)"):
+        client.by_code(consent, consent_at(url), NOW)
 
 
 def test_a_token_of_another_app_and_a_lost_look_are_errors(

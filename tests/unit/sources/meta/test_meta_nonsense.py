@@ -20,7 +20,8 @@ from dmp_assets.platform.connect.http import Patience
 from dmp_assets.platform.connect.oauth import Tokens
 from dmp_assets.sources.meta import insights, objects, studies
 from dmp_assets.sources.meta.budgets import Change, Writer
-from dmp_assets.sources.meta.client import FixedToken, MetaClient, MetaConfig
+from dmp_assets.sources.meta.client import FixedToken, MetaClient
+from dmp_assets.sources.meta.config import MetaConfig
 from dmp_assets.sources.meta.connection import introspected, oauth_client
 from dmp_assets.sources.meta.days import Days
 from dmp_assets.sources.meta.insights import InsightsReader
