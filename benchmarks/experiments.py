@@ -13,7 +13,7 @@ Mismatch: a part of one variant's units is lost.
 Notices: quiet accounts of all sizes with weekdays, drifts, days that are alike, more noise than
 chance alone, and orders that come in over 28 days; then the same accounts with an incident on
 their last days. The thresholds of `dmp_assets/ads/model/notices/detect.py` were chosen on other
-seeds, 100 to 104.
+seeds, 100 and 101.
 """
 
 import argparse
