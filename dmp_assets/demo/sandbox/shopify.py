@@ -197,7 +197,7 @@ class ShopifySandbox:
             told_wrong = {"errors": {"query": "Required parameter missing or invalid"}}
             return JSONResponse(told_wrong, status_code=400)
         asking = self._asking(request, shop, granted, now)
-        answer = self._api.answer(asking, self.buckets.at(shop["shop"], manner), given)
+        answer = self._api.answer(asking, self.buckets.at(shop, manner), given)
         self._calls.append(
             {
                 "shop": shop["shop"],
