@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from dmp_assets.demo.sandbox.shopify_world import text_of
 from dmp_assets.home import Home
 from dmp_assets.platform.connect import inbox
-from dmp_assets.platform.connect.inbox import Delivery
+from dmp_assets.platform.connect.inbox import Webhook
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.privacy import suppression
 from dmp_assets.platform.store import database
@@ -212,7 +212,7 @@ def test_what_webhooks_told_of_is_asked_for_and_acted_on_once(
     with store.begin() as rows:
         for number, topic in told.items():
             subject = f"gid://shopify/Order/{number}"
-            one = Delivery(service=SERVICE, delivery_id=number, account=SHOP, topic=topic,
+            one = Webhook(service=SERVICE, webhook_id=number, account=SHOP, topic=topic,
                            subject=subject)  # fmt: skip
             inbox.note(rows, one, now)
     service.change({"order_id": 1003, "delete": True})
@@ -221,7 +221,7 @@ def test_what_webhooks_told_of_is_asked_for_and_acted_on_once(
     assert query("SELECT order_id FROM raw.shopify_deleted_orders") == [("1003",)]
     assert query("SELECT count(*) FROM raw.shopify_orders WHERE order_id = '1004'") == [(2,)]
     with store.connect() as rows:
-        waiting = sa.text("SELECT count(*) FROM webhook_delivery WHERE taken_at IS NULL")
+        waiting = sa.text("SELECT count(*) FROM webhook_inbox WHERE taken_at IS NULL")
         assert rows.scalar(waiting) == 0
     store.dispose()
 
