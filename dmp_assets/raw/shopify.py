@@ -21,7 +21,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.cleaning.received_columns import columns_of
 from dmp_assets.platform.connect import inbox
 from dmp_assets.platform.connect.errors import ConnectError
-from dmp_assets.platform.connect.inbox import Delivery
+from dmp_assets.platform.connect.inbox import Webhook
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import TableRun, source_checks, table_asset
@@ -51,7 +51,7 @@ _THINGS = {VARIANTS: "shop, variant_id", "shopify_shops": "shop"}
 """Tables that are not of orders → what tells their things apart."""
 _BATCH = 20_000
 _SENT_AGAIN = timedelta(days=30)
-"""Beyond it no delivery comes again, so that its id need not be known."""
+"""Beyond it no webhook comes again, so that its id need not be known."""
 
 
 def _columns(table: str) -> dict[str, Column]:
@@ -81,14 +81,14 @@ def _shopify_table(
     )
 
 
-class Landing:
+class Collected:
     """Rows as they come from the shops, in a file; what a shop gave that failed is dropped."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / "rows.jsonl").open("w+b")
         self.orders: set[str] = set()
 
-    def __enter__(self) -> "Landing":
+    def __enter__(self) -> "Collected":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -231,16 +231,16 @@ def shopify_orders(run: TableRun) -> None:
     home = run.lakehouse.home
     shops = Shops(home, shopify_settings(home))
     noted: dict[str, dict[str, str]] = dict(run.lakehouse.tables.stamp(run.key).get("read") or {})
-    acted: list[Delivery] = []
+    acted: list[Webhook] = []
 
-    def read(work: ConnectedShop, landing: Landing) -> None:
+    def read(work: ConnectedShop, collected: Collected) -> None:
         reading = _reading(run, work, shops.settings, noted.get(work.shop, {}))
-        landing.keep(reading.rows())
+        collected.keep(reading.rows())
         noted[work.shop] = {
             "bookmark": reading.bookmark.isoformat(),
             "swept_at": reading.swept_at.isoformat(),
         }
-        acted.extend(reading.deliveries)
+        acted.extend(reading.came)
         if reading.withheld:
             run.log.warning(f"{work.shop} keeps back {', '.join(reading.withheld)}")
 
@@ -257,9 +257,9 @@ def shopify_variants(run: TableRun) -> None:
     """
     home = run.lakehouse.home
 
-    def read(work: ConnectedShop, landing: Landing) -> None:
+    def read(work: ConnectedShop, collected: Collected) -> None:
         rows = Rows(work.advertiser_id, work.shop)
-        landing.keep((VARIANTS, rows.of_variant(one)) for one in orders.variants(work.api))
+        collected.keep((VARIANTS, rows.of_variant(one)) for one in orders.variants(work.api))
 
     _land(run, Shops(home, shopify_settings(home)), read, (VARIANTS,), {})
 
@@ -267,7 +267,7 @@ def shopify_variants(run: TableRun) -> None:
 def _land(
     run: TableRun,
     shops: Shops,
-    read: Callable[[ConnectedShop, Landing], None],
+    read: Callable[[ConnectedShop, Collected], None],
     tables: Sequence[str],
     noted: Mapping[str, Any],
 ) -> None:
@@ -277,12 +277,12 @@ def _land(
     """
     with (
         tempfile.TemporaryDirectory(prefix="dmp-shopify-") as folder,
-        Landing(Path(folder)) as landing,
+        Collected(Path(folder)) as collected,
     ):
-        shops.each(lambda work: read(work, landing))
+        shops.each(lambda work: read(work, collected))
         shops.tell(run)
-        spool = Spool(run, Path(folder), tables, landing.orders)
-        for table, row in landing.rows():
+        spool = Spool(run, Path(folder), tables, collected.orders)
+        for table, row in collected.rows():
             spool.add(table, row)
         run.stamp.update(noted)
         for table in tables:
@@ -315,7 +315,7 @@ def _reading(
         now=now,
         bulk=BulkReader(work.api, loopback_only=home.profile == "sandbox"),
         sees_all=settings.shopify_all_orders,
-        deliveries=_deliveries(home, work.shop),
+        came=_came(home, work.shop),
     )
 
 
@@ -359,18 +359,18 @@ def _moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _deliveries(home: Home, shop: str) -> list[Delivery]:
+def _came(home: Home, shop: str) -> list[Webhook]:
     """What webhooks told of the shop's orders and nobody has acted on."""
     topics = (*webhooks.ORDERS, *webhooks.DELETED)
     with database.opened(where.store_url(home)) as store, store.connect() as rows:
         return list(inbox.waiting(rows, SERVICE, shop, topics))
 
 
-def _take(home: Home, deliveries: Sequence[Delivery]) -> None:
+def _take(home: Home, came: Sequence[Webhook]) -> None:
     """Note that these were acted on, and drop those that nobody sends again."""
-    if not deliveries:
+    if not came:
         return
     now = datetime.now(UTC)
     with database.opened(where.store_url(home)) as store, store.begin() as rows:
-        inbox.take(rows, deliveries, now)
+        inbox.take(rows, came, now)
         inbox.drop_older(rows, now - _SENT_AGAIN)

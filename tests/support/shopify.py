@@ -44,8 +44,11 @@ def fill(world: World) -> None:
     journey (a sale at a counter); 1009 holds 12 lines; 1010 was edited; 1011 is not attributed yet;
     1012 holds a gift card and is a product's whose cost nobody knows.
     """
-    names = ("shop", "shop_id", "name", "currency", "timezone")
-    shops = [(SHOP, 1, "Small", "EUR", "Europe/Berlin"), (OTHER, 2, "Other", "JPY", "Asia/Tokyo")]
+    names = ("shop", "shop_id", "name", "currency", "timezone", "advertiser_id")
+    shops = [
+        (SHOP, 1, "Small", "EUR", "Europe/Berlin", "acme"),
+        (OTHER, 2, "Other", "JPY", "Asia/Tokyo", "other"),
+    ]
     world.fill("shop", [dict(zip(names, one, strict=True)) for one in shops])
     world.fill("product", [_product(n) for n in (1, 2)])
     world.fill("variant", [_variant(n) for n in (11, 12, 21)])
@@ -225,7 +228,7 @@ def running(folder: Path) -> Iterator[Service]:
     world = World(home.sandbox / "shopify" / WORLD)
     fill(world)
     with Sandbox(home, (ShopifySandbox,)).running() as endpoint:
-        settings = ShopifySettings.model_validate(endpoint.settings)
+        settings = ShopifySettings.model_validate(endpoint.settings | {"shopify_all_orders": False})
         yield Service(endpoint.url, world, Grants(world.file.with_name(GRANTS)), settings)
 
 

@@ -79,10 +79,14 @@ class ShopifySandbox:
         self._lock = threading.Lock()
 
     def settings(self, base_url: str) -> dict[str, Any]:
+        """Those that lead here, and the shops whose advertisers the world knows by now."""
+        rows = self.world.rows("SELECT shop, advertiser_id FROM shop ORDER BY shop")
         return {
             "shopify_url": f"{base_url}{{shop}}",
             "shopify_client_id": CLIENT_ID,
             "shopify_client_secret": CLIENT_SECRET,
+            "shopify_shops": {r["shop"]: r["advertiser_id"] for r in rows if r["advertiser_id"]},
+            "shopify_all_orders": True,
         }
 
     def routes(self) -> list[BaseRoute]:
@@ -193,7 +197,7 @@ class ShopifySandbox:
             told_wrong = {"errors": {"query": "Required parameter missing or invalid"}}
             return JSONResponse(told_wrong, status_code=400)
         asking = self._asking(request, shop, granted, now)
-        answer = self._api.answer(asking, self.buckets.at(shop["shop"], manner), given)
+        answer = self._api.answer(asking, self.buckets.at(shop, manner), given)
         self._calls.append(
             {
                 "shop": shop["shop"],
@@ -209,6 +213,9 @@ class ShopifySandbox:
         manner = self.manner
         with self._lock:
             if manner.status is None or manner.status_times <= 0:
+                return None
+            if manner.status_after > 0:
+                manner.status_after -= 1
                 return None
             manner.status_times -= 1
         text = _REFUSED if manner.status == 401 else _TOLD.get(manner.status, "Internal error")

@@ -222,6 +222,15 @@ def unwrapped(costs: Costs, field: FieldNode, kind: Any) -> tuple[Any, list[tupl
     return kind_of_node, costs.fields(node.selection_set, kind_of_node)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A field that is selected, and what of it. `is_withheld`: it is read as null."""
+
+    name: str
+    is_withheld: bool
+    parts: "tuple[_Part, ...]"
+
+
 @dataclass
 class Lines:
     """Writes what a bulk query finds, an object a line, children flat."""
@@ -242,52 +251,48 @@ class Lines:
             ),
             None,
         )
-        self._admit("QueryRoot", name)
         search = asking.search(_TABLES[name], query)
         make = asking.nodes.orders if name == "orders" else asking.nodes.variants
-        root: Any = self.costs.schema.query_type
-        kind, selected = unwrapped(self.costs, field, get_named_type(root.fields[name].type))
+        parts = self._part("QueryRoot", field).parts
         for rows in search.all(asking.world):
             for node in make(rows):
                 children: list[str] = []
-                own = _line(self._object(node, kind, selected, node["id"], children))
+                own = _line(_object(node, parts, node["id"], children))
                 yield from (*children, own) if self.manner.children_first else (own, *children)
 
-    def _admit(self, owner: str, field: str) -> None:
-        scope = SCOPES.get((owner, field))
-        if scope is not None and scope not in self.asking.scopes:
+    def _part(self, owner: str, field: FieldNode) -> _Part:
+        """What is to be written of a field. Raises GraphQLError where it is denied."""
+        name = field.name.value
+        place: Any = self.costs.schema.type_map[owner]
+        kind: Any = get_named_type(place.fields[name].type)
+        scope = SCOPES.get((owner, name))
+        protected = self.manner.protected if (owner, name) in PROTECTED else "given"
+        if protected == "denied" or (scope is not None and scope not in self.asking.scopes):
             raise GraphQLError("denied", extensions={"code": "ACCESS_DENIED"})
+        if kind.name.endswith("Connection"):
+            _, selected = unwrapped(self.costs, field, kind)
+        else:
+            selected = self.costs.fields(field.selection_set, kind)
+        parts = tuple(self._part(where, one) for where, one in selected)
+        return _Part(name, protected == "null", parts)
 
-    def _object(
-        self, node: Node, kind: Any, selected: Any, parent: str, children: list[str]
-    ) -> Node:
-        made: Node = {}
-        for _, field in selected:
-            name = field.name.value
-            self._admit(kind.name, name)
-            place = (kind.name, name)
-            value = node[name]
-            if place in PROTECTED and self.manner.protected != "given":
-                if self.manner.protected == "denied":
-                    raise GraphQLError("denied", extensions={"code": "ACCESS_DENIED"})
-                value = None
-            if callable(value):
-                value = value()
-            inner = get_named_type(kind.fields[name].type)
-            if isinstance(value, Listed):
-                item, chosen = unwrapped(self.costs, field, inner)
-                for child in value:
-                    own = self._object(child, item, chosen, child["id"], children)
-                    children.append(_line(own | {"__parentId": parent}))
-            elif isinstance(value, dict):
-                chosen = self.costs.fields(field.selection_set, inner)
-                made[name] = self._object(value, inner, chosen, parent, children)
-            elif isinstance(value, list) and value and isinstance(value[0], dict):
-                chosen = self.costs.fields(field.selection_set, inner)
-                made[name] = [self._object(one, inner, chosen, parent, children) for one in value]
-            else:
-                made[name] = value
-        return made
+
+def _object(node: Node, parts: tuple[_Part, ...], parent: str, children: list[str]) -> Node:
+    """What is selected of an object; what its connections list is added to the children."""
+    made: Node = {}
+    for part in parts:
+        value = None if part.is_withheld else node[part.name]
+        if isinstance(value, Listed):
+            for child in value:
+                own = _object(child, part.parts, child["id"], children)
+                children.append(_line(own | {"__parentId": parent}))
+        elif isinstance(value, dict):
+            made[part.name] = _object(value, part.parts, parent, children)
+        elif isinstance(value, list) and part.parts:
+            made[part.name] = [_object(one, part.parts, parent, children) for one in value]
+        else:
+            made[part.name] = value
+    return made
 
 
 def _line(value: Node) -> str:

@@ -29,6 +29,10 @@ from graphql import (
 )
 
 MUTATION = 10
+RESTORED = {"Basic": 100.0, "Advanced": 200.0, "Plus": 1000.0, "Enterprise": 2000.0}
+"""Plan of a shop → points that come back a second."""
+SECONDS_HELD = 20
+"""A bucket holds what comes back in so many seconds."""
 _FREE = frozenset({"edges", "node", "nodes", "pageInfo"})
 Fields = list[tuple[str, FieldNode]]
 

@@ -16,7 +16,7 @@ from graphql import (
     validate,
 )
 
-from dmp_assets.demo.sandbox.shopify_cost import Bucket, Costs
+from dmp_assets.demo.sandbox.shopify_cost import RESTORED, SECONDS_HELD, Bucket, Costs
 from dmp_assets.demo.sandbox.shopify_lists import Search, connection, part_of, refused
 from dmp_assets.demo.sandbox.shopify_manner import Manner
 from dmp_assets.demo.sandbox.shopify_nodes import Listed, Node, Nodes, gid, number_of
@@ -86,7 +86,6 @@ class GraphqlApi:
         self._schema = schema()
         self._edit = edit
         self._known: dict[str, DocumentNode] = {}
-        self.most = {"requested": 0, "actual": 0}
 
     def answer(self, asking: Asking, bucket: Bucket, given: Mapping[str, Any]) -> dict[str, Any]:
         """The body of the answer."""
@@ -133,7 +132,6 @@ class GraphqlApi:
             return {"errors": [error.formatted for error in result.errors]}
         actual = costs.actual(operation, result.data) if result.data else 0
         bucket.give_back(requested - actual)
-        self.most = {"requested": requested, "actual": actual}
         body: dict[str, Any] = {"data": result.data}
         if result.errors:
             body["errors"] = [error.formatted for error in result.errors]
@@ -268,8 +266,11 @@ class Buckets:
 
     of: dict[str, Bucket] = field(default_factory=dict)
 
-    def at(self, shop: str, manner: Manner) -> Bucket:
-        known = self.of.get(shop)
-        if known is None or (known.size, known.restore) != (manner.bucket, manner.restore):
-            known = self.of[shop] = Bucket(manner.bucket, manner.restore)
+    def at(self, shop: Row, manner: Manner) -> Bucket:
+        """The bucket of a shop: by its plan, unless the manner says otherwise."""
+        restore = manner.restore or RESTORED.get(shop["plan"], RESTORED["Basic"])
+        size = manner.bucket or SECONDS_HELD * restore
+        known = self.of.get(shop["shop"])
+        if known is None or (known.size, known.restore) != (size, restore):
+            known = self.of[shop["shop"]] = Bucket(size, restore)
         return known

@@ -15,10 +15,11 @@ class Manner(BaseModel):
     `refuses_lasting`: tokens that do not expire are refused; `withheld`: scopes that are not
     granted; `forged`: what is wrong with the way back from the consent page; `refuses`: consent is
     not given.
-    Answers: `status`: all of GraphQL's for `status_times`; `retry_after` with it; `internal_times`:
-    INTERNAL_SERVER_ERROR; `version`: which serves them; `protected`: protected customer data is
-    `given`, `null` or `denied`.
-    Throttling: `bucket`, `restore`, `most`: its size, points a second, what one document may cost.
+    Answers: `status`: all of GraphQL's for `status_times`, once `status_after` others were given;
+    `retry_after` with it; `internal_times`: INTERNAL_SERVER_ERROR; `version`: which serves them;
+    `protected`: protected customer data is `given`, `null` or `denied`.
+    Throttling: `bucket`, `restore`: its size, points a second, None: by the plan of the shop;
+    `most`: what one document may cost.
     Orders: `edited`: these are updated, `vanishing`: these are deleted, one after each page of
     orders; `ready`: whether journeys are attributed, None: by their time.
     Bulk: `bulk_seconds` an operation takes; `bulk_status`, `bulk_error`: how it ends, for
@@ -40,12 +41,13 @@ class Manner(BaseModel):
     refuses: bool = False
     status: int | None = None
     status_times: int = 1_000_000_000
+    status_after: int = 0
     retry_after: float | None = None
     internal_times: int = 0
     version: str = "2026-10"
     protected: Literal["given", "null", "denied"] = "given"
-    bucket: float = 2000
-    restore: float = 100
+    bucket: float | None = None
+    restore: float | None = None
     most: int = 1000
     edited: tuple[int, ...] = ()
     vanishing: tuple[int, ...] = ()

@@ -1,7 +1,7 @@
 """Rows of the sandbox's Shopify as the objects of its GraphQL schema."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -34,6 +34,7 @@ class Nodes:
 
     def __init__(self, world: World, shop: Row, now: str, ready: bool | None = None) -> None:
         self._world, self.shop, self._now, self._ready = world, shop, now, ready
+        self._known: dict[int, Node] = {}
 
     def shop_node(self) -> Node:
         shop = self.shop
@@ -85,6 +86,7 @@ class Nodes:
             table: self._world.of(table, "order_id", ids)
             for table in ("order_line", "order_transaction", "refund", "journey", "visit")
         }
+        self._know(line["variant_id"] for lines in of["order_line"].values() for line in lines)
         refunds = [one["refund_id"] for found in of["refund"].values() for one in found]
         of_refunds = {
             table: self._world.of(table, "refund_id", refunds)
@@ -98,6 +100,13 @@ class Nodes:
             )
             for row in rows
         ]
+
+    def _know(self, ids: Iterable[int | None]) -> None:
+        """Look up the variants of lines, each once."""
+        new = sorted({one for one in ids if one is not None} - self._known.keys())
+        found = self._world.of("variant", "variant_id", new)
+        rows = [row for rows in found.values() for row in rows]
+        self._known |= dict(zip(found, self.variants(rows), strict=True))
 
     def _order(
         self, row: Row, own: dict[str, list[Row]], of_refunds: dict[str, dict[int, list[Row]]]
@@ -168,7 +177,6 @@ class Nodes:
         }
 
     def _line(self, row: Row, bag: Any) -> Node:
-        variant = row["variant_id"]
         now = row["current_quantity"]
         return {
             "__typename": "LineItem",
@@ -179,12 +187,8 @@ class Nodes:
             "isGiftCard": bool(row["gift_card"]),
             "originalUnitPriceSet": bag(row["unit_price"]),
             "discountedTotalSet": bag(row["discounted_total"]),
-            "variant": None if variant is None else lambda: self._variant_of(variant),
+            "variant": self._known.get(row["variant_id"]),
         }
-
-    def _variant_of(self, variant_id: int) -> Node | None:
-        found = self._world.of("variant", "variant_id", [variant_id]).get(variant_id)
-        return self.variants(found)[0] if found else None
 
     def _transaction(self, row: Row, bag: Any) -> Node:
         fee = row["fee"]

@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS clock(now TEXT NOT NULL);  -- no row: the world ends 
 CREATE TABLE IF NOT EXISTS shop(
   shop TEXT PRIMARY KEY,             -- some-shop.myshopify.com
   shop_id INTEGER NOT NULL, name TEXT NOT NULL, currency TEXT NOT NULL, timezone TEXT NOT NULL,
-  plan TEXT NOT NULL DEFAULT 'Basic');
+  plan TEXT NOT NULL DEFAULT 'Basic',  -- Advanced, Plus, Enterprise: its bucket is larger
+  advertiser_id TEXT);               -- whose it is: no knowledge of Shopify's, a setting of ours
 CREATE TABLE IF NOT EXISTS product(
   product_id INTEGER PRIMARY KEY, shop TEXT NOT NULL, title TEXT NOT NULL, product_type TEXT,
   vendor TEXT, status TEXT NOT NULL DEFAULT 'ACTIVE', created_at TEXT NOT NULL,

@@ -193,11 +193,11 @@ consent_request = sa.Table(
 )
 
 
-webhook_delivery = sa.Table(
-    "webhook_delivery",
+webhook_inbox = sa.Table(
+    "webhook_inbox",
     METADATA,
     sa.Column("service", sa.Text, primary_key=True),
-    sa.Column("delivery_id", sa.Text, primary_key=True),
+    sa.Column("webhook_id", sa.Text, primary_key=True),
     sa.Column("account", sa.Text, nullable=False),
     sa.Column("topic", sa.Text, nullable=False),
     sa.Column("subject", sa.Text, nullable=False),
@@ -206,15 +206,15 @@ webhook_delivery = sa.Table(
     time_column("received_at", required=True),
     time_column("taken_at"),
     sa.Column("told", JSONB, nullable=False, server_default="{}"),
-    sa.Index("ix_webhook_delivery_subject", "service", "account", "subject"),
+    sa.Index("ix_webhook_inbox_subject", "service", "account", "subject"),
     sa.Index(
-        "ix_webhook_delivery_waiting",
+        "ix_webhook_inbox_waiting",
         "service",
         "account",
         postgresql_where=sa.text("taken_at IS NULL"),
     ),
     comment="What outside services told us of by themselves, as a sign to ask them. One row per "
-    "delivery, each once; ids only, never its whole body.",
+    "webhook, each once; ids only, never its whole body.",
 )
 
 

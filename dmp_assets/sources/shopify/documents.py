@@ -70,7 +70,7 @@ query Refunds($ids: [ID!]!) {{
     ... on Order {{
       id updatedAt
       refunds {{
-        id createdAt totalRefundedSet {SHOP_MONEY}
+        id
         refundLineItems(first: 5) {{ {_PAGE} nodes {{ {_REFUND_LINE} }} }}
         orderAdjustments(first: 5) {{ {_PAGE} nodes {{ {_ADJUSTMENT} }} }}
       }}

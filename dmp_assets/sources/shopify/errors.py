@@ -72,7 +72,7 @@ class ListChangedError(ConnectError):
 
 
 class WebhookRefusedError(ConnectError):
-    """A delivery that is not from Shopify, or not about what it says: answer 401."""
+    """A webhook that is not from Shopify, or not about what it says: answer 401."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "webhook refused")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from dmp_assets.platform.connect.inbox import Delivery
+from dmp_assets.platform.connect.inbox import Webhook
 from dmp_assets.sources.shopify import orders, webhooks
 from dmp_assets.sources.shopify.access import ConnectedShop
 from dmp_assets.sources.shopify.bulk import BulkReader
@@ -46,7 +46,7 @@ class Known:
 class ShopReading:
     """A reading. `sees_all`: orders older than `SEEN`, too; `bulk`: how the first one is done.
 
-    After `rows` has ended, `bookmark` and `swept_at` are what to note with them, `deliveries` what
+    After `rows` has ended, `bookmark` and `swept_at` are what to note with them, `came` what
     was acted on, and `withheld` the protected fields that were denied.
     """
 
@@ -55,7 +55,7 @@ class ShopReading:
     now: datetime
     bulk: BulkReader
     sees_all: bool = False
-    deliveries: Sequence[Delivery] = ()
+    came: Sequence[Webhook] = ()
     bookmark: datetime = field(init=False)
     swept_at: datetime = field(init=False)
 
@@ -109,8 +109,8 @@ class ShopReading:
 
     def _told(self, seen: set[str]) -> Iterator[tuple[str, Row]]:
         """Orders that webhooks told of and that did not come by themselves."""
-        asked = [one for one in webhooks.orders_to_ask(self.deliveries) if one not in seen]
-        said = {one.subject for one in self.deliveries if one.topic in webhooks.DELETED}
+        asked = [one for one in webhooks.orders_to_ask(self.came) if one not in seen]
+        said = {one.subject for one in self.came if one.topic in webhooks.DELETED}
         there: list[Node] = []
         for order_id, order in orders.orders_by_id(self.shop.api, asked):
             if order is not None:

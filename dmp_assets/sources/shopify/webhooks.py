@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from dmp_assets.platform.base.answers import json_object
 from dmp_assets.platform.connect import inbox
 from dmp_assets.platform.connect.errors import NeedsConsentError
-from dmp_assets.platform.connect.inbox import Delivery
+from dmp_assets.platform.connect.inbox import Webhook
 from dmp_assets.platform.connect.tokens import Connections
 from dmp_assets.platform.store.schema import service_connection
 from dmp_assets.sources.shopify import documents
@@ -57,41 +57,41 @@ class Receiver:
     def receive(
         self, headers: Mapping[str, str], body: bytes, secrets: Secrets, now: datetime
     ) -> Outcome:
-        """Check a delivery and note what it is about; answer 200 whatever the outcome is.
+        """Check a webhook and note what it is about; answer 200 whatever the outcome is.
 
         `headers`: by their names in lower case. An uninstall ends the shop's connection at once,
         unless somebody has connected the shop anew since. `unknown`: a topic, or a shop, that
         nobody here has to do with. Raises WebhookRefusedError: answer 401.
         """
-        delivery = read(headers, body, secrets)
-        if delivery is None:
+        webhook = read(headers, body, secrets)
+        if webhook is None:
             return "unknown"
         with self.store.begin() as store:
             known = store.execute(
                 sa.select(service_connection.c.connection_id, service_connection.c.consented_at)
                 .where(service_connection.c.service == SERVICE)
-                .where(service_connection.c.account == delivery.account)
+                .where(service_connection.c.account == webhook.account)
             ).one_or_none()
-            if known is None and delivery.topic not in PRIVACY:
+            if known is None and webhook.topic not in PRIVACY:
                 return "unknown"
-            outcome = inbox.note(store, delivery, now)
-        if delivery.topic == UNINSTALLED and known is not None:
-            self._uninstalled(delivery, known.connection_id, known.consented_at, now)
+            outcome = inbox.note(store, webhook, now)
+        if webhook.topic == UNINSTALLED and known is not None:
+            self._uninstalled(webhook, known.connection_id, known.consented_at, now)
         return outcome
 
     def _uninstalled(
-        self, delivery: Delivery, connection_id: uuid.UUID, consented_at: datetime, now: datetime
+        self, webhook: Webhook, connection_id: uuid.UUID, consented_at: datetime, now: datetime
     ) -> None:
         """End the connection; also when it is told again, after a kill the first time."""
-        if delivery.triggered_at is None or delivery.triggered_at >= consented_at:
-            error = NeedsConsentError(f"{delivery.account} has uninstalled the app", "uninstalled")
+        if webhook.triggered_at is None or webhook.triggered_at >= consented_at:
+            error = NeedsConsentError(f"{webhook.account} has uninstalled the app", "uninstalled")
             self.connections.note_failure(connection_id, error)
         with self.store.begin() as store:
-            inbox.take(store, [delivery], now)
+            inbox.take(store, [webhook], now)
 
 
-def read(headers: Mapping[str, str], body: bytes, secrets: Secrets) -> Delivery | None:
-    """The delivery, of a topic that is known; None for any other. Raises WebhookRefusedError."""
+def read(headers: Mapping[str, str], body: bytes, secrets: Secrets) -> Webhook | None:
+    """The webhook, of a topic that is known; None for any other. Raises WebhookRefusedError."""
     if len(body) > MOST_BYTES or not secrets.signed_body(
         body, headers.get("x-shopify-hmac-sha256", "")
     ):
@@ -101,8 +101,8 @@ def read(headers: Mapping[str, str], body: bytes, secrets: Secrets) -> Delivery 
     except ShopDomainError:
         raise WebhookRefusedError("a webhook of no shop") from None
     topic = headers.get("x-shopify-topic", "")
-    delivery_id = headers.get("x-shopify-webhook-id", "")
-    if not delivery_id or len(delivery_id) > _LONGEST_ID or not delivery_id.isprintable():
+    webhook_id = headers.get("x-shopify-webhook-id", "")
+    if not webhook_id or len(webhook_id) > _LONGEST_ID or not webhook_id.isprintable():
         raise WebhookRefusedError("a webhook without an id")
     told = json_object(body)
     if told is None:
@@ -114,9 +114,9 @@ def read(headers: Mapping[str, str], body: bytes, secrets: Secrets) -> Delivery 
     if about is None:
         return None
     subject, changed, ids = about(told)
-    return Delivery(
+    return Webhook(
         service=SERVICE,
-        delivery_id=delivery_id,
+        webhook_id=webhook_id,
         account=shop,
         topic=topic,
         subject=subject,
@@ -205,6 +205,6 @@ def subscribe(api: ShopApi, address: str) -> list[str]:
     return added
 
 
-def orders_to_ask(deliveries: Iterable[Delivery]) -> list[str]:
-    """Global ids of the orders that deliveries are about, each once, the first told of first."""
-    return list(dict.fromkeys(one.subject for one in deliveries))
+def orders_to_ask(came: Iterable[Webhook]) -> list[str]:
+    """Global ids of the orders that webhooks are about, each once, the first told of first."""
+    return list(dict.fromkeys(one.subject for one in came))

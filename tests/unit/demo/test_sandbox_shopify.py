@@ -66,6 +66,17 @@ def test_the_bucket_is_paid_from_and_fills_again(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
+    ("plan", "restored"), [("Basic", 100), ("Advanced", 200), ("Plus", 1000), ("Enterprise", 2000)]
+)
+def test_a_shop_is_throttled_by_its_plan(service: Service, plan: str, restored: int) -> None:
+    with service.world.opened() as db:
+        db.execute("UPDATE shop SET plan = ?", (plan,))
+    cost = ask(service, "{ shop { name } }").json()["extensions"]["cost"]
+    status = cost["throttleStatus"]
+    assert (status["restoreRate"], status["maximumAvailable"]) == (restored, 20 * restored)
+
+
+@pytest.mark.parametrize(
     ("document", "status", "said"),
     [
         ({"no": "query"}, 400, "Required parameter missing"),

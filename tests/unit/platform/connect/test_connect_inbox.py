@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from dmp_assets.platform.connect import inbox
-from dmp_assets.platform.connect.inbox import Delivery
+from dmp_assets.platform.connect.inbox import Webhook
 from dmp_assets.platform.store import database
 
 NOW = datetime(2026, 11, 28, 10, tzinfo=UTC)
@@ -22,9 +22,9 @@ def store(store_url: SecretStr) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
-def told(number: int | str, **more: Any) -> Delivery:
+def told(number: int | str, **more: Any) -> Webhook:
     common = {"service": "S", "account": "a", "topic": "t", "subject": "s"}
-    return Delivery(**{**common, "delivery_id": str(number), **more})
+    return Webhook(**{**common, "webhook_id": str(number), **more})
 
 
 def test_what_waits_is_given_in_its_order_until_it_is_taken(store: sa.Engine) -> None:
@@ -34,11 +34,11 @@ def test_what_waits_is_given_in_its_order_until_it_is_taken(store: sa.Engine) ->
             one = told(number, triggered_at=at, told={"n": number})
             assert inbox.note(rows, one, at) == "new"
         found = inbox.waiting(rows, "S", "a", ["t"])
-        assert [(one.delivery_id, one.told) for one in found] == [
+        assert [(one.webhook_id, one.told) for one in found] == [
             ("1", {"n": 1}), ("2", {"n": 2}), ("3", {"n": 3})
         ]  # fmt: skip
         inbox.take(rows, found[:2], NOW)
-        assert [one.delivery_id for one in inbox.waiting(rows, "S", "a", ["t"])] == ["3"]
+        assert [one.webhook_id for one in inbox.waiting(rows, "S", "a", ["t"])] == ["3"]
         assert inbox.note(rows, told(1), NOW) == "repeated"
 
 
@@ -50,7 +50,7 @@ def test_older_news_of_the_same_thing_is_left_alone(store: sa.Engine) -> None:
         assert inbox.note(rows, told(3, changed_at=before, subject="other"), NOW) == "new"
         assert inbox.note(rows, told(4, changed_at=NOW), NOW) == "new"
         assert inbox.note(rows, told(5), NOW) == "new"
-        assert [one.delivery_id for one in inbox.waiting(rows, "S", "a", ["t"])] == list("1345")
+        assert [one.webhook_id for one in inbox.waiting(rows, "S", "a", ["t"])] == list("1345")
 
 
 def test_what_was_acted_on_long_ago_is_dropped(store: sa.Engine) -> None:

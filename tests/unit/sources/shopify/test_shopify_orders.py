@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dmp_assets.demo.sandbox.shopify_world import text_of
 from dmp_assets.platform.connect.errors import NoAnswerError, UnreadableAnswerError
 from dmp_assets.sources.shopify import documents, orders
-from dmp_assets.sources.shopify.bulk import BulkPatience, BulkReader, read_orders
+from dmp_assets.sources.shopify.bulk import BulkPatience, BulkReader, Whole, read_orders
 from dmp_assets.sources.shopify.errors import (
     BulkBusyError,
     BulkFailedError,
@@ -139,7 +139,10 @@ def test_refunds_come_with_their_lines_on_their_own_day(api: ShopApi) -> None:
     found = {one["id"]: one for one in orders.refunds_of(api, [gid(1005), gid(1001)])}
     assert list(found) == [gid(9005, "Refund")]
     refund = found[gid(9005, "Refund")]
-    assert refund["order"] == gid(1005) and refund["createdAt"].startswith("2026-11-06")
+    assert refund["order"] == gid(1005)
+    (order,) = (one for one in changed(api, BEGIN) if one["id"] == gid(1005))
+    (header,) = order["refunds"]
+    assert header["id"] == refund["id"] and header["createdAt"].startswith("2026-11-06")
     lines = [(x["lineItem"]["id"], x["subtotalSet"]["shopMoney"]["amount"])
              for x in refund["refundLineItems"]]  # fmt: skip
     assert lines == [(gid(100_501, "LineItem"), "15.00"), (gid(100_502, "LineItem"), "15.00")]
@@ -353,6 +356,25 @@ def test_the_lines_of_a_file_may_come_in_any_order(order: list[tuple[int, int]])
     for one in found:
         own = [m for n, m in order if m and gid(n) == one["id"]]
         assert numbers(one["lineItems"]) == own
+
+
+@pytest.mark.parametrize(
+    ("whole", "is_met"),
+    [
+        (Whole(9, None), True),
+        (Whole(9, 7), True),
+        (Whole(8, 2), False),
+        (Whole(None, 2), True),
+        (Whole(None, 3), False),
+        (Whole(None, None), True),
+    ],
+)
+def test_a_file_is_whole_by_its_bytes_or_else_by_its_lines(
+    tmp_path: Path, whole: Whole, is_met: bool
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{}\n\n"ab"\n')
+    assert whole.is_met(file, file.stat().st_size) is is_met
 
 
 def test_lines_of_no_order_are_an_error_and_in_a_part_of_a_file_left_out(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from pydantic import SecretStr
 
 from dmp_assets.home import Home
 from dmp_assets.platform.connect import inbox
-from dmp_assets.platform.connect.inbox import Delivery
+from dmp_assets.platform.connect.inbox import Webhook
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.tokens import Connections
 from dmp_assets.platform.store import database
-from dmp_assets.platform.store.schema import webhook_delivery
+from dmp_assets.platform.store.schema import webhook_inbox
 from dmp_assets.sources.shopify import orders, webhooks
 from dmp_assets.sources.shopify.access import SERVICE, client_of
 from dmp_assets.sources.shopify.errors import WebhookRefusedError
@@ -66,7 +66,7 @@ def received(
     ]
 
 
-def waiting(store: sa.Engine, shop: str = SHOP) -> list[Delivery]:
+def waiting(store: sa.Engine, shop: str = SHOP) -> list[Webhook]:
     with store.connect() as rows:
         return list(inbox.waiting(rows, SERVICE, shop, EVERY))
 
@@ -290,5 +290,5 @@ def test_a_privacy_topic_is_queued_with_ids_alone_also_of_a_shop_that_has_left(
     if "orders" in told:
         assert found.told["orders"] == [f"gid://shopify/Order/{n}" for n in (1001, 1006, 1011)]
     with store.connect() as rows:
-        stored = repr(rows.execute(sa.select(webhook_delivery)).all())
+        stored = repr(rows.execute(sa.select(webhook_inbox)).all())
     assert "@" not in stored and "+49" not in stored

@@ -13,9 +13,9 @@ depends_on = None
 def upgrade() -> None:
     """Make the table."""
     op.create_table(
-        "webhook_delivery",
+        "webhook_inbox",
         sa.Column("service", sa.Text(), nullable=False),
-        sa.Column("delivery_id", sa.Text(), nullable=False),
+        sa.Column("webhook_id", sa.Text(), nullable=False),
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
@@ -24,16 +24,14 @@ def upgrade() -> None:
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("taken_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("told", postgresql.JSONB(), server_default="{}", nullable=False),
-        sa.PrimaryKeyConstraint("service", "delivery_id", name=op.f("pk_webhook_delivery")),
+        sa.PrimaryKeyConstraint("service", "webhook_id", name=op.f("pk_webhook_inbox")),
         comment="What outside services told us of by themselves, as a sign to ask them. One row "
-        "per delivery, each once; ids only, never its whole body.",
+        "per webhook, each once; ids only, never its whole body.",
     )
+    op.create_index("ix_webhook_inbox_subject", "webhook_inbox", ["service", "account", "subject"])
     op.create_index(
-        "ix_webhook_delivery_subject", "webhook_delivery", ["service", "account", "subject"]
-    )
-    op.create_index(
-        "ix_webhook_delivery_waiting",
-        "webhook_delivery",
+        "ix_webhook_inbox_waiting",
+        "webhook_inbox",
         ["service", "account"],
         postgresql_where=sa.text("taken_at IS NULL"),
     )
@@ -41,4 +39,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop it: what was not asked for yet is found by the next reading of the lists."""
-    op.drop_table("webhook_delivery")
+    op.drop_table("webhook_inbox")
