@@ -93,15 +93,16 @@ class _Profits:
     """Profit a day of budgets of lines, for every draw."""
 
     model: Model
+    effects: Floats  # (B, campaigns, J)
     shares: Floats  # (lines, campaigns): how a line's budget is split
     base: Floats
     margin: float
 
     def target(self, budget: Floats) -> Floats:
         """The expected target a day, (B,)."""
-        steady = self.model.fit.dictionary.steady(budget @ self.shares)
-        effects = self.model.draws.effects
-        found: Floats = self.base + effects.reshape(len(effects), -1) @ steady.ravel()
+        steady = self.model.ensemble.dictionary.steady(budget @ self.shares)
+        flat = self.effects.reshape(len(self.effects), -1)
+        found: Floats = self.base + flat @ steady.ravel()
         return found
 
     def of(self, budget: Floats) -> Floats:
@@ -110,8 +111,8 @@ class _Profits:
 
     def returns(self, budget: Floats) -> Floats:
         """Contribution by one more unit of each line, (B, lines)."""
-        marginal = self.model.fit.dictionary.marginal(budget @ self.shares)
-        by_campaign = np.einsum("bkj,kj->bk", self.model.draws.effects, marginal)
+        marginal = self.model.ensemble.dictionary.marginal(budget @ self.shares)
+        by_campaign = np.einsum("bkj,kj->bk", self.effects, marginal)
         found: Floats = self.margin * by_campaign @ self.shares.T
         return found
 
@@ -150,6 +151,7 @@ def allocate(
     held = (varied < LEAST_VARIATION) | (present <= 0)
     profits = _Profits(
         model=model,
+        effects=model.draws.effects,
         shares=shares,
         base=model.draws.mean_base(max(days // model.series.step, 1)),
         margin=1.0 / model.knowledge.break_even,

@@ -22,7 +22,8 @@ from scipy.optimize import nnls
 
 from dmp_assets.ads.model.budgets.series import Bools, Floats
 
-_HUBER = 2.5
+_HUBER = 1.345
+"""In standard deviations; his, which costs 5 % of efficiency where the noise is normal."""
 _ROUNDS = 3
 _LEAST_SIGMA = 1e-6
 _MOST_CORRELATION = 0.9
