@@ -29,6 +29,7 @@ from dmp_assets.ads.model.budgets.reasons import (
     Trial,
     trial,
 )
+from dmp_assets.ads.model.budgets.regression import one_thread
 from dmp_assets.ads.model.budgets.series import Floats
 from dmp_assets.ads.model.budgets.variation import LEAST_VARIATION, variation
 from dmp_assets.platform.base.errors import GivenError
@@ -268,23 +269,27 @@ def _best(
         slopes = profits.returns(budget)[order] - 1.0
         return -float(weights @ profit[order]) / unit, -(weights @ slopes)
 
+    def lower_quartile(budget: Floats) -> float:
+        return float(np.quantile(profits.of(budget), QUARTILE))
+
     random = np.random.default_rng(_SEED)
     tilted = np.where(profits.returns(reference).mean(axis=0) > 1.0, most, least)
     starts = [reference, tilted, most]
     starts += [least + random.random(lines) * (most - least) for _ in range(_STARTS - len(starts))]
     found = reference
-    for start in starts:
-        done = minimize(
-            loss,
-            _within(start, least, most, total) / unit,
-            jac=True,
-            method="SLSQP",
-            bounds=list(zip(least / unit, most / unit, strict=True)),
-            constraints=LinearConstraint(np.ones((1, lines)), -np.inf, total / unit),
-            options={"maxiter": 100, "ftol": 1e-7},
-        )
-        budget = _within(done.x * unit, least, most, total)
-        found = max(found, budget, key=lambda one: float(np.quantile(profits.of(one), QUARTILE)))
+    with one_thread():
+        for start in starts:
+            done = minimize(
+                loss,
+                _within(start, least, most, total) / unit,
+                jac=True,
+                method="SLSQP",
+                bounds=list(zip(least / unit, most / unit, strict=True)),
+                constraints=LinearConstraint(np.ones((1, lines)), -np.inf, total / unit),
+                options={"maxiter": 100, "ftol": 1e-7},
+            )
+            budget = _within(done.x * unit, least, most, total)
+            found = max(found, budget, key=lower_quartile)
     return found
 
 

@@ -39,7 +39,7 @@ def weights_of(errors: Sequence[float | None]) -> Floats:
     if (known == 0).any():
         raised = (known == 0).astype(np.float64)
     else:
-        raised = (known / known.min()) ** -_POWER
+        raised = (known.min() / known) ** _POWER
     shares: Floats = raised / raised.sum()
     return shares
 

@@ -12,6 +12,7 @@ import numpy as np
 from dmp_assets.ads.model.budgets import backtest
 from dmp_assets.ads.model.budgets.ensemble import CHOICES, Ensemble, EnsembleDraws, distinct
 from dmp_assets.ads.model.budgets.fit import Knowledge, rows_of
+from dmp_assets.ads.model.budgets.regression import one_thread
 from dmp_assets.ads.model.budgets.series import Dates, Floats, Series, SeriesError
 from dmp_assets.ads.model.budgets.terms import Flexibility
 
@@ -76,18 +77,19 @@ def learn(
     knowledge = knowledge or Knowledge()
     rows = max(min(rows_of(horizon, series.step), len(series) // 2), 1)
     choices = distinct(series, choices)
-    at = backtest.tried(series, rows, choices, knowledge)
-    weights = backtest.weighed(at)
-    ensemble = Ensemble.fitted(series, choices, weights, knowledge)
-    totals = sorted({min(rows_of(days, series.step), rows) for days in HORIZONS})
-    return Model(
-        ensemble=ensemble,
-        draws=ensemble.draws(_DRAWS, seed),
-        knowledge=knowledge,
-        record=backtest.record(at, weights),
-        widths=backtest.widths(at, weights, totals, seed),
-        horizon=rows * series.step,
-    )
+    with one_thread():
+        at = backtest.tried(series, rows, choices, knowledge)
+        weights = backtest.weighed(at)
+        ensemble = Ensemble.fitted(series, choices, weights, knowledge)
+        totals = sorted({min(rows_of(days, series.step), rows) for days in HORIZONS})
+        return Model(
+            ensemble=ensemble,
+            draws=ensemble.draws(_DRAWS, seed),
+            knowledge=knowledge,
+            record=backtest.record(at, weights),
+            widths=backtest.widths(at, weights, totals, seed),
+            horizon=rows * series.step,
+        )
 
 
 def forecast(model: Model, spend: Floats) -> Forecast:
@@ -100,9 +102,10 @@ def forecast(model: Model, spend: Floats) -> Forecast:
         raise SeriesError(f"a plan has rows of {campaigns} campaigns, not the shape {spend.shape}")
     if not (np.isfinite(spend).all() and (spend >= 0).all()):
         raise SeriesError("a planned spend is a finite number, not below 0")
-    base, effects = model.ensemble.expected(spend)
+    with one_thread():
+        base, effects = model.ensemble.expected(spend)
+        futures = model.draws.futures(spend)
     expected = base + effects.sum(axis=1)
-    futures = model.draws.futures(spend)
     totals = {}
     for days in HORIZONS:
         rows = rows_of(days, model.series.step)

@@ -24,7 +24,7 @@ _EVENT = 1.0
 
 @dataclass(frozen=True)
 class Flexibility:
-    """How far the base may bend; which of several, back-tests say.
+    """How far the base may bend; what each of several is worth, back-tests say.
 
     `level`: what the level usually changes in four weeks, as a share of the mean target.
     `harmonics`: terms of the year. `year`: usual size of the first of them, as such a share.
