@@ -11,10 +11,12 @@ never vary their spend: the 28 days that follow are forecast with the spend that
 budget is advised for them, under the present total and a greatest step of 30 %. True profit is
 that of the simulator, of all sales, without noise.
 
-What was chosen by hand (the sizes in `terms`, half-lives and scales of `response`, the spread of
-`beliefs`, the share in `variation`) was chosen on the seeds of CHOOSING and, of Robyn's data, on
-rolling back-tests within the weeks before the 26 that are held out. Judged seeds and weeks were not
-looked at meanwhile.
+By hand were chosen, on the seeds of CHOOSING and, of Robyn's data, on rolling back-tests within
+the weeks before the 26 that are held out: the flexibilities in `ensemble.CHOICES`, that they are
+weighed instead of the best one taken, the power of the weights, Huber's bound and the size of the
+drift. Set beforehand and kept: half-lives and scales of `response`, the default belief, the least
+variation, the intervals by which the allocator judges. Judged seeds and weeks were looked at once
+that was done.
 """
 
 import argparse
