@@ -148,7 +148,7 @@ def test_holidays_to_come_are_forecast_as_those_that_were() -> None:
 
 def test_a_year_is_not_learnt_from_a_few_months() -> None:
     for days, harmonics in ((200, 0), (400, 2), (800, 4)):
-        assert Terms(FIRST, FIRST + days, 7, Flexibility(harmonics=4), {})._harmonics == harmonics
+        assert Terms(FIRST, FIRST + days, 7, Flexibility(harmonics=4), {}).harmonics == harmonics
 
 
 # forecasts ---------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_a_strange_series_is_forecast_with_finite_numbers(name: str) -> None:
     model = learn(made(target, {"tv": spend}), choices=ONE)
     found = forecast(model, ahead(model))
     assert np.isfinite(found.quantiles).all()
-    assert (model.fit.effects >= 0).all()
+    assert (model.ensemble.effects >= 0).all()
     usual = float(np.median(target))
     if name != "one sale":
         slack = 0.05 * abs(usual) if usual else 1e-5

@@ -29,6 +29,7 @@ from dmp_assets.ads.model.budgets.reasons import (
     Trial,
     trial,
 )
+from dmp_assets.ads.model.budgets.regression import one_thread
 from dmp_assets.ads.model.budgets.series import Floats
 from dmp_assets.ads.model.budgets.variation import LEAST_VARIATION, variation
 from dmp_assets.platform.base.errors import GivenError
@@ -93,15 +94,16 @@ class _Profits:
     """Profit a day of budgets of lines, for every draw."""
 
     model: Model
+    effects: Floats  # (B, campaigns, J)
     shares: Floats  # (lines, campaigns): how a line's budget is split
     base: Floats
     margin: float
 
     def target(self, budget: Floats) -> Floats:
         """The expected target a day, (B,)."""
-        steady = self.model.fit.dictionary.steady(budget @ self.shares)
-        effects = self.model.draws.effects
-        found: Floats = self.base + effects.reshape(len(effects), -1) @ steady.ravel()
+        steady = self.model.ensemble.dictionary.steady(budget @ self.shares)
+        flat = self.effects.reshape(len(self.effects), -1)
+        found: Floats = self.base + flat @ steady.ravel()
         return found
 
     def of(self, budget: Floats) -> Floats:
@@ -110,8 +112,8 @@ class _Profits:
 
     def returns(self, budget: Floats) -> Floats:
         """Contribution by one more unit of each line, (B, lines)."""
-        marginal = self.model.fit.dictionary.marginal(budget @ self.shares)
-        by_campaign = np.einsum("bkj,kj->bk", self.model.draws.effects, marginal)
+        marginal = self.model.ensemble.dictionary.marginal(budget @ self.shares)
+        by_campaign = np.einsum("bkj,kj->bk", self.effects, marginal)
         found: Floats = self.margin * by_campaign @ self.shares.T
         return found
 
@@ -150,6 +152,7 @@ def allocate(
     held = (varied < LEAST_VARIATION) | (present <= 0)
     profits = _Profits(
         model=model,
+        effects=model.draws.effects,
         shares=shares,
         base=model.draws.mean_base(max(days // model.series.step, 1)),
         margin=1.0 / model.knowledge.break_even,
@@ -266,23 +269,27 @@ def _best(
         slopes = profits.returns(budget)[order] - 1.0
         return -float(weights @ profit[order]) / unit, -(weights @ slopes)
 
+    def lower_quartile(budget: Floats) -> float:
+        return float(np.quantile(profits.of(budget), QUARTILE))
+
     random = np.random.default_rng(_SEED)
     tilted = np.where(profits.returns(reference).mean(axis=0) > 1.0, most, least)
     starts = [reference, tilted, most]
     starts += [least + random.random(lines) * (most - least) for _ in range(_STARTS - len(starts))]
     found = reference
-    for start in starts:
-        done = minimize(
-            loss,
-            _within(start, least, most, total) / unit,
-            jac=True,
-            method="SLSQP",
-            bounds=list(zip(least / unit, most / unit, strict=True)),
-            constraints=LinearConstraint(np.ones((1, lines)), -np.inf, total / unit),
-            options={"maxiter": 100, "ftol": 1e-7},
-        )
-        budget = _within(done.x * unit, least, most, total)
-        found = max(found, budget, key=lambda one: float(np.quantile(profits.of(one), QUARTILE)))
+    with one_thread():
+        for start in starts:
+            done = minimize(
+                loss,
+                _within(start, least, most, total) / unit,
+                jac=True,
+                method="SLSQP",
+                bounds=list(zip(least / unit, most / unit, strict=True)),
+                constraints=LinearConstraint(np.ones((1, lines)), -np.inf, total / unit),
+                options={"maxiter": 100, "ftol": 1e-7},
+            )
+            budget = _within(done.x * unit, least, most, total)
+            found = max(found, budget, key=lower_quartile)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Rolling back-tests: which flexibility forecasts best, how wide intervals must be, who is beaten.
+"""Rolling back-tests: which flexibility forecasts well, how wide intervals are, who is beaten.
 
 Each origin is a day of the past on which the model is fitted to what was known by then, and asked
 for the rows that followed, with the spend that they had (rolling origin: Tashman, "Out-of-sample
@@ -9,11 +9,12 @@ predictive inference for regression", 2018): of n ratios of error to width the o
 guaranteed.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dmp_assets.ads.model.budgets.ensemble import Ensemble, weights_of
 from dmp_assets.ads.model.budgets.fit import Fit, Knowledge, fitted
 from dmp_assets.ads.model.budgets.scores import LEVELS, seasonal_naive, wape
 from dmp_assets.ads.model.budgets.series import Bools, Floats, Series
@@ -22,20 +23,18 @@ from dmp_assets.ads.model.budgets.terms import Flexibility
 ORIGINS = 8
 _LEAST_SHARE, _LEAST_DAYS = 0.4, 28
 _SPREAD_DAYS = 364
-_FOLD_DRAWS = 60
+_ORIGIN_DRAWS = 100
 _NARROWEST, _WIDEST = 0.5, 5.0
-CHOICES = tuple(
-    Flexibility(level, harmonics, year)
-    for level in (0.01, 0.03, 0.09)
-    for harmonics, year in ((2, 0.3), (6, 0.3))
-)
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
-    """What was forecast at one origin and what came: `fit` learnt from `fit.series`."""
+class Origin:
+    """What was forecast at one origin by a fit for each choice, and what came.
 
-    fit: Fit
+    `expected` is (choices, h), the others have h rows.
+    """
+
+    fits: tuple[Fit, ...]
     spend: Floats
     actual: Floats
     known: Bools
@@ -91,71 +90,67 @@ def origins(series: Series, rows: int) -> list[int]:
     return sorted({round(at) for at in np.linspace(first, last, ORIGINS)})
 
 
-def folds(
-    series: Series, rows: int, flexibility: Flexibility, knowledge: Knowledge
-) -> Iterator[Fold]:
+def tried(
+    series: Series, rows: int, choices: Sequence[Flexibility], knowledge: Knowledge
+) -> list[Origin]:
     """What each origin forecast. Experiments that ended after an origin are not known at it."""
+    found = []
     for size in origins(series, rows):
-        past = series.until(size)
-        then = Knowledge(
-            knowledge.returns,
-            [
-                one
-                for one in knowledge.experiments
-                if past.dates[0] <= np.datetime64(one.start, "D")
-                and np.datetime64(one.end, "D") <= past.dates[-1]
-            ],
-            knowledge.break_even,
-            knowledge.default,
-        )
-        fit = fitted(past, flexibility, then)
-        ahead = slice(size, size + rows)
-        base, effect = fit.expected(series.spend[ahead])
+        past, ahead = series.until(size), slice(size, size + rows)
+        fits = tuple(fitted(past, one, _known_by(past, knowledge)) for one in choices)
+        told = [fit.expected(series.spend[ahead]) for fit in fits]
         actual = series.target[ahead]
-        yield Fold(
-            fit=fit,
-            spend=series.spend[ahead],
-            actual=actual,
-            known=series.known[ahead],
-            expected=base + effect.sum(axis=1),
-            naive=seasonal_naive(past.target, len(actual), series.step),
+        found.append(
+            Origin(
+                fits=fits,
+                spend=series.spend[ahead],
+                actual=actual,
+                known=series.known[ahead],
+                expected=np.array([base + effect.sum(axis=1) for base, effect in told]),
+                naive=seasonal_naive(past.target, len(actual), series.step),
+            )
         )
+    return found
 
 
-def record(tried: Sequence[Fold]) -> Record:
-    """Errors over all rows of all origins that are known."""
-    actual, expected, naive = (
-        np.concatenate([getattr(fold, name)[fold.known] for fold in tried])
-        for name in ("actual", "expected", "naive")
-    )
-    return Record(len(tried), len(actual), wape(actual, expected), wape(actual, naive))
+def _known_by(past: Series, knowledge: Knowledge) -> Knowledge:
+    ended = [
+        one
+        for one in knowledge.experiments
+        if past.dates[0] <= np.datetime64(one.start, "D")
+        and np.datetime64(one.end, "D") <= past.dates[-1]
+    ]
+    return replace(knowledge, experiments=ended)
 
 
-def chosen(
-    series: Series, rows: int, knowledge: Knowledge, choices: Sequence[Flexibility] = CHOICES
-) -> tuple[Flexibility, list[Fold]]:
-    """The flexibility with the smallest error, the first of equals, and its folds."""
-    found: tuple[float, Flexibility, list[Fold]] | None = None
-    for flexibility in choices:
-        tried = list(folds(series, rows, flexibility, knowledge))
-        error = record(tried).wape
-        if found is None or (error or 0.0) < found[0]:
-            found = (error or 0.0, flexibility, tried)
-    if found is None:
-        raise ValueError("there is nothing to choose from")
-    return found[1], found[2]
+def weighed(at: Sequence[Origin]) -> Floats:
+    """The weight of each choice by its error over all origins, (choices,)."""
+    actual, _ = _joined(at)
+    expected = np.hstack([one.expected[:, one.known] for one in at])
+    return weights_of([wape(actual, of) for of in expected])
 
 
-def widths(tried: Sequence[Fold], totals: Sequence[int], seed: int) -> Widths:
+def record(at: Sequence[Origin], weights: Floats) -> Record:
+    """Errors of the choices as weighed, over all rows of all origins that are known."""
+    actual, naive = _joined(at)
+    expected = np.concatenate([(weights @ one.expected)[one.known] for one in at])
+    return Record(len(at), len(actual), wape(actual, expected), wape(actual, naive))
+
+
+def _joined(at: Sequence[Origin]) -> tuple[Floats, Floats]:
+    actual = np.concatenate([one.actual[one.known] for one in at])
+    return actual, np.concatenate([one.naive[one.known] for one in at])
+
+
+def widths(at: Sequence[Origin], weights: Floats, totals: Sequence[int], seed: int) -> Widths:
     """How far intervals are stretched so that they would have covered; `totals` are in rows."""
     row, total = list[Floats](), list[Floats]()
-    for fold in tried:
-        futures = fold.fit.draws(_FOLD_DRAWS, seed).futures(fold.spend)
-        known = fold.known
-        row.append(_ratios(fold.actual, fold.expected, futures)[:, known])
+    for one in at:
+        futures = Ensemble(one.fits, weights).draws(_ORIGIN_DRAWS, seed).futures(one.spend)
+        parts = (one.actual, weights @ one.expected, futures)
+        row.append(_ratios(*parts)[:, one.known])
         for rows in totals:
-            if rows <= len(fold.actual) and known[:rows].all():
-                parts = (fold.actual, fold.expected, futures)
+            if rows <= len(one.actual) and one.known[:rows].all():
                 total.append(_ratios(*(p[..., :rows].sum(axis=-1, keepdims=True) for p in parts)))
     rows_of_all = np.hstack(row)
     totals_of_all = np.hstack(total) if total else rows_of_all

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmp_assets.ads.model.budgets import backtest
-from dmp_assets.ads.model.budgets.fit import Draws, Fit, Knowledge, fitted, rows_of
+from dmp_assets.ads.model.budgets.ensemble import CHOICES, Ensemble, EnsembleDraws, distinct
+from dmp_assets.ads.model.budgets.fit import Knowledge, rows_of
+from dmp_assets.ads.model.budgets.regression import one_thread
 from dmp_assets.ads.model.budgets.series import Dates, Floats, Series, SeriesError
 from dmp_assets.ads.model.budgets.terms import Flexibility
 
@@ -21,17 +23,16 @@ _DRAWS = 400
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A fit with its record: what it may be trusted with.
+    """Fits with their record: what they may be trusted with.
 
     `horizon` are the days that back-tests looked ahead, `record` their errors, `widths` what they
-    did to the intervals, `flexibility` what they chose. `draws` are the model's coefficients as
-    they may be, `knowledge` is what was given beside the series.
+    did to the intervals. `draws` are the coefficients as they may be, `knowledge` is what was given
+    beside the series.
     """
 
-    fit: Fit
-    draws: Draws
+    ensemble: Ensemble
+    draws: EnsembleDraws
     knowledge: Knowledge
-    flexibility: Flexibility
     record: backtest.Record
     widths: backtest.Widths
     horizon: int
@@ -39,7 +40,7 @@ class Model:
     @property
     def series(self) -> Series:
         """What it was learnt from."""
-        return self.fit.series
+        return self.ensemble.series
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,28 +66,30 @@ def learn(
     knowledge: Knowledge | None = None,
     *,
     horizon: int = 28,
-    choices: Sequence[Flexibility] = backtest.CHOICES,
+    choices: Sequence[Flexibility] = CHOICES,
     seed: int = 0,
 ) -> Model:
-    """Choose how flexible the base is by back-tests, fit, and learn how wide intervals must be.
+    """Weigh how flexible the base is by back-tests, fit, and learn how wide intervals must be.
 
     `horizon` in days is what it will be asked for; half of a short series at most. The same series
     and seed give the same model. Raises BeliefError for beliefs of channels that are not there.
     """
     knowledge = knowledge or Knowledge()
     rows = max(min(rows_of(horizon, series.step), len(series) // 2), 1)
-    flexibility, tried = backtest.chosen(series, rows, knowledge, choices)
-    fit = fitted(series, flexibility, knowledge)
-    totals = sorted({min(rows_of(days, series.step), rows) for days in HORIZONS})
-    return Model(
-        fit=fit,
-        draws=fit.draws(_DRAWS, seed),
-        knowledge=knowledge,
-        flexibility=flexibility,
-        record=backtest.record(tried),
-        widths=backtest.widths(tried, totals, seed),
-        horizon=horizon,
-    )
+    choices = distinct(series, choices)
+    with one_thread():
+        at = backtest.tried(series, rows, choices, knowledge)
+        weights = backtest.weighed(at)
+        ensemble = Ensemble.fitted(series, choices, weights, knowledge)
+        totals = sorted({min(rows_of(days, series.step), rows) for days in HORIZONS})
+        return Model(
+            ensemble=ensemble,
+            draws=ensemble.draws(_DRAWS, seed),
+            knowledge=knowledge,
+            record=backtest.record(at, weights),
+            widths=backtest.widths(at, weights, totals, seed),
+            horizon=rows * series.step,
+        )
 
 
 def forecast(model: Model, spend: Floats) -> Forecast:
@@ -99,9 +102,10 @@ def forecast(model: Model, spend: Floats) -> Forecast:
         raise SeriesError(f"a plan has rows of {campaigns} campaigns, not the shape {spend.shape}")
     if not (np.isfinite(spend).all() and (spend >= 0).all()):
         raise SeriesError("a planned spend is a finite number, not below 0")
-    base, effects = model.fit.expected(spend)
+    with one_thread():
+        base, effects = model.ensemble.expected(spend)
+        futures = model.draws.futures(spend)
     expected = base + effects.sum(axis=1)
-    futures = model.draws.futures(spend)
     totals = {}
     for days in HORIZONS:
         rows = rows_of(days, model.series.step)

@@ -67,9 +67,7 @@ def trial(model: Model, line: str, present: float) -> Trial:
     found for a standard error of 0.3; where even spending nothing in turn does not reach it in a
     year, a year's is told.
     """
-    solution, step = model.fit.solution, model.series.step
-    noise = solution.sigma * model.fit.unit / (1.0 - solution.correlation)
-    daily = noise / np.sqrt(step) / model.knowledge.break_even
+    daily = model.ensemble.daily_noise / model.knowledge.break_even
     for change in _CHANGES:
         moved = change * present
         needed = (2.0 * daily / (_ERROR * moved)) ** 2

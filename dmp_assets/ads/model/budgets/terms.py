@@ -17,14 +17,14 @@ from dmp_assets.ads.model.budgets.series import DAY, Bools, Dates, Floats
 YEAR = 365.2425
 _KNOT_DAYS = 28
 _FREE = 10.0
-_DRIFT = 0.15
+_DRIFT = 0.1
 _WEEKDAY = 0.5
 _EVENT = 1.0
 
 
 @dataclass(frozen=True)
 class Flexibility:
-    """How far the base may bend; which of several, back-tests say.
+    """How far the base may bend; what each of several is worth, back-tests say.
 
     `level`: what the level usually changes in four weeks, as a share of the mean target.
     `harmonics`: terms of the year. `year`: usual size of the first of them, as such a share.
@@ -60,7 +60,7 @@ class Terms:
         return np.arange(_KNOT_DAYS, self.days + _KNOT_DAYS, _KNOT_DAYS, dtype=np.float64)[::-1]
 
     @property
-    def _harmonics(self) -> int:
+    def harmonics(self) -> int:
         """As many as a year's length can tell: none of less than ten months, few of one year."""
         years = (self.days + self.step) / YEAR
         most = 0 if years < 0.8 else 2 if years < 1.6 else self.flexibility.harmonics
@@ -69,7 +69,7 @@ class Terms:
     @property
     def sizes(self) -> Floats:
         """The usual size of each coefficient, as a share of the mean target."""
-        numbers = np.arange(1, self._harmonics + 1)
+        numbers = np.arange(1, self.harmonics + 1)
         return np.concatenate(
             [
                 [_FREE, _DRIFT],
@@ -99,7 +99,7 @@ class Terms:
             weekday = (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
             parts.append((weekday[:, np.newaxis] == np.arange(7)) - 1.0 / 7.0)
         phase = 2 * np.pi * dates.astype(np.int64)[:, np.newaxis] / YEAR
-        for number in range(1, self._harmonics + 1):
+        for number in range(1, self.harmonics + 1):
             parts += [np.sin(number * phase), np.cos(number * phase)]
         parts += [self._within(dates, days)[:, np.newaxis] for days in self.events.values()]
         return np.hstack(parts)
