@@ -26,8 +26,8 @@ from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.platform.store import database
-from dmp_assets.sources.meta.connection import READING, oauth_client
 from dmp_assets.sources.meta.config import meta_config
+from dmp_assets.sources.meta.connection import READING, oauth_client
 from tests.support.meta import REDIRECT, consent_at
 from tests.support.postgres import fresh_database
 
