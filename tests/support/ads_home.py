@@ -99,7 +99,7 @@ def ads_home(
         } | {
             f"DMP_{name.upper()}": value
             for name, value in endpoint.settings.items()
-            if name.startswith(("meta_", "shopify_"))
+            if name.startswith(("meta_", "shopify_")) and name != "shopify_shops"
         }
         for name, value in environment.items():
             monkeypatch.setenv(name, str(value))

@@ -169,8 +169,9 @@ def rows(shop: Advertiser, placed: list[Order]) -> dict[str, list[Row]]:
     """The rows of the shop, its goods and these orders, by table of `shopify_world`."""
     found: dict[str, list[Row]] = {
         "shop": [{
-            "shop": shop.shop, "shop_id": shop.shop_id, "name": shop.name,
-            "currency": shop.currency, "timezone": shop.shop_zone, "plan": "Basic",
+            "shop": shop.shop, "advertiser_id": shop.advertiser_id, "shop_id": shop.shop_id,
+            "name": shop.name,
+            "currency": shop.currency, "timezone": shop.shop_zone, "plan": "Plus",
         }],
         **_goods(shop, min((order.at for order in placed), default=0)),
     }  # fmt: skip
