@@ -215,7 +215,7 @@ class Login:
                 (token, kind, scopes, targets, now, now + life if life else 0.0,
                  now + manner.data_life if kind == "USER" else 0.0),
             )  # fmt: skip
-        answer: dict[str, Any] = {"access_token": token, "token_type": "bearer"}
+        answer: dict[str, Any] = {"access_token": token, "token_type": "bearer"}  # nosec B105
         return answer | ({"expires_in": int(life)} if life else {})
 
     def _row(self, token: str) -> dict[str, Any] | None:

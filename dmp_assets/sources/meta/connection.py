@@ -55,7 +55,7 @@ def oauth(config: MetaConfig, scopes: tuple[str, ...] = READING) -> OAuthService
             _EXCHANGE,
             _EXCHANGE,
             "access",
-            by_kind={SYSTEM_USER: {"set_token_expires_in_60_days": "true"}},
+            by_kind={SYSTEM_USER: {"set_token_expires_in_60_days": "true"}},  # nosec B105
         ),
         renews_at_once=True,
         rotates=False,

@@ -272,10 +272,10 @@ def _best(
     def lower_quartile(budget: Floats) -> float:
         return float(np.quantile(profits.of(budget), QUARTILE))
 
-    random = np.random.default_rng(_SEED)
+    drawn = np.random.default_rng(_SEED)
     tilted = np.where(profits.returns(reference).mean(axis=0) > 1.0, most, least)
     starts = [reference, tilted, most]
-    starts += [least + random.random(lines) * (most - least) for _ in range(_STARTS - len(starts))]
+    starts += [least + drawn.random(lines) * (most - least) for _ in range(_STARTS - len(starts))]
     found = reference
     with one_thread():
         for start in starts:
