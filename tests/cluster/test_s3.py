@@ -70,7 +70,8 @@ class Ends:
 def folder(folder: Path) -> Path:
     """A folder of these tests' own: others have homes of the same names."""
     own = folder / "of-s3"
-    (own / "project").mkdir(parents=True)
+    own.mkdir()
+    (own / "project").symlink_to(folder / "project")
     return own
 
 

@@ -6,15 +6,18 @@ every state that was seen is kept. People are found by `customer_id` and `order_
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from dmp_assets.platform.cleaning.received import Received, ReceivedColumns
-from dmp_assets.platform.lake.columns import Category
+
+if TYPE_CHECKING:
+    from dmp_assets.platform.lake.columns import Category
 
 CUSTOMER, ORDER = "shopify_customer_id", "shopify_order_id"
 """Kinds of identifier by which a person's rows are found, as the privacy topics name people."""
 
 
-def _text(about: str, personal: Category | None = None) -> Received:
+def _text(about: str, personal: "Category | None" = None) -> Received:
     return Received("text", about, personal=personal)
 
 
@@ -30,7 +33,7 @@ def _count(about: str) -> Received:
     return Received("count", about, personal="behaviour")
 
 
-def _id(about: str, personal: Category | None = "identifier") -> Received:
+def _id(about: str, personal: "Category | None" = "identifier") -> Received:
     return Received("id", about, personal=personal)
 
 
