@@ -1,9 +1,11 @@
 """cleaned/meta_insights: what each ad delivered on each day, as Meta told of it last.
 
 Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-Sources: raw/meta_insights, raw/meta_insight_readings. Purchases are of one
-type of action, which raw chose (`purchase_type`), so that none is counted twice.
+Sources: raw/meta_insights, raw/meta_insight_readings. Purchases are of one type of action, which
+raw chose (`purchase_type`), so that none is counted twice.
 """
+
+from collections.abc import Callable
 
 from dmp_assets.platform.cleaning import machine_values
 from dmp_assets.platform.lake.columns import Column
@@ -31,10 +33,28 @@ _SHAPE = (
 )
 
 
-def _of_window(actions: str, window: str, kind: str) -> str:
+def _of_window(actions: str, window: str) -> str:
+    """SQL of the text of the purchases, or of their value, by an attribution window."""
     listed = f"from_json(TRY_CAST(received_{actions} AS JSON), '{_SHAPE}')"
-    one = f'list_filter({listed}, lambda a: a.action_type = purchase_type)[1]."{window}"'
-    return f"coalesce(TRY_CAST({one} AS {kind}), 0)"
+    return f'list_filter({listed}, lambda a: a.action_type = purchase_type)[1]."{window}"'
+
+
+def _count(window: str) -> str:
+    return machine_values.whole(_of_window("actions", window))
+
+
+def _value(window: str) -> str:
+    return f"TRY_CAST({_of_window('action_values', window)} AS DECIMAL(18, 4))"
+
+
+def _unread(actions: str, read: Callable[[str], str]) -> str:
+    """SQL of whether purchases are told that cannot be read: no JSON, or no number."""
+    no_number = " OR ".join(
+        f"({_of_window(actions, window)} IS NOT NULL AND {read(window)} IS NULL)"
+        for window in WINDOWS.values()
+    )
+    told = f"received_{actions}"
+    return f"({told} IS NOT NULL AND TRY_CAST({told} AS JSON) IS NULL) OR {no_number}"
 
 
 _READ = machine_values.read_columns(INSIGHTS)
@@ -91,12 +111,13 @@ def meta_insights(run: TableRun) -> None:
     """
     further = {
         "currency": "account_currency",
-        **{f"purchases{end}": _of_window("actions", w, "BIGINT") for end, w in WINDOWS.items()},
-        **{
-            f"purchase_value{end}": _of_window("action_values", w, "DECIMAL(18, 4)")
-            for end, w in WINDOWS.items()
-        },
+        **{f"purchases{end}": f"coalesce({_count(w)}, 0)" for end, w in WINDOWS.items()},
+        **{f"purchase_value{end}": f"coalesce({_value(w)}, 0)" for end, w in WINDOWS.items()},
         "is_open": f"coalesce(last_read::DATE, date) < date + {OPEN_DAYS}",
     }
-    own = {**OWN, "last_read": READ_AT}
-    machine_values.write(run, _LATEST, INSIGHTS, own, ", ".join(KEY), further)
+    own = (*OWN, "last_read")
+    rules = {
+        "actions_unread": _unread("actions", _count),
+        "action_values_unread": _unread("action_values", _value),
+    }
+    machine_values.write(run, _LATEST, INSIGHTS, own, ", ".join(KEY), further, rules)

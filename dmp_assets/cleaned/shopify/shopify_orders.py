@@ -21,6 +21,7 @@ SELECT * FROM raw.shopify_orders QUALIFY row_number() OVER (
 ) = 1
 """
 _FURTHER = {
+    "timezone": (Column("string", "Time zone of the shop; UTC where it is not known."), "zone"),
     "sold_on": (
         Column("date", "Day of the sale in the shop's time zone.", "behaviour"),
         "timezone(zone, processed_at)::DATE",
@@ -75,7 +76,7 @@ def shopify_orders(run: TableRun) -> None:
         LEFT JOIN (SELECT DISTINCT advertiser_id, shop, order_id FROM raw.shopify_deleted_orders) d
           USING (advertiser_id, shop, order_id)
     """
-    own = {name: Column("string", "") for name in ("zone", "deleted", "conversion")}
+    own = ("zone", "deleted", "conversion")
     further = {name: sql for name, (_, sql) in _FURTHER.items()}
     machine_values.write(run, latest, TABLES["shopify_orders"], own, ", ".join(ORDER), further)
 
@@ -92,7 +93,7 @@ def _part(table: str, own_id: Sequence[str], what: str) -> dg.AssetsDefinition:
               PARTITION BY {", ".join(f"p.{one}" for one in key)} ORDER BY p._row_id DESC
             ) = 1
         """
-        machine_values.write(run, latest, TABLES[table], {}, ", ".join(key))
+        machine_values.write(run, latest, TABLES[table], (), ", ".join(key))
 
     part.__name__ = table
     part.__doc__ = (
@@ -144,5 +145,5 @@ def shopify_variants(run: TableRun) -> None:
         ) = 1
     """
     machine_values.write(
-        run, latest, TABLES["shopify_variants"], {}, "advertiser_id, shop, variant_id"
+        run, latest, TABLES["shopify_variants"], (), "advertiser_id, shop, variant_id"
     )
