@@ -33,7 +33,7 @@ from tests.support.postgres import fresh_database
 
 LAST = date(2024, 3, 31)
 NOW = datetime(2024, 4, 1, 12, tzinfo=UTC)
-SEED = 7
+SEED = 10
 RATES = {date(2023, 12, 1) + timedelta(days=n): f"{0.90 + n % 7 / 100:.2f}" for n in range(125)}
 """What a USD is worth in EUR on each day."""
 SHIPPING = "4.10"

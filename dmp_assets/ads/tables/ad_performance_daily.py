@@ -24,6 +24,7 @@ COLUMNS = {
     "spend": INSIGHTS["spend"],
     **PURCHASES,
     **VALUES,
+    "attribution_setting": INSIGHTS["attribution_setting"],
     "rate": Column(RATE, "What one unit of the currency is worth in that of sums; null: unknown."),
     "spend_in_sums": Column(AMOUNT, "The spend in the currency of sums; null: no rate."),
     "purchase_value_in_sums": Column(AMOUNT, "The claimed value in it; null: no rate."),
@@ -81,7 +82,7 @@ def ad_performance_daily(run: TableRun) -> None:
     """What each ad cost and delivered on each day, and what Meta claims of it.
 
     Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-    Sources: cleaned/meta_insights, modeled/ads, cleaned/rates.
+    Sources: cleaned/meta_insights, modeled/ads, modeled/ad_accounts, cleaned/rates.
     """
     columns = ", ".join(COLUMNS)
     found = run.sql(

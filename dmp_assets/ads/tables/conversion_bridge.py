@@ -12,8 +12,9 @@ before, and reversed when that order was cancelled or went back whole. Meta coun
 account's zone, the shop in its own: matched orders are those of the shop's day, and boundary is
 what the account's day has of them more, or less. An order belongs to the account whose campaign
 was clicked last, and else to the advertiser's first account in its currency. View-through is what
-Meta claims of views within a day; test orders are those of the day. Unexplained is the rest, either
-way: claimed twice, never seen by us, or seen by us and not claimed.
+Meta claims of views within a day, of ad sets for which views count; test orders are those of the
+day. Unexplained is the rest, either way: claimed twice, never seen by us, or seen by us and not
+claimed.
 """
 
 from dmp_assets.ads.settings import AdsSettings
@@ -52,7 +53,7 @@ SELECT advertiser_id, shop, order_id, bool_or(is_meta AND clicked_at <= processe
          AND clicked_at > processed_at - to_days($days::INTEGER)) AS is_clicked,
        arg_max(campaign, clicked_at) FILTER (is_meta) AS campaign
 FROM modeled.conversion_claims JOIN cleaned.shopify_orders USING (advertiser_id, shop, order_id)
-WHERE credit > 0 OR claimant IN ('first_utm', 'last_utm')
+WHERE credit > 0
 GROUP BY ALL
 """
 _QUERY = f"""
@@ -67,9 +68,11 @@ named AS (
 main AS (
   SELECT advertiser_id, currency, min(account_id) AS account_id FROM account GROUP BY ALL
 ),
-of_account AS (
-  SELECT o.advertiser_id, o.shop, o.order_id,
-         coalesce(named.account_id, main.account_id) AS account_id,
+sold AS (
+  SELECT o.advertiser_id, a.account_id, o.order_id, total,
+         sold_on AS shop_day, timezone(zone, processed_at)::DATE AS account_day,
+         coalesce(is_test, false) AS is_test,
+         cancelled_at IS NOT NULL OR coalesce(o.refunded, 0) >= total AS is_reversed,
          coalesce(is_clicked, false) AS is_clicked
   FROM cleaned.shopify_orders o
   LEFT JOIN clicked c ON (c.advertiser_id, c.shop, c.order_id)
@@ -77,15 +80,8 @@ of_account AS (
   LEFT JOIN named ON (named.advertiser_id, named.campaign_name, named.currency)
     = (o.advertiser_id, c.campaign, o.currency)
   LEFT JOIN main ON (main.advertiser_id, main.currency) = (o.advertiser_id, o.currency)
-),
-sold AS (
-  SELECT o.advertiser_id, a.account_id, o.order_id, total,
-         sold_on AS shop_day, timezone(zone, processed_at)::DATE AS account_day,
-         coalesce(is_test, false) AS is_test,
-         cancelled_at IS NOT NULL OR coalesce(o.refunded, 0) >= total AS is_reversed,
-         is_clicked
-  FROM cleaned.shopify_orders o JOIN of_account USING (advertiser_id, shop, order_id)
-  JOIN account a USING (advertiser_id, account_id)
+  JOIN account a ON (a.advertiser_id, a.account_id)
+    = (o.advertiser_id, coalesce(named.account_id, main.account_id))
   WHERE NOT is_deleted
 ),
 part AS (
@@ -104,7 +100,7 @@ part AS (
   UNION ALL
   SELECT advertiser_id, account_id, date, 'view_through', purchases_1d_view,
          purchase_value_1d_view
-  FROM modeled.ad_performance_daily
+  FROM modeled.ad_performance_daily WHERE attribution_setting LIKE '%view%'
   UNION ALL
   SELECT advertiser_id, account_id, date, 'claimed', purchases, purchase_value
   FROM modeled.ad_performance_daily

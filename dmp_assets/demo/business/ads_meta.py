@@ -36,7 +36,7 @@ class Ads:
 def ads_of(rng: Rng, trade: Trade) -> Ads:
     """The account's campaigns, ad sets, ads and creatives; each click is on one of the ads."""
     shop = trade.advertiser
-    began = (trade.first.toordinal() - 719_162 - 40) * DAY
+    began = trade.starts - 40 * DAY
     made = {"created_time": began, "updated_time": began}
     own = {"account_id": shop.account_id}
     base = int(shop.account_id[-3:]) * 1_000
@@ -63,6 +63,7 @@ def ads_of(rng: Rng, trade: Trade) -> Ads:
                 **own, **made, "adset_id": adset_id, "campaign_id": campaign_id, "name": name,
                 "optimization_goal": "REACH" if campaign.name == ads_world.REACH_ONLY else
                 "OFFSITE_CONVERSIONS", "start_time": began,
+                "view_days": 0 if name == ads_world.CLICKS_ONLY else 1,
             })  # fmt: skip
             for n in range(count):
                 number = f"{(base + c) * 100 + s * 10 + n:012}"

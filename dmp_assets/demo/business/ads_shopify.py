@@ -87,11 +87,9 @@ class Order:
 
 def orders(rng: Rng, trade: Trade) -> list[Order]:
     """Every order of the trade, in order of time, test orders among them."""
-    ends = (trade.last.toordinal() - 719_162) * DAY
     tests = rng.poisson(len(trade.purchases) * ads_world.TESTS) + 1
-    starts = (trade.first.toordinal() - 719_162) * DAY
     moments: list[tuple[int, Purchase | None]] = [(one.at, one) for one in trade.purchases]
-    moments += [(int(at), None) for at in rng.integers(starts, ends, tests)]
+    moments += [(int(at), None) for at in rng.integers(trade.starts, trade.ends, tests)]
     moments.sort(key=lambda one: one[0])
     known: Counter[int] = Counter()
     made = []
@@ -115,8 +113,7 @@ def _order(
     has_code = purchase is not None and rng.random() < ads_world.WITH_CODE
     code = ads_world.CODES[int(rng.integers(len(ads_world.CODES)))] if has_code else None
     percent = int("".join(filter(str.isdigit, code))) if code else 0
-    ends = (trade.last.toordinal() - 719_162 + 1) * DAY
-    cancelled_at, refunds = _comes_back(rng, at, ends, lines, shipping, purchase is not None)
+    cancelled_at, refunds = _comes_back(rng, at, trade.ends, lines, shipping, purchase is not None)
     person = purchase.person if purchase else None
     return Order(
         order_id, ads_world.FIRST_ORDER + number, purchase, at, lines, shipping, code, percent,

@@ -8,7 +8,10 @@ from zoneinfo import ZoneInfo
 
 from dmp_assets.demo.business import ads_world, web
 from dmp_assets.demo.business.ads_world import Advertiser
+from dmp_assets.demo.business.shop_text import DAY
 from dmp_assets.demo.business.web_world import CHANNEL_NAMES
+
+_EPOCH = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ class Trade:
     purchases: tuple[Purchase, ...]
     first: date
     last: date
+
+    @property
+    def starts(self) -> int:
+        """The first moment (unix)."""
+        return (self.first - _EPOCH).days * DAY
+
+    @property
+    def ends(self) -> int:
+        """The moment after the last one."""
+        return (self.last - _EPOCH).days * DAY + DAY
 
 
 def traded(advertiser: Advertiser, shop_export: Path, *, seed: int, end: date, days: int) -> Trade:

@@ -54,6 +54,8 @@ CAMPAIGNS = (
 )
 REACH_ONLY = "brand_reach"
 """The campaign that nobody clicks: it costs, and no visit of the web tells of it."""
+CLICKS_ONLY = "lookalike_5"
+"""The ad set for which only clicks count."""
 CHANNEL = "meta_social"
 """The web's channel whose visits came by clicks on these ads, whose campaigns have these names."""
 MEDIUM = "paid_social"
