@@ -29,20 +29,12 @@ Redirect = Annotated[
 
 @contextmanager
 def _connections(home: Home) -> "Iterator[Connections]":
-    """The home's connections. Raises StoreError without an operational store."""
-    from dmp_assets.platform.connect.keys import KeyRing
-    from dmp_assets.platform.connect.tokens import Connections
+    """The home's connections, whose store is started for it if need be. Raises ConnectError."""
+    from dmp_assets.platform.connect.own import connections_of
     from dmp_assets.platform.run.outside import outside_systems
-    from dmp_assets.platform.store import database, where
 
-    if not where.is_configured(home):
-        raise UserError("tokens are kept in the operational store: run `dmp migrate` first")
-    with (
-        outside_systems(home, sources=False),
-        database.opened(where.store_url(home), checked=False) as store,
-    ):
-        database.check(store, published=False)
-        yield Connections(store, KeyRing.of(home))
+    with outside_systems(home, sources=False), connections_of(home, "dmp connect") as found:
+        yield found
 
 
 def _redirect(home: Home, given: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
+from dmp_assets.sources.meta.config import meta_config
 from dmp_assets.sources.shopify.tables import CUSTOMER, ORDER
 
 EVENTS = {"cleaned/meta_insights": "date", "cleaned/shopify_orders": "processed_at"}
@@ -12,17 +13,14 @@ EVENTS = {"cleaned/meta_insights": "date", "cleaned/shopify_orders": "processed_
 
 def is_configured(home: Home) -> bool:
     """Whether an app at Meta or shops of Shopify are."""
-    own = home.settings().of(AdsSettings)
-    reads_meta = bool(own.meta_app_id) and own.meta_app_secret is not None
-    return reads_meta or bool(own.shopify_shops)
+    return meta_config(home) is not None or bool(home.settings().of(AdsSettings).shopify_shops)
 
 
 def _lacks(home: Home) -> Sequence[str]:
-    own = home.settings().of(AdsSettings)
     lacks = []
-    if not own.meta_app_id or own.meta_app_secret is None:
+    if meta_config(home) is None:
         lacks.append("DMP_META_APP_ID and DMP_META_APP_SECRET: no ads of Meta")
-    if not own.shopify_shops:
+    if not home.settings().of(AdsSettings).shopify_shops:
         lacks.append("DMP_SHOPIFY_SHOPS: no orders of Shopify")
     return lacks
 

@@ -4,10 +4,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from dmp_assets.platform.config import setting_values
-from dmp_assets.platform.config.setting_kinds import Outside
+from dmp_assets.platform.config.setting_kinds import Outside, given
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.settings import ShopifySettings
 
@@ -17,11 +17,9 @@ WRITTEN = ()
 class AdsSettings(MetaSettings, ShopifySettings):
     """How spend, orders and claims are brought together."""
 
-    ads_currency: Annotated[str | None, AfterValidator(
-        lambda given: setting_values.currency(given) if given else None
-    )] = Field(
+    ads_currency: Annotated[str | None, given(setting_values.currency)] = Field(
         None, description="Currency of sums over accounts and shops; empty: DMP_CURRENCY."
-    )  # fmt: skip
+    )
     ads_exchange_rates: Annotated[Path | None, Outside()] = Field(
         None,
         description="CSV of dated exchange rates: `date,currency,rate`, rate being what one unit "

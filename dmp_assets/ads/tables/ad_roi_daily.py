@@ -21,7 +21,7 @@ without what is divided by, is null.
 """
 
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
-from dmp_assets.platform.lake.columns import Column
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 
 COLUMNS = {
@@ -121,7 +121,6 @@ SELECT *, revenue::DOUBLE / nullif(spend, 0)::DOUBLE AS mer,
        new_customers::DOUBLE / nullif(known, 0) AS new_share
 FROM (SELECT * FROM whole UNION ALL BY NAME SELECT * FROM campaign)
 """
-_TYPES = {AMOUNT: "DECIMAL(18, 4)", "long": "BIGINT", "string": "VARCHAR"}
 
 
 @table_asset(
@@ -156,13 +155,8 @@ def ad_roi_daily(run: TableRun) -> None:
     modeled/conversion_claims.
     """
     model = getattr(run.settings, "reporting_model", "")
-    types = ", ".join(
-        f"{name}::{_TYPES.get(column.type, column.type)} AS {name}"
-        for name, column in COLUMNS.items()
+    found = run.sql(
+        f"SELECT {', '.join(COLUMNS)} FROM ({_QUERY}) ORDER BY {', '.join(KEY)}",
+        {"claimant": f"model:{model}"},
     )
-    run.overwrite(
-        run.sql(
-            f"SELECT {types} FROM ({_QUERY}) ORDER BY {', '.join(KEY)}",
-            {"claimant": f"model:{model}"},
-        )
-    )
+    run.overwrite(found.cast(arrow_schema(COLUMNS)))

@@ -21,7 +21,9 @@ RECEIVED = {
     "date": Column("string", "As received."),
     "currency": Column("string", "As received."),
     "rate": Column("string", "As received."),
+    "line": Column("long", "Which line of the file it was, the first after the header being 1."),
 }
+GIVEN = ("date", "currency", "rate")
 RATE = "decimal(18,8)"
 COLUMNS = {
     "currency": Column("string", "ISO 4217."),
@@ -74,9 +76,11 @@ def exchange_rates(run: TableRun) -> None:
         return
     try:
         options = csv.ConvertOptions(
-            column_types={name: pa.string() for name in RECEIVED}, include_columns=list(RECEIVED)
+            column_types={name: pa.string() for name in GIVEN}, include_columns=list(GIVEN)
         )
-        run.overwrite(csv.read_csv(file, convert_options=options).cast(schema))
+        read = csv.read_csv(file, convert_options=options)
+        lines = pa.array(range(1, read.num_rows + 1), pa.int64())
+        run.overwrite(read.append_column("line", lines).cast(schema))
     except (pa.ArrowInvalid, KeyError, OSError) as error:
         raise RatesError(f"{file} is no list of date,currency,rate: {error}") from error
 
@@ -108,7 +112,7 @@ def rates(run: TableRun) -> None:
     run.overwrite(
         run.sql("""
             SELECT upper(trim(currency)) AS currency, TRY_CAST(trim(date) AS DATE) AS date,
-                   last(TRY_CAST(trim(rate) AS DECIMAL(18, 8)))::DECIMAL(18, 8) AS rate
+                   arg_max(TRY_CAST(trim(rate) AS DECIMAL(18, 8)), line) AS rate
             FROM raw.exchange_rates
             WHERE TRY_CAST(trim(date) AS DATE) IS NOT NULL AND length(trim(currency)) = 3
               AND TRY_CAST(trim(rate) AS DECIMAL(18, 8)) > 0

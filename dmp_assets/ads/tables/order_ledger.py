@@ -2,8 +2,7 @@
 
 Grain: an entry of an order. Key: advertiser_id, shop, order_id, entry.
 Sources: cleaned/shopify_orders, cleaned/shopify_order_lines, cleaned/shopify_transactions,
-cleaned/shopify_refunds, cleaned/shopify_refund_lines, cleaned/shopify_variants, cleaned/rates,
-raw/shopify_shops.
+cleaned/shopify_refunds, cleaned/shopify_refund_lines, cleaned/shopify_variants, cleaned/rates.
 
 Days are those of the shop's time zone, as in Shopify's own reports of finance: a sale counts on the
 day of the sale, a refund on that of the refund. Test orders and those that the shop deleted are in
@@ -17,7 +16,7 @@ where revenue is the total without tax and gift cards, and of a refund what went
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.ads.tables.exchange_rates import RATE, currency_of_sums, with_rate
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
-from dmp_assets.platform.lake.columns import Column
+from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.sources.shopify.tables import CUSTOMER, ORDER
 
@@ -94,9 +93,7 @@ back AS (
 ),
 entry AS (
   SELECT {_OF}, 'sale' AS entry, sold_on AS date, customer_id,
-         CASE WHEN customer_id IS NULL THEN NULL
-              ELSE first.first = (o.processed_at, order_id)
-                   AND coalesce(o.customer_orders, 1) >= 0 END AS is_new_customer,
+         first.first = (o.processed_at, order_id) AS is_new_customer,
          cancelled_at IS NOT NULL AS is_cancelled, currency,
          total + coalesce(discounts, 0) AS gross, coalesce(discounts, 0) AS discounts,
          0 AS refunds, coalesce(tax, 0) AS tax, coalesce(gift_cards, 0) AS gift_cards,
@@ -105,7 +102,7 @@ entry AS (
   FROM real o LEFT JOIN goods USING ({_OF}) LEFT JOIN fee USING ({_OF})
   LEFT JOIN first USING (advertiser_id, shop, customer_id)
   UNION ALL BY NAME
-  SELECT {_OF}, 'refund ' || refund_id AS entry, timezone(zone, r.created_at)::DATE AS date,
+  SELECT {_OF}, 'refund ' || refund_id AS entry, timezone(o.timezone, r.created_at)::DATE AS date,
          customer_id, NULL AS is_new_customer, cancelled_at IS NOT NULL AS is_cancelled, currency,
          0 AS gross, 0 AS discounts, coalesce(r.refunded, 0) AS refunds,
          CASE WHEN o.total > 0 THEN -r.refunded * coalesce(o.tax, 0) / o.total ELSE 0 END AS tax,
@@ -113,9 +110,6 @@ entry AS (
          false AS is_sent, 0 AS payment_fees
   FROM cleaned.shopify_refunds r JOIN real o USING ({_OF})
   LEFT JOIN back USING ({_OF}, refund_id)
-  LEFT JOIN (SELECT DISTINCT ON (advertiser_id, shop) advertiser_id, shop, timezone AS zone
-             FROM raw.shopify_shops ORDER BY advertiser_id, shop, _row_id DESC)
-    USING (advertiser_id, shop)
 )
 SELECT * FROM entry
 """
@@ -145,9 +139,8 @@ FROM contributions
     "modeled",
     deps=[
         "cleaned/shopify_orders", "cleaned/shopify_order_lines", "cleaned/shopify_transactions",
-        "cleaned/shopify_refunds",
-        "cleaned/shopify_refund_lines", "cleaned/shopify_variants", "cleaned/rates",
-        "raw/shopify_shops",
+        "cleaned/shopify_refunds", "cleaned/shopify_refund_lines", "cleaned/shopify_variants",
+        "cleaned/rates",
     ],
     columns=COLUMNS,
     key=KEY,
@@ -182,18 +175,13 @@ def order_ledger(run: TableRun) -> None:
 
     Grain: an entry of an order. Key: advertiser_id, shop, order_id, entry. Sources:
     cleaned/shopify_orders, cleaned/shopify_order_lines, cleaned/shopify_transactions,
-    cleaned/shopify_refunds, cleaned/shopify_refund_lines, cleaned/shopify_variants, cleaned/rates,
-    raw/shopify_shops.
+    cleaned/shopify_refunds, cleaned/shopify_refund_lines, cleaned/shopify_variants, cleaned/rates.
     """
-    types = ", ".join(
-        f"{name}::{'DECIMAL(18, 4)' if column.type == AMOUNT else column.type} AS {name}"
-        for name, column in COLUMNS.items()
-    ).replace("::string", "::VARCHAR")
     found = run.sql(
-        f"SELECT {types} FROM ({_QUERY}) ORDER BY {', '.join(KEY)}",
+        f"SELECT {', '.join(COLUMNS)} FROM ({_QUERY}) ORDER BY {', '.join(KEY)}",
         {
             "currency": currency_of_sums(run),
             "shipping": run.settings.of(AdsSettings).ads_shipping_cost,
         },
     )
-    run.overwrite(found)
+    run.overwrite(found.cast(arrow_schema(COLUMNS)))

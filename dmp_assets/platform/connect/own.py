@@ -1,10 +1,7 @@
 """A home's connection to a service, for one piece of work."""
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import sqlalchemy as sa
 
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError
@@ -12,7 +9,23 @@ from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.oauth import OAuthClient
 from dmp_assets.platform.connect.tokens import ConnectionCredentials, Connections
 from dmp_assets.platform.store import database, where
-from dmp_assets.platform.store.schema import service_connection
+
+
+@contextmanager
+def connections_of(home: Home, service: str) -> Iterator[Connections]:
+    """The home's connections. `service`: what is to be reached, for people.
+
+    Raises ConnectError in a home without an operational store, which keeps the tokens; StoreError.
+    """
+    if not where.is_configured(home):
+        raise ConnectError(
+            f"{service}: tokens are kept in the operational store, and there is none: "
+            "run `dmp migrate`",
+            "no store",
+        )
+    with database.opened(where.store_url(home), checked=False) as store:
+        database.check(store, published=False)
+        yield Connections(store, KeyRing.of(home))
 
 
 @contextmanager
@@ -24,16 +37,16 @@ def connected(home: Home, client: OAuthClient, account: str) -> Iterator[Connect
     person has to consent first; ConnectError in a home without an operational store, which keeps
     the tokens; StoreError; what `Connections.connect` raises.
     """
-    if not where.is_configured(home):
-        raise ConnectError(
-            f"{client.service.name}: tokens are kept in the operational store, and there is none: "
-            "run `dmp migrate`",
-            "no store",
+    with connections_of(home, client.service.name) as connections:
+        wanted = (client.service.name, account, "active")
+        found = next(
+            (
+                one.connection_id
+                for one in connections.health()
+                if (one.service, one.account, one.state) == wanted
+            ),
+            None,
         )
-    with database.opened(where.store_url(home), checked=False) as store:
-        database.check(store, published=False)
-        connections = Connections(store, KeyRing.of(home))
-        found = _in_use(store, client, account)
         if found is None:
             if client.service.renewal.sends != "nothing":
                 raise NeedsConsentError(
@@ -47,15 +60,3 @@ def connected(home: Home, client: OAuthClient, account: str) -> Iterator[Connect
             connections.note_failure(found, error)
             raise
         connections.note_success(found)
-
-
-def _in_use(store: sa.Engine, client: OAuthClient, account: str) -> uuid.UUID | None:
-    table = service_connection.c
-    with store.connect() as connection:
-        return connection.scalar(
-            sa.select(table.connection_id).where(
-                table.service == client.service.name,
-                table.account == account,
-                table.state == "active",
-            )
-        )

@@ -88,6 +88,8 @@ def _execute(request: dict[str, Any], *, warm: bool = False) -> int:
 
 def _check_limits(limits: Collection[str], graph: Any) -> None:
     """Raises UserError for a limit of a source that no table reads: nothing would be limited."""
+    if not limits:
+        return
     known = {pool for key in graph.materializable_asset_keys for pool in graph.get(key).pools}
     for name in limits:
         if name not in known:

@@ -6,9 +6,9 @@ from functools import cache
 
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.errors import ConnectError
-from dmp_assets.platform.connect.keys import KeyRing
-from dmp_assets.platform.connect.tokens import ConnectionCredentials, Connections
-from dmp_assets.platform.store import database, where
+from dmp_assets.platform.connect.own import connections_of
+from dmp_assets.platform.connect.tokens import ConnectionCredentials
+from dmp_assets.platform.store import where
 from dmp_assets.sources.meta.client import FixedToken, MetaClient
 from dmp_assets.sources.meta.config import meta_config
 from dmp_assets.sources.meta.connection import SERVICE, explained, oauth_client
@@ -43,9 +43,7 @@ def advertisers(home: Home, governor: Governor | None = None) -> Iterator["dict[
             client = stack.enter_context(MetaClient(config, fixed, queues))
             found[settings.meta_advertiser_id] = Connected(client)
         if where.is_configured(home):
-            store = stack.enter_context(database.opened(where.store_url(home), checked=False))
-            database.check(store, published=False)
-            connections = Connections(store, KeyRing.of(home))
+            connections = stack.enter_context(connections_of(home, SERVICE))
             for health in connections.health():
                 if health.service == SERVICE and health.state == "active":
                     own = ConnectionCredentials(

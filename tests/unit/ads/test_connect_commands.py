@@ -10,25 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from dmp_assets.home import Home
-from dmp_assets.platform.postgres.embedded import Endpoint
-from dmp_assets.platform.store import database
 from tests.support.dmp import PROGRAM
 from tests.support.meta import BERLIN, REDIRECT, Meta, consent_at, environment, running
-from tests.support.postgres import fresh_database, postgres_server
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Endpoint]:
-    with postgres_server() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def store_url(postgres: Endpoint) -> Iterator[SecretStr]:
-    with fresh_database(postgres) as url:
-        with database.opened(url, checked=False) as store:
-            database.migrate(store)
-        yield url
 
 
 @pytest.fixture
