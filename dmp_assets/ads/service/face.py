@@ -21,4 +21,5 @@ FACE = ServiceFace(
         Entry("/v1/ads/bridge", "what Meta claims, and what there is", "ads:read"),
     ),
     advertisers=_advertisers,
+    reports_of_all=("ads",),
 )

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import sqlalchemy as sa
 from fastapi import Depends, Query, Request
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.platform.api.access import DEFAULT_RATE, needs
@@ -72,7 +73,27 @@ def seat(
         return Seat(principal, at, tuple(found))
 
     seated.scope = scope  # type: ignore[attr-defined]
+    seated.is_seat = True  # type: ignore[attr-defined]
     return seated
+
+
+def is_seated(route: APIRoute) -> bool:
+    """Whether a route is about one advertiser's rows."""
+    return any(getattr(one.call, "is_seat", False) for one in route.dependant.dependencies)
+
+
+def see_all(request: Request, principal: Principal, report: str) -> None:
+    """Raise Problem 403 for a report of all advertisers and who does not see all of them."""
+    if not any(report in face.reports_of_all for face in services().values()):
+        return
+
+    def sees(store: sa.Connection) -> bool:
+        return advertisers.sees_all(store, principal, used(store))
+
+    if not service_of(request).in_store(sees):
+        raise Problem(
+            403, "forbidden", "this report shows all advertisers, and you do not see all of them"
+        )
 
 
 def seen_by(store: sa.Connection, principal: Principal) -> list[Visible]:

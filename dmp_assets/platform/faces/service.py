@@ -95,6 +95,7 @@ class ServiceFace:
     of the first page for who may see them, read in one state of the store. `checks`: what must be
     right before it is served, read in one, too, where no `part` says it. `streams`: its logs that
     go to Kafka where one is configured. `advertisers`: those of which it serves rows.
+    `reports_of_all`: its reports that show all advertisers at once, for who sees all of them.
     """
 
     routers: Sequence[APIRouter]
@@ -105,6 +106,7 @@ class ServiceFace:
     streams: Sequence[Stream] = ()
     package: str | None = None
     advertisers: "Callable[[sa.Connection], Collection[str]] | None" = None
+    reports_of_all: Collection[str] = ()
 
 
 def services() -> Mapping[str, ServiceFace]:

@@ -117,8 +117,7 @@ def visible(connection: sa.Connection, who: Principal, used: Collection[str] = (
 
     `used`: those of which there are rows, whether somebody made them known or not.
     """
-    known = {row.advertiser_id: row.name for row in connection.execute(sa.select(advertiser))}
-    known = {one: one for one in used} | known
+    known = _known(connection, used)
     if who.role == "admin" or not _any_member(connection):
         seen: dict[str, MemberRole] = dict.fromkeys(known, "manager")
     else:
@@ -130,6 +129,20 @@ def visible(connection: sa.Connection, who: Principal, used: Collection[str] = (
         seen = {row.advertiser_id: row.role for row in rows}
     found = [Visible(one, known[one], role) for one, role in seen.items()]
     return sorted(found, key=lambda one: (one.name, one.advertiser_id))
+
+
+def sees_all(connection: sa.Connection, who: Principal, used: Collection[str] = ()) -> bool:
+    """Whether somebody sees every advertiser there is; `used` as for `visible`."""
+    if who.role == "admin" or not _any_member(connection):
+        return True
+    seen = {one.advertiser_id for one in visible(connection, who, used)}
+    return seen >= _known(connection, used).keys()
+
+
+def _known(connection: sa.Connection, used: Collection[str]) -> dict[str, str]:
+    """Advertiser → what people call it."""
+    known = {row.advertiser_id: row.name for row in connection.execute(sa.select(advertiser))}
+    return {one: one for one in used} | known
 
 
 def _any_member(connection: sa.Connection) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -14,8 +15,11 @@ from typer.testing import CliRunner
 
 from dmp_assets.cli.main import app as dmp
 from dmp_assets.home import Home
+from dmp_assets.platform.api.advertisers import is_seated
+from dmp_assets.platform.api.app import api_routes
 from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.platform.store import access, advertisers
+from dmp_assets.platform.store.roles import ROLES
 from dmp_assets.platform.store.schema import advertiser, advertiser_member, person
 from tests.support.ads_rows import DAYS, FIRST, LEVELS, OPEN, ads_rows
 from tests.support.postgres import fresh_database
@@ -218,6 +222,53 @@ def test_ids_that_two_advertisers_share_stay_apart(api: Api) -> None:
         second = rows(other, "performance", level="ad", ad="a1")
     assert Decimal(second[0]["spend"]) == 2 * Decimal(first[0]["spend"])
     assert (first[0]["name"], second[0]["name"]) == ("Ad a1 of acme", "Ad a1 of bolt")
+
+
+def test_every_route_of_the_domain_is_about_one_advertiser() -> None:
+    """Also those of which no test knows yet: who forgets the seat is told."""
+    free = {"/v1/ads/advertisers"}
+    routes = [route for route in api_routes() if route.path.startswith(("/v1/ads/", "/ads/"))]
+    assert {route.path for route in routes if not is_seated(route)} == free
+
+
+def test_no_route_tells_anothers_advertiser_from_none(api: Api) -> None:
+    with api.as_role("admin") as admin:
+        assert admin.get("/v1/ads/roi", params={"advertiser": "acme"}).status_code == 404, (
+            "a key is a member or not, whatever its scopes"
+        )
+    with api.store.begin() as store:
+        key = access.add_client(store, "stranger", list(ROLES["admin"]), now=now())
+        advertisers.let_in(store, "bolt", "client:stranger", "manager", now=now())
+    with api.client(key) as client:
+        for route in api_routes():
+            if not is_seated(route):
+                continue
+            path = re.sub(r"{[^}]+}", "1", route.path)
+            for method in sorted(route.methods):
+                said = []
+                for whose in ("acme", "nobody"):
+                    answer = client.request(method, path, params={"advertiser": whose}, json={})
+                    assert answer.status_code == 404, (method, path, answer.text)
+                    told = answer.json() if "json" in answer.headers["content-type"] else {}
+                    said.append({k: v for k, v in told.items() if k != "request_id"})
+                assert said[0] == said[1], path
+
+
+def test_a_report_of_all_is_for_who_sees_all(api: Api) -> None:
+    (api.home.reports / "ads.html").write_text("<h1>Ads</h1>")
+    (api.home.reports / "ads.png").write_bytes(b"png")
+    for name in ("ads.html", "ads.png"):
+        with api.as_role("marketer") as client:
+            assert client.get(f"/reports/{name}").status_code == 403
+        with api.logged_in("admin") as client:
+            assert client.get(f"/reports/{name}").status_code == 200
+        with api.store.begin() as store:
+            advertisers.let_in(store, "bolt", "client:key-marketer", "reader", now=now())
+        with api.as_role("marketer") as client:
+            assert client.get(f"/reports/{name}").status_code == 200
+            assert client.get("/reports/promo_abuse.html").status_code == 200
+        with api.store.begin() as store:
+            advertisers.shut_out(store, "bolt", "client:key-marketer")
 
 
 # the commands ------------------------------------------------------------------------------------
