@@ -1,5 +1,6 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
+from dmp_assets.ads.service.streams import STREAMS
 from dmp_assets.ads.tables import (
     ad_performance_daily,
     ad_roi_daily,
@@ -7,7 +8,13 @@ from dmp_assets.ads.tables import (
     conversion_bridge,
     conversion_claims,
     exchange_rates,
+    experiment_exposures,
+    experiment_log,
+    experiment_metrics_daily,
+    experiment_readings,
+    experiment_steps,
     order_ledger,
+    pooled_insights,
 )
 from dmp_assets.ads.tables.publications import PUBLICATIONS
 from dmp_assets.cleaned.meta import meta_insights
@@ -18,6 +25,7 @@ from dmp_assets.raw import shopify as raw_shopify
 
 LAKE = Lake(
     in_shared_jobs=True,
+    streams=STREAMS,
     publications=PUBLICATIONS,
     assets={
         "ads": (
@@ -46,6 +54,15 @@ LAKE = Lake(
             conversion_claims.conversion_claims,
             conversion_bridge.conversion_bridge,
             ad_roi_daily.ad_roi_daily,
+            experiment_log.experiments,
+            experiment_log.experiment_exposures,
+            experiment_log.experiment_reach,
+            experiment_exposures.experiment_exposures,
+            experiment_metrics_daily.experiment_metrics_daily,
+            experiment_readings.experiment_readings,
+            experiment_readings.experiment_comparisons,
+            experiment_steps.experiment_readings,
+            pooled_insights.pooled_insights,
         ),
     },
 )

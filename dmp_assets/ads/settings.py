@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dmp_assets.platform.config import setting_values
 from dmp_assets.platform.config.setting_kinds import Outside, given
@@ -38,6 +38,12 @@ class AdsSettings(MetaSettings, ShopifySettings):
     )
     ads_meta_channels: list[str] = Field(
         ["meta_social"], description="Channels of the web's sessions that are ads of Meta."
+    )
+    ads_promotes_by_itself: bool = Field(
+        False, description="Whether the winner of an experiment is promoted without a person."
+    )
+    api_assign_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
+        "60000/minute", description="Units of one client that are assigned in experiments."
     )
 
 

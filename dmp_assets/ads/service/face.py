@@ -4,8 +4,10 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from dmp_assets.ads.service.routes import reading
+from dmp_assets.ads.service.part import AdsPart
+from dmp_assets.ads.service.routes import assignment, experiments, pooled, reading
 from dmp_assets.ads.service.store.schema import ads_advertisers
+from dmp_assets.ads.service.streams import STREAMS
 from dmp_assets.platform.faces.service import Entry, ServiceFace
 
 
@@ -15,11 +17,20 @@ def _advertisers(store: sa.Connection) -> Collection[str]:
 
 
 FACE = ServiceFace(
-    routers=(reading.router,),
+    routers=(
+        reading.router,
+        experiments.router,
+        assignment.router,
+        pooled.router,
+    ),
     entries=(
         Entry("/v1/ads/roi", "what advertising cost and earned", "ads:read"),
         Entry("/v1/ads/bridge", "what Meta claims, and what there is", "ads:read"),
+        Entry("/v1/ads/experiments", "what is tried, and what came of it", "ads:read"),
+        Entry("/v1/ads/pooled", "what works for shops like yours", "ads:read"),
     ),
+    part=AdsPart.of,
+    streams=STREAMS,
     advertisers=_advertisers,
     reports_of_all=("ads",),
 )

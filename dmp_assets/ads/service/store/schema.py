@@ -7,8 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from dmp_assets.ads.service.store import schema_experiments, schema_pooled
 from dmp_assets.platform.store.schema import METADATA, PUBLISHED
 
+PARTS = (
+    schema_experiments,
+    schema_pooled,
+)
+"""Modules that declare more of its tables."""
 _AMOUNT = sa.Numeric(18, 4)
 
 
