@@ -204,13 +204,7 @@ def test_a_pooled_return_is_a_prior_of_the_same_mean_and_deviation() -> None:
 def _api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     home = Home(tmp_path_factory.mktemp("ads") / "home").prepare("live")
     with fresh_database(postgres) as url, running_api(home, url) as api:
-        rows = [
-            {"period": NEWEST, "industry": industry, "size": size, "measure": "mer",
-             "advertisers": 10, "centre": 3.1, "spread": 1.5}
-            for industry, size in (("", ""), ("fashion", ""), ("food", "small"))
-        ]  # fmt: skip
-        insight = {"pooled_insight": pa.Table.from_pylist(rows)}
-        fill(api.store, ads_rows(("acme", "bolt")) | insight, "v2")
+        fill(api.store, ads_rows(("acme", "bolt")), "v2")
         with api.store.begin() as store:
             for name, whose, role in (
                 ("m", "acme", "manager"), ("r", "acme", "reader"), ("o", "bolt", "manager"),
