@@ -22,6 +22,7 @@ from dmp_assets.platform.values.words import SPACES
 from dmp_assets.sources.meta.studies import MOST_CELLS, MOST_ENTITIES
 
 MOST_VARIANTS, MOST_METRICS = 20, 20
+LEAST_ALPHA = 0.0001
 Name = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Id = Annotated[str, StringConstraints(strict=True, pattern=r"^[0-9]{1,30}$")]
 Places = Annotated[int, Field(strict=True, ge=0, le=SHARES)]
@@ -94,7 +95,7 @@ class ExperimentBody(BaseModel):
         strict=True, ge=1, le=10**12, description="N*: units planned, as the calculator says."
     )
     days: int = Field(strict=True, ge=7, le=365, description="Full days that it is planned for.")
-    alpha: float = Field(0.05, gt=0, le=0.2)
+    alpha: float = Field(0.05, ge=LEAST_ALPHA, le=0.2)
     layer: Name = Field("default", description="Experiments of one layer share no unit.")
     places: tuple[Places, Places] = Field(
         (0, SHARES), description="From and before which places of its layer it takes units."
@@ -175,10 +176,10 @@ class CalculatorBody(BaseModel):
         0.0, gt=-1, lt=1, description="With the same units' values from before, where adjusted."
     )
     least_effect: float = Field(ge=-0.99, le=10, examples=[0.1])
-    units_per_day: float = Field(gt=0, le=1e9, examples=[2000])
+    units_per_day: float = Field(ge=0.001, le=1e9, examples=[2000])
     treatments: int = Field(1, strict=True, ge=1, le=MOST_VARIANTS - 1)
-    alpha: float = Field(0.05, gt=0, le=0.2)
-    power: float = Field(0.8, ge=0.05, lt=1)
+    alpha: float = Field(0.05, ge=LEAST_ALPHA, le=0.2)
+    power: float = Field(0.8, ge=0.05, le=0.999)
 
     def expected(self) -> Expected:
         """Raises ExperimentError."""

@@ -51,7 +51,7 @@ assigner.is_seat = True  # type: ignore[attr-defined]
 @router.post(
     "/{experiment}/assign",
     response_model=AssignedAnswer,
-    responses=responses(401, 403, 404, 409, 422, 429, 503),
+    responses=responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503),
 )
 async def assign(
     request: Request,

@@ -33,11 +33,15 @@ At = Annotated[Seat, Depends(seat("ads:read"))]
 Acting = Annotated[Seat, Depends(seat("ads:write", acts=True))]
 Key = Annotated[str, Path(max_length=64, description="The experiment's name.")]
 _DENIED = responses(401, 403, 404, 406, 422, 429)
-_ACTING = responses(401, 403, 404, 409, 422, 429)
+_ACTING = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429)
 _LISTED = "experiments"
 
 
-@router.post("/calculator", response_model=PlanAnswer, responses=responses(401, 403, 404, 422, 429))
+@router.post(
+    "/calculator",
+    response_model=PlanAnswer,
+    responses=responses(400, 401, 403, 404, 408, 413, 415, 422, 429),
+)
 def calculate(at: At, body: CalculatorBody) -> PlanAnswer:
     """How many units and days an experiment takes, and how likely it finds the least effect.
 

@@ -25,7 +25,7 @@ from dmp_assets.platform.api.state import service_of
 router = APIRouter(prefix="/v1/ads/pooled", tags=["ads"])
 At = Annotated[Seat, Depends(seat("ads:read"))]
 Acting = Annotated[Seat, Depends(seat("ads:write", acts=True))]
-_ACTING = responses(401, 403, 404, 409, 422, 429)
+_ACTING = responses(400, 401, 403, 404, 408, 409, 413, 415, 422, 429)
 
 
 class ConsentBody(BaseModel):
@@ -126,9 +126,12 @@ def give(request: Request, at: Acting, body: ConsentBody) -> ConsentAnswer:
 
 @router.delete("/consent", response_model=ConsentAnswer, responses=_ACTING)
 def withdraw(request: Request, at: Acting) -> ConsentAnswer:
-    """Take part no more: nothing that the next run shows holds anything of yours."""
+    """Take part no more: nothing that the next run shows holds anything of yours.
+
+    Who does not take part is answered alike.
+    """
     service = service_of(request)
-    is_done = service.change(
+    service.change(
         lambda store: pooled.withdraw(
             store,
             at.advertiser_id,
@@ -137,8 +140,6 @@ def withdraw(request: Request, at: Acting) -> ConsentAnswer:
             request_id=request.state.request_id,
         )
     )
-    if not is_done:
-        raise Problem(404, "not-found", "you do not take part")
     return consent(request, at)
 
 

@@ -197,13 +197,13 @@ ASKED: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/v1/abuse/score"): {
         "json": {"accounts": [{"account_ref": "new-1"}], "dry_run": True},
     },
+    ("DELETE", "/v1/ads/pooled/consent"): {},
 }
 """What a changing route is sent, so that a caller with its scope succeeds."""
 _EXPERIMENT = "/v1/ads/experiments/{experiment}"
 ABSENT = {
     ("GET", _EXPERIMENT), ("GET", f"{_EXPERIMENT}/readings"),
     *(("POST", f"{_EXPERIMENT}/{word}") for word in ("start", "stop", "pause", "resume", "reject")),
-    ("DELETE", "/v1/ads/pooled/consent"),
 }  # fmt: skip
 """Routes about one thing, which is not there: who has the scope is told so."""
 
