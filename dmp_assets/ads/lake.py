@@ -1,13 +1,17 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
 from dmp_assets.ads.tables import (
+    ad_budgets,
     ad_performance_daily,
     ad_roi_daily,
     ads,
+    ads_budget_forecasts,
+    ads_forecast_scores,
     conversion_bridge,
     conversion_claims,
     exchange_rates,
     order_ledger,
+    publications_budgets,
 )
 from dmp_assets.ads.tables.publications import PUBLICATIONS
 from dmp_assets.cleaned.meta import meta_insights
@@ -18,7 +22,7 @@ from dmp_assets.raw import shopify as raw_shopify
 
 LAKE = Lake(
     in_shared_jobs=True,
-    publications=PUBLICATIONS,
+    publications=(*PUBLICATIONS, *publications_budgets.PUBLICATIONS),
     assets={
         "ads": (
             raw_meta.meta_accounts,
@@ -46,6 +50,9 @@ LAKE = Lake(
             conversion_claims.conversion_claims,
             conversion_bridge.conversion_bridge,
             ad_roi_daily.ad_roi_daily,
+            ad_budgets.ad_budgets,
+            ads_budget_forecasts.ads_budget_forecasts,
+            ads_forecast_scores.ads_forecast_scores,
         ),
     },
 )

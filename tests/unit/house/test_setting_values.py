@@ -103,6 +103,7 @@ WRONG = {
     "shopify_access": ["password"],
     "shopify_shops": ['{"shop.example.com": "acme"}', '["some-shop.myshopify.com"]'],
     "ads_currency": ["money"],
+    "ads_most_per_day": ['{"acme": 0}', '{"acme": "much"}', "acme"],
     "ads_shipping_cost": ["-1", "some"],
     "ads_meta_sources": ['{"facebook": 1}'],
     "ads_meta_channels": ['{"meta_social": 1}'],
