@@ -1,6 +1,7 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
 from dmp_assets.ads.tables import (
+    ad_notices,
     ad_performance_daily,
     ad_roi_daily,
     ads,
@@ -44,6 +45,7 @@ LAKE = Lake(
             conversion_claims.conversion_claims,
             conversion_bridge.conversion_bridge,
             ad_roi_daily.ad_roi_daily,
+            ad_notices.ad_notices,
         ),
     },
 )

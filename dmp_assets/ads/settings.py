@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from dmp_assets.platform.config import setting_values
-from dmp_assets.platform.config.setting_kinds import Outside, given
+from dmp_assets.platform.config.setting_kinds import Outside, each, given
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.settings import ShopifySettings
 
@@ -38,6 +38,13 @@ class AdsSettings(MetaSettings, ShopifySettings):
     )
     ads_meta_channels: list[str] = Field(
         ["meta_social"], description="Channels of the web's sessions that are ads of Meta."
+    )
+    ads_slack_channels: Annotated[dict[str, str], Outside(), each(setting_values.slack_channel)] = (
+        Field(
+            default_factory=dict,
+            description="Advertiser → id of the Slack channel for its notices, e.g. "
+            '{"acme": "C0123456789"}; one that is not named: DMP_SLACK_ALERT_CHANNEL.',
+        )
     )
 
 
