@@ -1,5 +1,6 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
+from dmp_assets.ads.report import notice_delivery
 from dmp_assets.ads.tables import (
     ad_notices,
     ad_performance_daily,
@@ -20,6 +21,9 @@ from dmp_assets.raw import shopify as raw_shopify
 LAKE = Lake(
     in_shared_jobs=True,
     publications=PUBLICATIONS,
+    jobs=(notice_delivery.JOB,),
+    schedules=notice_delivery.build_schedules,
+    sensors=(notice_delivery.ads_notices_due,),
     assets={
         "ads": (
             raw_meta.meta_accounts,
@@ -48,6 +52,7 @@ LAKE = Lake(
             conversion_bridge.conversion_bridge,
             ad_roi_daily.ad_roi_daily,
             ad_notices.ad_notices,
+            notice_delivery.ad_notices,
         ),
     },
 )

@@ -24,4 +24,4 @@ def mail_server(
 
 def settings_of(server: SmtpSandbox, **changed: Any) -> MailSettings:
     """Settings that lead there, soon given up."""
-    return MailSettings(**{**server.settings(""), "smtp_timeout": 5, **changed})
+    return MailSettings.model_validate({**server.settings(""), "smtp_timeout": 5, **changed})

@@ -133,7 +133,7 @@ def _before(run: TableRun) -> dict[tuple[str, str], date]:
 
 def _new(run: TableRun, found: Iterable[Found]) -> list[dict[str, Any]]:
     """Rows that are not there yet, each once."""
-    rows = {tuple(row[name] for name in KEY): row for row in map(_row, found)}
+    rows = {tuple(row[name] for name in KEY): row for row in map(row_of, found)}
     if run.exists(NOTICES):
         names = ", ".join(KEY)
         there = run.sql(f"SELECT {names} FROM ml.ad_notices").to_pylist()
@@ -142,7 +142,8 @@ def _new(run: TableRun, found: Iterable[Found]) -> list[dict[str, Any]]:
     return [rows[key] for key in sorted(rows)]
 
 
-def _row(given: Found) -> dict[str, Any]:
+def row_of(given: Found) -> dict[str, Any]:
+    """A finding as a row, but for when it was found."""
     found = given.finding
     return {
         "advertiser_id": found.subject.advertiser_id,

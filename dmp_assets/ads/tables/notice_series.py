@@ -97,7 +97,7 @@ class AccountDays:
         if not self.readings:
             return bool(self.rows) and self.rows[0]["date"] <= day <= self.newest_row
         read = self.readings.get(day)
-        return bool(read) and read[-1].astimezone(self.zone).date() > day
+        return read is not None and read[-1].astimezone(self.zone).date() > day
 
     @property
     def newest_row(self) -> date:

@@ -44,8 +44,8 @@ class Manner(BaseModel):
     greylist: float | None = None
     refuses_content: bool = False
     drop: Literal["greeting", "recipient", "message", "answer"] | None = None
-    drop_times: int = Field(1, ge=1)
-    silent: float = Field(0, ge=0)
+    drop_times: int = Field(default=1, ge=1)
+    silent: float = Field(default=0, ge=0)
     login: bool = False
     tls: bool = False
 

@@ -125,6 +125,17 @@ def flush(
     return done
 
 
+def drop(outbox: Path, delivery_id: str) -> None:
+    """Send a message to nobody any more, unless it has ended or never was."""
+    now = datetime.now(UTC)
+    with _locked(outbox, delivery_id):
+        if not (path := _file(outbox, delivery_id)).exists():
+            return
+        record = _read(path)
+        if record.stage not in ENDED:
+            _ended(outbox, record, Stage.GIVEN_UP, now, "it was taken back")
+
+
 def kept(outbox: Path) -> list[MailDelivery]:
     """What has not ended, the oldest first, and why; nothing is sent."""
     return [told for _, told in sorted(_kept(outbox), key=lambda pair: pair[0])]

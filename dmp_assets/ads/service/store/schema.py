@@ -7,7 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from dmp_assets.ads.service.store import schema_notices
 from dmp_assets.platform.store.schema import METADATA, PUBLISHED
+
+__all__ = ["schema_notices"]
 
 _AMOUNT = sa.Numeric(18, 4)
 

@@ -33,6 +33,11 @@ from dmp_assets.platform.reporting.mail_settings import MailSettings
 from tests.support.mail import mail_server, settings_of
 from tests.support.tls import certificate
 
+
+def told_settings(**given: Any) -> MailSettings:
+    return MailSettings.model_validate(given)
+
+
 NOW = datetime(2026, 6, 10, 9, tzinfo=UTC)
 ANN = "ann@shop.example"
 MAIL = Email(
@@ -80,7 +85,7 @@ def test_no_text_becomes_a_header(server: SmtpSandbox, evil: str) -> None:
     ["", "ann", "@x.example", "a@", "a b@x.example", "a@x.example\r\nRCPT TO:<e@e.example>"],
 )
 def test_an_address_that_is_none_is_refused_before_anything_is_said(address: str) -> None:
-    settings = MailSettings(smtp_host="nowhere.invalid", smtp_from="a@b.example")
+    settings = told_settings(smtp_host="nowhere.invalid", smtp_from="a@b.example")
     with pytest.raises(RefusedError) as told:
         send(settings, changed(to=address), NOW)
     assert not address or address not in str(told.value)
@@ -176,7 +181,7 @@ def test_a_server_without_starttls_gets_nothing(server: SmtpSandbox) -> None:
 
 
 def test_no_password_leaves_the_machine_unencrypted() -> None:
-    settings = MailSettings(
+    settings = told_settings(
         smtp_host="mail.example.com", smtp_security="none", smtp_from="a@b.example",
         smtp_user="u", smtp_password="secret-word",
     )  # fmt: skip
@@ -214,14 +219,14 @@ def test_where_nobody_answers_that_is_said(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
     for host, told in (("127.0.0.1", "cannot be reached: Connection refused"),
                        ("nowhere.invalid", "no host")):  # fmt: skip
-        settings = MailSettings(smtp_host=host, smtp_port=port, smtp_from="a@b.example",
+        settings = told_settings(smtp_host=host, smtp_port=port, smtp_from="a@b.example",
                                 smtp_security="none")  # fmt: skip
         with pytest.raises(LaterError, match=told):
             send(settings, MAIL, NOW)
     with pytest.raises(LaterError, match=re.escape(NOT_SET_UP)):
-        send(MailSettings(smtp_host="127.0.0.1"), MAIL, NOW)
+        send(told_settings(smtp_host="127.0.0.1"), MAIL, NOW)
     with pytest.raises(LaterError, match=re.escape(NOT_SET_UP)):
-        composed(MAIL, MailSettings(), NOW)
+        composed(MAIL, told_settings(), NOW)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +241,7 @@ def test_what_is_no_mail_server_is_told_as_that(said: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=answer, args=(listener,))
         thread.start()
-        settings = MailSettings(
+        settings = told_settings(
             smtp_host="127.0.0.1", smtp_port=listener.getsockname()[1], smtp_security="none",
             smtp_from="a@b.example", smtp_timeout=2,
         )  # fmt: skip
@@ -288,7 +293,7 @@ def test_a_process_that_died_while_it_handed_over_is_not_repeated(
     server: SmtpSandbox, tmp_path: Path
 ) -> None:
     outbox = tmp_path / "out"
-    deliver(MailSettings(), outbox, MAIL, now=NOW)
+    deliver(told_settings(), outbox, MAIL, now=NOW)
     path = outbox / "mail" / "d-1.json"
     path.write_text(path.read_text().replace('"kept"', '"handing over"'))
     [told] = flush(settings_of(server), outbox, now=NOW)
@@ -300,7 +305,7 @@ def test_without_a_server_it_waits_and_goes_out_as_soon_as_there_is_one(
 ) -> None:
     outbox = tmp_path / "out"
     for n in range(3):
-        told = deliver(MailSettings(), outbox, MAIL, now=NOW + timedelta(minutes=n))
+        told = deliver(told_settings(), outbox, MAIL, now=NOW + timedelta(minutes=n))
         assert (told.stage, told.reason, told.next_try_at) == (Stage.KEPT, NOT_SET_UP, None)
     assert [one.delivery_id for one in kept(outbox)] == ["d-1"]
     [sent] = flush(settings_of(server), outbox, now=NOW + timedelta(minutes=3))
@@ -335,7 +340,7 @@ def test_a_record_that_cannot_be_read_is_told_and_keeps_nobody(
     server: SmtpSandbox, tmp_path: Path
 ) -> None:
     outbox = tmp_path / "out"
-    deliver(MailSettings(), outbox, MAIL, now=NOW)
+    deliver(told_settings(), outbox, MAIL, now=NOW)
     (outbox / "mail" / "d-0.json").write_text("{")
     told = flush(settings_of(server), outbox, now=NOW)
     assert [(one.delivery_id, one.stage) for one in told] == [
@@ -355,4 +360,4 @@ def test_several_at_once_send_one(server: SmtpSandbox, tmp_path: Path) -> None:
 
 def test_an_id_that_is_a_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="delivery id"):
-        deliver(MailSettings(), tmp_path, changed(delivery_id="../x"))
+        deliver(told_settings(), tmp_path, changed(delivery_id="../x"))
