@@ -1,7 +1,9 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
+from dmp_assets.ads.report import notice_delivery
 from dmp_assets.ads.tables import (
     ad_budgets,
+    ad_notices,
     ad_performance_daily,
     ad_roi_daily,
     ads,
@@ -22,7 +24,13 @@ from dmp_assets.raw import shopify as raw_shopify
 
 LAKE = Lake(
     in_shared_jobs=True,
-    publications=(*PUBLICATIONS, *publications_budgets.PUBLICATIONS),
+    publications=(
+        *PUBLICATIONS,
+        *publications_budgets.PUBLICATIONS,
+    ),
+    jobs=(notice_delivery.JOB,),
+    schedules=notice_delivery.build_schedules,
+    sensors=(notice_delivery.ads_notices_due,),
     assets={
         "ads": (
             raw_meta.meta_accounts,
@@ -53,6 +61,8 @@ LAKE = Lake(
             ad_budgets.ad_budgets,
             ads_budget_forecasts.ads_budget_forecasts,
             ads_forecast_scores.ads_forecast_scores,
+            ad_notices.ad_notices,
+            notice_delivery.ad_notices,
         ),
     },
 )

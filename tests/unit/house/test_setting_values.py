@@ -56,6 +56,10 @@ WRONG = {
     "slack_channel": ["#reports", "reports"],
     "slack_alert_channel": ["#alerts"],
     "slack_owner_channels": ['{"team:fraud": "#fraud"}'],
+    "smtp_host": ["smtp://mail.example.com", "mail.example.com:587"],
+    "smtp_port": ["smtp", "0", "70000"],
+    "smtp_security": ["ssl"],
+    "smtp_from": ["Reports", "reports@", "a@b.example\r\nBcc: c@d.example"],
     "api_host": ["http://0.0.0.0", "127.0.0.1:8000", "999.1.1.1"],
     "webserver_host": ["https://ui.example.com/"],
     "api_port": ["http", "70000"],
@@ -105,6 +109,7 @@ WRONG = {
     "ads_currency": ["money"],
     "ads_most_per_day": ['{"acme": 0}', '{"acme": "much"}', "acme"],
     "ads_shipping_cost": ["-1", "some"],
+    "ads_slack_channels": ['{"acme": "#acme"}', "acme"],
     "ads_meta_sources": ['{"facebook": 1}'],
     "ads_meta_channels": ['{"meta_social": 1}'],
 }
