@@ -8,13 +8,14 @@ from pydantic import Field
 
 from dmp_assets.platform.config import setting_values
 from dmp_assets.platform.config.setting_kinds import Outside, given
+from dmp_assets.sources.exports.settings import ExportSettings
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.settings import ShopifySettings
 
 WRITTEN = ()
 
 
-class AdsSettings(MetaSettings, ShopifySettings):
+class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     """How spend, orders and claims are brought together."""
 
     ads_currency: Annotated[str | None, given(setting_values.currency)] = Field(
