@@ -42,6 +42,14 @@ def _connections(home: Home) -> "Iterator[Connections]":
         yield found
 
 
+def _known(home: Home, advertiser: str) -> None:
+    """Have the service know the advertiser, before it has rows. Raises AccessError."""
+    from dmp_assets.cli.service import in_store, now
+    from dmp_assets.platform.store import advertisers
+
+    in_store(home, lambda store: advertisers.ensure(store, advertiser, now=now()))
+
+
 def _redirect(home: Home, given: str) -> str:
     public = home.settings().public_url
     if given or public:
@@ -81,6 +89,7 @@ def connect_meta(
         target = _redirect(home, redirect)
         client = oauth_client(config, WRITING if writing else READING)
         with _connections(home) as connections:
+            _known(home, advertiser)
             begun = connections.begin(client, advertiser, target)
             _consent(begun, target, lambda query: connections.finish(client, begun.cookie, query))
         out.print(f"Meta is connected for {advertiser}; `dmp run --select group:ads` reads it.")
@@ -106,6 +115,8 @@ def connect_shopify(
             _consent(
                 begun, target, lambda query: installing.finish(begun.cookie, query, home.now())
             )
+            if whose := settings.shopify_shops.get(shop):
+                _known(home, whose)
         out.print(f"{shop} is connected; name its advertiser in DMP_SHOPIFY_SHOPS.")
 
 

@@ -37,7 +37,14 @@ DOMAIN = Domain(
     title="Ad performance",
     is_configured=is_configured,
     lacks=_lacks,
-    scopes=(Scope("ads:read", "Ads, orders, what they earn", frozenset({"analyst", "marketer"})),),
+    scopes=(
+        Scope("ads:read", "Ads, orders, what they earn", frozenset({"analyst", "marketer"})),
+        Scope(
+            "ads:write",
+            "Approve and apply budgets, define experiments, mute notices",
+            frozenset({"marketer"}),
+        ),
+    ),
     events=EVENTS,
     keeps=(CUSTOMER, ORDER, "conv_id"),
 )

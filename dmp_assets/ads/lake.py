@@ -9,6 +9,7 @@ from dmp_assets.ads.tables import (
     exchange_rates,
     order_ledger,
 )
+from dmp_assets.ads.tables.publications import PUBLICATIONS
 from dmp_assets.cleaned.meta import meta_breakdowns, meta_exports, meta_insights
 from dmp_assets.cleaned.shopify import shopify_exports, shopify_orders
 from dmp_assets.platform.faces.lake import Lake
@@ -18,6 +19,7 @@ from dmp_assets.raw import shopify as raw_shopify
 
 LAKE = Lake(
     in_shared_jobs=True,
+    publications=PUBLICATIONS,
     assets={
         "ads": (
             raw_meta.meta_accounts,

@@ -36,6 +36,7 @@ COMMANDS = {
     "spark": "spark:spark",
     "client": "service:client",
     "user": "service:user",
+    "advertiser": "advertisers:advertiser",
     "secrets": "secret_keys:secrets",
     "forget": "forget:forget",
     "stream": "stream:stream",

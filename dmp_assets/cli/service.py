@@ -122,7 +122,7 @@ def migrate(
         out.print("Dagster's instance: up to date")
 
 
-def _now() -> datetime:
+def now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -131,14 +131,14 @@ def actor() -> str:
     return f"command line ({getpass.getuser()})" if "USER" in os.environ else "command line"
 
 
-def _changed(action: str, work: Callable[["sa.Connection"], T], **detail: Any) -> T:
+def changed(action: str, work: Callable[["sa.Connection"], T], **detail: Any) -> T:
     """Do it and note it in the audit log, in one transaction; a person that it gives is named."""
     from dmp_assets.platform.store import audit
 
     def both(store: "sa.Connection") -> T:
         done = work(store)
         told = detail | ({"person": str(done)} if isinstance(done, UUID) else {})
-        audit.record(store, at=_now(), actor=actor(), action=action, outcome="done", detail=told)
+        audit.record(store, at=now(), actor=actor(), action=action, outcome="done", detail=told)
         return done
 
     return in_store(Home.current(), both)
@@ -157,9 +157,9 @@ def client_add(
         from dmp_assets.platform.store import access
 
         until = None if expires == "never" else period(expires)
-        key = _changed(
+        key = changed(
             "client add",
-            lambda store: access.add_client(store, name, scopes, now=_now(), expires=until),
+            lambda store: access.add_client(store, name, scopes, now=now(), expires=until),
             client=name,
             scopes=sorted(scopes),
             expires=expires,
@@ -178,10 +178,10 @@ def client_rotate(
         from dmp_assets.platform.store import access
 
         until = None if expires == "never" else period(expires)
-        key = _changed(
+        key = changed(
             "client rotate",
             lambda store: access.rotate_client(
-                store, name, now=_now(), overlap=period(overlap), expires=until
+                store, name, now=now(), overlap=period(overlap), expires=until
             ),
             client=name,
             overlap=overlap,
@@ -196,9 +196,9 @@ def client_revoke(name: str) -> None:
     with explained():
         from dmp_assets.platform.store import access
 
-        _changed(
+        changed(
             "client revoke",
-            lambda store: access.revoke_client(store, name, now=_now()),
+            lambda store: access.revoke_client(store, name, now=now()),
             client=name,
         )
         out.print(f"{terminal_text(name)} has no access any more")
@@ -257,9 +257,9 @@ def user_add(
         from dmp_assets.platform.store import access
 
         password = None if oidc else _password()
-        _changed(
+        changed(
             "user add",
-            lambda store: access.add_person(store, email, role, password, now=_now()),
+            lambda store: access.add_person(store, email, role, password, now=now()),
             role=role,
         )
         way = " by OpenID Connect" if oidc else ""
@@ -278,7 +278,7 @@ def user_password(
         from dmp_assets.platform.store import access
 
         password = None if oidc else _password()
-        _changed("user password", lambda store: access.set_password(store, email, password))
+        changed("user password", lambda store: access.set_password(store, email, password))
         out.print("changed; all sessions have ended")
 
 
@@ -298,13 +298,13 @@ def user_link(
 
         def make(store: "sa.Connection") -> Any:
             if not email:
-                made.append(login_links.for_sandbox(store, now=_now()))
+                made.append(login_links.for_sandbox(store, now=now()))
                 return None
-            person, path = login_links.make(store, email, now=_now())
+            person, path = login_links.make(store, email, now=now())
             made.append(path)
             return person
 
-        _changed("user link", make)
+        changed("user link", make)
         settings = home.settings()
         scheme = "http" if settings.api_tls_certificate is None else "https"
         here = f"{scheme}://{settings.webserver_host}:{settings.webserver_port}"
@@ -317,7 +317,7 @@ def user_disable(email: str) -> None:
     with explained():
         from dmp_assets.platform.store import access
 
-        _changed("user disable", lambda store: access.disable_person(store, email, now=_now()))
+        changed("user disable", lambda store: access.disable_person(store, email, now=now()))
         out.print(f"{terminal_text(email)} is not let in any more", highlight=False)
 
 

@@ -39,12 +39,13 @@ COLUMNS = {
     "contribution": Column(AMOUNT, "Of all: contribution of the shop before ads."),
     "orders": Column("long", "Of all: orders of the day."),
     "new_customers": Column("long", "Of all: orders of new customers."),
+    "known_customers": Column("long", "Of all: orders whose customer is known, old or new."),
     "mer": Column("double", "revenue / spend."),
     "platform_roas": Column("double", "platform_value / spend."),
     "modelled_roas": Column("double", "modelled_revenue / spend."),
     "profit_roas": Column("double", "modelled_contribution / spend."),
     "cac": Column("double", "spend / new_customers."),
-    "new_share": Column("double", "new_customers / orders whose customer is known."),
+    "new_share": Column("double", "new_customers / known_customers."),
     "is_open": Column("boolean", "Meta may still change the day."),
 }
 KEY = ("advertiser_id", "date", "campaign_id")
@@ -103,7 +104,7 @@ whole AS (
          coalesce(modelled_orders, 0) AS modelled_orders,
          coalesce(revenue, 0) AS revenue, coalesce(contribution, 0) AS contribution,
          coalesce(orders, 0) AS orders, coalesce(new_customers, 0) AS new_customers,
-         coalesce(known, 0) AS known, coalesce(is_open, false) AS is_open
+         coalesce(known, 0) AS known_customers, coalesce(is_open, false) AS is_open
   FROM (
     SELECT advertiser_id, date, sum(spend) AS spend, sum(platform_value) AS platform_value,
            sum(platform_purchases) AS platform_purchases,
@@ -118,7 +119,7 @@ SELECT *, revenue::DOUBLE / nullif(spend, 0)::DOUBLE AS mer,
        modelled_revenue::DOUBLE / nullif(spend, 0)::DOUBLE AS modelled_roas,
        modelled_contribution::DOUBLE / nullif(spend, 0)::DOUBLE AS profit_roas,
        spend::DOUBLE / nullif(new_customers, 0) AS cac,
-       new_customers::DOUBLE / nullif(known, 0) AS new_share
+       new_customers::DOUBLE / nullif(known_customers, 0) AS new_share
 FROM (SELECT * FROM whole UNION ALL BY NAME SELECT * FROM campaign)
 """
 

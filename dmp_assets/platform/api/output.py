@@ -95,11 +95,13 @@ class Listing:
     """A table that is read page by page.
 
     `sorts` names the columns to sort by (never null), `key` the unique column that breaks ties.
+    `name`: what its cursors belong to; may be left out of a table.
     """
 
-    table: sa.Table
+    table: sa.Table | sa.Subquery
     key: str
     sorts: tuple[str, ...]
+    name: str = ""
 
     def order(self, sort: str) -> tuple[str, bool]:
         """(column, descending) of `usages` or `-usages`. Raises Problem 422."""
@@ -125,7 +127,7 @@ class Listing:
         """(rows, cursor of the next page). A cursor belongs to the list and sort it came from."""
         name, descending = self.order(sort)
         column, key = self.table.c[name], self.table.c[self.key]
-        purpose = f"{self.table.fullname}:{sort}"
+        purpose = f"{self.name or self.table.description}:{sort}"
         query = sa.select(self.table).where(*where)
         if cursor is not None:
             value, last = opened(seal, cursor, purpose)

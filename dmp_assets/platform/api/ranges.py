@@ -45,9 +45,17 @@ class Range:
             raise _invalid("query.start", f"at most {LONGEST} days in one request")
         return start, max(start, end)
 
-    def within(self, query: sa.Select, column: sa.Column, store: sa.Connection) -> sa.Select:
-        """The query, bounded by this range of its table."""
-        newest = store.scalar(sa.select(sa.func.max(column))) if self.end is None else None
+    def within(
+        self,
+        query: sa.Select,
+        column: sa.Column,
+        store: sa.Connection,
+        *where: sa.ColumnElement[bool],
+    ) -> sa.Select:
+        """The query, bounded by this range of its table. `where`: whose days are the newest."""
+        newest = None
+        if self.end is None:
+            newest = store.scalar(sa.select(sa.func.max(column)).where(*where))
         found = self.days(newest)
         if found is None:
             return query.where(sa.false())

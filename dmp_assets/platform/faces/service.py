@@ -1,6 +1,6 @@
 """The face of a domain towards the service: what it gives to the API and the pages behind login."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -94,7 +94,8 @@ class ServiceFace:
     `templates` and `static` of its pages, those of the two that it needs. `headlines`: its numbers
     of the first page for who may see them, read in one state of the store. `checks`: what must be
     right before it is served, read in one, too, where no `part` says it. `streams`: its logs that
-    go to Kafka where one is configured.
+    go to Kafka where one is configured. `advertisers`: those of which it serves rows.
+    `reports_of_all`: its reports that show all advertisers at once, for who sees all of them.
     """
 
     routers: Sequence[APIRouter]
@@ -104,6 +105,8 @@ class ServiceFace:
     checks: "Callable[[sa.Connection, Settings], Sequence[Found]] | None" = None
     streams: Sequence[Stream] = ()
     package: str | None = None
+    advertisers: "Callable[[sa.Connection], Collection[str]] | None" = None
+    reports_of_all: Collection[str] = ()
 
 
 def services() -> Mapping[str, ServiceFace]:

@@ -217,6 +217,33 @@ webhook_inbox = sa.Table(
     "webhook, each once; ids only, never its whole body.",
 )
 
+advertiser = sa.Table(
+    "advertiser",
+    METADATA,
+    sa.Column("advertiser_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    time_column("created_at", required=True),
+    comment="Whose rows they are: a shop with its ad accounts. One row per advertiser.",
+)
+
+advertiser_member = sa.Table(
+    "advertiser_member",
+    METADATA,
+    sa.Column(
+        "advertiser_id",
+        sa.Text,
+        sa.ForeignKey("advertiser.advertiser_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("actor", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),
+    time_column("created_at", required=True),
+    sa.CheckConstraint("role IN ('reader', 'manager')", name="role_known"),
+    sa.Index("ix_advertiser_member_actor", "actor"),
+    comment="Who sees an advertiser's rows, or acts on them: `person:<id>` or `client:<name>`. "
+    "One row per advertiser and member.",
+)
+
 
 def every() -> sa.MetaData:
     """The whole schema: the platform's tables, and those of every domain."""

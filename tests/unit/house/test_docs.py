@@ -21,7 +21,7 @@ from dmp_assets.platform.automation import catalogue
 from dmp_assets.platform.config import example
 from dmp_assets.platform.faces.service import services
 from dmp_assets.platform.lake.tables import LAYERS
-from dmp_assets.platform.store import roles
+from dmp_assets.platform.store import database, roles
 from dmp_assets.settings import Settings, in_order
 from dmp_assets.sources import contract
 from tests.support.docs import PAGES, ROOT, commands, files, inline, links
@@ -242,6 +242,13 @@ def test_every_route_of_a_domain_for_programs_is_on_the_page_of_the_api() -> Non
     ]
     assert len(routes) > 5
     assert [route for route in routes if f"| `{route}` |" not in page] == []
+
+
+def test_the_example_of_a_domain_goes_on_from_the_newest_migration() -> None:
+    page, newest = (ROOT / "docs" / "domain.md").read_text(), database.head()
+    assert f'down_revision = "{newest}"' in page
+    following = f"{int(newest) + 1:04}"
+    assert f'\nrevision = "{following}"' in page and f"/v{following}_" in page
 
 
 def test_every_attribution_model_is_on_its_page_in_its_order() -> None:

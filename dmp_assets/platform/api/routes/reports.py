@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from dmp_assets.platform.api.access import needs
+from dmp_assets.platform.api.advertisers import see_all
 from dmp_assets.platform.api.problems import Problem, responses
 from dmp_assets.platform.api.routes.pages import PageRoute
 from dmp_assets.platform.api.state import service_of
@@ -31,7 +32,7 @@ _POLICY = (
 def report(
     request: Request,
     name: Annotated[str, Path(max_length=200, description="e.g. `index.html`.")],
-    _: Annotated[Principal, Depends(needs("reports:read"))],
+    who: Annotated[Principal, Depends(needs("reports:read"))],
 ) -> Any:
     """A rendered report; `index.html` lists them."""
     folder = service_of(request).home.reports.resolve()
@@ -42,6 +43,7 @@ def report(
         there = False
     if not there:
         raise Problem(404, "not-found", "there is no such report; see /reports/index.html")
+    see_all(request, who, path.stem)
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "private, no-cache"}
     return Response(path.read_bytes(), media_type=kind, headers=headers)

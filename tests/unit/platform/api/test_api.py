@@ -819,6 +819,7 @@ def test_readers_during_a_swap_are_all_served(api: Api) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
+    until(lambda: bool(codes))
     for n in range(6):
         fill(api.store, {"user_usage": usage_rows(USERS if n % 2 else 900)}, f"swap-{n}")
     over.set()

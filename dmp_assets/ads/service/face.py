@@ -1,0 +1,25 @@
+"""What ad performance gives to the service: the routes about an advertiser's rows."""
+
+from collections.abc import Collection, Sequence
+
+import sqlalchemy as sa
+
+from dmp_assets.ads.service.routes import reading
+from dmp_assets.ads.service.store.schema import ads_advertisers
+from dmp_assets.platform.faces.service import Entry, ServiceFace
+
+
+def _advertisers(store: sa.Connection) -> Collection[str]:
+    found: Sequence[str] = store.scalars(sa.select(ads_advertisers.c.advertiser_id)).all()
+    return found
+
+
+FACE = ServiceFace(
+    routers=(reading.router,),
+    entries=(
+        Entry("/v1/ads/roi", "what advertising cost and earned", "ads:read"),
+        Entry("/v1/ads/bridge", "what Meta claims, and what there is", "ads:read"),
+    ),
+    advertisers=_advertisers,
+    reports_of_all=("ads",),
+)
