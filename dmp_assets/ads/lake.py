@@ -16,9 +16,10 @@ from dmp_assets.ads.tables import (
     publications_budgets,
 )
 from dmp_assets.ads.tables.publications import PUBLICATIONS
-from dmp_assets.cleaned.meta import meta_insights
-from dmp_assets.cleaned.shopify import shopify_orders
+from dmp_assets.cleaned.meta import meta_breakdowns, meta_exports, meta_insights
+from dmp_assets.cleaned.shopify import shopify_exports, shopify_orders
 from dmp_assets.platform.faces.lake import Lake
+from dmp_assets.raw import exports as raw_exports
 from dmp_assets.raw import meta as raw_meta
 from dmp_assets.raw import shopify as raw_shopify
 
@@ -39,9 +40,15 @@ LAKE = Lake(
             raw_meta.meta_ads,
             raw_meta.meta_creatives,
             raw_meta.meta_insights,
+            raw_exports.meta_exports,
+            meta_exports.meta_exports,
             meta_insights.meta_insights,
+            meta_breakdowns.by_age_gender,
+            meta_breakdowns.by_placement,
             raw_shopify.shopify_orders,
             raw_shopify.shopify_variants,
+            raw_exports.shopify_exports,
+            shopify_exports.shopify_exports,
             shopify_orders.shopify_orders,
             shopify_orders.shopify_order_lines,
             shopify_orders.shopify_transactions,

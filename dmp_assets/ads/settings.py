@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from dmp_assets.platform.config import setting_values
 from dmp_assets.platform.config.setting_kinds import Outside, each, given
+from dmp_assets.sources.exports.settings import ExportSettings
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.settings import ShopifySettings
 
@@ -22,7 +23,7 @@ def amounts(given: dict[str, Decimal]) -> dict[str, Decimal]:
     return given
 
 
-class AdsSettings(MetaSettings, ShopifySettings):
+class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     """How spend, orders and claims are brought together."""
 
     ads_currency: Annotated[str | None, given(setting_values.currency)] = Field(
