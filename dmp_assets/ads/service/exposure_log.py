@@ -41,7 +41,7 @@ class ExposureLog:
         self._waiting: deque[Exposure] = deque()
         self._known: set[tuple[object, ...]] = set()
         self._known_before: set[tuple[object, ...]] = set()
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self._is_full = threading.Event()
         self.is_late = False
         self._stopping = threading.Event()
@@ -101,12 +101,13 @@ class ExposureLog:
 
     # writing -------------------------------------------------------------------------------------
     def flush(self) -> bool:
-        """Give the store all that waits; False where it does not answer, and the rest waits on."""
-        while batch := self._taken(BATCH):
-            if not self._stored(batch):
-                with self._lock:
-                    self._waiting.extendleft(reversed(batch))
-                return False
+        """Give the store all that was told; False where it does not answer, and the rest waits."""
+        with self._writing:
+            while batch := self._taken(BATCH):
+                if not self._stored(batch):
+                    with self._lock:
+                        self._waiting.extendleft(reversed(batch))
+                    return False
         return True
 
     def _taken(self, most: int) -> list[Exposure]:
