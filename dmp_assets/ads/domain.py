@@ -78,6 +78,17 @@ DOMAIN = Domain(
         ),
     ),
     events=EVENTS,
+    advice={
+        "meta_was_read": "see what each connection lacks: `dmp connect list`; one that needs "
+        "consent is connected anew",
+        "rates_known": "add the currency to the file that DMP_ADS_EXCHANGE_RATES names; see what "
+        'has no rate: `dmp show {asset} --where "rate IS NULL"`',
+        "unit_costs_known": "say at Shopify what an item costs; see the orders: `dmp show {asset} "
+        '--where "goods_without_cost > 0"`',
+        "little_is_unexplained": "compare how the shop and the ad account track: does the web's "
+        "database, or the UTM parameters, name visits by ads, is the pixel there twice? See the "
+        "days: `dmp show {asset}`",
+    },
     forgets=(CUSTOMER, ORDER),
     keeps=("conv_id",),
     erase=_erase,

@@ -78,7 +78,7 @@ def test_every_advertisers_spend_by_campaign_and_day_is_what_meta_serves(
 
 ENTRIES = """
     WITH bought AS (
-      SELECT o.order_id, advertiser_id, timezone, processed_at::TIMESTAMPTZ AS at,
+      SELECT o.order_id, advertiser_id, timezone, processed_at::TIMESTAMPTZ AS bought_at,
              total::DECIMAL(18, 4) AS total, tax::DECIMAL(18, 4) AS tax
       FROM shopify.orders o JOIN shopify.shop USING (shop) WHERE test = 0
     ),
@@ -95,7 +95,7 @@ ENTRIES = """
       FROM shopify.refund_line r JOIN line USING (line_id) GROUP BY 1
     ),
     entry AS (
-      SELECT advertiser_id, 'sale' AS kind, timezone(timezone, at)::DATE AS date,
+      SELECT advertiser_id, 'sale' AS kind, timezone(timezone, bought_at)::DATE AS date,
              total - tax AS revenue, coalesce(cost, 0) AS cost, coalesce(fee, 0) AS fee
       FROM bought LEFT JOIN goods USING (order_id) LEFT JOIN fee USING (order_id)
       UNION ALL

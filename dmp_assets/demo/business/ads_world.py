@@ -37,6 +37,10 @@ ADVERTISERS = (
 )  # fmt: skip
 
 
+TRACKED = "main"
+"""The advertiser whose site the web's database is of; of others the shop alone knows visits."""
+
+
 class Campaign(NamedTuple):
     """A campaign at Meta. `sets`: its ad sets, with how many ads.
 
