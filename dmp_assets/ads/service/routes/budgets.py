@@ -181,7 +181,7 @@ class PlanLine(BaseModel):
     campaign_name: str
     present: Decimal
     planned: Decimal
-    problem: str = Field(description="Why it cannot be written to Meta; empty: it can.")
+    problem: str = Field(description="Why it, or a part of it, is not written to Meta; else empty.")
 
 
 class Change(BaseModel):
