@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from dmp_assets.platform.config import setting_values
-from dmp_assets.platform.config.setting_kinds import Outside, given
+from dmp_assets.platform.config.setting_kinds import Outside, each, given
+from dmp_assets.sources.exports.settings import ExportSettings
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.settings import ShopifySettings
 
@@ -22,7 +23,7 @@ def amounts(given: dict[str, Decimal]) -> dict[str, Decimal]:
     return given
 
 
-class AdsSettings(MetaSettings, ShopifySettings):
+class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     """How spend, orders and claims are brought together."""
 
     ads_currency: Annotated[str | None, given(setting_values.currency)] = Field(
@@ -57,6 +58,13 @@ class AdsSettings(MetaSettings, ShopifySettings):
         default_factory=dict,
         description="Most that the budgets of an advertiser may sum to a day, in the currency of "
         'sums, e.g. {"acme": 500}; without it no plan sums to more than the budgets at present.',
+    )
+    ads_slack_channels: Annotated[dict[str, str], Outside(), each(setting_values.slack_channel)] = (
+        Field(
+            default_factory=dict,
+            description="Advertiser → id of the Slack channel for its notices, e.g. "
+            '{"acme": "C0123456789"}; one that is not named: DMP_SLACK_ALERT_CHANNEL.',
+        )
     )
 
 
