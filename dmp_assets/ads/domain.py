@@ -61,9 +61,17 @@ def _summary(home: Home) -> Sequence[str]:
 
 
 def _erase(store: "sa.Connection", subject: str, ids: Collection[str]) -> Mapping[str, int]:
-    from dmp_assets.ads.service.store import erasing
+    from dmp_assets.ads.service.store import erasing, exposures
 
+    if subject == "user_id":
+        return exposures.erase(store, ids)
     return erasing.erase(store, subject, ids)
+
+
+def _pseudonyms(home: Home, subject: str, ids: Collection[str]) -> Collection[str]:
+    from dmp_assets.ads.service.units import pseudonyms
+
+    return pseudonyms(home, subject, ids)
 
 
 DOMAIN = Domain(
@@ -80,6 +88,7 @@ DOMAIN = Domain(
             "Approve and apply budgets, define experiments, mute notices",
             frozenset({"marketer"}),
         ),
+        Scope("experiments:assign", "Ask which variant a unit gets", frozenset()),
     ),
     events=EVENTS,
     advice={
@@ -93,7 +102,9 @@ DOMAIN = Domain(
         "database, or the UTM parameters, name visits by ads, is the pixel there twice? See the "
         "days: `dmp show {asset}`",
     },
-    forgets=(CUSTOMER, ORDER),
+    forgets=("user_id", CUSTOMER, ORDER),
     keeps=("conv_id",),
     erase=_erase,
+    pseudonyms=_pseudonyms,
+    logs=("raw/experiment_exposures", "quarantine/experiment_exposures"),
 )
