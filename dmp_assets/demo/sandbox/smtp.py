@@ -133,7 +133,7 @@ class SmtpSandbox:
 
     def take(self, envelope: Envelope) -> None:
         """Keep a mail."""
-        to = ", ".join(cast(list[str], envelope.rcpt_tos))
+        to = ", ".join(envelope.rcpt_tos)
         head = f"X-MailFrom: {envelope.mail_from}\r\nX-RcptTo: {to}\r\n"
         content = envelope.original_content or b""
         path = self.outbox / f"{len(list(self.outbox.glob('*.eml'))) + 1:06}.eml"
@@ -173,7 +173,7 @@ class SmtpSandbox:
     def mails(self) -> list[EmailMessage]:
         """What it took, the oldest first."""
         return [
-            cast(EmailMessage, email.message_from_bytes(path.read_bytes(), policy=modern))
+            email.message_from_bytes(path.read_bytes(), policy=modern)
             for path in sorted(self.outbox.glob("*.eml"))
         ]
 
@@ -252,8 +252,7 @@ class _Handler:
 
 
 def _break_off(server: SMTP) -> None:
-    assert server.transport is not None
-    server.transport.abort()
+    cast(asyncio.Transport, server.transport).abort()
 
 
 def _authenticated(
