@@ -13,7 +13,7 @@ import time
 from email.message import EmailMessage
 from email.policy import default as modern
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -256,7 +256,8 @@ class _Handler:
 
 
 def _break_off(server: SMTP) -> None:
-    cast(asyncio.Transport, server.transport).abort()
+    assert isinstance(server.transport, asyncio.WriteTransport)
+    server.transport.abort()
 
 
 def _authenticated(
