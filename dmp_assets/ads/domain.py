@@ -28,6 +28,8 @@ def is_configured(home: Home) -> bool:
 
 def _lacks(home: Home) -> Sequence[str]:
     lacks: list[str] = []
+    if home.profile == "live" and is_configured(home) and not home.settings().smtp_host:
+        lacks.append("DMP_SMTP_HOST and DMP_SMTP_FROM: notices by e-mail wait in the outbox")
     if kept.are_there(home):
         return lacks
     if meta_config(home) is None:
