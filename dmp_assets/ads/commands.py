@@ -136,7 +136,7 @@ def connect_list() -> None:
 
 
 # files -------------------------------------------------------------------------------------------
-def _known(home: Home, advertiser: str) -> "Mapping[Kind, Sequence[Account]]":
+def _accounts(home: Home, advertiser: str) -> "Mapping[Kind, Sequence[Account]]":
     """The accounts and shops of an advertiser, as services told of them."""
     from dmp_assets.cli.shared import tables
     from dmp_assets.sources.exports.taking import Account
@@ -202,6 +202,7 @@ def import_files(
     the one that was taken last holds, and what the API tells goes before all of them.
     """
     with explained():
+        from dmp_assets.platform.store import where
         from dmp_assets.sources.csv.reading import Reading
         from dmp_assets.sources.exports.kept import checked_advertiser
         from dmp_assets.sources.exports.taking import Said, take
@@ -210,7 +211,9 @@ def import_files(
         home = Home.current().prepare()
         reading = Reading.of(delimiter, (), encoding)
         said = Said(whose, kind, account, currency, timezone, numbers, dates, reading)
-        for one in take(home, files, said, _known(home, whose)):
+        if where.is_configured(home):
+            _known(home, whose)
+        for one in take(home, files, said, _accounts(home, whose)):
             what = f"{one.kept.rows:,} rows" if one.is_new else "there already, left alone"
             print("\n  ".join((f"{one.kept.name}: {what}", *one.notes)))
         out.print("`dmp run --select group:ads` brings them into the tables.")

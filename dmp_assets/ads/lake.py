@@ -1,6 +1,7 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
 from dmp_assets.ads.tables import (
+    ad_costs_without_sessions,
     ad_performance_daily,
     ad_roi_daily,
     ads,
@@ -49,6 +50,7 @@ LAKE = Lake(
             ads.ad_accounts,
             ads.ads,
             ad_performance_daily.ad_performance_daily,
+            ad_costs_without_sessions.ad_costs_without_sessions,
             order_ledger.order_ledger,
             conversion_claims.conversion_claims,
             conversion_bridge.conversion_bridge,
