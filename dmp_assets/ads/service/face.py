@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from dmp_assets.ads.service.routes import reading
+from dmp_assets.ads.service.routes import reading, webhooks
 from dmp_assets.ads.service.store.schema import ads_advertisers
 from dmp_assets.platform.faces.service import Entry, ServiceFace
 
@@ -15,7 +15,7 @@ def _advertisers(store: sa.Connection) -> Collection[str]:
 
 
 FACE = ServiceFace(
-    routers=(reading.router,),
+    routers=(reading.router, webhooks.router),
     entries=(
         Entry("/v1/ads/roi", "what advertising cost and earned", "ads:read"),
         Entry("/v1/ads/bridge", "what Meta claims, and what there is", "ads:read"),

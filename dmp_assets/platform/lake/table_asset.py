@@ -249,6 +249,7 @@ class _Declared:
         mark, marks = self._marks(lakehouse.settings, stands, days, probed)
         always = [k for k in self.tables if k not in self.at_need]
         noted = [_stamp(stands[k]).get("fingerprint") for k in always]
+        told = {k: _data_version(stands[k]) for k in self.tables}
         again = self.key in context.run.tags.get(AGAIN_TAG, "").split(",")
         unchanged = all(one in marks for one in noted) and not again
         run = TableRun(
@@ -274,6 +275,8 @@ class _Declared:
             with values_left_out(), in_words(store.root), told_in_words():
                 self.body(run)
             stands |= store.stands(self.tables)
+            is_new = [told[k] != _data_version(stands[k]) for k in self.tables]
+            unchanged = not again and not any(is_new)
         if probed is not None and run.window is None:
             readings.note(lakehouse.home, self.key, read_at, store.version(self.key))
         known = WorkedOut(lakehouse.home)
@@ -457,6 +460,12 @@ def _partitions(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
 
 def _stamp(standing: Standing | None) -> dict[str, Any]:
     return standing.stamp if standing else {}
+
+
+def _data_version(standing: Standing | None) -> str | None:
+    """By which what is made of a table knows whether its rows are new; None without a table."""
+    version = _stamp(standing).get("data_version")
+    return None if version is None else str(version)
 
 
 def _is_table(key: str) -> bool:
