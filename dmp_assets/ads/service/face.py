@@ -4,7 +4,17 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from dmp_assets.ads.service.routes import reading
+from dmp_assets.ads.service.routes import (
+    connecting,
+    connections,
+    drilling,
+    members,
+    overview,
+    profit,
+    reading,
+    saved,
+    truth,
+)
 from dmp_assets.ads.service.store.schema import ads_advertisers
 from dmp_assets.platform.faces.service import Entry, ServiceFace
 
@@ -15,11 +25,19 @@ def _advertisers(store: sa.Connection) -> Collection[str]:
 
 
 FACE = ServiceFace(
-    routers=(reading.router,),
+    routers=(
+        reading.router, connections.router, members.api, overview.router, truth.router,
+        drilling.router, profit.router, connecting.router, members.router, saved.router,
+    ),
     entries=(
+        Entry(
+            "/ads", ", the truth bridge, campaigns, orders and profit.", "ads:read", title="Ads",
+            link="What advertising costs and earns",
+        ),
         Entry("/v1/ads/roi", "what advertising cost and earned", "ads:read"),
         Entry("/v1/ads/bridge", "what Meta claims, and what there is", "ads:read"),
     ),
     advertisers=_advertisers,
     reports_of_all=("ads",),
-)
+    package=__package__,
+)  # fmt: skip

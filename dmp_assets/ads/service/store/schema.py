@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from dmp_assets.ads.service.store.schema_pages import ads_saved_view as ads_saved_view
 from dmp_assets.platform.store.schema import METADATA, PUBLISHED
 
 _AMOUNT = sa.Numeric(18, 4)
