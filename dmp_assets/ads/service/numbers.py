@@ -6,41 +6,52 @@ Number = int | float | Decimal
 UNKNOWN = "—"
 
 
+def _written(value: Number | None, form: str) -> str:
+    """A number in a form; what is rounded to 0 has no sign."""
+    if value is None:
+        return UNKNOWN
+    text = format(value, form)
+    return text.removeprefix("-") if not text.strip("-0.") else text
+
+
+def _percent(value: Number | None, form: str) -> str:
+    return UNKNOWN if value is None else f"{_written(100 * value, form)} %"
+
+
 def count(value: Number | None) -> str:
     """`12,345`; shares of orders are rounded to one."""
-    return UNKNOWN if value is None else f"{value:,.0f}"
+    return _written(value, ",.0f")
 
 
 def shares(value: Number | None) -> str:
     """Orders of which parts are counted: `12.3`."""
-    return UNKNOWN if value is None else f"{value:,.1f}"
+    return _written(value, ",.1f")
 
 
 def money(value: Number | None) -> str:
     """An amount without its currency: whole from 1,000 on, else with cents."""
-    if value is None:
-        return UNKNOWN
-    return f"{value:,.0f}" if abs(float(value)) >= 1000 else f"{value:,.2f}"
+    is_large = value is not None and abs(float(value)) >= 1000
+    return _written(value, ",.0f" if is_large else ",.2f")
 
 
 def cents(value: Number | None) -> str:
     """An amount to the cent."""
-    return UNKNOWN if value is None else f"{value:,.2f}"
+    return _written(value, ",.2f")
 
 
 def ratio(value: Number | None) -> str:
     """`3.21`."""
-    return UNKNOWN if value is None else f"{value:,.2f}"
+    return _written(value, ",.2f")
 
 
 def share(value: Number | None) -> str:
     """`12.3 %`."""
-    return UNKNOWN if value is None else f"{100 * value:,.1f} %"
+    return _percent(value, ",.1f")
 
 
 def rate(value: Number | None) -> str:
     """A share that is mostly below one percent: `0.84 %`."""
-    return UNKNOWN if value is None else f"{100 * value:,.2f} %"
+    return _percent(value, ",.2f")
 
 
 def change(now: Number | None, before: Number | None) -> str | None:

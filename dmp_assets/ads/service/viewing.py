@@ -86,6 +86,7 @@ async def _viewer(
 
 
 _viewer.scope = SCOPE  # type: ignore[attr-defined]
+_viewer.is_seat = True  # type: ignore[attr-defined]
 Views = Annotated[Viewer, Depends(_viewer)]
 
 

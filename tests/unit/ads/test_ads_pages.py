@@ -164,7 +164,7 @@ def test_the_bridge_adds_up_on_the_page(api: Api) -> None:
     assert "The parts add up to what Meta claims" in text
     amounts = [
         Decimal(value.replace(",", ""))
-        for value in re.findall(r'class="number">([\d,]+\.\d\d)</td><td class="bars">', page)
+        for value in re.findall(r'data-label="Value">([\d,]+\.\d\d)</td><td class="bars">', page)
     ]
     assert amounts[0] == sum(amounts[1:]) == 28 * 300
 

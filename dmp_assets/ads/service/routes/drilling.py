@@ -112,8 +112,7 @@ def campaigns(request: Request, viewer: Views, asked: Days, chosen: Choice) -> H
         if chosen.ids:
             found["drawn"] = _chart(store, focus, chosen, currency)
         if chosen.ad:
-            query = within(_by_day(chosen), ad_performance_daily, focus)
-            query = query.order_by(ad_performance_daily.c.date.desc())
+            query = _by_day(chosen, focus).order_by(ad_performance_daily.c.date.desc())
             return found | {"rows": store.execute(query).mappings().all(), "total": None}
         rows = store.execute(_listed(focus, chosen).limit(SHOWN)).mappings().all()
         return found | {"rows": rows, "total": rows[0] if rows else None}
@@ -138,7 +137,8 @@ def campaigns_file(request: Request, viewer: Views, asked: Days, chosen: Choice)
 def _listed(focus: Focus, chosen: Chosen) -> sa.Select:
     """The rows of the level, with what they add up to: `all_rows`, and `all_` and a column."""
     level = chosen.level
-    bounded = within(reading.performance(level, "range", chosen.ids), ad_performance_daily, focus)
+    query = reading.performance(level, "range", chosen.ids)
+    bounded = within(query, reading.delivered(level, chosen.ids), focus)
     base = reading.named(bounded, level, focus.advertiser_id).subquery()
     columns: list[sa.ColumnElement] = list(base.c)
     source: sa.FromClause = base
@@ -160,16 +160,17 @@ def _listed(focus: Focus, chosen: Chosen) -> sa.Select:
     return query.order_by(ordered, base.c.key)
 
 
-def _by_day(chosen: Chosen) -> sa.Select:
+def _by_day(chosen: Chosen, focus: Focus) -> sa.Select:
     """What was chosen, by day."""
     level: Level = "ad" if chosen.ad else "adset" if chosen.adset else "campaign"
-    return reading.performance(level, "day", chosen.ids)
+    query = reading.performance(level, "day", chosen.ids)
+    return within(query, reading.delivered(level, chosen.ids), focus)
 
 
 def _chart(store: sa.Connection, focus: Focus, chosen: Chosen, currency: str) -> Chart:
     spend: dict[date, Number | None] = {}
     value: dict[date, Number | None] = {}
-    query = within(_by_day(chosen), ad_performance_daily, focus)
+    query = _by_day(chosen, focus)
     for row in store.execute(query).mappings():
         day = row["date"]
         spend[day] = (spend.get(day) or 0) + row["spend"]

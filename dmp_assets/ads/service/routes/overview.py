@@ -71,6 +71,7 @@ def overview(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
             before = _total(store, focus, focus.before)
         return {
             "tiles": tiles(now, before, currency) if now else [],
+            "answer": _answer(now, currency) if now else "",
             "charts": _charts(store, focus, currency),
             "campaigns": _campaigns(store, focus),
             "spend": now["spend"] if now else None,
@@ -120,6 +121,14 @@ def tiles(now: Mapping[Any, Any], before: Mapping[Any, Any] | None, currency: st
             )
         )
     return found
+
+
+def _answer(now: Mapping[Any, Any], currency: str) -> str:
+    """What a unit of spend brought, by both words."""
+    if now["modelled_roas"] is None or now["platform_roas"] is None:
+        return ""
+    ours, theirs = numbers.ratio(now["modelled_roas"]), numbers.ratio(now["platform_roas"])
+    return f"1 {currency} of ads brought {ours} by our model; Meta claims {theirs}"
 
 
 def _charts(store: sa.Connection, focus: Focus, currency: str) -> list[Chart]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
-from dmp_assets.ads.service import charts
+from dmp_assets.ads.service import charts, numbers
 from dmp_assets.ads.service.charts import Chart, Line, Step
 from dmp_assets.ads.service.routes.reading import Orders
 from dmp_assets.ads.service.store import reading
@@ -47,19 +47,14 @@ MOST_CHARTS = 6
 
 @dataclass(frozen=True)
 class ShopLedger:
-    """A shop's orders over the days. `spend`: what ads cost meanwhile, where it is the only shop
-    and of the currency of sums; then `left` is what remains after ads."""
+    """A shop's orders over the days; with what ads cost meanwhile, where it is the only shop and of
+    the currency of sums."""
 
     shop: str
     currency: str
     row: Mapping[Any, Any]
     steps: Sequence[Step]
     chart: Chart
-    spend: Decimal | None
-
-    @property
-    def left(self) -> Decimal | None:
-        return None if self.spend is None else Decimal(self.row["contribution"]) - self.spend
 
 
 @router.get("/orders")
@@ -68,7 +63,8 @@ def orders(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
     currency = currency_of_sums(service_of(request))
 
     def read(store: sa.Connection, focus: Focus) -> dict[str, Any]:
-        return {"shops": _shops(store, focus, currency)}
+        shops = _shops(store, focus, currency)
+        return {"shops": shops, "answer": _answer(shops)}
 
     return ads_page(
         request, viewer, "orders", "ads_orders.html", read, asked=asked,
@@ -98,19 +94,35 @@ def _shops(store: sa.Connection, focus: Focus, currency: str) -> list[ShopLedger
     is_one = len(rows) == 1 and rows[0]["currency"] == currency
     return [
         ShopLedger(
-            row["shop"], row["currency"] or "", row, ledger(row),
+            row["shop"], row["currency"] or "", row,
+            ledger(row, _spend(store, focus) if is_one else None),
             _chart(focus, row, daily[row["shop"], row["currency"]]),
-            _spend(store, focus) if is_one else None,
         )
         for row in rows
     ]  # fmt: skip
 
 
-def ledger(row: Mapping[Any, Any]) -> list[Step]:
-    """The steps from gross to contribution."""
-    return charts.waterfall(
+def ledger(row: Mapping[Any, Any], spend: Decimal | None) -> list[Step]:
+    """The steps from gross to contribution, and after ads where their cost is known."""
+    steps = [
         (label, about, row[column] if sign is None else sign * row[column], sign is None)
         for column, label, about, sign in _LEDGER
+    ]
+    if spend is not None:
+        left = row["contribution"] - spend
+        steps += [("Ad spend", "", -spend, False), ("Contribution after ads", "", left, True)]
+    return charts.waterfall(steps)
+
+
+def _answer(shops: Sequence[ShopLedger]) -> str:
+    """What of the revenue stayed, of the one shop that there is."""
+    if len(shops) != 1 or not shops[0].row["revenue"]:
+        return ""
+    row, total = shops[0].row, shops[0].steps[-1]
+    stayed = numbers.share(numbers.over(total.value, row["revenue"]))
+    before = "" if total.label.endswith("ads") else " before ads"
+    return (
+        f"Of {numbers.money(row['revenue'])} {shops[0].currency} revenue, {stayed} stayed{before}"
     )
 
 

@@ -31,7 +31,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "reversed": ("Reversed", "such orders, cancelled or gone back whole; Meta claims them still"),
     "test": ("Test orders", "the pixel reports them as it does others"),
     "boundary": ("Day boundary", "the account's day ends at another hour than the shop's"),
-    "view_through": ("Focus-through", "claimed of ads that were seen and not clicked"),
+    "view_through": ("View-through", "claimed of ads that were seen and not clicked"),
     "unexplained": ("Unexplained", "claimed twice, or by people whom we did not see; below 0: seen "
                     "by us, and not claimed"),
 }  # fmt: skip

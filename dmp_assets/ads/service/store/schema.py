@@ -67,6 +67,18 @@ ad_performance_daily = sa.Table(
     "One row per ad and day.",
 )
 
+ads_campaigns_daily = sa.Table(
+    "ads_campaigns_daily",
+    METADATA,
+    *_key("advertiser_id", "date", "account_id", "campaign_id"),
+    *_all(sa.BigInteger, "impressions", "clicks", "purchases"),
+    *_all(_AMOUNT, "spend", "purchase_value"),
+    sa.Column("is_open", sa.Boolean, nullable=False),
+    schema=PUBLISHED,
+    comment="Sums of ad_performance_daily, so that lists of campaigns need not read every ad. One "
+    "row per campaign and day.",
+)
+
 ad_roi_daily = sa.Table(
     "ad_roi_daily",
     METADATA,

@@ -1,4 +1,4 @@
-"""Views of ad performance that somebody saved."""
+"""Views of ad performance that somebody saved; campaigns by day, so that their lists are fast."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,33 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the tables."""
+    op.create_table(
+        "ads_campaigns_daily",
+        sa.Column("advertiser_id", sa.Text(), nullable=False),
+        sa.Column("date", sa.Date(), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("campaign_id", sa.Text(), nullable=False),
+        *(
+            sa.Column(name, sa.BigInteger(), nullable=False)
+            for name in ("impressions", "clicks", "purchases")
+        ),
+        *(
+            sa.Column(name, sa.Numeric(18, 4), nullable=False)
+            for name in ("spend", "purchase_value")
+        ),
+        sa.Column("is_open", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "advertiser_id",
+            "date",
+            "account_id",
+            "campaign_id",
+            name=op.f("pk_ads_campaigns_daily"),
+        ),
+        schema="published",
+        comment="Sums of ad_performance_daily, so that lists of campaigns need not read every ad. "
+        "One row per campaign and day.",
+    )
     op.create_table(
         "ads_saved_view",
         sa.Column("view_id", sa.Uuid(), nullable=False),
@@ -28,5 +54,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it, and what it held."""
+    """Drop them, and what they held."""
     op.drop_table("ads_saved_view")
+    op.drop_table("ads_campaigns_daily", schema="published")
