@@ -1,8 +1,9 @@
-"""The commands by which advertisers are connected to Meta and shops to Shopify."""
+"""The commands by which Meta and shops at Shopify are connected, and exports of theirs taken."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import typer
@@ -13,10 +14,14 @@ from dmp_assets.platform.base.errors import GivenError, UserError
 
 if TYPE_CHECKING:
     from dmp_assets.platform.connect.tokens import BegunConsent, Connections
+    from dmp_assets.sources.exports.columns import Kind
+    from dmp_assets.sources.exports.taking import Account
 
 connect = typer.Typer(
     no_args_is_help=True, help="Connect advertisers to Meta and shops to Shopify."
 )
+
+ads = typer.Typer(no_args_is_help=True, help="Files of ads and orders that people exported.")
 
 Redirect = Annotated[
     str,
@@ -130,4 +135,118 @@ def connect_list() -> None:
             out.print("nothing is connected")
 
 
-COMMANDS = {"connect": connect}
+# files -------------------------------------------------------------------------------------------
+def _accounts_of(home: Home, advertiser: str) -> "Mapping[Kind, Sequence[Account]]":
+    """The accounts and shops of an advertiser, as services told of them."""
+    from dmp_assets.cli.shared import tables
+    from dmp_assets.sources.exports.taking import Account
+    from dmp_assets.sources.shopify.resource import shopify_settings
+
+    def found(key: str, account: str, zone: str) -> list[Account]:
+        if not there.exists(key):
+            return []
+        rows = there.sql(
+            f"SELECT {account} AS id, arg_max(currency, _row_id) AS currency, "
+            f"arg_max({zone}, _row_id) AS zone FROM {key.replace('/', '.')} "
+            f"WHERE advertiser_id = ? GROUP BY {account} ORDER BY {account}",
+            [advertiser],
+        )
+        return [Account(row["id"], row["currency"], row["zone"]) for row in rows.to_pylist()]
+
+    there = tables(home)
+    shops = {one.id: one for one in found("raw/shopify_shops", "shop", "timezone")}
+    for shop, whose in shopify_settings(home).shopify_shops.items():
+        if whose == advertiser:
+            shops.setdefault(shop, Account(shop, None, None))
+    return {
+        "meta": found("raw/meta_accounts", "account_id", "timezone_name"),
+        "shopify": list(shops.values()),
+    }
+
+
+@ads.command("import")
+def import_files(
+    files: Annotated[list[Path], typer.Argument(help="CSV files as they were exported.")],
+    advertiser: Annotated[str, typer.Option(help="Whose accounts and orders they are.")],
+    kind: Annotated[
+        Literal["meta", "shopify"] | None,
+        typer.Option(help="Of what they are exports; else their columns tell."),
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="The ad account, or the shop, where rows name none.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(help="Currency of the amounts, where the files do not tell.")
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Time zone of the account or shop, e.g. Europe/Berlin.")
+    ] = None,
+    numbers: Annotated[
+        Literal["decimal-point", "decimal-comma"] | None,
+        typer.Option(help="How numbers are written, where they could be both."),
+    ] = None,
+    dates: Annotated[
+        Literal["day-first", "month-first", "year-first"] | None,
+        typer.Option(help="How days are written, where they could be several."),
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="What parts the fields, e.g. ';' or tab; else found out.")
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="How files are written, e.g. cp1251; else found out.")
+    ] = None,
+) -> None:
+    """Take exports of Ads Manager (by day) and of Shopify's orders, all or none of the files.
+
+    They are kept as received. The same file again changes nothing; where files tell of the same,
+    the one that was taken last holds, and what the API tells goes before all of them.
+    """
+    with explained():
+        from dmp_assets.platform.store import where
+        from dmp_assets.sources.csv.reading import Reading
+        from dmp_assets.sources.exports.kept import checked_advertiser
+        from dmp_assets.sources.exports.taking import Said, take
+
+        whose = checked_advertiser(advertiser)
+        home = Home.current().prepare()
+        reading = Reading.of(delimiter, (), encoding)
+        said = Said(whose, kind, account, currency, timezone, numbers, dates, reading)
+        for one in take(home, files, said, _accounts_of(home, whose)):
+            what = f"{one.kept.rows:,} rows" if one.is_new else "there already, left alone"
+            print("\n  ".join((f"{one.kept.name}: {what}", *one.notes)))
+        if where.is_configured(home):
+            _known(home, whose)
+        out.print("`dmp run --select group:ads` brings them into the tables.")
+
+
+@ads.command("files")
+def list_files(
+    remove: Annotated[
+        str | None, typer.Option(help="Take back the file whose SHA-256 begins so.")
+    ] = None,
+) -> None:
+    """Show the files that were taken, or take one back: the next run drops its rows."""
+    with explained():
+        from dmp_assets.sources.exports import kept
+
+        home = Home.current().prepare()
+        there = kept.kept(home)
+        if remove is not None:
+            meant = [one for one in there if remove and one.sha256.startswith(remove.lower())]
+            if len(meant) != 1:
+                raise GivenError(
+                    f"--remove {remove}: {len(meant)} files begin so; see `dmp ads files`"
+                )
+            kept.remove(home, meant[0])
+            out.print(f"{meant[0].name} was taken back; the next run drops its rows.")
+            return
+        for one in there:
+            print(
+                f"{one.sha256[:12]}\t{one.advertiser_id}\t{one.kind}\t{one.received_at}\t"
+                f"{one.rows} rows\t{one.name}"
+            )
+        if not there:
+            out.print("no file was taken")
+
+
+COMMANDS = {"connect": connect, "ads": ads}

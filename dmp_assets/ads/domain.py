@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
+from dmp_assets.sources.exports import kept
 from dmp_assets.sources.meta.config import meta_config
 from dmp_assets.sources.shopify.tables import CUSTOMER, ORDER
 
@@ -12,12 +13,18 @@ EVENTS = {"cleaned/meta_insights": "date", "cleaned/shopify_orders": "processed_
 
 
 def is_configured(home: Home) -> bool:
-    """Whether an app at Meta or shops of Shopify are."""
-    return meta_config(home) is not None or bool(home.settings().of(AdsSettings).shopify_shops)
+    """Whether an app at Meta or shops of Shopify are, or files were taken (`dmp ads import`)."""
+    return (
+        meta_config(home) is not None
+        or bool(home.settings().of(AdsSettings).shopify_shops)
+        or kept.are_there(home)
+    )
 
 
 def _lacks(home: Home) -> Sequence[str]:
-    lacks = []
+    lacks: list[str] = []
+    if kept.are_there(home):
+        return lacks
     if meta_config(home) is None:
         lacks.append("DMP_META_APP_ID and DMP_META_APP_SECRET: no ads of Meta")
     if not home.settings().of(AdsSettings).shopify_shops:

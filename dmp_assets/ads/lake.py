@@ -1,24 +1,37 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
+from dmp_assets.ads.report import notice_delivery
 from dmp_assets.ads.tables import (
+    ad_budgets,
+    ad_notices,
     ad_performance_daily,
     ad_roi_daily,
     ads,
+    ads_budget_forecasts,
+    ads_forecast_scores,
     conversion_bridge,
     conversion_claims,
     exchange_rates,
     order_ledger,
+    publications_budgets,
 )
 from dmp_assets.ads.tables.publications import PUBLICATIONS
-from dmp_assets.cleaned.meta import meta_insights
-from dmp_assets.cleaned.shopify import shopify_orders
+from dmp_assets.cleaned.meta import meta_breakdowns, meta_exports, meta_insights
+from dmp_assets.cleaned.shopify import shopify_exports, shopify_orders
 from dmp_assets.platform.faces.lake import Lake
+from dmp_assets.raw import exports as raw_exports
 from dmp_assets.raw import meta as raw_meta
 from dmp_assets.raw import shopify as raw_shopify
 
 LAKE = Lake(
     in_shared_jobs=True,
-    publications=PUBLICATIONS,
+    publications=(
+        *PUBLICATIONS,
+        *publications_budgets.PUBLICATIONS,
+    ),
+    jobs=(notice_delivery.JOB,),
+    schedules=notice_delivery.build_schedules,
+    sensors=(notice_delivery.ads_notices_due,),
     assets={
         "ads": (
             raw_meta.meta_accounts,
@@ -27,9 +40,15 @@ LAKE = Lake(
             raw_meta.meta_ads,
             raw_meta.meta_creatives,
             raw_meta.meta_insights,
+            raw_exports.meta_exports,
+            meta_exports.meta_exports,
             meta_insights.meta_insights,
+            meta_breakdowns.by_age_gender,
+            meta_breakdowns.by_placement,
             raw_shopify.shopify_orders,
             raw_shopify.shopify_variants,
+            raw_exports.shopify_exports,
+            shopify_exports.shopify_exports,
             shopify_orders.shopify_orders,
             shopify_orders.shopify_order_lines,
             shopify_orders.shopify_transactions,
@@ -46,6 +65,11 @@ LAKE = Lake(
             conversion_claims.conversion_claims,
             conversion_bridge.conversion_bridge,
             ad_roi_daily.ad_roi_daily,
+            ad_budgets.ad_budgets,
+            ads_budget_forecasts.ads_budget_forecasts,
+            ads_forecast_scores.ads_forecast_scores,
+            ad_notices.ad_notices,
+            notice_delivery.ad_notices,
         ),
     },
 )

@@ -7,12 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dmp_assets.cleaned.meta import meta_exports
 from dmp_assets.cleaned.meta import meta_insights as cleaned_insights
 from dmp_assets.cleaned.shopify import shopify_orders as cleaned
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.columns import Columns, arrow_schema
 from dmp_assets.platform.lake.tables import Tables
-from dmp_assets.raw import meta_readings, shopify
+from dmp_assets.raw import exports, meta_readings, shopify
 from tests.support.lakehouse import write
 from tests.support.materialized import materialized
 
@@ -80,7 +81,8 @@ def made_of(home: Home, **values: Any) -> list[str] | None:
     """Why a row of insights is put aside; None where it is kept."""
     raw(home, "meta_insights", meta_readings.INSIGHT_COLUMNS, insight(**values))
     raw(home, "meta_insight_readings", meta_readings.READING_COLUMNS)
-    materialized(cleaned_insights.meta_insights)
+    raw(home, "meta_exports", exports.COLUMNS["meta"])
+    materialized(meta_exports.meta_exports, cleaned_insights.meta_insights)
     kept = rows(home, "SELECT * FROM cleaned.meta_insights")
     aside = rows(home, "SELECT failed_rules FROM quarantine.meta_insights")
     assert len(kept) + len(aside) == 1

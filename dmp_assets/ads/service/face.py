@@ -5,11 +5,14 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from dmp_assets.ads.service.routes import (
+    budgets,
     connecting,
     connections,
     drilling,
     members,
+    notices,
     overview,
+    plans,
     profit,
     reading,
     saved,
@@ -26,8 +29,19 @@ def _advertisers(store: sa.Connection) -> Collection[str]:
 
 FACE = ServiceFace(
     routers=(
-        reading.router, connections.router, members.api, overview.router, truth.router,
-        drilling.router, profit.router, connecting.router, members.router, saved.router,
+        reading.router,
+        budgets.router,
+        plans.router,
+        notices.router,
+        connections.router,
+        members.api,
+        overview.router,
+        truth.router,
+        drilling.router,
+        profit.router,
+        connecting.router,
+        members.router,
+        saved.router,
     ),
     entries=(
         Entry(
@@ -36,6 +50,8 @@ FACE = ServiceFace(
         ),
         Entry("/v1/ads/roi", "what advertising cost and earned", "ads:read"),
         Entry("/v1/ads/bridge", "what Meta claims, and what there is", "ads:read"),
+        Entry("/v1/ads/budget", "which budget would earn more, or why nobody knows", "ads:read"),
+        Entry("/v1/ads/notices", "what is not as usual", "ads:read"),
     ),
     advertisers=_advertisers,
     reports_of_all=("ads",),

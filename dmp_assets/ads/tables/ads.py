@@ -1,7 +1,8 @@
 """modeled/ad_accounts and modeled/ads: the accounts and ads of Meta as they are now.
 
 Grain: an account; an ad. Sources: raw/meta_accounts, raw/meta_campaigns, raw/meta_ad_sets,
-raw/meta_ads, raw/meta_creatives. What Meta does not list any more is there as it was last.
+raw/meta_ads, raw/meta_creatives, cleaned/meta_exports. What Meta does not list any more is there as
+it was last, and so is what only files tell of.
 """
 
 from urllib.parse import parse_qsl
@@ -46,12 +47,22 @@ def latest(table: str, key: str) -> str:
     )
 
 
+_IN_FILES = ("ad_name", "adset_id", "adset_name", "campaign_id", "campaign_name", "objective")
+_NEWEST = "arg_max({0}, (received_at, file_number, line))"
 _ACCOUNTS = f"""
-SELECT advertiser_id, account_id, name, upper(currency) AS currency, timezone_name AS timezone,
-       account_status, is_listed
-FROM ({latest("meta_accounts", "account_id")}) ORDER BY ALL
+WITH told AS (
+  SELECT advertiser_id, account_id, name, upper(currency) AS currency, timezone_name AS timezone,
+         account_status, is_listed
+  FROM ({latest("meta_accounts", "account_id")})
+)
+FROM told UNION ALL BY NAME (
+  SELECT advertiser_id, account_id, {_NEWEST.format("currency")} AS currency,
+         {_NEWEST.format("timezone")} AS timezone, false AS is_listed
+  FROM cleaned.meta_exports ANTI JOIN told USING (advertiser_id, account_id) GROUP BY ALL
+) ORDER BY advertiser_id, account_id
 """
 _ADS = f"""
+WITH told AS (
 SELECT advertiser_id, account_id, a.ad_id, a.name AS ad_name, a.adset_id, s.name AS adset_name,
        coalesce(a.campaign_id, s.campaign_id) AS campaign_id, c.name AS campaign_name, c.objective,
        a.effective_status, k.url_tags, a.is_listed
@@ -64,13 +75,19 @@ LEFT JOIN ({latest("meta_campaigns", "campaign_id")}) c
 LEFT JOIN ({latest("meta_creatives", "creative_id")}) k
   ON (k.advertiser_id, k.account_id, k.creative_id)
    = (a.advertiser_id, a.account_id, TRY_CAST(a.creative AS JSON)->>'$.id')
-ORDER BY advertiser_id, account_id, ad_id
+)
+FROM told UNION ALL BY NAME (
+  SELECT advertiser_id, account_id, ad_id, {
+    ", ".join(f"{_NEWEST.format(name)} AS {name}" for name in _IN_FILES)
+}, false AS is_listed
+  FROM cleaned.meta_exports ANTI JOIN told USING (advertiser_id, account_id, ad_id) GROUP BY ALL
+) ORDER BY advertiser_id, account_id, ad_id
 """
 
 
 @table_asset(
     "modeled",
-    deps=["raw/meta_accounts"],
+    deps=["raw/meta_accounts", "cleaned/meta_exports"],
     columns=ACCOUNT_COLUMNS,
     key=("advertiser_id", "account_id"),
     owner="team:marketing",
@@ -79,14 +96,21 @@ ORDER BY advertiser_id, account_id, ad_id
 def ad_accounts(run: TableRun) -> None:
     """Ad accounts as they are now.
 
-    Grain: an account. Key: advertiser_id, account_id. Source: raw/meta_accounts.
+    Grain: an account. Key: advertiser_id, account_id. Sources: raw/meta_accounts,
+    cleaned/meta_exports.
     """
     run.overwrite(run.sql(_ACCOUNTS))
 
 
 @table_asset(
     "modeled",
-    deps=["raw/meta_ads", "raw/meta_ad_sets", "raw/meta_campaigns", "raw/meta_creatives"],
+    deps=[
+        "raw/meta_ads",
+        "raw/meta_ad_sets",
+        "raw/meta_campaigns",
+        "raw/meta_creatives",
+        "cleaned/meta_exports",
+    ],
     columns=AD_COLUMNS,
     key=("advertiser_id", "account_id", "ad_id"),
     owner="team:marketing",
@@ -103,7 +127,7 @@ def ads(run: TableRun) -> None:
     """Ads as they are now, with their ad set, campaign and the UTM parameters of their links.
 
     Grain: an ad. Key: advertiser_id, account_id, ad_id. Sources: raw/meta_ads, raw/meta_ad_sets,
-    raw/meta_campaigns, raw/meta_creatives.
+    raw/meta_campaigns, raw/meta_creatives, cleaned/meta_exports.
     """
     found = run.sql(_ADS)
     tags = [dict(parse_qsl((text or "").lstrip("?&"))) for text in found["url_tags"].to_pylist()]

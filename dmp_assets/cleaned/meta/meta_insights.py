@@ -1,12 +1,14 @@
 """cleaned/meta_insights: what each ad delivered on each day, as Meta told of it last.
 
 Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-Sources: raw/meta_insights, raw/meta_insight_readings. Purchases are of one type of action, which
-raw chose (`purchase_type`), so that none is counted twice.
+Sources: raw/meta_insights, raw/meta_insight_readings, cleaned/meta_exports. Purchases are of one
+type of action, which raw chose (`purchase_type`), so that none is counted twice. Files tell of the
+days of which the API does not; in their tables they are as in those of the API.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from dmp_assets.cleaned.meta.meta_exports import SUMS, holding
 from dmp_assets.platform.cleaning import machine_values
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import TableRun, table_asset
@@ -23,6 +25,7 @@ OWN = {
     "read_at": READ_AT,
 }
 KEY = ("advertiser_id", "account_id", "ad_id", "date")
+SOURCES = ("raw/meta_insights", "raw/meta_insight_readings", "cleaned/meta_exports")
 WINDOWS = {"": "value", "_1d_click": "1d_click", "_7d_click": "7d_click", "_1d_view": "1d_view"}
 """End of a column's name → attribution window as Meta calls it; without one: the ad set's own."""
 _KEPT = ("campaign_id", "adset_id", "impressions", "reach", "clicks", "inline_link_clicks", "spend",
@@ -41,6 +44,10 @@ def _of_window(actions: str, window: str) -> str:
 
 def _count(window: str) -> str:
     return machine_values.whole(_of_window("actions", window))
+
+
+PURCHASES_SQL = f"coalesce({_count(WINDOWS[''])}, 0)"
+"""SQL of the purchases of a received row, as `received_actions` and `purchase_type` tell them."""
 
 
 def _value(window: str) -> str:
@@ -81,22 +88,33 @@ COLUMNS = {
     ),
     "read_at": READ_AT,
 }
-_LATEST = """
-SELECT i.*, r.last_read FROM (
-  SELECT * FROM raw.meta_insights WHERE coalesce(breakdown, '') = ''
+
+
+def latest(cells: Sequence[str]) -> str:
+    """SQL of what holds of each ad, day and part of a breakdown by `cells`, of nothing the whole:
+    what Meta's API told last, and of other days what files tell. All that is received is text."""
+    breakdown = ",".join(cells)
+    apart = "".join(f", TRY_CAST(i.cell AS JSON)->>'$.{name}' AS {name}" for name in cells)
+    by = "".join(f", {name}" for name in cells)
+    return f"""
+SELECT i.*{apart}, r.last_read FROM (
+  SELECT * FROM raw.meta_insights WHERE coalesce(breakdown, '') = '{breakdown}'
   QUALIFY row_number() OVER (
-    PARTITION BY advertiser_id, account_id, ad_id, date ORDER BY read_at DESC
+    PARTITION BY advertiser_id, account_id, ad_id, date, cell ORDER BY read_at DESC
   ) = 1
 ) i LEFT JOIN (
   SELECT advertiser_id, account_id, date, max(read_at) AS last_read
-  FROM raw.meta_insight_readings WHERE coalesce(breakdown, '') = '' GROUP BY ALL
+  FROM raw.meta_insight_readings WHERE coalesce(breakdown, '') = '{breakdown}' GROUP BY ALL
 ) r USING (advertiser_id, account_id, date)
+UNION ALL BY NAME
+SELECT advertiser_id, account_id, ad_id, date{by}, {SUMS}
+FROM ({holding(cells)}) GROUP BY advertiser_id, account_id, ad_id, date{by}
 """
 
 
 @table_asset(
     "cleaned",
-    deps=["raw/meta_insights", "raw/meta_insight_readings"],
+    deps=SOURCES,
     columns=COLUMNS,
     key=KEY,
     also={"quarantine/meta_insights": machine_values.quarantine_columns(INSIGHTS, OWN)},
@@ -107,17 +125,23 @@ def meta_insights(run: TableRun) -> None:
     """What each ad delivered on each day, as Meta told of it last.
 
     Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
-    Sources: raw/meta_insights, raw/meta_insight_readings.
+    Sources: raw/meta_insights, raw/meta_insight_readings, cleaned/meta_exports.
     """
+    write(run, ())
+
+
+def write(run: TableRun, cells: Sequence[str]) -> None:
+    """Write a table of insights, broken down by `cells`, and its quarantine."""
     further = {
         "currency": "account_currency",
         **{f"purchases{end}": f"coalesce({_count(w)}, 0)" for end, w in WINDOWS.items()},
         **{f"purchase_value{end}": f"coalesce({_value(w)}, 0)" for end, w in WINDOWS.items()},
         "is_open": f"coalesce(last_read::DATE, date) < date + {OPEN_DAYS}",
     }
-    own = (*OWN, "last_read")
+    own = (*OWN, *cells, "last_read")
     rules = {
         "actions_unread": _unread("actions", _count),
         "action_values_unread": _unread("action_values", _value),
     }
-    machine_values.write(run, _LATEST, INSIGHTS, own, ", ".join(KEY), further, rules)
+    order = ", ".join((*KEY, *cells))
+    machine_values.write(run, latest(cells), INSIGHTS, own, order, further, rules)

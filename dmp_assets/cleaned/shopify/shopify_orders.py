@@ -1,14 +1,16 @@
 """cleaned/shopify_*: orders and what hangs on them, as they stand now.
 
 Grain: an order, a line, a payment, a refund, a returned line, a journey; a variant of a product.
-Sources: raw/shopify_*. Of an order that raw has in several states the last one is taken, with all
-that belongs to that state. A value that cannot be read puts its row into quarantine.
+Sources: raw/shopify_*, cleaned/shopify_exports. Of an order that raw has in several states the last
+one is taken, with all that belongs to that state. Orders that only files tell of are as those have
+them. A value that cannot be read puts its row into quarantine.
 """
 
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from dmp_assets.cleaned.shopify.shopify_exports import LINES, ORDERS, REFUNDS
 from dmp_assets.platform.cleaning import machine_values
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import TableRun, table_asset
@@ -47,7 +49,12 @@ def _columns(table: str, further: Mapping[str, Column]) -> dict[str, Column]:
 
 @table_asset(
     "cleaned",
-    deps=["raw/shopify_orders", "raw/shopify_deleted_orders", "raw/shopify_shops"],
+    deps=[
+        "raw/shopify_orders",
+        "raw/shopify_deleted_orders",
+        "raw/shopify_shops",
+        "cleaned/shopify_exports",
+    ],
     columns=_columns("shopify_orders", {name: one for name, (one, _) in _FURTHER.items()}),
     key=ORDER,
     also={
@@ -60,15 +67,16 @@ def shopify_orders(run: TableRun) -> None:
     """Orders as they stand now, test orders and cancelled ones among them.
 
     Grain: an order. Key: advertiser_id, shop, order_id. Sources: raw/shopify_orders,
-    raw/shopify_deleted_orders, raw/shopify_shops.
+    raw/shopify_deleted_orders, raw/shopify_shops, cleaned/shopify_exports.
     """
     latest = f"""
-        SELECT o.*, coalesce(s.timezone, 'UTC') AS zone, d.order_id IS NOT NULL AS deleted,
+        SELECT o.* EXCLUDE (zone), coalesce(o.zone, s.timezone, 'UTC') AS zone,
+          d.order_id IS NOT NULL AS deleted,
           substr(list_filter(
             from_json(TRY_CAST(o.tags AS JSON), '["VARCHAR"]'),
             lambda tag: starts_with(tag, '{TAG}')
           )[1], {len(TAG) + 1}) AS conversion
-        FROM ({_LATEST}) o
+        FROM (({_LATEST}) UNION ALL BY NAME ({ORDERS})) o
         LEFT JOIN (
           SELECT * FROM raw.shopify_shops QUALIFY row_number() OVER (
             PARTITION BY advertiser_id, shop ORDER BY _row_id DESC) = 1
@@ -81,9 +89,14 @@ def shopify_orders(run: TableRun) -> None:
     machine_values.write(run, latest, TABLES["shopify_orders"], own, ", ".join(ORDER), further)
 
 
-def _part(table: str, own_id: Sequence[str], what: str) -> dg.AssetsDefinition:
-    """A table of what hangs on orders."""
+def _part(
+    table: str, own_id: Sequence[str], what: str, files: str | None = None
+) -> dg.AssetsDefinition:
+    """A table of what hangs on orders; `files`: SQL of what files tell of it."""
     key = (*ORDER, *own_id)
+    deps = [f"raw/{table}", "raw/shopify_orders"]
+    if files is not None:
+        deps.append("cleaned/shopify_exports")
 
     def part(run: TableRun) -> None:
         latest = f"""
@@ -93,16 +106,18 @@ def _part(table: str, own_id: Sequence[str], what: str) -> dg.AssetsDefinition:
               PARTITION BY {", ".join(f"p.{one}" for one in key)} ORDER BY p._row_id DESC
             ) = 1
         """
+        if files is not None:
+            latest = f"({latest}) UNION ALL BY NAME ({files})"
         machine_values.write(run, latest, TABLES[table], (), ", ".join(key))
 
     part.__name__ = table
     part.__doc__ = (
         f"{what} of orders as they stand now.\n\n"
-        f"Grain: one of them. Key: {', '.join(key)}. Sources: raw/{table}, raw/shopify_orders."
+        f"Grain: one of them. Key: {', '.join(key)}. Sources: {', '.join(deps)}."
     )
     return table_asset(
         "cleaned",
-        deps=[f"raw/{table}", "raw/shopify_orders"],
+        deps=deps,
         columns=_columns(table, {}),
         key=key,
         also={f"quarantine/{table}": machine_values.quarantine_columns(TABLES[table], {})},
@@ -111,9 +126,9 @@ def _part(table: str, own_id: Sequence[str], what: str) -> dg.AssetsDefinition:
     )(part)
 
 
-shopify_order_lines = _part("shopify_order_lines", ["line_id"], "Lines")
+shopify_order_lines = _part("shopify_order_lines", ["line_id"], "Lines", LINES)
 shopify_transactions = _part("shopify_transactions", ["transaction_id"], "Payments")
-shopify_refunds = _part("shopify_refunds", ["refund_id"], "Refunds")
+shopify_refunds = _part("shopify_refunds", ["refund_id"], "Refunds", REFUNDS)
 shopify_refund_lines = _part(
     "shopify_refund_lines", ["refund_id", "refund_line_id"], "Returned lines"
 )

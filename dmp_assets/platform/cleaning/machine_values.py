@@ -7,6 +7,7 @@ are rounded to four places.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -66,22 +67,26 @@ def write(
     order: str,
     further: Mapping[str, str] | None = None,
     rules: Mapping[str, str] | None = None,
+    reads: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the run's table of what can be read and its quarantine of what cannot.
 
     `latest`: SQL of the rows, whose received columns are text; `own`: columns of it that are taken
-    as they are; `further`: name → SQL over the rows as read, columns that follow from them (their
-    text is `received_<name>` there); `rules`: name → SQL that holds for a row which cannot be used,
-    besides those of which a column cannot be read. A value of spaces or none is null, which is no
-    fault.
+    as they are; `further`: name → SQL over the rows as read, columns that follow from them, or take
+    the place of one (their text is `received_<name>` there); `rules`: name → SQL that holds for a
+    row which cannot be used, besides those of which a column cannot be read; `reads`: name → SQL
+    that reads a column which no machine wrote, over `received_<name>` and `own`; `parameters`: of
+    the SQL. A value of spaces or none is null, which is no fault.
     """
     text = [f"nullif(trim({name}), '') AS received_{name}" for name in received]
-    read = [
-        f"{_READ[column.kind][1].format(f'received_{name}')} AS {name}"
+    usual = {
+        name: _READ[column.kind][1].format(f"received_{name}")
         if column.kind in _READ
-        else f"received_{name} AS {name}"
+        else f"received_{name}"
         for name, column in received.items()
-    ]
+    }
+    read = [f"{sql} AS {name}" for name, sql in {**usual, **(reads or {})}.items()]
     unread = {
         f"{name}_unread": f"received_{name} IS NOT NULL AND {name} IS NULL"
         for name, column in received.items()
@@ -90,7 +95,9 @@ def write(
     failed = [
         f"CASE WHEN {sql} THEN '{name}' END" for name, sql in {**unread, **(rules or {})}.items()
     ]
-    made = [f"{sql} AS {name}" for name, sql in (further or {}).items()]
+    made = [f"{sql} AS {name}" for name, sql in (further or {}).items() if name not in received]
+    again = [f"{sql} AS {name}" for name, sql in (further or {}).items() if name in received]
+    every = f"* REPLACE ({', '.join(again)})" if again else "*"
     judged = f"""
         WITH latest AS ({latest}),
         text AS (SELECT {", ".join([*own, *text])} FROM latest),
@@ -99,19 +106,19 @@ def write(
           SELECT *, list_filter([{", ".join(failed) or "NULL::VARCHAR"}], lambda one:
             one IS NOT NULL) AS failed_rules FROM read
         ),
-        made AS (SELECT {", ".join(["*", *made])} FROM judged)
+        made AS (SELECT {", ".join([every, *made])} FROM judged)
     """
     (quarantine,) = (key for key in run.tables if key != run.key)
     columns = list(run.tables[run.key])
     asked = ", ".join([*columns, "failed_rules = [] AS is_read"])
-    found = run.sql(f"{judged} SELECT {asked} FROM made ORDER BY {order}")
+    found = run.sql(f"{judged} SELECT {asked} FROM made ORDER BY {order}", parameters)
     is_read = found.column("is_read")
     run.overwrite(found.select(columns).filter(is_read))
     aside = arrow_schema(run.tables[quarantine]).empty_table()
     if pc.any(pc.invert(is_read)).as_py():
         asked = ", ".join(_as_received(run.tables[quarantine], received))
         bad = f"SELECT {asked} FROM made WHERE failed_rules <> [] ORDER BY {order}"
-        aside = run.sql(f"{judged} {bad}").cast(aside.schema)
+        aside = run.sql(f"{judged} {bad}", parameters).cast(aside.schema)
     run.overwrite(aside, quarantine)
 
 

@@ -7,8 +7,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dmp_assets.ads.service.store.schema_pages import ads_saved_view as ads_saved_view
+from dmp_assets.ads.service.store import (
+    schema_budgets,
+    schema_notices,
+    schema_pages,
+)
 from dmp_assets.platform.store.schema import METADATA, PUBLISHED
+
+__all__ = [
+    "schema_budgets",
+    "schema_notices",
+    "schema_pages",
+]
 
 _AMOUNT = sa.Numeric(18, 4)
 

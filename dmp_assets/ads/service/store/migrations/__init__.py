@@ -1,1 +1,1 @@
-"""Migrations of the tables of ad performance, in the store's one line of history."""
+"""Migrations of ad performance in the operational store."""

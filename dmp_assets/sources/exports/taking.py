@@ -1,0 +1,375 @@
+"""Taking an export: what its values say of how they are written, of accounts and of its own sums.
+
+Nothing is kept of a file that cannot be used: what is ambiguous is asked back, once, for all of it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dmp_assets.home import Home
+from dmp_assets.platform.config import setting_values
+from dmp_assets.platform.values.readers import SETTINGS, Side, decide, evidence
+from dmp_assets.platform.values.readers import Kind as Written
+from dmp_assets.sources.csv.reading import Reading
+from dmp_assets.sources.exports import kept as store
+from dmp_assets.sources.exports import values
+from dmp_assets.sources.exports.columns import Kind
+from dmp_assets.sources.exports.kept import ExportError, Kept
+from dmp_assets.sources.exports.landing import batches, is_grand
+from dmp_assets.sources.exports.meta import CELL, SUMMED
+from dmp_assets.sources.exports.opened import Opened, opened
+from dmp_assets.sources.exports.settings import ExportSettings
+
+if TYPE_CHECKING:
+    import duckdb
+
+UNNAMED = "file"
+"""The ad account, or the shop, of rows that name none."""
+_CENT = Decimal("0.01")
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_CHOICES: Mapping[str, tuple[str, str]] = {
+    "amount": ("--numbers decimal-point or decimal-comma", "1.234"),
+    "time": ("--dates day-first, month-first or year-first", "03/04/2024"),
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What people say of files that they give, where the files do not tell."""
+
+    advertiser_id: str
+    kind: Kind | None = None
+    account: str | None = None
+    currency: str | None = None
+    timezone: str | None = None
+    numbers: str | None = None
+    dates: str | None = None
+    reading: Reading = field(default_factory=Reading)
+
+
+@dataclass(frozen=True)
+class Account:
+    """An ad account or a shop of the advertiser that a service tells of."""
+
+    id: str
+    currency: str | None
+    timezone: str | None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A file that was given, for people. `is_new`: False where it was there already."""
+
+    kept: Kept
+    is_new: bool
+    notes: Sequence[str] = ()
+
+
+def take(
+    home: Home, paths: Iterable[Path], said: Said, known: Mapping[Kind, Sequence[Account]]
+) -> list[Taken]:
+    """Keep these files, all or none of them; those that are there already are left alone.
+
+    `known`: accounts and shops of the advertiser by what services tell. Raises ExportError, and
+    GivenError for what is said wrong.
+    """
+    there = {(one.advertiser_id, one.sha256): one for one in store.kept(home)}
+    found: list[tuple[Path, Taken]] = []
+    for path in paths:
+        file = opened(path, said.kind, _columns(home), said.reading)
+        if before := there.get((said.advertiser_id, file.sha256)):
+            found.append((path, Taken(before, is_new=False)))
+            continue
+        taken = _Look(home, file, said, known[file.export.kind]).taken()
+        there[said.advertiser_id, file.sha256] = taken.kept
+        found.append((path, taken))
+    return [
+        Taken(store.keep(home, path, one.kept), True, one.notes) if one.is_new else one
+        for path, one in found
+    ]
+
+
+def _columns(home: Home) -> Mapping[str, str]:
+    return home.settings().of(ExportSettings).ads_export_columns
+
+
+class _Look:
+    """One look through a file. `known`: accounts of the advertiser of its kind."""
+
+    def __init__(self, home: Home, file: Opened, said: Said, known: Sequence[Account]) -> None:
+        self._home, self._file, self._said, self._known = home, file, said, known
+        self._settings = home.settings().of(ExportSettings)
+        self._notes = list(file.notes)
+
+    def taken(self) -> Taken:
+        """What was found. Raises ExportError for what cannot be used or is not told."""
+        import duckdb
+        import pyarrow as pa
+
+        read = list(batches(self._file, self._home))
+        if not read:
+            raise self._error("it has no row behind its header")
+        with closing(duckdb.connect()) as db:
+            db.execute("SET TimeZone = 'UTC'")
+            db.register("given", pa.Table.from_batches(read))
+            return self._found(db)
+
+    def _found(self, db: "duckdb.DuckDBPyConnection") -> Taken:
+        file, said = self._file, self._said
+        numbers = self._side(db, "amount", said.numbers or self._settings.ads_export_numbers)
+        dates = self._side(db, "time", said.dates or self._settings.ads_export_dates)
+        account, known = self._account(db)
+        currency = self._currency(db, known)
+        zone = self._zone(db, known, dates)
+        db.execute(
+            "CREATE TABLE row AS SELECT *, $numbers::VARCHAR AS numbers FROM given",
+            {"numbers": numbers},
+        )
+        ((rows,),) = db.sql("SELECT count(*) FROM row WHERE NOT is_total").fetchall()
+        bad = self._bad(db, dates)
+        totals = self._totals(db) if file.export.kind == "meta" else []
+        kept = Kept(
+            kind=file.export.kind,
+            advertiser_id=said.advertiser_id,
+            name=file.path.name,
+            sha256=file.sha256,
+            number=0,
+            received_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            account=account,
+            currency=currency,
+            timezone=zone,
+            numbers=numbers,
+            dates=dates,
+            delimiter=file.delimiter,
+            encoding=file.encoding,
+            width=file.width,
+            columns=file.columns,
+            rows=rows,
+            bad=bad,
+            totals=totals,
+        )
+        if file.unused:
+            self._notes.append(f"not used: {', '.join(filter(None, file.unused))}")
+        return Taken(kept, is_new=True, notes=self._notes)
+
+    def _error(self, what: str) -> ExportError:
+        return ExportError(f"{self._file.path.name}: {what}")
+
+    # how it is written ---------------------------------------------------------------------------
+    def _written(self, kind: Written) -> list[str]:
+        """Columns of the file that write numbers, or days."""
+        columns = self._file.export.columns
+        return [name for name in self._file.columns if columns[name].traits.written == kind]
+
+    def _side(self, db: "duckdb.DuckDBPyConnection", kind: Written, said: str) -> Side | None:
+        """How all of the file's numbers, or days, are written."""
+        if said:
+            return SETTINGS[said]
+        names = self._written(kind)
+        found = ", ".join(f'[{evidence(name, kind)}] AS "{name}"' for name in names)
+        (row,) = db.sql(f"SELECT {found} FROM given").fetchall()
+        one, other, either, dotted = (sum(counts) for counts in zip(*row, strict=True))
+        form = decide(kind, one, other, either, dotted)
+        if form.is_ambiguous:
+            choice, example = _CHOICES[kind]
+            raise self._error(
+                f"{form.either} values can be read in two ways, as {example} can, and no other "
+                f"tells which (columns {', '.join(names)}): say {choice}"
+            )
+        return form.side
+
+    # whose it is ---------------------------------------------------------------------------------
+    def _account(self, db: "duckdb.DuckDBPyConnection") -> tuple[str, Account | None]:
+        """The account of rows that name none, and what a service tells of it."""
+        said = self._said.account
+        if said is not None:
+            own = said.strip().removeprefix("act_")
+            if not _ACCOUNT.fullmatch(own):
+                raise self._error(f"--account {said!r} is no id of an account or a shop")
+        elif self._is_named(db, "account_id") or not self._known:
+            own = UNNAMED
+        elif len(self._known) == 1:
+            own = self._known[0].id
+            self._notes.append(f"taken as {own}, the only one of {self._said.advertiser_id}")
+        else:
+            raise self._error(
+                f"{self._said.advertiser_id} has several accounts: say by --account which it is "
+                f"({', '.join(one.id for one in self._known)})"
+            )
+        return own, next((one for one in self._known if one.id == own), None)
+
+    def _is_named(self, db: "duckdb.DuckDBPyConnection", column: str) -> bool:
+        """Whether every row of data has a value in this column."""
+        if column not in self._file.columns:
+            return False
+        query = f"SELECT bool_and(coalesce(trim({column}), '') <> '') FROM given WHERE NOT is_total"
+        ((named,),) = db.sql(query).fetchall()
+        return bool(named)
+
+    def _currency(self, db: "duckdb.DuckDBPyConnection", known: Account | None) -> str:
+        """The currency of rows that name none."""
+        told = self._file.currency
+        if "currency" in self._file.columns:
+            whose = "account_id" if "account_id" in self._file.columns else "''"
+            several = db.sql(
+                f"SELECT string_agg(DISTINCT upper(trim(currency)), ', ') FROM given "
+                f"WHERE trim(currency) <> '' AND NOT is_total GROUP BY {whose} "
+                "HAVING count(DISTINCT upper(trim(currency))) > 1"
+            ).fetchall()
+            if several:
+                raise self._error(f"amounts of one account are in {several[0][0]}: export each")
+            found = db.sql(
+                "SELECT DISTINCT upper(trim(currency)) FROM given WHERE trim(currency) <> ''"
+            ).fetchall()
+            if told is None and len(found) == 1:
+                told = str(found[0][0])
+            elif len(found) > 1:
+                return ""
+        said = self._said.currency and setting_values.currency(self._said.currency)
+        own = known.currency if known else None
+        for other, where in ((said, "--currency"), (own, "the account")):
+            if told and other and told != other:
+                raise self._error(f"its amounts are in {told}, and {where} is in {other}")
+            told = told or other
+        if not told:
+            raise self._error("it does not say in which currency it is: add --currency, e.g. EUR")
+        return told
+
+    def _zone(
+        self, db: "duckdb.DuckDBPyConnection", known: Account | None, dates: Side | None
+    ) -> str:
+        """The time zone of the account, or of the shop, whose times must agree with it."""
+        name = self._said.timezone or (known and known.timezone)
+        try:
+            zone = ZoneInfo(name or "UTC").key
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise self._error(
+                f"--timezone {name!r} is no time zone; name one, e.g. Europe/Berlin"
+            ) from error
+        times = [n for n in self._file.columns if self._file.export.columns[n].kind == "time"]
+        for column in times:
+            texts = db.sql(f"SELECT DISTINCT {column} FROM given WHERE {column} <> ''").fetchall()
+            for (text,) in texts:
+                if values.offset_differs(text, dates, zone):
+                    raise self._error(
+                        f"{column} has times of another zone than {zone}"
+                        + ("" if name else " (none was said)")
+                        + ", such as …"
+                        + str(text)[-6:].strip()
+                        + ": say by --timezone which one the shop has, e.g. Europe/Berlin"
+                    )
+        if name is None and not times:
+            self._notes.append("its days are taken as those of UTC (--timezone says otherwise)")
+        return zone
+
+    # what it adds up to --------------------------------------------------------------------------
+    def _bad(self, db: "duckdb.DuckDBPyConnection", dates: Side | None) -> int:
+        """How many rows cannot be used as they are. Raises ExportError where they are too many."""
+        export = self._file.export
+        wrong = ["problem IS NOT NULL"]
+        for name in self._file.columns:
+            received = export.columns[name]
+            text = f"nullif(trim({name}), '')"
+            if received.kind in ("amount", "count"):
+                read = values.money if received.kind == "amount" else values.count
+                wrong.append(f"({text} IS NOT NULL AND {read(text)} IS NULL)")
+            elif received.kind in ("day", "time"):
+                texts = [
+                    str(one)
+                    for (one,) in db.sql(f"SELECT DISTINCT {text} FROM row").fetchall()
+                    if one is not None
+                ]
+                read_texts = [one for one in texts if values.moment(one, dates, "UTC") is not None]
+                db.execute(
+                    f"CREATE OR REPLACE TABLE read_{name} AS SELECT unnest($1::VARCHAR[]) AS text",
+                    [read_texts],
+                )
+                wrong.append(
+                    f"({text} IS NOT NULL AND {text} NOT IN (SELECT text FROM read_{name}))"
+                )
+        ((bad, rows, first),) = db.sql(
+            f"SELECT count(*) FILTER (is_bad), count(*), min(line) FILTER (is_bad) FROM "
+            f"(SELECT line, {' OR '.join(wrong)} AS is_bad FROM row WHERE NOT is_total)"
+        ).fetchall()
+        if bad:
+            self._notes.append(f"{bad:,} rows cannot be used, the first in line {first}")
+        if bad > self._home.settings().max_bad_share * rows:
+            raise self._error(
+                f"{bad:,} of {rows:,} rows cannot be used, the first in line {first}: more than "
+                "DMP_MAX_BAD_SHARE allows; nothing is taken"
+            )
+        if export.kind == "meta":
+            self._one_day(db)
+            self._shared(db)
+        return int(bad)
+
+    def _one_day(self, db: "duckdb.DuckDBPyConnection") -> None:
+        """Refuse a file whose rows are of several days."""
+        if "day" in self._file.columns:
+            return
+        ends = "reporting_ends" if "reporting_ends" in self._file.columns else "NULL"
+        ((line,),) = db.sql(
+            "SELECT min(line) FROM row "
+            f"WHERE NOT is_total AND reporting_starts IS DISTINCT FROM {ends}"
+        ).fetchall()
+        if line is not None:
+            raise self._error(
+                f"line {line} is of several days: export with the breakdown by day (Breakdown, "
+                "Time, Day)"
+            )
+
+    def _shared(self, db: "duckdb.DuckDBPyConnection") -> None:
+        """Refuse parts of an ad's day that the file does not tell apart; say where they add up."""
+        names = [n for n in ("account_id", "campaign_id", "campaign_name", "adset_id",
+                             "adset_name", "ad_id", "ad_name", "day", "reporting_starts", *CELL)
+                 if n in self._file.columns]  # fmt: skip
+        ((shared, first, has_ids),) = db.sql(
+            f"SELECT coalesce(sum(n) FILTER (n > 1), 0), min(line) FILTER (n > 1), "
+            "bool_or(n > 1 AND coalesce(ad, '') <> '') FROM (SELECT count(DISTINCT row_hash) AS n, "
+            f"min(line) AS line, any_value(ad_id) AS ad FROM row WHERE NOT is_total "
+            f"GROUP BY {', '.join(names)})"
+        ).fetchall()
+        if shared and has_ids:
+            raise self._error(
+                f"{shared:,} rows are of an ad and day that others are of too, the first in line "
+                f"{first}: export without the breakdown that parts them, or one file by one"
+            )
+        if shared:
+            self._notes.append(
+                f"{shared:,} rows are of an ad and day by whose names others are too, the first in "
+                f"line {first}: they are added up (with the column Ad ID they are told apart)"
+            )
+
+    def _totals(self, db: "duckdb.DuckDBPyConnection") -> list[str]:
+        """What the file's own row of totals says otherwise than its rows add up to."""
+        grand = db.sql("SELECT * FROM row WHERE is_total ORDER BY line")
+        names = grand.columns
+        own = next(
+            (r for r in (dict(zip(names, one, strict=True)) for one in grand.fetchall())
+             if is_grand(r)), None,
+        )  # fmt: skip
+        if own is None:
+            return []
+        told = [name for name in SUMMED if own.get(name)]
+        sums = ", ".join(
+            f"(SELECT sum({values.number(name)}) FROM (SELECT DISTINCT ON (row_hash) * FROM row "
+            f"WHERE NOT is_total)), (SELECT {values.number(name)} FROM row WHERE line = $1)"
+            for name in told
+        )
+        if not told:
+            return []
+        (found,) = db.execute(f"SELECT {sums}", [own["line"]]).fetchall()
+        differ = []
+        for name, added, total in zip(told, found[::2], found[1::2], strict=True):
+            if total is not None and abs((added or Decimal(0)) - total) > _CENT:
+                differ.append(f"{name}: rows add up to {added or 0:f}, its total is {total:f}")
+        agree = f"its row of totals (line {own['line']}) agrees with its rows"
+        self._notes.append("its row of totals differs: " + "; ".join(differ) if differ else agree)
+        return differ

@@ -1,0 +1,65 @@
+"""How the values of an export are read: SQL of numbers, and days and times by their texts.
+
+A file writes all its numbers in one way, and all its days. `numbers` and `dates` of a row say which
+(`Kept`): what could be both, and was not decided when the file was taken, is not read.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from dmp_assets.platform.values.readers import Format, Side, amount
+from dmp_assets.platform.values.times import read_day, read_time
+
+NUMBER = "DECIMAL(38, 9)"
+_ZONED = re.compile(
+    r":\d{2}(?:[.,]\d+)?\s*(?P<zone>z|utc|gmt|[+-]\d{1,2}(?::?\d{2})?)\s*$", re.IGNORECASE
+)
+_SIDES: Sequence[Side] = ("point", "comma")
+
+
+def number(text: str) -> str:
+    """SQL of a number from SQL of its text; `numbers` says how the row's file writes them."""
+    known = " ".join(
+        f"WHEN numbers = '{side}' THEN {amount(text, NUMBER, Format(side))}" for side in _SIDES
+    )
+    return f"CASE {known} ELSE {amount(text, NUMBER, Format(None))} END"
+
+
+def money(text: str) -> str:
+    """SQL of an amount of money, to eight places: exports part sums into cells to so many."""
+    return f"round({number(text)}, 8)::DECIMAL(18, 8)"
+
+
+def count(text: str) -> str:
+    """SQL of a whole number; null for a part of one."""
+    return (
+        f"list_transform([{number(text)}], lambda n: CASE WHEN n = trunc(n) AND abs(n) < 1e18 "
+        "THEN n::BIGINT END)[1]"
+    )
+
+
+def days(texts: Iterable[tuple[str, Side | None]]) -> dict[tuple[str, Side | None], date]:
+    """The days that these texts name, those that name none left out."""
+    read = {(text, side): read_day(text, Format(side)) for text, side in texts}
+    return {given: day for given, day in read.items() if day is not None}
+
+
+def moment(text: str, side: Side | None, zone: str) -> datetime | None:
+    """The moment that a text names (UTC); one that says no zone is of this one."""
+    found = read_time(text, Format(side))
+    if found is None or _ZONED.search(text):
+        return found
+    return found.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+def offset_differs(text: str, side: Side | None, zone: str) -> bool:
+    """Whether a text says another offset from UTC than the zone has at that moment."""
+    found = _ZONED.search(text)
+    at = read_time(text, Format(side))
+    if found is None or at is None:
+        return False
+    as_written = read_time(text[: found.start("zone")].strip(), Format(side))
+    own = at.astimezone(ZoneInfo(zone)).utcoffset()
+    return as_written is not None and own is not None and as_written - at != own
