@@ -29,7 +29,6 @@ from dmp_assets.platform.store import access, database, publish
 from dmp_assets.platform.store.roles import ROLES
 from dmp_assets.platform.store.schema import person
 from tests.support.ads_budget_rows import budget_rows
-from tests.support.ads_rows import ads_rows
 from tests.support.ads_rows import ads_rows, pooled_rows
 
 PASSWORD = "correct horse battery"

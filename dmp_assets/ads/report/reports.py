@@ -4,7 +4,7 @@ from dmp_assets.ads.report import figures, weekly
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import renderer
 from dmp_assets.platform.reporting.charts import BLUE, ORANGE, Panel, daily_chart
-from dmp_assets.platform.reporting.period import Period
+from dmp_assets.platform.reporting.period import DAY, Period
 from dmp_assets.platform.reporting.reader import Report
 from dmp_assets.platform.reporting.report_spec import MessageSpec, Outline, ReportSpec
 
@@ -16,9 +16,10 @@ def _outline(home: Home, problem: str | None, days: Period | None) -> Outline:
     every = shown.days()
     spend, revenue = [0.0] * len(every), [0.0] * len(every)
     if report.has(figures.ROI):
-        for row in weekly.by_day(report, shown.last, back=shown.length * weekly.DAY).itertuples():
-            place = (row.date - shown.first).days
-            spend[place], revenue[place] = row.spend, row.revenue
+        found = weekly.by_day(report, shown.last, back=shown.length * DAY)
+        for row in found.to_dict("records"):
+            place = (row["date"] - shown.first).days
+            spend[place], revenue[place] = row["spend"], row["revenue"]
     currency = figures.currency_of_sums(report.settings)
     panels = (
         Panel(f"Ad spend per day, {currency}", spend, ORANGE),
