@@ -91,7 +91,7 @@ class BudgetDays:
         sold = sum(self.revenue.get(day, Decimal(0)) for day in days)
         return float(sold / earned) if earned > 0 and sold > 0 else None
 
-    def series(self, events: Mapping[str, list[date]] | None = None) -> Series:
+    def series(self, events: Mapping[str, list[date]]) -> Series:
         """What the model learns from. Raises SeriesError, TooShortError."""
         days = self.known()
         if not days:
@@ -109,6 +109,20 @@ class BudgetDays:
         return Series.of(
             days, self.earned(days), spend, channel_of=dict.fromkeys(spend, CHANNEL), events=events
         )  # fmt: skip
+
+
+def public_holidays(region: str | None, days: BudgetDays, ahead: int) -> dict[str, list[date]]:
+    """The events of a series: public holidays (`DE`, `US-CA`) of its days and of those `ahead`."""
+    if region is None:
+        return {}
+    from holidays import country_holidays
+
+    country, _, part = region.partition("-")
+    last = days.last + timedelta(days=ahead)
+    known = country_holidays(
+        country, subdiv=part or None, years=range(days.first.year, last.year + 1)
+    )
+    return {"holidays": sorted(day for day in known if days.first <= day <= last)}
 
 
 def budget_days(run: TableRun) -> dict[str, BudgetDays | str]:
