@@ -131,6 +131,23 @@ def by_day(report: Report, last: date, *, back: timedelta = _LOOKS_BACK) -> pd.D
     )
 
 
+def drawn(report: Report, days: Period) -> tuple[Sequence[float], Sequence[float]]:
+    """(spend, revenue) of each of the days, 0 where nothing is known."""
+    if not report.has(ROI):
+        return [0.0] * days.length, [0.0] * days.length
+    found = {
+        row["date"]: (row["spend"], row["revenue"] or 0.0)
+        for row in report.rows(
+            "SELECT date, sum(spend)::DOUBLE AS spend, sum(revenue)::DOUBLE AS revenue "
+            "FROM modeled.ad_roi_daily WHERE campaign_id = '' AND date BETWEEN $1 AND $2 "
+            "GROUP BY date",
+            [*days.bounds],
+        )
+    }
+    every = [found.get(day, (0.0, 0.0)) for day in days.days()]
+    return [spend for spend, _ in every], [revenue for _, revenue in every]
+
+
 def open_days(report: Report, days: Period) -> Sequence[date]:
     """Those of the days that Meta may still restate."""
     found = report.rows(
