@@ -50,6 +50,7 @@ from dmp_assets.platform.config.setting_sources import (
 
 __all__ = ["Outside", "Settings", "SettingsError", "load", "outside_fields", "project_dir"]
 
+from dmp_assets.platform.reporting.mail_settings import MailSettings
 from dmp_assets.platform.stream.settings import KafkaSettings
 from dmp_assets.platform.values import words
 
@@ -84,7 +85,7 @@ def _column_formats(given: Mapping[str, str]) -> dict[str, str]:
     return setting_values.column_formats(given, written_columns.named, written_columns.fits)
 
 
-class Settings(SettingsOfDomains, KafkaSettings, BaseSettings):
+class Settings(SettingsOfDomains, KafkaSettings, MailSettings, BaseSettings):
     """All settings, those of domains and sources among them (`<domain>/settings.py`): see `of`.
 
     Build it with `dmp_assets.home.Home.settings()`, which knows the profile.
@@ -452,4 +453,4 @@ def unknown_names() -> list[str]:
     ]
 
 
-distinct((SettingsOfDomains, KafkaSettings, Settings))
+distinct((SettingsOfDomains, KafkaSettings, MailSettings, Settings))

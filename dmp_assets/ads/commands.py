@@ -153,7 +153,7 @@ def connect_list() -> None:
 
 
 # files -------------------------------------------------------------------------------------------
-def _accounts(home: Home, advertiser: str) -> "Mapping[Kind, Sequence[Account]]":
+def _accounts_of(home: Home, advertiser: str) -> "Mapping[Kind, Sequence[Account]]":
     """The accounts and shops of an advertiser, as services told of them."""
     from dmp_assets.cli.shared import tables
     from dmp_assets.sources.exports.taking import Account
@@ -228,11 +228,11 @@ def import_files(
         home = Home.current().prepare()
         reading = Reading.of(delimiter, (), encoding)
         said = Said(whose, kind, account, currency, timezone, numbers, dates, reading)
-        if where.is_configured(home):
-            _known(home, whose)
-        for one in take(home, files, said, _accounts(home, whose)):
+        for one in take(home, files, said, _accounts_of(home, whose)):
             what = f"{one.kept.rows:,} rows" if one.is_new else "there already, left alone"
             print("\n  ".join((f"{one.kept.name}: {what}", *one.notes)))
+        if where.is_configured(home):
+            _known(home, whose)
         out.print("`dmp run --select group:ads` brings them into the tables.")
 
 

@@ -1,14 +1,20 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
+from dmp_assets.ads.report import notice_delivery
 from dmp_assets.ads.tables import (
+    ad_budgets,
     ad_costs_without_sessions,
+    ad_notices,
     ad_performance_daily,
     ad_roi_daily,
     ads,
+    ads_budget_forecasts,
+    ads_forecast_scores,
     conversion_bridge,
     conversion_claims,
     exchange_rates,
     order_ledger,
+    publications_budgets,
 )
 from dmp_assets.ads.tables.publications import PUBLICATIONS
 from dmp_assets.cleaned.meta import meta_breakdowns, meta_exports, meta_insights
@@ -20,7 +26,13 @@ from dmp_assets.raw import shopify as raw_shopify
 
 LAKE = Lake(
     in_shared_jobs=True,
-    publications=PUBLICATIONS,
+    publications=(
+        *PUBLICATIONS,
+        *publications_budgets.PUBLICATIONS,
+    ),
+    jobs=(notice_delivery.JOB,),
+    schedules=notice_delivery.build_schedules,
+    sensors=(notice_delivery.ads_notices_due,),
     assets={
         "ads": (
             raw_meta.meta_accounts,
@@ -55,6 +67,11 @@ LAKE = Lake(
             conversion_claims.conversion_claims,
             conversion_bridge.conversion_bridge,
             ad_roi_daily.ad_roi_daily,
+            ad_budgets.ad_budgets,
+            ads_budget_forecasts.ads_budget_forecasts,
+            ads_forecast_scores.ads_forecast_scores,
+            ad_notices.ad_notices,
+            notice_delivery.ad_notices,
         ),
     },
 )

@@ -4,15 +4,23 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dmp_assets.platform.config import setting_values
-from dmp_assets.platform.config.setting_kinds import Outside, given
+from dmp_assets.platform.config.setting_kinds import Outside, each, given
 from dmp_assets.sources.exports.settings import ExportSettings
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.settings import ShopifySettings
 
 WRITTEN = ()
+
+
+def amounts(given: dict[str, Decimal]) -> dict[str, Decimal]:
+    """Amounts by advertiser, which must be above 0."""
+    for advertiser, amount in given.items():
+        if not (amount.is_finite() and amount > 0):
+            raise ValueError(f"{advertiser}: an amount above 0 is expected")
+    return given
 
 
 class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
@@ -42,6 +50,24 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     )
     ads_meta_channels: list[str] = Field(
         ["meta_social"], description="Channels of the web's sessions that are ads of Meta."
+    )
+    ads_apply_budgets: bool = Field(
+        False, description="Whether approved budgets are written to Meta; else they are proposed."
+    )
+    ads_greatest_step: float = Field(
+        0.3, gt=0, le=1, description="By what share of itself a budget may change at most at once."
+    )
+    ads_most_per_day: Annotated[dict[str, Decimal], AfterValidator(amounts)] = Field(
+        default_factory=dict,
+        description="Most that the budgets of an advertiser may sum to a day, in the currency of "
+        'sums, e.g. {"acme": 500}; without it no plan sums to more than the budgets at present.',
+    )
+    ads_slack_channels: Annotated[dict[str, str], Outside(), each(setting_values.slack_channel)] = (
+        Field(
+            default_factory=dict,
+            description="Advertiser → id of the Slack channel for its notices, e.g. "
+            '{"acme": "C0123456789"}; one that is not named: DMP_SLACK_ALERT_CHANNEL.',
+        )
     )
 
 

@@ -26,7 +26,7 @@ EVENTS = {"cleaned/shopify_orders": "processed_at"}
 RECORD = "ml/ads_forecast_scores"
 READS = (
     ROI, BRIDGE, figures.LEDGER, "modeled/conversion_claims", "modeled/ad_accounts",
-    "cleaned/shopify_orders", "cleaned/meta_insights", "raw/shopify_orders",
+    "cleaned/shopify_orders", "cleaned/meta_insights", "raw/shopify_orders", RECORD,
 )  # fmt: skip
 HEADLINE = (
     "ad_spend", "mer", "platform_roas", "modelled_roas", "ads_contribution", "cac",

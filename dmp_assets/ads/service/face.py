@@ -4,7 +4,13 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from dmp_assets.ads.service.routes import reading, webhooks
+from dmp_assets.ads.service.routes import (
+    budgets,
+    notices,
+    plans,
+    reading,
+    webhooks,
+)
 from dmp_assets.ads.service.store.schema import ads_advertisers
 from dmp_assets.platform.faces.service import Entry, ServiceFace
 
@@ -15,10 +21,18 @@ def _advertisers(store: sa.Connection) -> Collection[str]:
 
 
 FACE = ServiceFace(
-    routers=(reading.router, webhooks.router),
+    routers=(
+        reading.router,
+        budgets.router,
+        plans.router,
+        notices.router,
+        webhooks.router,
+    ),
     entries=(
         Entry("/v1/ads/roi", "what advertising cost and earned", "ads:read"),
         Entry("/v1/ads/bridge", "what Meta claims, and what there is", "ads:read"),
+        Entry("/v1/ads/budget", "which budget would earn more, or why nobody knows", "ads:read"),
+        Entry("/v1/ads/notices", "what is not as usual", "ads:read"),
     ),
     advertisers=_advertisers,
     reports_of_all=("ads",),

@@ -46,6 +46,10 @@ def _count(window: str) -> str:
     return machine_values.whole(_of_window("actions", window))
 
 
+PURCHASES_SQL = f"coalesce({_count(WINDOWS[''])}, 0)"
+"""SQL of the purchases of a received row, as `received_actions` and `purchase_type` tell them."""
+
+
 def _value(window: str) -> str:
     return f"TRY_CAST({_of_window('action_values', window)} AS DECIMAL(18, 4))"
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import filelock
@@ -37,6 +37,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dmp_assets import domains
 from dmp_assets.demo.sandbox import slack_page as sandbox_slack_page
 from dmp_assets.demo.sandbox.slack import SlackSandbox
+from dmp_assets.demo.sandbox.smtp import SmtpSandbox
 from dmp_assets.home import Home
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.base.addresses import is_loopback
@@ -64,13 +65,25 @@ class Service(Protocol):
         """The same as HTML, for a person to look at."""
 
 
+@runtime_checkable
+class Listening(Protocol):
+    """A service that also answers at a port of its own, by another protocol than HTTP."""
+
+    def listen(self) -> None:
+        """Begin to answer there, before the settings are asked for."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 PAGES = "/sandbox"
 
 
 def every_service() -> list[Callable[[Path], Service]]:
-    """What makes each service, given the folder of the sandbox: Slack, and those of domains."""
+    """What makes each service, given the folder of the sandbox: Slack, e-mail, and those of
+    domains."""
     brought = domains.rooms("sandbox").values()
-    return [SlackSandbox, *(make for room in brought for make in room.SERVICES)]
+    return [SlackSandbox, SmtpSandbox, *(make for room in brought for make in room.SERVICES)]
 
 
 class Fault(BaseModel):
@@ -269,12 +282,16 @@ class Sandbox:
     def _start(self) -> "_Server":
         wanted = every_service() if self.services is None else self.services
         services = [make(self.home.sandbox) for make in wanted]
+        listening = [service for service in services if isinstance(service, Listening)]
+        for service in listening:
+            service.listen()
         listener = self._listen()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings: dict[str, Any] = {}
-        for service in services:
-            settings |= service.settings(f"{url}/{service.prefix}/")
-        return _Server(build_app(services), listener, Endpoint(os.getpid(), url, settings))
+        for one in services:
+            settings |= one.settings(f"{url}/{one.prefix}/")
+        endpoint = Endpoint(os.getpid(), url, settings)
+        return _Server(build_app(services), listener, endpoint, listening)
 
     def _listen(self) -> socket.socket:
         """The port of the time before where it is free, so that addresses people noted hold."""
@@ -291,10 +308,16 @@ class Sandbox:
 
 
 class _Server:
-    """uvicorn in a thread."""
+    """uvicorn in a thread; `beside`: what answers at ports of its own and ends with it."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        endpoint: Endpoint,
+        beside: Sequence[Listening] = (),
+    ) -> None:
+        self.endpoint, self._beside = endpoint, beside
         self._listener = listener
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -319,6 +342,8 @@ class _Server:
     def stop(self) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=5)
+        for service in self._beside:
+            service.close()
         with suppress(OSError):
             self._listener.close()
 

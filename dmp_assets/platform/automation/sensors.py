@@ -9,10 +9,12 @@ from dmp_assets.home import Home
 from dmp_assets.platform.automation import readiness
 from dmp_assets.platform.automation.telling import alert_people, run_url
 from dmp_assets.platform.lake.window import Window
+from dmp_assets.platform.reporting import mail_outbox
 from dmp_assets.platform.reporting.alerts import Alert
 from dmp_assets.platform.reporting.check_news import CheckNews
 from dmp_assets.platform.reporting.check_results import results_of
 from dmp_assets.platform.reporting.delivery import flush
+from dmp_assets.platform.reporting.mail_outbox import Stage
 from dmp_assets.platform.reporting.report_assets import deliver_failure, in_range
 from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.platform.run.causes import first_cause
@@ -131,8 +133,11 @@ def api_readiness(context: dg.SensorEvaluationContext, slack: SlackResource) -> 
 def outbox(context: dg.SensorEvaluationContext, slack: SlackResource) -> dg.SkipReason:
     home = Home.current()
     done = flush(slack.client(), home.outbox)
+    mails = mail_outbox.flush(home.settings(), home.outbox)
     sent = sum(delivery.state == "sent" for delivery in done)
+    sent += sum(mail.stage is Stage.SENT for mail in mails)
     waiting = sum(delivery.state == "kept" for delivery in done)
+    waiting += sum(mail.stage is Stage.KEPT for mail in mails)
     return dg.SkipReason(f"{sent} sent, {waiting} still waiting")
 
 

@@ -4,7 +4,7 @@ A write is never repeated blindly: where its answer was lost, the object is read
 there is what was done.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -58,16 +58,21 @@ class Writer:
     def __init__(self, client: MetaClient, intents: Intents) -> None:
         self._client, self._intents = client, intents
 
-    def apply(self, change: Change) -> Changed:
+    def apply(self, change: Change, only_from: Decimal | str | None = None) -> Changed:
         """Make a change: check, intend, write once, read back. One that is there already is done.
 
         What it was before is in the result, so that it can be undone by another change.
+        `only_from`: what must stand there for it; WriteRefusedError where it is something else.
         """
         currency = self._currency(change.account)
         wanted = _word(change, currency)
         before = self._stands(change)
         if before == wanted:
             return _changed(change, before, before, currency)
+        if only_from is not None and before != _word(replace(change, value=only_from), currency):
+            raise WriteRefusedError(
+                f"{change.field} of {change.object_id} was changed meanwhile: it is left as it is"
+            )
         checked = self._client.post(
             change.account,
             change.object_id,

@@ -64,6 +64,11 @@ REAL = looking_real() | {
     "DMP_SLACK_CHANNEL": "C1",
     "DMP_SLACK_ALERT_CHANNEL": "C2",
     "DMP_SLACK_OWNER_CHANNELS": '{"team:fraud": "C3"}',
+    "DMP_ADS_SLACK_CHANNELS": '{"acme": "C4"}',
+    "DMP_SMTP_HOST": "mail.example.com",
+    "DMP_SMTP_PORT": "465",
+    "DMP_SMTP_SECURITY": "tls",
+    "DMP_SMTP_FROM": "Reports <reports@example.com>",
 }
 
 

@@ -3,7 +3,7 @@
 Pure functions over preferences and over what was told before; nothing is sent here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
@@ -42,10 +42,20 @@ class Mute:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """By what a kind is told, nothing for not at all; `is_digest`: with others once a day."""
+
+    channels: tuple[Channel, ...] = ("slack",)
+    is_digest: bool = False
+
+
+@dataclass(frozen=True)
 class Preference:
     """What a person wants to be told of one advertiser.
 
-    `kinds`: None for all. `zone`: an IANA name, for `quiet` (from, to; over midnight where it ends
+    `kinds`: None for all. `choices`: of kinds that are told otherwise than by `channels`, in the
+    digest where there is one.
+    `zone`: an IANA name, for `quiet` (from, to; over midnight where it ends
     earlier than it begins) and `digest_at` (None: at once).
     Raises NoticeError for a zone that there is not, and for quiet hours that never end.
     """
@@ -54,6 +64,7 @@ class Preference:
     advertiser_id: str
     channels: tuple[Channel, ...] = ("slack",)
     kinds: frozenset[Kind] | None = None
+    choices: Mapping[Kind, Choice] = field(default_factory=dict, hash=False)
     zone: str = "UTC"
     quiet: tuple[time, time] | None = None
     digest_at: time | None = None
@@ -64,11 +75,17 @@ class Preference:
         if self.quiet and self.quiet[0] == self.quiet[1]:
             raise NoticeError("quiet hours end at another time than they begin")
 
+    def choice(self, kind: Kind) -> Choice:
+        """How the kind is told."""
+        usual = Choice(self.channels, self.digest_at is not None)
+        return self.choices.get(kind, usual)
+
     def wants(self, finding: Finding, now: datetime) -> bool:
-        """The finding is of this advertiser, of a wanted kind, and not muted."""
+        """The finding is of this advertiser, of a kind that is told, and not muted."""
         return (
             finding.subject.advertiser_id == self.advertiser_id
             and (self.kinds is None or finding.kind in self.kinds)
+            and bool(self.choice(finding.kind).channels)
             and not any(mute.holds(finding, now) for mute in self.mutes)
         )
 
@@ -144,14 +161,16 @@ def planned(
                 known[key] = replace(before, seen=max(before.seen, finding.day))
                 continue
             known[key] = Told(now, finding.day, excess)
-            is_digest = preference.digest_at is not None and finding.kind not in URGENT
+            choice = preference.choice(finding.kind)
+            may_wait = preference.digest_at is not None and finding.kind not in URGENT
+            is_digest = choice.is_digest and may_wait
             at = next_time(preference, now, is_digest=is_digest)
             due += [
                 Due(
                     preference.person, preference.advertiser_id, channel, finding, at,
                     is_digest,
                 )
-                for channel in preference.channels
+                for channel in choice.channels
             ]  # fmt: skip
     return Planned(tuple(due), known)
 

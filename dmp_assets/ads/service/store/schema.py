@@ -7,7 +7,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from dmp_assets.ads.service.store import (
+    schema_budgets,
+    schema_notices,
+)
 from dmp_assets.platform.store.schema import METADATA, PUBLISHED
+
+__all__ = [
+    "schema_budgets",
+    "schema_notices",
+]
 
 _AMOUNT = sa.Numeric(18, 4)
 

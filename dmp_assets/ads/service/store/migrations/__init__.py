@@ -1,0 +1,1 @@
+"""Migrations of ad performance in the operational store."""

@@ -1,0 +1,170 @@
+"""Notices in words: one message for Slack, or as e-mail, of one or several of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from dmp_assets.ads.model.notices.detect import MEANINGS
+from dmp_assets.ads.service.store.notices import Outgoing, Shown
+from dmp_assets.platform.reporting import delivery
+from dmp_assets.platform.reporting.blocks import SECTION_LIMIT, context, header, section
+from dmp_assets.platform.reporting.email import Email
+from dmp_assets.platform.text.foreign_text import cut, html_text, slack_link, slack_text, visible
+
+ABOUT = "notices"
+PREFERENCES = "/ads/notices"
+"""Path of the page where people say what they want to be told."""
+
+_MOST = 40
+"""Notices that one message names; it says how many more there are."""
+_NAME = 120
+_WHAT = {
+    "account": "account", "campaign": "campaign", "ad": "ad", "shop": "shop",
+    "connection": "connection", "job": "job", "advertiser": "",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """A notice: what is found, of what, the figure with its usual range, since when, where."""
+
+    meaning: str
+    subject: str
+    figure: str
+    usual: str
+    since: str
+    url: str | None
+
+    @property
+    def text(self) -> str:
+        """All but the first on one line."""
+        return f"{self.subject}: {self.figure} ({self.usual}), since {self.since}"
+
+
+def line(shown: Shown, base: str | None) -> Line:
+    """A notice in words. `base`: address under which people reach the pages, if any."""
+    kind = _WHAT.get(shown.subject.partition(":")[0], "")
+    name = cut(visible(shown.subject_name), _NAME)
+    meaning = MEANINGS[shown.kind]
+    return Line(
+        f"{meaning[:1].upper()}{meaning[1:]}",
+        f"{kind} {name}".strip(),
+        figure(shown.figure, shown.unit, shown.currency),
+        _usual(shown),
+        shown.since.isoformat(),
+        f"{base.rstrip('/')}{shown.link}" if base else None,
+    )
+
+
+def figure(value: Decimal, unit: str, currency: str | None = None) -> str:
+    """A figure as people read it, with what it is counted in."""
+    if unit == "money":
+        return f"{value:,.2f} {currency or ''}".rstrip()
+    if unit == "ratio":
+        return f"{value:.2f}"
+    if unit == "days":
+        return f"{value:.0f} day{'' if value == 1 else 's'}"
+    if unit == "seconds":
+        minutes = int(value) // 60
+        return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
+    if unit == "share of the day":
+        minutes = round(float(value) * 1440)
+        return f"{minutes // 60:02}:{minutes % 60:02}"
+    return f"{value:,.0f}"
+
+
+def _usual(shown: Shown) -> str:
+    """The usual range; where a bound is open or 0 the other one alone."""
+    low, high = (
+        None if bound is None else figure(bound, shown.unit, shown.currency)
+        for bound in (shown.low, shown.high)
+    )
+    if low is None and high is None:
+        return "there is no usual range"
+    if high is None:
+        return f"usual is {low} or later" if shown.unit == "share of the day" else (
+            f"usual is at least {low}"
+        )  # fmt: skip
+    if low is None or shown.low == 0:
+        return "usual is none" if shown.high == 0 else f"usual is at most {high}"
+    return f"usual is {low} to {high}"
+
+
+def title(outgoing: Outgoing, advertiser: str) -> str:
+    """What a message is about, on one line."""
+    whose, count = cut(visible(advertiser), _NAME), len(outgoing.shown)
+    if outgoing.is_digest:
+        return f"{whose}: {count} notice{'' if count == 1 else 's'} of the day"
+    if count == 1:
+        return f"{whose}: {MEANINGS[outgoing.shown[0].kind]}"
+    return f"{whose}: {count} notices"
+
+
+def slack_message(
+    outgoing: Outgoing, advertiser: str, channel: str, base: str | None
+) -> delivery.Message:
+    """The message for a channel of Slack."""
+    first = title(outgoing, advertiser)
+    blocks: list[dict[str, Any]] = [header(first)]
+    for one in _lines(outgoing, base):
+        more = f"\n{slack_link(one.url, 'open')}" if one.url else ""
+        blocks.append(
+            section(
+                f"*{slack_text(one.meaning)}*\n{slack_text(one.text, SECTION_LIMIT - 400)}{more}"
+            )
+        )
+    if left := _left(outgoing):
+        blocks.append(context(slack_text(left)))
+    if base:
+        blocks.append(context(slack_link(f"{base.rstrip('/')}{PREFERENCES}", "What you are told")))
+    return delivery.Message(
+        report=f"{ABOUT}/{outgoing.advertiser_id}",
+        version=str(outgoing.message_id),
+        channel=channel,
+        text=slack_text(first, 1_500),
+        blocks=tuple(blocks),
+    )
+
+
+def mail(outgoing: Outgoing, advertiser: str, to: str, base: str | None) -> Email:
+    """The same by e-mail."""
+    first, lines, left = title(outgoing, advertiser), _lines(outgoing, base), _left(outgoing)
+    page = f"{base.rstrip('/')}{PREFERENCES}" if base else None
+    text = [first, ""]
+    html = [f"<h1 style='font:600 18px sans-serif'>{html_text(first)}</h1>"]
+    for one in lines:
+        text += [one.meaning, f"  {one.text}", *([f"  {one.url}"] if one.url else []), ""]
+        link = f"<br><a href='{html_text(one.url)}'>open</a>" if one.url else ""
+        html.append(
+            f"<p style='font:15px sans-serif'><b>{html_text(one.meaning)}</b><br>"
+            f"{html_text(one.text)}{link}</p>"
+        )
+    if left:
+        text += [left, ""]
+        html.append(f"<p style='font:15px sans-serif'>{html_text(left)}</p>")
+    if page:
+        text.append(f"What you are told, and how: {page}")
+        html.append(
+            f"<p style='font:13px sans-serif'><a href='{html_text(page)}'>What you are told, and "
+            "how</a></p>"
+        )
+    return Email(
+        delivery_id=str(outgoing.message_id),
+        about=f"{ABOUT}/{outgoing.advertiser_id}",
+        to=to,
+        subject=first,
+        text="\n".join(text) + "\n",
+        html=f"<!doctype html><html lang='en'><body>{''.join(html)}</body></html>",
+        preferences=page,
+    )
+
+
+def _lines(outgoing: Outgoing, base: str | None) -> Sequence[Line]:
+    return [line(one, base) for one in outgoing.shown[:_MOST]]
+
+
+def _left(outgoing: Outgoing) -> str:
+    """How many more there are than the message names."""
+    more = len(outgoing.shown) - _MOST
+    return f"and {more} more" if more > 0 else ""
