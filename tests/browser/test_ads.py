@@ -28,6 +28,8 @@ PAGES = (
     "/ads/campaigns?campaign=c1&adset=s1&ad=a1",
     "/ads/orders",
     "/ads/claims",
+    "/ads/budget",
+    "/ads/notices",
     "/ads/connections",
     "/ads/members",
     "/ads?start=2031-01-01&end=2031-01-02",

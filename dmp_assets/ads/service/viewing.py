@@ -49,6 +49,8 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "campaigns": ("/ads/campaigns", "Campaigns"),
     "orders": ("/ads/orders", "Orders and profit"),
     "claims": ("/ads/claims", "Who claims"),
+    "budget": ("/ads/budget", "Budget"),
+    "notices": ("/ads/notices", "Notices"),
     "connections": ("/ads/connections", "Connections"),
     "members": ("/ads/members", "Members"),
 }
@@ -180,6 +182,7 @@ def ads_page(
     *,
     asked: Asked,
     tables: Collection[str] = (),
+    status: int = 200,
     **values: Any,
 ) -> HTMLResponse:
     """A page about days, by what `read` finds in one state of the store.
@@ -206,7 +209,7 @@ def ads_page(
     found = service.in_store(work)
     if found["focus"] is None:
         return _nothing(request, viewer, here)
-    return _rendered(request, viewer, here, template, asked=asked, **found, **values)
+    return _rendered(request, viewer, here, template, status, asked=asked, **found, **values)
 
 
 def plain_page(
@@ -252,7 +255,7 @@ def _rendered(
 FORMATS: Mapping[str, Callable[..., Any]] = {
     "count": numbers.count, "shares": numbers.shares, "money": numbers.money,
     "cents": numbers.cents, "ratio": numbers.ratio, "share": numbers.share,
-    "rate": numbers.rate, "over": numbers.over,
+    "rate": numbers.rate, "over": numbers.over, "change": numbers.change,
 }  # fmt: skip
 
 

@@ -105,14 +105,14 @@ def list_plans(
     if len(found) > limit:
         final = found[limit - 1]
         more = sealed(service.seal, purpose, final.proposed_at.isoformat(), str(final.plan_id))
-    rows = [_shown(plan) for plan in found[:limit]]
+    rows = [shown(plan) for plan in found[:limit]]
     return rows_answer(request, response, BudgetPlan, rows, more)
 
 
 @router.get("/plans/{plan_id}", responses=responses(401, 403, 404, 422, 429))
 def get_plan(request: Request, at: At, plan_id: uuid.UUID) -> BudgetPlan:
     """A plan, and what became of each of its changes."""
-    return _shown(_found(service_of(request), at, plan_id))
+    return shown(_found(service_of(request), at, plan_id))
 
 
 @router.post("/plans", status_code=201, responses=_REFUSALS)
@@ -146,7 +146,7 @@ def propose(request: Request, at: Acting, proposed: Proposed) -> BudgetPlan:
             items=[change.model_dump() for change in made.changes],
         )
 
-    return _shown(_found(service, at, service.change(work)))
+    return shown(_found(service, at, service.change(work)))
 
 
 @router.post("/plans/{plan_id}/approve", responses=_REFUSALS)
@@ -168,7 +168,7 @@ def approve(request: Request, at: Acting, plan_id: uuid.UUID, approval: Approval
         service.change(work)
     except plans.PlanConflictError as error:
         raise Problem(409, "conflict", str(error)) from error
-    return _shown(_found(service, at, plan_id))
+    return shown(_found(service, at, plan_id))
 
 
 @router.post("/plans/{plan_id}/apply", responses=_WRITES)
@@ -204,7 +204,7 @@ def _written(request: Request, at: Seat, plan: Plan, work: Callable[..., None]) 
         raise Problem(409, "conflict", str(error)) from error
     except ConnectError as error:
         raise Problem(503, "unavailable", str(error)) from error
-    return _shown(_found(service, at, plan.plan_id))
+    return shown(_found(service, at, plan.plan_id))
 
 
 def _within_caps(service: Service, plan: Plan) -> None:
@@ -251,7 +251,8 @@ def _step(request: Request, at: Seat) -> Step:
     return Step(at.principal.actor, service_of(request).now(), request.state.request_id)
 
 
-def _shown(plan: Plan) -> BudgetPlan:
+def shown(plan: Plan) -> BudgetPlan:
+    """A plan as it is told."""
     return BudgetPlan.model_validate(
         {
             **{name: getattr(plan, name) for name in BudgetPlan.model_fields if name != "changes"},
