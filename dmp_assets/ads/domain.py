@@ -1,6 +1,7 @@
 """Ad performance: what ads cost and deliver, what orders bring, and what is really whose."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.home import Home
@@ -8,6 +9,9 @@ from dmp_assets.platform.faces.domain import Domain, Scope
 from dmp_assets.sources.exports import kept
 from dmp_assets.sources.meta.config import meta_config
 from dmp_assets.sources.shopify.tables import CUSTOMER, ORDER
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 EVENTS = {"cleaned/meta_insights": "date", "cleaned/shopify_orders": "processed_at"}
 
@@ -32,6 +36,18 @@ def _lacks(home: Home) -> Sequence[str]:
     return lacks
 
 
+def _erase(store: "sa.Connection", subject: str, ids: Collection[str]) -> Mapping[str, int]:
+    from dmp_assets.ads.service.store import exposures
+
+    return exposures.erase(store, ids) if subject == "user_id" else {}
+
+
+def _pseudonyms(home: Home, subject: str, ids: Collection[str]) -> Collection[str]:
+    from dmp_assets.ads.service.units import pseudonyms
+
+    return pseudonyms(home, subject, ids)
+
+
 DOMAIN = Domain(
     name="ads",
     title="Ad performance",
@@ -44,7 +60,12 @@ DOMAIN = Domain(
             "Approve and apply budgets, define experiments, mute notices",
             frozenset({"marketer"}),
         ),
+        Scope("experiments:assign", "Ask which variant a unit gets", frozenset()),
     ),
     events=EVENTS,
+    forgets=("user_id",),
+    erase=_erase,
+    pseudonyms=_pseudonyms,
+    logs=("raw/experiment_exposures", "quarantine/experiment_exposures"),
     keeps=(CUSTOMER, ORDER, "conv_id"),
 )

@@ -48,6 +48,12 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     ads_meta_channels: list[str] = Field(
         ["meta_social"], description="Channels of the web's sessions that are ads of Meta."
     )
+    ads_promotes_by_itself: bool = Field(
+        False, description="Whether the winner of an experiment is promoted without a person."
+    )
+    api_assign_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
+        "60000/minute", description="Units of one client that are assigned in experiments."
+    )
     ads_apply_budgets: bool = Field(
         False, description="Whether approved budgets are written to Meta; else they are proposed."
     )

@@ -32,6 +32,17 @@ def ads_rows(advertisers: Collection[str] = ("acme",)) -> dict[str, pa.Table]:
     return {name: pa.Table.from_pylist(found) for name, found in rows.items()}
 
 
+def pooled_rows() -> dict[str, pa.Table]:
+    """Rows of the published table of pooled insights, which are of no advertiser."""
+    cells = (("", ""), ("fashion", ""), ("food", "small"))
+    rows = [
+        {"period": FIRST, "industry": industry, "size": size, "measure": "mer", "advertisers": 10,
+         "centre": 3.1, "spread": 1.5}
+        for industry, size in cells
+    ]  # fmt: skip
+    return {"pooled_insight": pa.Table.from_pylist(rows)}
+
+
 def _of(advertiser: str, times: int) -> dict[str, list[dict[str, Any]]]:
     days = [FIRST + timedelta(days=n) for n in range(DAYS)]
     account = {"account_id": f"10{times}"}

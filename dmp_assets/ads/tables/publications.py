@@ -107,4 +107,12 @@ PUBLICATIONS = (
         "GROUP BY c.advertiser_id, date, claimant, channel, campaign",
         owner=_OWNER,
     ),
+    Publication(
+        "pooled_insight",
+        "What works for shops like yours, of ten advertisers at least. Key: period, industry, "
+        "size, measure.",
+        "SELECT period, industry, size, measure, advertisers, centre, spread "
+        "FROM modeled.pooled_insights",
+        owner=_OWNER,
+    ),
 )

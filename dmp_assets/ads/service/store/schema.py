@@ -9,15 +9,19 @@ import sqlalchemy as sa
 
 from dmp_assets.ads.service.store import (
     schema_budgets,
+    schema_experiments,
     schema_notices,
     schema_pages,
+    schema_pooled,
 )
 from dmp_assets.platform.store.schema import METADATA, PUBLISHED
 
 __all__ = [
     "schema_budgets",
+    "schema_experiments",
     "schema_notices",
     "schema_pages",
+    "schema_pooled",
 ]
 
 _AMOUNT = sa.Numeric(18, 4)
