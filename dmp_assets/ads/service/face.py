@@ -12,6 +12,7 @@ from dmp_assets.ads.service.routes import (
     connections,
     drilling,
     experiments,
+    insights,
     members,
     notices,
     noticing,
@@ -23,6 +24,7 @@ from dmp_assets.ads.service.routes import (
     reading,
     saved,
     truth,
+    trying,
 )
 from dmp_assets.ads.service.store.schema import ads_advertisers
 from dmp_assets.ads.service.streams import STREAMS
@@ -51,6 +53,8 @@ FACE = ServiceFace(
         profit.router,
         planner.router,
         noticing.router,
+        trying.router,
+        insights.router,
         connecting.router,
         members.router,
         saved.router,

@@ -50,7 +50,9 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "orders": ("/ads/orders", "Orders and profit"),
     "claims": ("/ads/claims", "Who claims"),
     "budget": ("/ads/budget", "Budget"),
+    "experiments": ("/ads/experiments", "Experiments"),
     "notices": ("/ads/notices", "Notices"),
+    "insights": ("/ads/insights", "Shops like yours"),
     "connections": ("/ads/connections", "Connections"),
     "members": ("/ads/members", "Members"),
 }
@@ -256,6 +258,7 @@ FORMATS: Mapping[str, Callable[..., Any]] = {
     "count": numbers.count, "shares": numbers.shares, "money": numbers.money,
     "cents": numbers.cents, "ratio": numbers.ratio, "share": numbers.share,
     "rate": numbers.rate, "over": numbers.over, "change": numbers.change,
+    "signed": numbers.signed, "small": numbers.small,
 }  # fmt: skip
 
 
