@@ -25,6 +25,7 @@ from dmp_assets.ads.service.routes import (
     saved,
     truth,
     trying,
+    webhooks,
 )
 from dmp_assets.ads.service.store.schema import ads_advertisers
 from dmp_assets.ads.service.streams import STREAMS
@@ -45,6 +46,7 @@ FACE = ServiceFace(
         budgets.router,
         plans.router,
         notices.router,
+        webhooks.router,
         connections.router,
         members.api,
         overview.router,
