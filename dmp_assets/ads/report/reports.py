@@ -4,7 +4,7 @@ from dmp_assets.ads.report import figures, weekly
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import renderer
 from dmp_assets.platform.reporting.charts import BLUE, ORANGE, Panel, daily_chart
-from dmp_assets.platform.reporting.period import DAY, Period
+from dmp_assets.platform.reporting.period import Period
 from dmp_assets.platform.reporting.reader import Report
 from dmp_assets.platform.reporting.report_spec import MessageSpec, Outline, ReportSpec
 
