@@ -1,4 +1,4 @@
-"""In a sandbox experiments live in the time of the simulated business, the audit log in the true."""
+"""A sandbox's experiments live in the time of its business, the audit log in the true one."""
 
 from datetime import UTC, datetime, timedelta
 
