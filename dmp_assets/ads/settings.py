@@ -56,6 +56,9 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
         ["facebook", "instagram", "fb", "ig", "meta"],
         description="What utm_source says of visits by ads of Meta.",
     )
+    ads_web_advertiser: str = Field(
+        "", description="The advertiser whose shop the web database is of; empty: the only one."
+    )
     ads_meta_channels: list[str] = Field(
         ["meta_social"], description="Channels of the web's sessions that are ads of Meta."
     )
@@ -63,6 +66,12 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
         None,
         description="Country (ISO 3166), or part of one, whose public holidays budgets know of: "
         "DE, US-CA; empty: none.",
+    )
+    ads_promotes_by_itself: bool = Field(
+        False, description="Whether the winner of an experiment is promoted without a person."
+    )
+    api_assign_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
+        "60000/minute", description="Units of one client that are assigned in experiments."
     )
     ads_apply_budgets: bool = Field(
         False, description="Whether approved budgets are written to Meta; else they are proposed."
@@ -73,7 +82,7 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     ads_most_per_day: Annotated[dict[str, Decimal], AfterValidator(amounts)] = Field(
         default_factory=dict,
         description="Most that the budgets of an advertiser may sum to a day, in the currency of "
-        'sums, e.g. {"acme": 500}; without it no plan sums to more than the budgets at present.',
+        'sums, e.g. {"acme": 500}; without it no plan spends more than is spent at present.',
     )
     ads_slack_channels: Annotated[dict[str, str], Outside(), each(setting_values.slack_channel)] = (
         Field(

@@ -29,7 +29,7 @@ from dmp_assets.platform.store import access, database, publish
 from dmp_assets.platform.store.roles import ROLES
 from dmp_assets.platform.store.schema import person
 from tests.support.ads_budget_rows import budget_rows
-from tests.support.ads_rows import ads_rows
+from tests.support.ads_rows import ads_rows, pooled_rows
 
 PASSWORD = "correct horse battery"
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -99,6 +99,7 @@ def published() -> dict[str, pa.Table]:
         "channel_reporting": pa.Table.from_pylist(channels),
         **ads_rows(),
         **budget_rows("acme"),
+        **pooled_rows(),
     }
 
 

@@ -268,7 +268,8 @@ class Watch:
             return
         full = [day for day in account.readings if account.is_full(day)]
         connected = min((one.consented_at for one in own), default=self.now)
-        newest = max(full, default=connected.astimezone(account.zone).date() - timedelta(days=1))
+        first = min([connected.astimezone(account.zone).date(), *account.readings])
+        newest = max(full, default=first - timedelta(days=1))
         found = delays.data_late(subject, newest, self.now.astimezone(account.zone))
         self._add(account, [found] if found else [])
         self._note(account, "data_late", account.today(self.now))

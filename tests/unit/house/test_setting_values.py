@@ -70,6 +70,7 @@ WRONG = {
     "token_keys": ["hunter2", "aHVudGVyMiBodW50ZXIyIGh1bnRlcjIgaHVudGVyMi4=,hunter2", ",,,,"],
     "api_rate_limit": ["often", "600 per"],
     "api_score_rate_limit": ["600"],
+    "api_assign_rate_limit": ["all"],
     "api_denied_rate_limit": ["never"],
     "api_login_rate_limit": ["300"],
     "api_dry_run_rate_limit": ["often"],
