@@ -62,16 +62,16 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     ads_meta_channels: list[str] = Field(
         ["meta_social"], description="Channels of the web's sessions that are ads of Meta."
     )
-    ads_holidays: Annotated[str | None, given(holiday_region)] = Field(
-        None,
-        description="Country (ISO 3166), or part of one, whose public holidays budgets know of: "
-        "DE, US-CA; empty: none.",
-    )
     ads_promotes_by_itself: bool = Field(
         False, description="Whether the winner of an experiment is promoted without a person."
     )
     api_assign_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
         "60000/minute", description="Units of one client that are assigned in experiments."
+    )
+    ads_holidays: Annotated[str | None, given(holiday_region)] = Field(
+        None,
+        description="Country (ISO 3166), or part of one, whose public holidays budgets know of: "
+        "DE, US-CA; empty: none.",
     )
     ads_apply_budgets: bool = Field(
         False, description="Whether approved budgets are written to Meta; else they are proposed."
