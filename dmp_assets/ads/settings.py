@@ -82,7 +82,7 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     ads_most_per_day: Annotated[dict[str, Decimal], AfterValidator(amounts)] = Field(
         default_factory=dict,
         description="Most that the budgets of an advertiser may sum to a day, in the currency of "
-        'sums, e.g. {"acme": 500}; without it no plan sums to more than the budgets at present.',
+        'sums, e.g. {"acme": 500}; without it no plan spends more than is spent at present.',
     )
     ads_slack_channels: Annotated[dict[str, str], Outside(), each(setting_values.slack_channel)] = (
         Field(
