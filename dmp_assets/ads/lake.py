@@ -1,8 +1,10 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
 from dmp_assets.ads.report import notice_delivery
+from dmp_assets.ads.service.streams import STREAMS
 from dmp_assets.ads.tables import (
     ad_budgets,
+    ad_costs_without_sessions,
     ad_notices,
     ad_performance_daily,
     ad_roi_daily,
@@ -12,7 +14,13 @@ from dmp_assets.ads.tables import (
     conversion_bridge,
     conversion_claims,
     exchange_rates,
+    experiment_exposures,
+    experiment_log,
+    experiment_metrics_daily,
+    experiment_readings,
+    experiment_steps,
     order_ledger,
+    pooled_insights,
     publications_budgets,
 )
 from dmp_assets.ads.tables.publications import PUBLICATIONS
@@ -25,6 +33,7 @@ from dmp_assets.raw import shopify as raw_shopify
 
 LAKE = Lake(
     in_shared_jobs=True,
+    streams=STREAMS,
     publications=(
         *PUBLICATIONS,
         *publications_budgets.PUBLICATIONS,
@@ -61,10 +70,20 @@ LAKE = Lake(
             ads.ad_accounts,
             ads.ads,
             ad_performance_daily.ad_performance_daily,
+            ad_costs_without_sessions.ad_costs_without_sessions,
             order_ledger.order_ledger,
             conversion_claims.conversion_claims,
             conversion_bridge.conversion_bridge,
             ad_roi_daily.ad_roi_daily,
+            experiment_log.experiments,
+            experiment_log.experiment_exposures,
+            experiment_log.experiment_reach,
+            experiment_exposures.experiment_exposures,
+            experiment_metrics_daily.experiment_metrics_daily,
+            experiment_readings.experiment_readings,
+            experiment_readings.experiment_comparisons,
+            experiment_steps.experiment_readings,
+            pooled_insights.pooled_insights,
             ad_budgets.ad_budgets,
             ads_budget_forecasts.ads_budget_forecasts,
             ads_forecast_scores.ads_forecast_scores,

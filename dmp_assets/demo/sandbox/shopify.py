@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from dmp_assets.demo.business.ads_world import ADVERTISERS
 from dmp_assets.demo.sandbox.oauth import REDIRECTS
 from dmp_assets.demo.sandbox.shopify_bulk import BulkOperations
 from dmp_assets.demo.sandbox.shopify_controls import Controls
@@ -88,6 +89,7 @@ class ShopifySandbox:
             "shopify_client_secret": CLIENT_SECRET,
             "shopify_shops": {r["shop"]: r["advertiser_id"] for r in rows if r["advertiser_id"]},
             "shopify_all_orders": True,
+            "ads_web_advertiser": ADVERTISERS[0].advertiser_id,
         }
 
     def routes(self) -> list[BaseRoute]:

@@ -172,6 +172,7 @@ class _Declared:
     """What `table_asset` was told of a table; `tables`: it and those written with it, by key.
 
     `at_need`: keys of those of them that are there only once there was something for them.
+    `where_there`: those of `deps` that are as if never declared while they are not there.
     """
 
     body: Body
@@ -181,6 +182,7 @@ class _Declared:
     identifies: Sequence[str]
     further: Column | None
     deps: Sequence[str]
+    where_there: Collection[str]
     checks: Sequence[Check]
     settings: Sequence[str]
     probe: Probe | None
@@ -306,7 +308,13 @@ class _Declared:
         probed: Any,
     ) -> tuple[str, set[str]]:
         """The fingerprint of what would be written now, and all by which that is known."""
-        inputs = data_versions({dep: stands[dep] for dep in filter(_is_table, self.deps)})
+        inputs = data_versions(
+            {
+                dep: stands[dep]
+                for dep in filter(_is_table, self.deps)
+                if dep not in self.where_there or stands[dep] is not None
+            }
+        )
         chosen = {name: str(getattr(settings, name)) for name in self.settings}
         in_range = [day.isoformat() for day in days] if days and self.windowed else None
         made_of = [inputs, chosen, in_range, probed]
@@ -351,6 +359,7 @@ def table_asset(
     once: str | None = None,
     further: Column | None = None,
     deps: Sequence[str] = (),
+    where_there: Sequence[str] = (),
     owner: str = "team:data-platform",
     kinds: Sequence[str] = ("spark", "delta"),
     also: Mapping[str, Columns] | None = None,
@@ -368,6 +377,8 @@ def table_asset(
     key: columns that identify a row, from which a blocking check follows; once: what it says.
     further: what columns beyond the declared ones are, where the table keeps those of its source.
     deps: keys of the tables (`cleaned/users`) and other assets that it reads.
+    where_there: further tables that it reads once they are there, such as those of another domain;
+    until then nothing is new by them.
     also: further tables that the same function writes (key → columns), e.g. `quarantine/users`.
     at_need: the same of tables for what was received and cannot be used, each written only when
     there is something for it.
@@ -401,7 +412,8 @@ def table_asset(
             at_need=tuple(at_need or ()),
             identifies=key_columns,
             further=further,
-            deps=deps,
+            deps=(*deps, *where_there),
+            where_there=where_there,
             checks=(*of_key, *hand_written),
             settings=settings,
             probe=probe,

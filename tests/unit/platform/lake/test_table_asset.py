@@ -702,6 +702,36 @@ def test_an_input_that_is_first_written_meanwhile_counts_as_absent(
     assert seen == [False, True]
 
 
+def test_a_table_that_is_read_where_it_is_there_is_nothing_new_until_then(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    def ids(**options: Any) -> Asset:
+        count = "SELECT count(*) - {} AS offending FROM cleaned.ids"
+        check = Check("as_many", count.format(0), "None.", with_table=(
+            "raw/users", f"{count.format(1)} CROSS JOIN raw.users"))  # fmt: skip
+
+        @table_asset("cleaned", columns=PEOPLE, checks=(check,), **options)
+        def ids(run: TableRun) -> None:
+            """Those that there are, if any."""
+            calls.append(run.key)
+            there = "raw/users" in run.deps and run.exists("raw/users")
+            run.overwrite(run.sql("FROM raw.users") if there else rows())
+
+        return ids
+
+    assert run(ids()).success
+    assert calls == ["cleaned/ids"]
+    joined = ids(where_there=["raw/users"])
+    assert evaluated(beside(joined))["as_many"][0]
+    assert calls == ["cleaned/ids"]  # declared, and not there: nothing is new
+    assert beside(raw_users(calls, source)).success
+    calls.clear()
+    assert evaluated(beside(joined))["as_many"][0]
+    assert evaluated(beside(joined))["as_many"][0]
+    assert calls == ["cleaned/ids"]
+    assert Lakehouse().tables.sql("SELECT id FROM cleaned.ids")["id"].to_pylist() == ["a"]
+
+
 @pytest.mark.parametrize(
     ("sql", "kind"),
     [
