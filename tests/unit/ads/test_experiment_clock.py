@@ -1,4 +1,4 @@
-"""A sandbox's experiments live in the time of its business, the audit log in the true one."""
+"""In a sandbox experiments live in the time of its business, the audit log in the true one."""
 
 from datetime import UTC, datetime, timedelta
 
