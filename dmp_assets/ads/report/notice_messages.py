@@ -21,7 +21,7 @@ _MOST = 40
 _NAME = 120
 _WHAT = {
     "account": "account", "campaign": "campaign", "ad": "ad", "shop": "shop",
-    "connection": "connection", "job": "job", "advertiser": "",
+    "connection": "connection", "job": "job", "experiment": "experiment", "advertiser": "",
 }  # fmt: skip
 
 
@@ -38,7 +38,9 @@ class Line:
 
     @property
     def text(self) -> str:
-        """All but the first on one line."""
+        """All but the first on one line; what has no usual range has no figure of interest."""
+        if not self.usual:
+            return f"{self.subject}, since {self.since}"
         return f"{self.subject}: {self.figure} ({self.usual}), since {self.since}"
 
 
@@ -75,13 +77,13 @@ def figure(value: Decimal, unit: str, currency: str | None = None) -> str:
 
 
 def _usual(shown: Shown) -> str:
-    """The usual range; where a bound is open or 0 the other one alone."""
+    """The usual range, if any; where a bound is open or 0 the other one alone."""
     low, high = (
         None if bound is None else figure(bound, shown.unit, shown.currency)
         for bound in (shown.low, shown.high)
     )
     if low is None and high is None:
-        return "there is no usual range"
+        return ""
     if high is None:
         return f"usual is {low} or later" if shown.unit == "share of the day" else (
             f"usual is at least {low}"
