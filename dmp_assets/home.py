@@ -20,6 +20,9 @@ from dmp_assets.settings import Settings
 
 Profile = Literal["sandbox", "live"]
 _PROFILES = get_args(Profile)
+SIMULATED = "simulated.json"
+"""What the simulated business settles of a sandbox home: setting → value."""
+_SIMULATED_FILES = {"web_database": "web.sqlite", "ads_exchange_rates": "exchange_rates.csv"}
 
 
 class HomeError(UserError):
@@ -159,12 +162,10 @@ class Home:
         if self.profile == "live":
             return settings_module.load(sandbox=False, overrides={"home": self.root})
         overrides: dict[str, Any] = {"home": self.root}
-        if (web := self.sandbox / "web.sqlite").exists():
-            overrides["web_database"] = str(web)
         endpoint = self.sandbox / "endpoint.json"
         if endpoint.exists():
             overrides |= json.loads(endpoint.read_text())["settings"]
-        return settings_module.load(sandbox=True, overrides=overrides)
+        return settings_module.load(sandbox=True, overrides=overrides | _simulated(self.sandbox))
 
     def now(self) -> datetime:
         """The clock's time in a live home; in a sandbox noon of the day after its history.
@@ -175,6 +176,14 @@ class Home:
             tomorrow = self.settings().demo_end + timedelta(days=1)
             return datetime.combine(tomorrow, time(12), UTC)
         return datetime.now(UTC)
+
+
+def _simulated(sandbox: Path) -> dict[str, Any]:
+    """The settings that lead to what was simulated for a sandbox home."""
+    files = {name: sandbox / file for name, file in _SIMULATED_FILES.items()}
+    found: dict[str, Any] = {name: str(file) for name, file in files.items() if file.exists()}
+    settled = sandbox / SIMULATED
+    return found | (json.loads(settled.read_text()) if settled.exists() else {})
 
 
 def _state_file(root: Path) -> Path:

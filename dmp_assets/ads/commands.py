@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dmp_assets.platform.connect.tokens import BegunConsent, Connections
     from dmp_assets.sources.exports.columns import Kind
     from dmp_assets.sources.exports.taking import Account
+    from dmp_assets.sources.shopify.access import Installing
 
 connect = typer.Typer(
     no_args_is_help=True, help="Connect advertisers to Meta and shops to Shopify."
@@ -113,11 +115,26 @@ def connect_shopify(
             installing = Installing(settings, connections, home.profile == "sandbox")
             begun = installing.begin(shop, target)
             _consent(
-                begun, target, lambda query: installing.finish(begun.cookie, query, home.now())
+                begun,
+                target,
+                lambda query: installing.finish(begun.cookie, query, datetime.now(UTC)),
             )
             if whose := settings.shopify_shops.get(shop):
                 _known(home, whose)
-        out.print(f"{shop} is connected; name its advertiser in DMP_SHOPIFY_SHOPS.")
+            told = _subscribed(home, installing, shop)
+        out.print(f"{shop} is connected; name its advertiser in DMP_SHOPIFY_SHOPS. {told}")
+
+
+def _subscribed(home: Home, installing: "Installing", shop: str) -> str:
+    """Have the shop tell what changes, where it can reach us; says which."""
+    from dmp_assets.sources.shopify.webhooks import subscribe
+
+    public = home.settings().public_url
+    if not public:
+        return "Set DMP_PUBLIC_URL for webhooks; without, each run asks what changed."
+    with installing.opened(shop) as api:
+        subscribe(api, f"{str(public).rstrip('/')}/webhooks/shopify")
+    return "It tells us what changes from now on."
 
 
 @connect.command("list")
@@ -211,11 +228,11 @@ def import_files(
         home = Home.current().prepare()
         reading = Reading.of(delimiter, (), encoding)
         said = Said(whose, kind, account, currency, timezone, numbers, dates, reading)
+        if where.is_configured(home):
+            _known(home, whose)
         for one in take(home, files, said, _accounts_of(home, whose)):
             what = f"{one.kept.rows:,} rows" if one.is_new else "there already, left alone"
             print("\n  ".join((f"{one.kept.name}: {what}", *one.notes)))
-        if where.is_configured(home):
-            _known(home, whose)
         out.print("`dmp run --select group:ads` brings them into the tables.")
 
 

@@ -17,12 +17,13 @@ EVENTS = {"cleaned/meta_insights": "date", "cleaned/shopify_orders": "processed_
 
 
 def is_configured(home: Home) -> bool:
-    """Whether an app at Meta or shops of Shopify are, or files were taken (`dmp ads import`)."""
-    return (
-        meta_config(home) is not None
-        or bool(home.settings().of(AdsSettings).shopify_shops)
-        or kept.are_there(home)
-    )
+    """Whether an app at Meta or shops of Shopify are, or files were taken (`dmp ads import`).
+
+    A sandbox's Meta is always there, and has accounts once the shops were simulated.
+    """
+    has_app = home.profile == "live" and meta_config(home) is not None
+    has_shops = bool(home.settings().of(AdsSettings).shopify_shops)
+    return has_app or has_shops or kept.are_there(home)
 
 
 def _lacks(home: Home) -> Sequence[str]:
@@ -38,10 +39,35 @@ def _lacks(home: Home) -> Sequence[str]:
     return lacks
 
 
-def _erase(store: "sa.Connection", subject: str, ids: Collection[str]) -> Mapping[str, int]:
-    from dmp_assets.ads.service.store import exposures
+def _summary(home: Home) -> Sequence[str]:
+    """What ads cost and brought each advertiser, and how far that is known to be true."""
+    from dmp_assets.ads.report import figures
+    from dmp_assets.platform.figures.catalogue import figure
+    from dmp_assets.platform.reporting.reader import Report
 
-    return exposures.erase(store, ids) if subject == "user_id" else {}
+    report = Report.open(home, {})
+    currency, lines = figures.currency_of_sums(home.settings()), []
+    for advertiser in figures.advertisers(report):
+        days = figures.period(report, advertiser)
+        if days is None:
+            continue
+        found = figures.totals(report, advertiser, days).named()
+        shown = " · ".join(
+            f"{figure(name).titled(currency)} {'—' if value is None else f'{value:,.2f}'}"
+            for name in ("ad_spend", "mer", "platform_roas", "modelled_roas", "ads_contribution")
+            for value in (found[name],)
+        )
+        lines.append(f"Ads of {advertiser} {days}: {shown}")
+        lines += [f"  {one.line}" for one in figures.bridges(report, advertiser, days)]
+    return lines
+
+
+def _erase(store: "sa.Connection", subject: str, ids: Collection[str]) -> Mapping[str, int]:
+    from dmp_assets.ads.service.store import erasing, exposures
+
+    if subject == "user_id":
+        return exposures.erase(store, ids)
+    return erasing.erase(store, subject, ids)
 
 
 def _pseudonyms(home: Home, subject: str, ids: Collection[str]) -> Collection[str]:
@@ -55,6 +81,8 @@ DOMAIN = Domain(
     title="Ad performance",
     is_configured=is_configured,
     lacks=_lacks,
+    summary=_summary,
+    examples=("modeled/ad_roi_daily", "modeled/conversion_bridge"),
     scopes=(
         Scope("ads:read", "Ads, orders, what they earn", frozenset({"analyst", "marketer"})),
         Scope(
@@ -65,9 +93,20 @@ DOMAIN = Domain(
         Scope("experiments:assign", "Ask which variant a unit gets", frozenset()),
     ),
     events=EVENTS,
-    forgets=("user_id",),
+    advice={
+        "meta_was_read": "see what each connection lacks: `dmp connect list`; one that needs "
+        "consent is connected anew",
+        "rates_known": "add the currency to the file that DMP_ADS_EXCHANGE_RATES names; see what "
+        'has no rate: `dmp show {asset} --where "rate IS NULL"`',
+        "unit_costs_known": "say at Shopify what an item costs; see the orders: `dmp show {asset} "
+        '--where "goods_without_cost > 0"`',
+        "little_is_unexplained": "compare how the shop and the ad account track: does the web's "
+        "database, or the UTM parameters, name visits by ads, is the pixel there twice? See the "
+        "days: `dmp show {asset}`",
+    },
+    forgets=("user_id", CUSTOMER, ORDER),
+    keeps=("conv_id",),
     erase=_erase,
     pseudonyms=_pseudonyms,
     logs=("raw/experiment_exposures", "quarantine/experiment_exposures"),
-    keeps=(CUSTOMER, ORDER, "conv_id"),
 )

@@ -4,6 +4,7 @@ from dmp_assets.ads.report import notice_delivery
 from dmp_assets.ads.service.streams import STREAMS
 from dmp_assets.ads.tables import (
     ad_budgets,
+    ad_costs_without_sessions,
     ad_notices,
     ad_performance_daily,
     ad_roi_daily,
@@ -69,6 +70,7 @@ LAKE = Lake(
             ads.ad_accounts,
             ads.ads,
             ad_performance_daily.ad_performance_daily,
+            ad_costs_without_sessions.ad_costs_without_sessions,
             order_ledger.order_ledger,
             conversion_claims.conversion_claims,
             conversion_bridge.conversion_bridge,

@@ -71,15 +71,42 @@ def demo(
             if web and not database.exists():
                 with whole_file.replacing(database) as copied:
                     shutil.copyfile(folder / "web" / "web.sqlite", copied)
+            if web:
+                _advertise(home, folder, quiet=json_output)
             loaded = load_shop(loading_url(home), folder / "export", mode="refuse")
             _say(json_output, loaded.message)
             _migrate(home)
+            if web:
+                _connect(home, quiet=json_output)
             summary = _run_with_bar(home, quiet=json_output, process=process)
             expected = _as_expected(home, summary, folder)
             from dmp_assets.demo.sandbox.slack import SlackSandbox
 
             SlackSandbox(home.sandbox).write_page()
         _end(home, summary, json_output, expected)
+
+
+def _advertise(home: Home, folder: Path, *, quiet: bool) -> None:
+    """Simulate the shop's ads and orders at Meta and Shopify, and let their stand-ins serve it."""
+    from dmp_assets.demo import advertisers
+
+    settings = home.settings()
+    if not (folder / "ads").exists():
+        from dmp_assets.demo.business.ads import generate_ads
+
+        _say(quiet, "simulating its ads at Meta and its orders at Shopify …")
+        _simulate(
+            generate_ads, folder / "ads", folder / "export",
+            seed=settings.demo_seed, end=settings.demo_end,
+        )  # fmt: skip
+    advertisers.serve(home, folder / "ads")
+
+
+def _connect(home: Home, *, quiet: bool) -> None:
+    from dmp_assets.demo import advertisers
+
+    if connected := advertisers.connect(home):
+        _say(quiet, f"connected as their people would: {', '.join(connected)}")
 
 
 def _as_expected(home: Home, summary: "RunSummary", folder: Path) -> "list[CheckResult]":

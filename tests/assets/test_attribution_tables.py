@@ -422,7 +422,7 @@ def reported(
     write(home, "cleaned/web_session_costs", table_of(COSTS, costs))
     write(home, "cleaned/web_sessions", table_of(SESSIONS, visits))
     found = Tables(str(home.lakehouse)).sql(
-        channel_reporting.REPORT, {"models": list(models), "days": 1}
+        channel_reporting.report(without_sessions=False), {"models": list(models), "days": 1}
     )
     assert set(found.column_names) == set(channel_reporting.COLUMNS)
     rows = found.to_pylist()

@@ -8,11 +8,20 @@ from dmp_assets.ads.service.part import AdsPart
 from dmp_assets.ads.service.routes import (
     assignment,
     budgets,
+    connecting,
+    connections,
+    drilling,
     experiments,
+    members,
     notices,
+    overview,
     plans,
     pooled,
+    profit,
     reading,
+    saved,
+    truth,
+    webhooks,
 )
 from dmp_assets.ads.service.store.schema import ads_advertisers
 from dmp_assets.ads.service.streams import STREAMS
@@ -33,8 +42,22 @@ FACE = ServiceFace(
         budgets.router,
         plans.router,
         notices.router,
+        webhooks.router,
+        connections.router,
+        members.api,
+        overview.router,
+        truth.router,
+        drilling.router,
+        profit.router,
+        connecting.router,
+        members.router,
+        saved.router,
     ),
     entries=(
+        Entry(
+            "/ads", ", the truth bridge, campaigns, orders and profit.", "ads:read", title="Ads",
+            link="What advertising costs and earns",
+        ),
         Entry("/v1/ads/roi", "what advertising cost and earned", "ads:read"),
         Entry("/v1/ads/bridge", "what Meta claims, and what there is", "ads:read"),
         Entry("/v1/ads/experiments", "what is tried, and what came of it", "ads:read"),
@@ -46,4 +69,5 @@ FACE = ServiceFace(
     streams=STREAMS,
     advertisers=_advertisers,
     reports_of_all=("ads",),
-)
+    package=__package__,
+)  # fmt: skip

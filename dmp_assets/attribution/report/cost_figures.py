@@ -16,12 +16,17 @@ NEEDED = (
 
 @dataclass(frozen=True)
 class ReceivedCost:
-    """Sums over all days, in the shop's currency."""
+    """Sums over all days, in the shop's currency.
+
+    `without_sessions`: reported besides, of campaigns that no session carries; the web never
+    received it.
+    """
 
     received: float
     reported: float
     duplicates: float
     quarantined: float
+    without_sessions: float = 0.0
 
     @property
     def missing(self) -> float:
@@ -38,10 +43,15 @@ def received_cost(report: Report, model: str) -> ReceivedCost:
     read = {name: readers.amount(name, MONEY, form) for name in ("cost", "trim(cost)")}
     row = report.row(
         f"""
+        WITH known AS (
+          SELECT (SELECT coalesce(sum(cost), 0) FROM modeled.channel_reporting
+                  WHERE model = $1) AS reported,
+                 (SELECT coalesce(sum(cost), 0) FROM cleaned.web_session_costs) AS of_sessions
+        )
         SELECT (SELECT coalesce(sum({read["trim(cost)"]}), 0)
                 FROM raw.web_session_costs) AS received,
-               (SELECT coalesce(sum(cost), 0) FROM modeled.channel_reporting
-                WHERE model = $1) AS reported,
+               (SELECT least(reported, of_sessions) FROM known) AS reported,
+               (SELECT greatest(reported - of_sessions, 0) FROM known) AS without_sessions,
                (SELECT coalesce(sum(cost * (received_rows - 1)), 0)
                 FROM cleaned.web_session_costs) AS duplicates,
                (SELECT coalesce(sum({read["cost"]}), 0)

@@ -2,7 +2,8 @@
 
 Grain: one channel on one day by one model. Key: channel_name, date, model.
 Sources: modeled/attribution, modeled/attributed_conversions, modeled/customer_journeys,
-cleaned/web_session_costs, cleaned/web_sessions.
+cleaned/web_session_costs, cleaned/web_sessions, and modeled/ad_costs_without_sessions where that is
+there.
 
 The day is the session's: cost and the credit that it earned, whenever the conversion came. A
 channel is there on every day on which it has cost or credit. Every run computes all days from all
@@ -44,7 +45,27 @@ COLUMNS = {
 }
 
 
-REPORT = f"""
+_OF_SESSIONS = """
+  SELECT channel_name, event_at::DATE AS date, sum(cost) AS cost
+  FROM cleaned.web_session_costs JOIN cleaned.web_sessions USING (session_id)
+  GROUP BY ALL
+"""
+WITHOUT_SESSIONS = "modeled/ad_costs_without_sessions"
+"""Costs of campaigns that no session carries; of a domain that a home may not have."""
+_OF_ALL = f"""
+  SELECT channel_name, date, sum(cost)::{MONEY} AS cost FROM (
+    {_OF_SESSIONS} UNION ALL
+    SELECT channel_name, date, cost FROM modeled.ad_costs_without_sessions
+  ) GROUP BY ALL
+"""
+
+
+def report(*, without_sessions: bool) -> str:
+    """SQL of cost and credit by channel, day and model. Decimals add up to the same in whatever
+    order. Parameters: `models`, by which cost is there though nothing was converted, and `days`,
+    after which a day is closed. `without_sessions`: whether there are such costs."""
+    spent = _OF_ALL if without_sessions else _OF_SESSIONS
+    return f"""
 WITH earned AS (
   SELECT channel_name, session_date AS date, model,
          sum(credit)::DOUBLE AS conversions,
@@ -58,11 +79,7 @@ WITH earned AS (
     FROM modeled.attribution JOIN modeled.attributed_conversions USING (conv_id)
   )
   GROUP BY ALL
-), spent AS (
-  SELECT channel_name, event_at::DATE AS date, sum(cost) AS cost
-  FROM cleaned.web_session_costs JOIN cleaned.web_sessions USING (session_id)
-  GROUP BY ALL
-), everything AS (
+), spent AS ({spent}), everything AS (
   SELECT channel_name, date, model
   FROM (SELECT channel_name, date FROM earned UNION SELECT channel_name, date FROM spent)
   CROSS JOIN (SELECT unnest($models::VARCHAR[]) AS model UNION SELECT model FROM earned)
@@ -86,9 +103,48 @@ SELECT *,
 FROM figures
 ORDER BY date, channel_name, model
 """
-"""Cost and credit by channel, day and model. Decimals add up to the same in whatever order.
-Parameters: `models`, by which cost is there though nothing was converted, and `days`, after which a
-day is closed."""
+
+
+def _cost_agrees(spent: str) -> str:
+    """SQL of the channels and days whose cost is another than what was spent, or by models."""
+    return f"""
+        WITH reported AS (
+          SELECT date, channel_name, min(cost) AS least, max(cost) AS most
+          FROM modeled.channel_reporting GROUP BY ALL
+        ), spent AS ({spent})
+        SELECT count(*) FROM spent FULL JOIN reported USING (date, channel_name)
+        WHERE coalesce(spent.cost, 0) IS DISTINCT FROM least OR least <> most
+    """
+
+
+CHECKS = (
+    Check(
+        "cost_agrees",
+        _cost_agrees(_OF_SESSIONS),
+        "Every channel's cost of every day is reported to the last decimal.",
+        blocking=True,
+        with_table=(WITHOUT_SESSIONS, _cost_agrees(_OF_ALL)),
+    ),
+    Check(
+        "revenue_agrees",
+        """
+        WITH given AS (
+          SELECT model, sum(revenue) AS revenue, sum(conversions) AS conversions
+          FROM modeled.channel_reporting GROUP BY model
+        ), had AS (
+          SELECT a.model, sum(c.revenue)::DOUBLE AS revenue, count(*) AS conversions
+          FROM (SELECT DISTINCT conv_id, model FROM modeled.attribution) a
+          JOIN modeled.attributed_conversions c USING (conv_id) GROUP BY a.model
+        )
+        SELECT count(*) FROM had LEFT JOIN given USING (model)
+        WHERE coalesce(abs(had.conversions - given.conversions), 1)
+              > 1e-4 * had.conversions + 1e-6
+           OR coalesce(abs(had.revenue - given.revenue), 1) > 1e-4 * had.revenue + 1e-6
+        """,
+        "Credited revenue and conversions are those of the attributed conversions.",
+        blocking=True,
+    ),
+)
 
 
 @table_asset(
@@ -97,6 +153,7 @@ day is closed."""
         "modeled/attribution", "modeled/attributed_conversions", "modeled/customer_journeys",
         "cleaned/web_session_costs", "cleaned/web_sessions",
     ],
+    where_there=[WITHOUT_SESSIONS],
     owner="team:marketing",
     kinds=("duckdb", "delta"),
     columns=COLUMNS,
@@ -104,44 +161,7 @@ day is closed."""
     settings=["lookback_days", "markov_orders"],
     daily="date",
     first_day="web_first_day",
-    checks=(
-        Check(
-            "cost_agrees",
-            """
-            WITH reported AS (
-              SELECT date, channel_name, min(cost) AS least, max(cost) AS most
-              FROM modeled.channel_reporting GROUP BY ALL
-            ), spent AS (
-              SELECT s.event_at::DATE AS date, s.channel_name, sum(c.cost) AS cost
-              FROM cleaned.web_session_costs c JOIN cleaned.web_sessions s USING (session_id)
-              GROUP BY ALL
-            )
-            SELECT count(*) FROM spent FULL JOIN reported USING (date, channel_name)
-            WHERE coalesce(spent.cost, 0) IS DISTINCT FROM least OR least <> most
-            """,
-            "Every channel's cost of every day is reported to the last decimal.",
-            blocking=True,
-        ),
-        Check(
-            "revenue_agrees",
-            """
-            WITH given AS (
-              SELECT model, sum(revenue) AS revenue, sum(conversions) AS conversions
-              FROM modeled.channel_reporting GROUP BY model
-            ), had AS (
-              SELECT a.model, sum(c.revenue)::DOUBLE AS revenue, count(*) AS conversions
-              FROM (SELECT DISTINCT conv_id, model FROM modeled.attribution) a
-              JOIN modeled.attributed_conversions c USING (conv_id) GROUP BY a.model
-            )
-            SELECT count(*) FROM had LEFT JOIN given USING (model)
-            WHERE coalesce(abs(had.conversions - given.conversions), 1)
-                  > 1e-4 * had.conversions + 1e-6
-               OR coalesce(abs(had.revenue - given.revenue), 1) > 1e-4 * had.revenue + 1e-6
-            """,
-            "Credited revenue and conversions are those of the attributed conversions.",
-            blocking=True,
-        ),
-    ),
+    checks=CHECKS,
 )  # fmt: skip
 def channel_reporting(run: TableRun) -> None:
     """Cost per order and return on ad spend, by channel, day and model.
@@ -154,4 +174,5 @@ def channel_reporting(run: TableRun) -> None:
     measured = run.sql(DELAY)["days"].to_pylist()[0]
     days = open_days(measured, own.lookback_days)
     models = [*models_of(own.markov_orders), IHC]
-    run.overwrite(run.sql(REPORT, {"models": models, "days": days}).select(list(COLUMNS)))
+    query = report(without_sessions=run.exists(WITHOUT_SESSIONS))
+    run.overwrite(run.sql(query, {"models": models, "days": days}).select(list(COLUMNS)))

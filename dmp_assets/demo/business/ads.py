@@ -4,6 +4,8 @@
 
     <out>/meta.sqlite               what Meta's stand-in serves (`sandbox.meta_world`)
     <out>/shopify.sqlite            what Shopify's stand-in serves (`sandbox.shopify_world`)
+    <out>/exchange_rates.csv        date, currency, rate: what one unit was worth in EUR, as a bank
+                                    tells it on working days
     <out>/truth/ad_claims.parquet   advertiser_id, ad_id, day (of the account's zone), order_id
                                     (null: no order), kind, touch, after_days, lag_days, value
                                     (decimal, the account's currency): what Meta will have claimed
@@ -16,7 +18,8 @@ for tests and reports about the product; no product code reads it. The same argu
 rows.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ import pyarrow.parquet as pq
 from dmp_assets.demo.business import ads_meta, ads_shopify
 from dmp_assets.demo.business.ads_trade import traded
 from dmp_assets.demo.business.ads_world import ADVERTISERS
+from dmp_assets.demo.business.shop_text import Rng
 from dmp_assets.demo.sandbox import meta_world, shopify_world
 
 CLAIM_SCHEMA = pa.schema(
@@ -64,10 +68,26 @@ def generate_ads(out_dir: Path, shop_export: Path, *, seed: int, end: date, days
         for table, rows in ads_meta.rows(rng, ads, trade, claimed).items():
             meta.add(table, rows)
         claims += claimed
-    after = datetime.combine(end + timedelta(days=1), datetime.min.time(), UTC)
+    after = datetime.combine(end + timedelta(days=1), time(12), UTC)
     meta.set_clock(after.timestamp(), runs=True)
     meta.close()
+    _write_rates(out / "exchange_rates.csv", np.random.default_rng([seed, end.toordinal()]),
+                 [end - timedelta(days=n) for n in reversed(range(days + 14))])  # fmt: skip
     shopify.fill("clock", [{"now": shopify_world.text_of(after)}])
     pq.write_table(
         pa.Table.from_pylist(claims, schema=CLAIM_SCHEMA), out / "truth" / "ad_claims.parquet"
     )
+
+
+def _write_rates(file: Path, rng: Rng, days: Sequence[date]) -> None:
+    """Rates of the working days that wander around those of the advertisers."""
+    lines = ["date,currency,rate"]
+    working = [day for day in days if day.weekday() < 5]
+    for currency, rate in sorted({one.currency: one.rate for one in ADVERTISERS}.items()):
+        if rate == 1:
+            continue
+        wandered = np.exp(np.cumsum(rng.normal(0, 0.003, len(working)))) / rate
+        lines += [
+            f"{day},{currency},{worth:.6f}" for day, worth in zip(working, wandered, strict=True)
+        ]
+    file.write_text("\n".join(lines) + "\n")

@@ -37,8 +37,15 @@ ADVERTISERS = (
 )  # fmt: skip
 
 
+TRACKED = "main"
+"""The advertiser whose site the web's database is of; of others the shop alone knows visits."""
+
+
 class Campaign(NamedTuple):
-    """A campaign at Meta. `daily_budget`: EUR a day; `sets`: its ad sets, with how many ads."""
+    """A campaign at Meta. `sets`: its ad sets, with how many ads.
+
+    `daily_budget`: EUR a day of who has all people; others spend by how many of them they have.
+    """
 
     name: str
     objective: str
@@ -68,7 +75,7 @@ LAGS = ((0, 0.70), (1, 0.14), (2, 0.06), (4, 0.04), (8, 0.03), (15, 0.02), (27, 
 TWICE = 0.02  # of the purchases after a click that a shop's page reports two times
 LOST_CLICKS = 0.08  # clicks that never became a visit, for each that did
 CLICK_RATE, COST_PER_THOUSAND = 0.012, 6.0
-UNCLICKED = 120  # impressions of an ad on a day on which nobody clicks it
+UNCLICKED = 120  # impressions of an ad on a day on which nobody clicks it, of who has all people
 
 GOODS = (
     ("Trail shoe", "Shoes", 89.0, 0.46), ("City sneaker", "Shoes", 69.0, 0.44),

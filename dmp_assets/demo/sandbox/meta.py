@@ -45,6 +45,7 @@ class MetaSandbox:
     def __init__(self, root: Path) -> None:
         folder = root / "meta"
         self.world = World(folder / "world.db")
+        self.world.resume()  # else a simulated business would lie further back each day
         self.login = Login(folder, self.world)
         self.graph = Graph(self.world, self.login)
         self._base = ""

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,11 @@ class World:
                 [tuple(row[name] for name in names) for row in given],
             )
 
+    def take(self, file: Path) -> None:
+        """Become a copy of another world, whoever has this one open."""
+        with self._lock, closing(sqlite3.connect(file)) as other:
+            other.backup(self._db)
+
     # the clock -----------------------------------------------------------------------------------
     def now(self) -> float:
         """Unix time of the stand-in: the real one, unless it was set."""
@@ -140,6 +145,11 @@ class World:
             db.execute(
                 "INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?)", (at, time.time(), int(runs))
             )
+
+    def resume(self) -> None:
+        """Let a clock that runs go on from the moment that it was set to."""
+        with self.begin() as db:
+            db.execute("UPDATE clock SET real_at = ? WHERE runs", (time.time(),))
 
     def local(self, timezone_name: str) -> datetime:
         """Now, in an account's time zone."""

@@ -16,13 +16,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from dmp_assets.demo.business.ads_world import ADVERTISERS
 from dmp_assets.demo.sandbox.oauth import REDIRECTS
 from dmp_assets.demo.sandbox.shopify_bulk import BulkOperations
 from dmp_assets.demo.sandbox.shopify_controls import Controls
@@ -39,6 +40,7 @@ from dmp_assets.demo.sandbox.shopify_graphql import Asking, Buckets, GraphqlApi
 from dmp_assets.demo.sandbox.shopify_manner import Clock, Manner
 from dmp_assets.demo.sandbox.shopify_webhooks import Order, Webhooks
 from dmp_assets.demo.sandbox.shopify_world import Row, World, text_of
+from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.platform.base.answers import json_object
 
 SEEN_DAYS = 60
@@ -87,6 +89,7 @@ class ShopifySandbox:
             "shopify_client_secret": CLIENT_SECRET,
             "shopify_shops": {r["shop"]: r["advertiser_id"] for r in rows if r["advertiser_id"]},
             "shopify_all_orders": True,
+            "ads_web_advertiser": ADVERTISERS[0].advertiser_id,
         }
 
     def routes(self) -> list[BaseRoute]:
@@ -128,7 +131,7 @@ class ShopifySandbox:
         target = asked.get("redirect_uri", "")
         if shop is None:
             return JSONResponse({"errors": "Not Found"}, status_code=404)
-        if asked.get("client_id") != CLIENT_ID or target not in REDIRECTS:
+        if asked.get("client_id") != CLIENT_ID or not _may_return_to(target):
             return JSONResponse({"error": "invalid_request"}, status_code=400)
         state = asked.get("state", "")
         if self.manner.refuses:
@@ -280,3 +283,12 @@ class ShopifySandbox:
         self.webhooks.forget(shop)
         app = {"id": "gid://shopify/App/1"}
         return {"app": app, "userErrors": [], "answers": answers}
+
+
+def _may_return_to(address: str) -> bool:
+    """Whether the app may be returned to there: it is registered, or on this machine."""
+    try:
+        host = urlsplit(address).hostname or ""
+    except ValueError:
+        return False
+    return address in REDIRECTS or is_loopback(host)

@@ -1,7 +1,8 @@
 """A home's connection to a service, for one piece of work."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError
@@ -25,7 +26,15 @@ def connections_of(home: Home, service: str) -> Iterator[Connections]:
         )
     with database.opened(where.store_url(home), checked=False) as store:
         database.check(store, published=False)
-        yield Connections(store, KeyRing.of(home))
+        yield Connections(store, KeyRing.of(home), clock=_clock(home))
+
+
+def _clock(home: Home) -> Callable[[], datetime]:
+    """By which tokens end: the home's, as what a sandbox's services tell of time is of it."""
+    if home.profile == "live":
+        return home.now
+    now = home.now()
+    return lambda: now
 
 
 @contextmanager

@@ -172,6 +172,7 @@ class _Declared:
     """What `table_asset` was told of a table; `tables`: it and those written with it, by key.
 
     `at_need`: keys of those of them that are there only once there was something for them.
+    `where_there`: those of `deps` that are as if never declared while they are not there.
     """
 
     body: Body
@@ -181,6 +182,7 @@ class _Declared:
     identifies: Sequence[str]
     further: Column | None
     deps: Sequence[str]
+    where_there: Collection[str]
     checks: Sequence[Check]
     settings: Sequence[str]
     probe: Probe | None
@@ -247,6 +249,7 @@ class _Declared:
         mark, marks = self._marks(lakehouse.settings, stands, days, probed)
         always = [k for k in self.tables if k not in self.at_need]
         noted = [_stamp(stands[k]).get("fingerprint") for k in always]
+        told = {k: _data_version(stands[k]) for k in self.tables}
         again = self.key in context.run.tags.get(AGAIN_TAG, "").split(",")
         unchanged = all(one in marks for one in noted) and not again
         run = TableRun(
@@ -272,6 +275,8 @@ class _Declared:
             with values_left_out(), in_words(store.root), told_in_words():
                 self.body(run)
             stands |= store.stands(self.tables)
+            is_new = [told[k] != _data_version(stands[k]) for k in self.tables]
+            unchanged = not again and not any(is_new)
         if probed is not None and run.window is None:
             readings.note(lakehouse.home, self.key, read_at, store.version(self.key))
         known = WorkedOut(lakehouse.home)
@@ -303,7 +308,13 @@ class _Declared:
         probed: Any,
     ) -> tuple[str, set[str]]:
         """The fingerprint of what would be written now, and all by which that is known."""
-        inputs = data_versions({dep: stands[dep] for dep in filter(_is_table, self.deps)})
+        inputs = data_versions(
+            {
+                dep: stands[dep]
+                for dep in filter(_is_table, self.deps)
+                if dep not in self.where_there or stands[dep] is not None
+            }
+        )
         chosen = {name: str(getattr(settings, name)) for name in self.settings}
         in_range = [day.isoformat() for day in days] if days and self.windowed else None
         made_of = [inputs, chosen, in_range, probed]
@@ -348,6 +359,7 @@ def table_asset(
     once: str | None = None,
     further: Column | None = None,
     deps: Sequence[str] = (),
+    where_there: Sequence[str] = (),
     owner: str = "team:data-platform",
     kinds: Sequence[str] = ("spark", "delta"),
     also: Mapping[str, Columns] | None = None,
@@ -365,6 +377,8 @@ def table_asset(
     key: columns that identify a row, from which a blocking check follows; once: what it says.
     further: what columns beyond the declared ones are, where the table keeps those of its source.
     deps: keys of the tables (`cleaned/users`) and other assets that it reads.
+    where_there: further tables that it reads once they are there, such as those of another domain;
+    until then nothing is new by them.
     also: further tables that the same function writes (key → columns), e.g. `quarantine/users`.
     at_need: the same of tables for what was received and cannot be used, each written only when
     there is something for it.
@@ -398,7 +412,8 @@ def table_asset(
             at_need=tuple(at_need or ()),
             identifies=key_columns,
             further=further,
-            deps=deps,
+            deps=(*deps, *where_there),
+            where_there=where_there,
             checks=(*of_key, *hand_written),
             settings=settings,
             probe=probe,
@@ -445,6 +460,12 @@ def _partitions(context: dg.AssetExecutionContext) -> tuple[date, date] | None:
 
 def _stamp(standing: Standing | None) -> dict[str, Any]:
     return standing.stamp if standing else {}
+
+
+def _data_version(standing: Standing | None) -> str | None:
+    """By which what is made of a table knows whether its rows are new; None without a table."""
+    version = _stamp(standing).get("data_version")
+    return None if version is None else str(version)
 
 
 def _is_table(key: str) -> bool:

@@ -1,6 +1,6 @@
 """What a written table must obey, as its file says it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -11,7 +11,8 @@ class Check:
     `sql` names tables as `layer.table` and returns one row: how much offends the rule (0 passes),
     then any further figures, which become metadata. None: what offends is what the write noted
     among its figures by the name `noted`. A `blocking` check is an ERROR and stops what depends on
-    the table; any other is a WARN.
+    the table; any other is a WARN. `with_table`: (key, SQL) that takes the place of `sql` once the
+    table of this key, which is read where it is there, has been written.
     """
 
     name: str
@@ -19,6 +20,13 @@ class Check:
     description: str
     blocking: bool = False
     noted: str = "problem"
+    with_table: tuple[str, str] | None = None
+
+    def sql_of(self, is_there: Callable[[str], bool]) -> str | None:
+        """The SQL to evaluate. `is_there`: whether a table of this key has been written."""
+        if self.with_table is not None and is_there(self.with_table[0]):
+            return self.with_table[1]
+        return self.sql
 
 
 def source_checks(table: str, key: str) -> tuple[Check, ...]:

@@ -113,7 +113,8 @@ class Described:
         return self._known.get(self._name(what), made_of, work_out)
 
     def _result(self, check: Check) -> dg.AssetCheckResult:
-        if check.sql is None:
+        sql = check.sql_of(lambda key: self._standing(key) is not None)
+        if sql is None:
             own = self._standing(self._key)
             problem = own.stamp.get("figures", {}).get(check.noted) if own else None
             figures = {"offending": int(problem is not None)} | (
@@ -121,7 +122,7 @@ class Described:
             )
         else:
             figures = self._worked_out(
-                f"check {check.name}", check.sql, None, lambda: self._evaluated(str(check.sql))
+                f"check {check.name}", sql, None, lambda: self._evaluated(sql)
             )
         offending = int(figures["offending"] or 0)
         return dg.AssetCheckResult(

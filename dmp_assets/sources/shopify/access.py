@@ -15,7 +15,7 @@ from hmac import compare_digest
 from dmp_assets.home import Home
 from dmp_assets.platform.base.answers import json_object
 from dmp_assets.platform.connect.answer import HttpAnswer
-from dmp_assets.platform.connect.errors import ConnectError, RefusedConsentError
+from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError, RefusedConsentError
 from dmp_assets.platform.connect.oauth import (
     CLIENT_CREDENTIALS,
     REFRESH_TOKEN,
@@ -105,6 +105,18 @@ class Installing:
         """
         shop = checked_query(returned, Secrets.of(self.settings, now), now)
         return self.connections.finish(self._client(shop), cookie, returned, account=shop)
+
+    @contextmanager
+    def opened(self, shop: str) -> Iterator[ShopApi]:
+        """The Admin API of a shop that is connected. Raises NeedsConsentError, ConnectError."""
+        wanted = (SERVICE, shop_domain(shop), "active")
+        for one in self.connections.health():
+            if (one.service, one.account, one.state) == wanted:
+                own = ConnectionCredentials(self.connections, self._client(shop), one.connection_id)
+                with opened(self.settings, one.account, own) as api:
+                    yield api
+                return
+        raise NeedsConsentError(f"{SERVICE} has not let us in at {shop}", "not connected")
 
     def _client(self, shop: str) -> OAuthClient:
         return client_of(self.settings, shop, loopback_only=self.loopback_only)

@@ -10,8 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from dmp_assets.home import Home
+from dmp_assets.sources.shopify.webhooks import SUBSCRIBED
 from tests.support.dmp import PROGRAM
 from tests.support.meta import BERLIN, REDIRECT, Meta, consent_at, environment, running
+from tests.support.shopify import REDIRECT as SHOP_REDIRECT
+from tests.support.shopify import SHOP, browse
+from tests.support.shopify import Service as Shopify
+from tests.support.shopify import running as shopify_running
 
 
 @pytest.fixture
@@ -78,3 +83,62 @@ def test_what_is_missing_is_said(env: Mapping[str, str]) -> None:
     assert "DMP_META_APP_ID" in err
     _, err = dmp(env, "connect", "meta", "--advertiser", "acme").communicate(timeout=60)
     assert "--redirect" in err and "DMP_PUBLIC_URL" in err
+
+
+# Shopify -----------------------------------------------------------------------------------------
+@pytest.fixture
+def shops(tmp_path: Path) -> Iterator[Shopify]:
+    with shopify_running(tmp_path / "shopify") as service:
+        yield service
+
+
+@pytest.fixture
+def shop_env(shops: Shopify, tmp_path: Path, store_url: SecretStr) -> Mapping[str, str]:
+    root = tmp_path / "live"
+    Home(root).prepare("live")
+    secret = shops.settings.shopify_client_secret
+    assert secret is not None
+    return {
+        **os.environ,
+        "COLUMNS": "200",
+        "DMP_HOME": str(root),
+        "DMP_PROJECT_DIR": str(root.parent),
+        "DMP_STORE_URL": store_url.get_secret_value(),
+        "DMP_SHOPIFY_URL": shops.settings.shopify_url,
+        "DMP_SHOPIFY_CLIENT_ID": shops.settings.shopify_client_id,
+        "DMP_SHOPIFY_CLIENT_SECRET": secret.get_secret_value(),
+        "DMP_SHOPIFY_ACCESS": "consent",
+    }
+
+
+def connected(env: Mapping[str, str], *words: str) -> tuple[int, str, str]:
+    """(code, what it says, what it says is wrong) of connecting the small shop."""
+    child = dmp(env, "connect", "shopify", SHOP, *words)
+    back = browse(address_of(child))
+    out, err = child.communicate(f"{SHOP_REDIRECT}?{urlencode(back)}\n", timeout=60)
+    assert back["code"] not in out + err
+    return child.returncode, out, err
+
+
+def test_a_shop_is_connected_and_tells_what_changes_where_it_can_reach_us(
+    shops: Shopify, shop_env: Mapping[str, str]
+) -> None:
+    env = {**shop_env, "DMP_PUBLIC_URL": "https://dmp.example/"}
+    code, out, err = connected(env, "--redirect", SHOP_REDIRECT)
+    assert code == 0, err
+    assert f"{SHOP} is connected" in out
+    with shops.grants.opened() as db:
+        told = {tuple(row) for row in db.execute("SELECT shop, topic, uri FROM subscription")}
+    assert told == {(SHOP, topic, "https://dmp.example/webhooks/shopify") for topic in SUBSCRIBED}
+    listed, _ = dmp(env, "connect", "list").communicate(timeout=60)
+    assert listed.startswith(f"Shopify\t{SHOP}\tactive")
+
+
+def test_a_shop_that_cannot_reach_us_is_connected_all_the_same(
+    shops: Shopify, shop_env: Mapping[str, str]
+) -> None:
+    code, out, err = connected(shop_env, "--redirect", SHOP_REDIRECT)
+    assert code == 0, err
+    assert "DMP_PUBLIC_URL" in out
+    with shops.grants.opened() as db:
+        assert db.execute("SELECT count(*) FROM subscription").fetchone()[0] == 0

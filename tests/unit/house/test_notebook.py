@@ -12,7 +12,10 @@ from dmp_assets.settings import project_dir
 from tests.support import lakehouse
 
 NOTEBOOKS = sorted((project_dir() / "notebooks").glob("*.ipynb"))
-CONCLUSIONS = {"attribution_models": "on the wrong channels"}
+CONCLUSIONS = {
+    "attribution_models": "on the wrong channels",
+    "ads": "times the truth",
+}
 
 
 def read(notebook: Path) -> Any:

@@ -5,10 +5,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from dmp_assets.ads.service import applying, planning
@@ -24,7 +24,7 @@ from dmp_assets.ads.service.store import advice, plans
 from dmp_assets.ads.service.store.plans import ItemState, Plan, PlanState, Step
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.platform.api.advertisers import Seat, seat
-from dmp_assets.platform.api.output import Page, opened, rows_answer, sealed
+from dmp_assets.platform.api.output import Page, opened, sealed
 from dmp_assets.platform.api.problems import NO_CONTROL, FieldError, Problem, responses
 from dmp_assets.platform.api.state import Service, service_of
 from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError
@@ -32,7 +32,7 @@ from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError
 router = APIRouter(prefix="/v1/ads", tags=["ads"])
 Acting = Annotated[Seat, Depends(seat("ads:write", acts=True))]
 Evidence = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_CONTROL)]
-_REFUSALS = responses(401, 403, 404, 409, 422, 429)
+_REFUSALS = responses(400, 401, 403, 404, 409, 422, 429)
 _WRITES = responses(401, 403, 404, 409, 422, 429, 503)
 
 
@@ -84,16 +84,14 @@ class BudgetPlan(BaseModel):
 
 @router.get(
     "/plans",
-    response_model=Page[BudgetPlan],
     responses=responses(401, 403, 404, 422, 429),
 )
 def list_plans(
     request: Request,
-    response: Response,
     at: At,
     limit: Annotated[int, Query(ge=1, le=200, description="Plans of one page.")] = 50,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
-) -> Any:
+) -> Page[BudgetPlan]:
     """Plans, the newest first."""
     service, purpose = service_of(request), f"ads_plan:{at.advertiser_id}"
     before = None
@@ -105,8 +103,7 @@ def list_plans(
     if len(found) > limit:
         final = found[limit - 1]
         more = sealed(service.seal, purpose, final.proposed_at.isoformat(), str(final.plan_id))
-    rows = [_shown(plan) for plan in found[:limit]]
-    return rows_answer(request, response, BudgetPlan, rows, more)
+    return Page[BudgetPlan](items=[_shown(plan) for plan in found[:limit]], next=more)
 
 
 @router.get("/plans/{plan_id}", responses=responses(401, 403, 404, 422, 429))

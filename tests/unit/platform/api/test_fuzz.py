@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
 
 from dmp_assets.ads.model.pooled.measures import TERMS_VERSION
 from dmp_assets.platform.store.roles import ROLES
+from tests.support.ads_budget_rows import EVIDENCE
 from tests.support.experiments import body
 from tests.support.service import FIRST, Api
 
@@ -33,11 +34,15 @@ CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance,
     response_schema_conformance,
 ]  # fmt: skip
+PLAN: list[str] = []
+"""The id of a plan of budgets that there is."""
 FRAMING = ("content-length", "transfer-encoding", "connection", "expect", "upgrade", "host")
 """Headers of HTTP itself: what is wrong with them never reaches the service."""
 LEAST_SUCCESS = 0.3
 """Share of well-formed requests that must be answered with 2xx where the caller may call, or with
 409, where they can be done once alone."""
+ONCE = ("/approve", "/apply", "/undo")
+"""Ends of paths of steps that a thing takes once, or that need more than the request says."""
 EXPERIMENT = "fuzzed"
 
 
@@ -46,6 +51,10 @@ def api(served_api: Api) -> Api:
     settings_ = served_api.app.state.service.settings
     settings_.api_rate_limit = settings_.api_denied_rate_limit = "100000000/minute"
     settings_.api_score_rate_limit = settings_.api_dry_run_rate_limit = "100000000/minute"
+    with served_api.as_role("marketer") as client:
+        made = client.post("/v1/ads/plans", json={"evidence_version": EVIDENCE})
+    assert made.status_code == 201, made.text
+    PLAN[:] = [made.json()["plan_id"]]
     settings_.api_assign_rate_limit = "100000000/minute"
     with served_api.as_role("admin") as client:
         for path, json in (("", body(experiment=EXPERIMENT)), (f"/{EXPERIMENT}/start", None)):
@@ -73,6 +82,8 @@ def test_no_request_breaks_the_service_or_its_description(api: Api, caller: str)
                 sent += codes.total()
                 good = sum(n for status, n in codes.items() if status < 300 or status == 409)
                 if mode is GenerationMode.POSITIVE and (is_open or any(may)):
+                    if operation.path.endswith(ONCE):
+                        continue
                     assert good >= LEAST_SUCCESS * codes.total(), (operation.label, codes)
                 elif not is_open and not any(may):
                     assert good == 0, (operation.label, codes)
@@ -85,6 +96,13 @@ def make_sense(case: Case) -> None:
     by."""
     if "name" in (case.path_parameters or {}):
         case.path_parameters["name"] = "promo_abuse.html"
+    if "plan_id" in (case.path_parameters or {}):
+        case.path_parameters["plan_id"] = PLAN[0]
+    if isinstance(case.body, dict):
+        if "budgets" in case.body:  # campaigns that there are; without any it is what is advised
+            case.body["budgets"] = {"c1": "100"}
+        if "evidence_version" in case.body:
+            case.body = {"evidence_version": EVIDENCE}
     if "experiment" in (case.path_parameters or {}):
         case.path_parameters["experiment"] = EXPERIMENT
     if isinstance(case.body, dict):
@@ -106,7 +124,8 @@ def make_sense(case: Case) -> None:
             query[name] = str(days.pop(0))
     if "sort" in query:
         query["sort"] = ("-" if len(query["sort"]) % 2 else "") + "usages"
-    query.pop("cursor", None)
+    for name in ("cursor", "forecast"):
+        query.pop(name, None)
 
 
 def _mended(given: dict[str, Any]) -> dict[str, Any]:

@@ -154,6 +154,32 @@ def test_the_data_version_stays_while_nothing_changes_and_moves_when_it_does(
     assert tables.stamp("cleaned/users")["data_version"] != first
 
 
+def test_a_source_that_was_asked_and_told_nothing_new_counts_as_unchanged(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    asked = iter(range(9))
+
+    @table_asset("raw", columns=PEOPLE, probe=lambda lakehouse, window: next(asked))
+    def users(run: TableRun) -> None:
+        """Users of a source that does not say whether it has anything new."""
+        calls.append(run.key)
+        if not run.exists("raw/users") or run.sql("FROM raw.users").num_rows < len(source["rows"]):
+            run.overwrite(rows(*source["rows"]))
+        else:
+            run.keep()
+
+    graph, found = (users, cleaned_users(calls)), []
+    both = ["raw/users", "cleaned/users"]
+    for add in ([], [], [{"id": "b"}]):
+        source["rows"] += add
+        calls.clear()
+        told = made(run(*graph))
+        found.append(
+            (list(calls), [told[key]["unchanged"] for key in ("raw/users", "cleaned/users")])
+        )
+    assert found == [(both, [False] * 2), (["raw/users"], [True] * 2), (both, [False] * 2)]
+
+
 def test_maintenance_is_no_change(graph: tuple[Asset, Asset], calls: list[str]) -> None:
     lakehouse = Lakehouse()
     lakehouse.append(
@@ -674,6 +700,36 @@ def test_an_input_that_is_first_written_meanwhile_counts_as_absent(
     assert beside(ids).success
     assert beside(ids).success
     assert seen == [False, True]
+
+
+def test_a_table_that_is_read_where_it_is_there_is_nothing_new_until_then(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    def ids(**options: Any) -> Asset:
+        count = "SELECT count(*) - {} AS offending FROM cleaned.ids"
+        check = Check("as_many", count.format(0), "None.", with_table=(
+            "raw/users", f"{count.format(1)} CROSS JOIN raw.users"))  # fmt: skip
+
+        @table_asset("cleaned", columns=PEOPLE, checks=(check,), **options)
+        def ids(run: TableRun) -> None:
+            """Those that there are, if any."""
+            calls.append(run.key)
+            there = "raw/users" in run.deps and run.exists("raw/users")
+            run.overwrite(run.sql("FROM raw.users") if there else rows())
+
+        return ids
+
+    assert run(ids()).success
+    assert calls == ["cleaned/ids"]
+    joined = ids(where_there=["raw/users"])
+    assert evaluated(beside(joined))["as_many"][0]
+    assert calls == ["cleaned/ids"]  # declared, and not there: nothing is new
+    assert beside(raw_users(calls, source)).success
+    calls.clear()
+    assert evaluated(beside(joined))["as_many"][0]
+    assert evaluated(beside(joined))["as_many"][0]
+    assert calls == ["cleaned/ids"]
+    assert Lakehouse().tables.sql("SELECT id FROM cleaned.ids")["id"].to_pylist() == ["a"]
 
 
 @pytest.mark.parametrize(

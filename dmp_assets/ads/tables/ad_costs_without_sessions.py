@@ -1,0 +1,106 @@
+"""modeled/ad_costs_without_sessions: what campaigns cost that no visit of the web carries.
+
+Grain: a campaign on a day. Key: advertiser_id, campaign_id, date. Sources:
+modeled/ad_performance_daily, and where they are there cleaned/web_sessions and
+cleaned/web_session_costs.
+
+The web knows a cost by the visit that it bought. What is paid for being seen alone, or for clicks
+that never became a visit, is in no visit, and a channel looks cheaper than it is. Where a visit of
+the campaign has a cost on the day, or on the one before or after it (the account's days are not the
+web's), the campaign is the web's own and is not here, so that nothing is counted twice. Days are
+those of which the web has visits. One web database is of one shop: DMP_ADS_WEB_ADVERTISER says
+whose, where there are several advertisers.
+"""
+
+from dmp_assets.ads.settings import AdsSettings
+from dmp_assets.ads.tables.exchange_rates import currency_of_sums
+from dmp_assets.platform.cleaning.machine_values import AMOUNT
+from dmp_assets.platform.lake.columns import Column, arrow_schema
+from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+
+COLUMNS = {
+    "advertiser_id": Column("string", "Whose campaign it is."),
+    "campaign_id": Column("string", "The campaign."),
+    "campaign_name": Column("string", "What it is called."),
+    "channel_name": Column("string", "The web's channel that it belongs to."),
+    "date": Column("date", "Day, of the account's time zone."),
+    "cost": Column(AMOUNT, "What it cost, in the web's currency (DMP_CURRENCY)."),
+}
+KEY = ("advertiser_id", "campaign_id", "date")
+WEB = ("cleaned/web_sessions", "cleaned/web_session_costs")
+_QUERY = """
+WITH spent AS (
+  SELECT advertiser_id, coalesce(campaign_id, '') AS campaign_id,
+         any_value(campaign_name) AS campaign_name, date, sum(spend_in_sums) AS cost
+  FROM modeled.ad_performance_daily WHERE advertiser_id = $advertiser GROUP BY ALL
+),
+told AS (
+  SELECT DISTINCT s.campaign_name, s.event_at::DATE AS day
+  FROM cleaned.web_session_costs c JOIN cleaned.web_sessions s USING (session_id)
+  WHERE c.cost > 0 AND list_contains($channels, s.channel_name)
+),
+known AS (
+  SELECT DISTINCT campaign_name, unnest([day - 1, day, day + 1]) AS date FROM told
+),
+web AS (SELECT min(event_at)::DATE AS first, max(event_at)::DATE AS last FROM cleaned.web_sessions)
+SELECT advertiser_id, campaign_id, campaign_name, $channel AS channel_name, date,
+       cost::DECIMAL(18, 4) AS cost
+FROM spent ANTI JOIN known USING (campaign_name, date)
+WHERE cost <> 0 AND date BETWEEN (SELECT first FROM web) AND (SELECT last FROM web)
+ORDER BY ALL
+"""
+
+
+@table_asset(
+    "modeled",
+    deps=["modeled/ad_performance_daily"],
+    where_there=WEB,
+    columns=COLUMNS,
+    key=KEY,
+    settings=["currency", "ads_currency", "ads_meta_channels", "ads_web_advertiser"],
+    owner="team:marketing",
+    kinds=("duckdb", "delta"),
+    checks=(
+        Check(
+            "advertiser_and_currency_known",
+            None,
+            "It is known whose the web's visits are (DMP_ADS_WEB_ADVERTISER), and sums are in "
+            "their currency; else costs without visits reach no channel.",
+        ),
+    ),
+)
+def ad_costs_without_sessions(run: TableRun) -> None:
+    """What campaigns cost that no visit of the web carries.
+
+    Grain: a campaign on a day. Key: advertiser_id, campaign_id, date. Sources:
+    modeled/ad_performance_daily, cleaned/web_sessions, cleaned/web_session_costs.
+    """
+    own = run.settings.of(AdsSettings)
+    empty = arrow_schema(COLUMNS).empty_table()
+    if not own.ads_meta_channels or not all(run.exists(key) for key in WEB):
+        run.overwrite(empty)
+        return
+    found = run.sql("SELECT DISTINCT advertiser_id FROM modeled.ad_performance_daily ORDER BY 1")
+    there = found["advertiser_id"].to_pylist()
+    advertiser = own.ads_web_advertiser or (there[0] if len(there) == 1 else "")
+    currency = currency_of_sums(run)
+    if there and not advertiser:
+        run.metadata["problem"] = (
+            f"{len(there)} advertisers, and nothing says whose the web's visits are: set "
+            "DMP_ADS_WEB_ADVERTISER"
+        )
+    elif currency != run.settings.currency:
+        advertiser = ""
+        run.metadata["problem"] = (
+            f"sums are in {currency} (DMP_ADS_CURRENCY) and the web's costs in "
+            f"{run.settings.currency} (DMP_CURRENCY)"
+        )
+    if not advertiser:
+        run.overwrite(empty)
+        return
+    told = {
+        "advertiser": advertiser,
+        "channels": own.ads_meta_channels,
+        "channel": own.ads_meta_channels[0],
+    }
+    run.overwrite(run.sql(_QUERY, told).cast(arrow_schema(COLUMNS)))
