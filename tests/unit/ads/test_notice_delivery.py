@@ -158,7 +158,7 @@ def test_a_mail_names_the_figure_its_range_since_when_and_the_page(place: Place)
         assert "300.00 EUR (usual is 50.00 EUR to 200.00 EUR), since 2026-06-09" in text
         assert "https://dmp.example.com/ads/notices" in text
     assert "Spring <b>&" in body and "Spring &lt;b&gt;&amp;" in html
-    assert mail["List-Unsubscribe"] == "<https://dmp.example.com/ads/notices>"
+    assert mail["List-Unsubscribe"] == "<https://dmp.example.com/ads/notices?advertiser=acme>"
 
 
 def test_who_may_not_see_it_any_more_gets_nothing_not_even_what_waited(place: Place) -> None:
