@@ -28,6 +28,10 @@ PAGES = (
     "/ads/campaigns?campaign=c1&adset=s1&ad=a1",
     "/ads/orders",
     "/ads/claims",
+    "/ads/budget",
+    "/ads/experiments",
+    "/ads/notices",
+    "/ads/insights",
     "/ads/connections",
     "/ads/members",
     "/ads?start=2031-01-01&end=2031-01-02",
@@ -164,6 +168,8 @@ def test_a_campaign_is_drilled_into_and_sorted(log_in: Open, size: tuple[int, in
     page.get_by_role("link", name="Ad a", exact=False).first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Ad a")
     page.get_by_role("link", name="All campaigns").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Campaigns")
+    page.wait_for_load_state()
     page.keyboard.press("/")
     page.keyboard.type("c2")
     page.keyboard.press("Enter")

@@ -19,6 +19,7 @@ from dmp_assets.sources.meta.connection import READING, WRITING, oauth_client
 from dmp_assets.sources.meta.connection import SERVICE as META
 from dmp_assets.sources.shopify.access import SERVICE as SHOPIFY
 from dmp_assets.sources.shopify.access import Installing, client_of, disconnect
+from dmp_assets.sources.shopify.webhooks import subscribe
 
 PURPOSE = "ads connection"
 ANSWER = "ads connection answer"
@@ -87,8 +88,21 @@ def finish(service: Service, begun: Begun, query: Mapping[str, str]) -> None:
     if begun.service == META:
         client = meta_client(service, is_writing=begun.is_writing)
         connections_of(service).finish(client, begun.cookie, query)
-    else:
-        _installing(service).finish(begun.cookie, query, service.now())
+        return
+    installing = _installing(service)
+    installing.finish(begun.cookie, query, service.now())
+    if service.settings.public_url:
+        _hear_of_changes(service, installing, query["shop"])
+
+
+def _hear_of_changes(service: Service, installing: Installing, shop: str) -> None:
+    """Have the shop tell what changes; where it does not, each run asks for that."""
+    to = f"{str(service.settings.public_url).rstrip('/')}/webhooks/shopify"
+    try:
+        with installing.opened(shop) as api:
+            subscribe(api, to)
+    except ConnectError as error:
+        service.log.warning("a shop does not tell what changes", why=error.kind)
 
 
 def give_back(service: Service, one: Connected) -> None:

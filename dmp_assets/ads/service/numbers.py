@@ -54,6 +54,18 @@ def rate(value: Number | None) -> str:
     return _percent(value, ",.2f")
 
 
+def signed(value: Number | None) -> str:
+    """A relative change: `+12.3 %`; without bound where there is no value."""
+    return "∞" if value is None else f"{100 * value:+,.1f} %"
+
+
+def small(value: Number | None) -> str:
+    """Three digits that count: `0.0213`, `1,240`."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}" if abs(float(value)) >= 1000 else f"{float(value):.3g}"
+
+
 def change(now: Number | None, before: Number | None) -> str | None:
     """By how much something changed: `+12.3 %`, or `unchanged`; None where nothing says it.
 

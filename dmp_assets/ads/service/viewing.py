@@ -49,6 +49,10 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "campaigns": ("/ads/campaigns", "Campaigns"),
     "orders": ("/ads/orders", "Orders and profit"),
     "claims": ("/ads/claims", "Who claims"),
+    "budget": ("/ads/budget", "Budget"),
+    "experiments": ("/ads/experiments", "Experiments"),
+    "notices": ("/ads/notices", "Notices"),
+    "insights": ("/ads/insights", "Shops like yours"),
     "connections": ("/ads/connections", "Connections"),
     "members": ("/ads/members", "Members"),
 }
@@ -180,6 +184,7 @@ def ads_page(
     *,
     asked: Asked,
     tables: Collection[str] = (),
+    status: int = 200,
     **values: Any,
 ) -> HTMLResponse:
     """A page about days, by what `read` finds in one state of the store.
@@ -206,7 +211,7 @@ def ads_page(
     found = service.in_store(work)
     if found["focus"] is None:
         return _nothing(request, viewer, here)
-    return _rendered(request, viewer, here, template, asked=asked, **found, **values)
+    return _rendered(request, viewer, here, template, status, asked=asked, **found, **values)
 
 
 def plain_page(
@@ -252,7 +257,8 @@ def _rendered(
 FORMATS: Mapping[str, Callable[..., Any]] = {
     "count": numbers.count, "shares": numbers.shares, "money": numbers.money,
     "cents": numbers.cents, "ratio": numbers.ratio, "share": numbers.share,
-    "rate": numbers.rate, "over": numbers.over,
+    "rate": numbers.rate, "over": numbers.over, "change": numbers.change,
+    "signed": numbers.signed, "small": numbers.small,
 }  # fmt: skip
 
 

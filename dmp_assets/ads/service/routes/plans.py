@@ -103,13 +103,13 @@ def list_plans(
     if len(found) > limit:
         final = found[limit - 1]
         more = sealed(service.seal, purpose, final.proposed_at.isoformat(), str(final.plan_id))
-    return Page[BudgetPlan](items=[_shown(plan) for plan in found[:limit]], next=more)
+    return Page[BudgetPlan](items=[shown(plan) for plan in found[:limit]], next=more)
 
 
 @router.get("/plans/{plan_id}", responses=responses(401, 403, 404, 422, 429))
 def get_plan(request: Request, at: At, plan_id: uuid.UUID) -> BudgetPlan:
     """A plan, and what became of each of its changes."""
-    return _shown(_found(service_of(request), at, plan_id))
+    return shown(_found(service_of(request), at, plan_id))
 
 
 @router.post("/plans", status_code=201, responses=_REFUSALS)
@@ -143,7 +143,7 @@ def propose(request: Request, at: Acting, proposed: Proposed) -> BudgetPlan:
             items=[change.model_dump() for change in made.changes],
         )
 
-    return _shown(_found(service, at, service.change(work)))
+    return shown(_found(service, at, service.change(work)))
 
 
 @router.post("/plans/{plan_id}/approve", responses=_REFUSALS)
@@ -165,7 +165,7 @@ def approve(request: Request, at: Acting, plan_id: uuid.UUID, approval: Approval
         service.change(work)
     except plans.PlanConflictError as error:
         raise Problem(409, "conflict", str(error)) from error
-    return _shown(_found(service, at, plan_id))
+    return shown(_found(service, at, plan_id))
 
 
 @router.post("/plans/{plan_id}/apply", responses=_WRITES)
@@ -201,7 +201,7 @@ def _written(request: Request, at: Seat, plan: Plan, work: Callable[..., None]) 
         raise Problem(409, "conflict", str(error)) from error
     except ConnectError as error:
         raise Problem(503, "unavailable", str(error)) from error
-    return _shown(_found(service, at, plan.plan_id))
+    return shown(_found(service, at, plan.plan_id))
 
 
 def _within_caps(service: Service, plan: Plan) -> None:
@@ -248,7 +248,8 @@ def _step(request: Request, at: Seat) -> Step:
     return Step(at.principal.actor, service_of(request).now(), request.state.request_id)
 
 
-def _shown(plan: Plan) -> BudgetPlan:
+def shown(plan: Plan) -> BudgetPlan:
+    """A plan as it is told."""
     return BudgetPlan.model_validate(
         {
             **{name: getattr(plan, name) for name in BudgetPlan.model_fields if name != "changes"},

@@ -20,7 +20,7 @@ from dmp_assets.ads.service.store.schema_pooled import pooled_insight
 from dmp_assets.platform.api.advertisers import Seat, seat
 from dmp_assets.platform.api.output import Page, csv_or_json, rows_answer
 from dmp_assets.platform.api.problems import FieldError, Problem, responses
-from dmp_assets.platform.api.state import service_of
+from dmp_assets.platform.api.state import Service, service_of
 
 router = APIRouter(prefix="/v1/ads/pooled", tags=["ads"])
 At = Annotated[Seat, Depends(seat("ads:read"))]
@@ -75,16 +75,22 @@ class Insight(BaseModel):
 )
 def insights(request: Request, response: Response, at: At) -> Any:
     """What works for shops like yours, the newest month first; nothing shows a single shop."""
+    rows = insights_of(service_of(request), at.advertiser_id)
+    return rows_answer(request, response, Insight, rows)
+
+
+def insights_of(service: Service, advertiser_id: str) -> list[Insight]:
+    """What is shown to an advertiser."""
 
     def read(store: sa.Connection) -> tuple[list[Any], Given | None]:
         own = pooled_insight.c
         query = sa.select(pooled_insight).order_by(
             own.period.desc(), own.industry, own.size, own.measure
         )
-        return list(store.execute(query)), pooled.in_force(store, at.advertiser_id)
+        return list(store.execute(query)), pooled.in_force(store, advertiser_id)
 
-    found, given = service_of(request).in_store(read)
-    rows = [
+    found, given = service.in_store(read)
+    return [
         Insight(
             **row._mapping, formula=MEASURES[row.measure][1],
             is_yours=given is not None and row.industry in ("", given.industry)
@@ -92,7 +98,6 @@ def insights(request: Request, response: Response, at: At) -> Any:
         )
         for row in found if row.measure in MEASURES
     ]  # fmt: skip
-    return rows_answer(request, response, Insight, rows)
 
 
 @router.get("/consent", response_model=ConsentAnswer, responses=responses(401, 403, 404, 422, 429))
@@ -115,7 +120,7 @@ def give(request: Request, at: Acting, body: ConsentBody) -> ConsentAnswer:
     is_new = service.change(
         lambda store: pooled.give(
             store, at.advertiser_id, terms_version=body.terms_version, industry=body.industry,
-            size=body.size, by=at.principal.actor, now=service.now(),
+            size=body.size, by=at.principal.actor, now=service.home.now(),
             request_id=request.state.request_id,
         )
     )  # fmt: skip
@@ -136,7 +141,7 @@ def withdraw(request: Request, at: Acting) -> ConsentAnswer:
             store,
             at.advertiser_id,
             by=at.principal.actor,
-            now=service.now(),
+            now=service.home.now(),
             request_id=request.state.request_id,
         )
     )

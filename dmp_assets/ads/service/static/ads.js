@@ -163,6 +163,7 @@
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       axes: [
         { ...axis, space: isNarrow ? 70 : 60,
+          incrs: [1, 2, 3, 7, 14, 28, 56, 91, 182, 365, 730].map((days) => days * DAY),
           values: [[DAY * 365, "{YYYY}", null, null, null, null, null, null, 1],
             [DAY * 28, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
             [DAY, "{D} {MMM}", "\n{YYYY}", null, null, null, null, null, 1]] },

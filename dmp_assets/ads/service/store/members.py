@@ -1,6 +1,6 @@
 """Who sees an advertiser, and what was done about that. The caller commits."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -48,6 +48,15 @@ def _people() -> sa.ColumnElement:
     return sa.literal("person:") + sa.cast(person.c.person_id, sa.Text)
 
 
+def names(connection: sa.Connection, actors: Collection[str]) -> dict[str, str]:
+    """How these actors are shown to colleagues."""
+    rows = connection.execute(
+        sa.select(_people().label("actor"), person.c.email).where(_people().in_(actors))
+    )
+    known = {row.actor: row.email for row in rows}
+    return {actor: shown(actor, known.get(actor)) for actor in actors}
+
+
 def members(connection: sa.Connection, advertiser_id: str) -> Sequence[Member]:
     """Who sees an advertiser, managers first."""
     of = advertiser_member.c
@@ -77,24 +86,14 @@ def events(connection: sa.Connection, advertiser_id: str, *, now: datetime) -> S
         .order_by(of.event_id.desc())
         .limit(MOST)
     ).all()  # fmt: skip
-    told_people = {row.member for row in rows if row.member}
-    names = {
-        row.actor: shown(row.actor, row.email)
-        for row in connection.execute(
-            sa.select(_people().label("actor"), person.c.email).where(_people().in_(told_people))
-        )
-    }
+    known = names(connection, {row.member for row in rows if row.member})
     return [
         Event(
             row.at,
             shown(row.actor, row.email),
             row.action,
             row.outcome,
-            " as ".join(
-                part
-                for part in (names.get(row.member) or shown(row.member or "", None), row.role)
-                if part
-            ),
+            " as ".join(part for part in (known.get(row.member, ""), row.role) if part),
         )
         for row in rows
     ]
