@@ -4,7 +4,7 @@ from dmp_assets.ads.report import figures, weekly
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import renderer
 from dmp_assets.platform.reporting.charts import BLUE, ORANGE, Panel, daily_chart
-from dmp_assets.platform.reporting.period import DAY, Period
+from dmp_assets.platform.reporting.period import Period
 from dmp_assets.platform.reporting.reader import Report
 from dmp_assets.platform.reporting.report_spec import MessageSpec, Outline, ReportSpec
 
@@ -13,13 +13,7 @@ def _outline(home: Home, problem: str | None, days: Period | None) -> Outline:
     report = Report.open(home, renderer.versions_shown(home, "ads"))
     now = weekly.message(report, as_of=home.now(), days=days, problem=problem)
     shown = Period(now.period_start, now.period_end)
-    every = shown.days()
-    spend, revenue = [0.0] * len(every), [0.0] * len(every)
-    if report.has(figures.ROI):
-        found = weekly.by_day(report, shown.last, back=shown.length * DAY)
-        for row in found.to_dict("records"):
-            place = (row["date"] - shown.first).days
-            spend[place], revenue[place] = row["spend"], row["revenue"]
+    spend, revenue = weekly.drawn(report, shown)
     currency = figures.currency_of_sums(report.settings)
     panels = (
         Panel(f"Ad spend per day, {currency}", spend, ORANGE),
@@ -28,7 +22,7 @@ def _outline(home: Home, problem: str | None, days: Period | None) -> Outline:
     return Outline(
         now,
         "UTC",
-        daily_chart(every, panels, home.reports / "ads.png"),
+        daily_chart(shown.days(), panels, home.reports / "ads.png"),
         "Ad spend and revenue per day",
         ((home.reports / "ads.html", "Ad performance report"),),
     )

@@ -26,7 +26,7 @@ EVENTS = {"cleaned/shopify_orders": "processed_at"}
 RECORD = "ml/ads_forecast_scores"
 READS = (
     ROI, BRIDGE, figures.LEDGER, "modeled/conversion_claims", "modeled/ad_accounts",
-    "cleaned/shopify_orders", "cleaned/meta_insights", "raw/shopify_orders",
+    "cleaned/shopify_orders", "cleaned/meta_insights", "raw/shopify_orders", RECORD,
 )  # fmt: skip
 HEADLINE = (
     "ad_spend", "mer", "platform_roas", "modelled_roas", "ads_contribution", "cac",
@@ -129,6 +129,23 @@ def by_day(report: Report, last: date, *, back: timedelta = _LOOKS_BACK) -> pd.D
         """,
         [last - back, last],
     )
+
+
+def drawn(report: Report, days: Period) -> tuple[Sequence[float], Sequence[float]]:
+    """(spend, revenue) of each of the days, 0 where nothing is known."""
+    if not report.has(ROI):
+        return [0.0] * days.length, [0.0] * days.length
+    found = {
+        row["date"]: (row["spend"], row["revenue"] or 0.0)
+        for row in report.rows(
+            "SELECT date, sum(spend)::DOUBLE AS spend, sum(revenue)::DOUBLE AS revenue "
+            "FROM modeled.ad_roi_daily WHERE campaign_id = '' AND date BETWEEN $1 AND $2 "
+            "GROUP BY date",
+            [*days.bounds],
+        )
+    }
+    every = [found.get(day, (0.0, 0.0)) for day in days.days()]
+    return [spend for spend, _ in every], [revenue for _, revenue in every]
 
 
 def open_days(report: Report, days: Period) -> Sequence[date]:

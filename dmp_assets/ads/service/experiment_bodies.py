@@ -1,11 +1,13 @@
 """What callers say of experiments and are told of them, as the API has it."""
 
 import datetime as dt
+from dataclasses import asdict
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from dmp_assets.ads.model.experiments.decide import MEANINGS, Cause
 from dmp_assets.ads.model.experiments.definition import (
     SHARES,
     Definition,
@@ -15,7 +17,7 @@ from dmp_assets.ads.model.experiments.definition import (
 )
 from dmp_assets.ads.model.experiments.measures import MEASURES, check_measures, metric_of
 from dmp_assets.ads.model.experiments.planning import Expected
-from dmp_assets.ads.service.store.experiments import Draft, Experiment
+from dmp_assets.ads.service.store.experiments import Draft, Experiment, Noted
 from dmp_assets.platform.api.problems import NO_CONTROL, NO_NUL
 from dmp_assets.platform.values.numerals import INVISIBLE
 from dmp_assets.platform.values.words import SPACES
@@ -204,11 +206,18 @@ class StepAnswer(BaseModel):
     actor: str = Field(description="Who: a person, a client, or `automation`.")
     action: str
     cause: str | None
+    meaning: str | None = Field(description="The cause in words.")
     state_before: str | None
     state_after: str
     winner: str | None
     version: int = Field(description="The reading that it follows from; 0: none.")
     subjects: list[str] = Field(description="What the cause is about: treatments, metrics, ads.")
+
+    @classmethod
+    def of(cls, step: Noted) -> "StepAnswer":
+        """As it is told."""
+        meaning = MEANINGS.get(cast(Cause, step.cause))
+        return cls(**asdict(step), meaning=meaning)
 
 
 class ReadingAnswer(BaseModel):

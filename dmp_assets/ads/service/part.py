@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
@@ -19,18 +20,24 @@ from dmp_assets.settings import Settings
 
 @dataclass(kw_only=True)
 class AdsPart:
-    """Assignment and the log of exposures; `seen`: whom callers see."""
+    """Assignment and the log of exposures; `seen`: whom callers see; `now`: the home's clock,
+    which stands in a sandbox."""
 
     assigning: Assigning
     exposures: ExposureLog
+    now: Callable[[], datetime]
     seen: Seen = field(default_factory=Seen)
 
     @classmethod
     def of(
         cls, home: Home, settings: Settings, tables: Tables, store: sa.Engine, metrics: Metrics
     ) -> "AdsPart":
-        exposures = ExposureLog(store, home.serving / "exposures")
-        return cls(assigning=Assigning(store, UnitKey.of(home), exposures), exposures=exposures)
+        exposures, stands = ExposureLog(store, home.serving / "exposures"), home.now()
+        return cls(
+            assigning=Assigning(store, UnitKey.of(home), exposures),
+            exposures=exposures,
+            now=(lambda: datetime.now(UTC)) if home.profile == "live" else (lambda: stands),
+        )
 
     def start(self) -> None:
         self.exposures.start()

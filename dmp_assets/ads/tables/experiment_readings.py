@@ -26,11 +26,14 @@ from dmp_assets.ads.model.experiments.definition import Metric
 from dmp_assets.ads.model.experiments.exposures import Excluded
 from dmp_assets.ads.model.experiments.moments import Moments, total
 from dmp_assets.ads.model.experiments.written import reading_json
+from dmp_assets.ads.service.store import experiments as stored
 from dmp_assets.ads.tables.experiment_log import ADVERTISER, EXPERIMENT
 from dmp_assets.ads.tables.experiment_metrics_daily import Tried, cells_table, tried
+from dmp_assets.home import Home
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import TableRun, table_asset
+from dmp_assets.platform.store import where
 
 METRICS = "modeled/experiment_metrics_daily"
 VERSION = Column("long", "Number of the reading, growing for each experiment.")
@@ -252,6 +255,7 @@ def experiment_readings(run: TableRun) -> None:
     going = [one for one in tried(run, last_day) if one.state in GOING_ON]
     known = Known.of(run, [one for one in going if one.kind == "meta_split"])
     newest = {_of(row): row for row in _newest(run)}
+    judged: Mapping[Of, int] | None = None
     readings: list[Row] = []
     for one in going:
         if last_day < one.definition.starts_on:
@@ -260,12 +264,29 @@ def experiment_readings(run: TableRun) -> None:
         before = newest.get((one.advertiser_id, one.experiment))
         if before and _says(found, before["version"]) == before["reading"]:
             continue
-        reading = replace(found, version=before["version"] + 1 if before else 1)
-        readings.append(_row(one, reading, run))
+        judged = _judged(run.lakehouse.home) if judged is None else judged
+        known_versions = (
+            before["version"] if before else 0, judged.get((one.advertiser_id, one.experiment), 0),
+        )  # fmt: skip
+        readings.append(_row(one, replace(found, version=max(known_versions) + 1), run))
     if readings or not run.exists(run.key):
         run.append(pa.Table.from_pylist(readings, arrow_schema(COLUMNS)))
     else:
         run.keep()
+
+
+def _judged(home: Home) -> dict[Of, int]:
+    """The newest reading of each experiment that was judged: where the table was lost, or is an
+    older copy, its numbers go on from there. Raises StoreError."""
+    from dmp_assets.platform.store import database
+
+    with (
+        database.opened(where.store_url(home), checked=False) as store,
+        store.connect() as connection,
+    ):
+        return {
+            (one.advertiser_id, one.experiment): one.version for one in stored.started(connection)
+        }
 
 
 def _newest(run: TableRun) -> list[Row]:

@@ -8,6 +8,7 @@ its names. Where files tell of the same ad and day, the one that was taken last 
 
 from collections.abc import Sequence
 
+from dmp_assets.cleaned.exports import are_none, numbers_read
 from dmp_assets.platform.cleaning import machine_values
 from dmp_assets.platform.cleaning.machine_values import read_columns
 from dmp_assets.platform.lake.columns import Column
@@ -19,7 +20,7 @@ from dmp_assets.sources.exports.meta import COLUMNS as RECEIVED
 from dmp_assets.sources.meta.purchases import TYPES
 
 KEY = ("advertiser_id", "file", "line")
-EXACT = "decimal(18,8)"
+EXACT = f"decimal(18,{values.EXACT})"
 _OWN = {name: RAW["meta"][name] for name in (*KEY, "file_number", "timezone")} | {
     "received_at": Column("timestamp", "When the file was taken (UTC).")
 }
@@ -100,11 +101,6 @@ _RULES = {
     "currency_unknown": "length(currency) IS DISTINCT FROM 3",
     "spend_missing": "spend IS NULL",
 }
-_READS = {
-    name: (values.money if one.kind == "amount" else values.count)(f"received_{name}")
-    for name, one in RECEIVED.items()
-    if one.kind in ("amount", "count")
-} | {name: f"read_{name}" for name in _DAYS}
 
 
 @table_asset(
@@ -128,9 +124,13 @@ def meta_exports(run: TableRun) -> None:
 
     Grain: a row of a file. Key: advertiser_id, file, line. Source: raw/meta_exports.
     """
+    if are_none(run, "meta_exports"):
+        return
     own = (*_OWN, "problem", "numbers", *(f"read_{name}" for name in _DAYS))
+    reads = numbers_read(run, "meta_exports", RECEIVED, values.EXACT)
+    reads |= {name: f"read_{name}" for name in _DAYS}
     machine_values.write(
-        run, _LATEST, RECEIVED, own, ", ".join(KEY), _FURTHER, _RULES, _READS, _days(run)
+        run, _LATEST, RECEIVED, own, ", ".join(KEY), _FURTHER, _RULES, reads, _days(run)
     )
 
 

@@ -6,6 +6,7 @@ order that several files have, or one file twice, is as the last of them has it.
 Admin API told of are left out where the tables of orders are made (`FILES`).
 """
 
+from dmp_assets.cleaned.exports import are_none, numbers_read
 from dmp_assets.platform.cleaning import machine_values
 from dmp_assets.platform.cleaning.machine_values import AMOUNT, read_columns
 from dmp_assets.platform.lake.columns import Column
@@ -74,13 +75,6 @@ _RULES = {
     "currency_unknown": "length(currency) IS DISTINCT FROM 3",
     "line_incomplete": "line_price IS NULL OR line_quantity IS NULL",
 }
-_READS = {
-    name: f"({values.money(f'received_{name}')})::DECIMAL(18, 4)"
-    if one.kind == "amount"
-    else values.count(f"received_{name}")
-    for name, one in RECEIVED.items()
-    if one.kind in ("amount", "count")
-} | {name: f"read_{name}" for name in ("created_at", "cancelled_at")}
 
 
 @table_asset(
@@ -105,9 +99,13 @@ def shopify_exports(run: TableRun) -> None:
     Grain: a line of an order. Key: advertiser_id, shop, order_id, line. Source:
     raw/shopify_exports.
     """
+    if are_none(run, "shopify_exports"):
+        return
     own = (*_OWN, "problem", "numbers", "read_created_at", "read_cancelled_at")
+    reads = numbers_read(run, "shopify_exports", RECEIVED, 4)
+    reads |= {name: f"read_{name}" for name in ("created_at", "cancelled_at")}
     machine_values.write(
-        run, _LATEST, RECEIVED, own, ", ".join(KEY), _FURTHER, _RULES, _READS, _moments(run)
+        run, _LATEST, RECEIVED, own, ", ".join(KEY), _FURTHER, _RULES, reads, _moments(run)
     )
 
 

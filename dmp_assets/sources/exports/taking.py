@@ -128,13 +128,10 @@ class _Look:
         account, known = self._account(db)
         currency = self._currency(db, known)
         zone = self._zone(db, known, dates)
-        db.execute(
-            "CREATE TABLE row AS SELECT *, $numbers::VARCHAR AS numbers FROM given",
-            {"numbers": numbers},
-        )
+        db.execute("CREATE TABLE row AS FROM given")
         ((rows,),) = db.sql("SELECT count(*) FROM row WHERE NOT is_total").fetchall()
-        bad = self._bad(db, dates)
-        totals = self._totals(db) if file.export.kind == "meta" else []
+        bad = self._bad(db, numbers, dates)
+        totals = self._totals(db, numbers) if file.export.kind == "meta" else []
         kept = Kept(
             kind=file.export.kind,
             advertiser_id=said.advertiser_id,
@@ -270,7 +267,9 @@ class _Look:
         return zone
 
     # what it adds up to --------------------------------------------------------------------------
-    def _bad(self, db: "duckdb.DuckDBPyConnection", dates: Side | None) -> int:
+    def _bad(
+        self, db: "duckdb.DuckDBPyConnection", numbers: Side | None, dates: Side | None
+    ) -> int:
         """How many rows cannot be used as they are. Raises ExportError where they are too many."""
         export = self._file.export
         wrong = ["problem IS NOT NULL"]
@@ -279,7 +278,7 @@ class _Look:
             text = f"nullif(trim({name}), '')"
             if received.kind in ("amount", "count"):
                 read = values.money if received.kind == "amount" else values.count
-                wrong.append(f"({text} IS NOT NULL AND {read(text)} IS NULL)")
+                wrong.append(f"({text} IS NOT NULL AND {read(text, [numbers])} IS NULL)")
             elif received.kind in ("day", "time"):
                 texts = [
                     str(one)
@@ -347,7 +346,7 @@ class _Look:
                 f"line {first}: they are added up (with the column Ad ID they are told apart)"
             )
 
-    def _totals(self, db: "duckdb.DuckDBPyConnection") -> list[str]:
+    def _totals(self, db: "duckdb.DuckDBPyConnection", numbers: Side | None) -> list[str]:
         """What the file's own row of totals says otherwise than its rows add up to."""
         grand = db.sql("SELECT * FROM row WHERE is_total ORDER BY line")
         names = grand.columns
@@ -358,10 +357,11 @@ class _Look:
         if own is None:
             return []
         told = [name for name in SUMMED if own.get(name)]
+        rows = "(SELECT DISTINCT ON (row_hash) * FROM row WHERE NOT is_total)"
+        read = {name: values.number(name, [numbers]) for name in told}
         sums = ", ".join(
-            f"(SELECT sum({values.number(name)}) FROM (SELECT DISTINCT ON (row_hash) * FROM row "
-            f"WHERE NOT is_total)), (SELECT {values.number(name)} FROM row WHERE line = $1)"
-            for name in told
+            f"(SELECT sum({sql}) FROM {rows}), (SELECT {sql} FROM row WHERE line = $1)"
+            for sql in read.values()
         )
         if not told:
             return []

@@ -13,30 +13,33 @@ from dmp_assets.platform.values.readers import Format, Side, amount
 from dmp_assets.platform.values.times import read_day, read_time
 
 NUMBER = "DECIMAL(38, 9)"
+EXACT = 8
+"""Places to which Ads Manager parts what was spent into cells."""
 _ZONED = re.compile(
     r":\d{2}(?:[.,]\d+)?\s*(?P<zone>z|utc|gmt|[+-]\d{1,2}(?::?\d{2})?)\s*$", re.IGNORECASE
 )
-_SIDES: Sequence[Side] = ("point", "comma")
 
 
-def number(text: str) -> str:
-    """SQL of a number from SQL of its text; `numbers` says how the row's file writes them."""
-    known = " ".join(
-        f"WHEN numbers = '{side}' THEN {amount(text, NUMBER, Format(side))}" for side in _SIDES
-    )
-    return f"CASE {known} ELSE {amount(text, NUMBER, Format(None))} END"
+def number(text: str, sides: Sequence[Side | None]) -> str:
+    """SQL of a number from SQL of its text. `sides`: how files write them; where they do it in
+    several ways, `numbers` says how that of the row does."""
+    read = {side: amount(text, NUMBER, Format(side)) for side in sides}
+    if len(read) == 1:
+        return next(iter(read.values()))
+    told = " ".join(f"WHEN '{side or ''}' THEN {sql}" for side, sql in read.items())
+    return f"CASE coalesce(numbers, '') {told} END"
 
 
-def money(text: str) -> str:
-    """SQL of an amount of money, to eight places: exports part sums into cells to so many."""
-    return f"round({number(text)}, 8)::DECIMAL(18, 8)"
+def money(text: str, sides: Sequence[Side | None], places: int = EXACT) -> str:
+    """SQL of an amount of money, to so many places."""
+    return f"round({number(text, sides)}, {places})::DECIMAL(18, {places})"
 
 
-def count(text: str) -> str:
+def count(text: str, sides: Sequence[Side | None]) -> str:
     """SQL of a whole number; null for a part of one."""
     return (
-        f"list_transform([{number(text)}], lambda n: CASE WHEN n = trunc(n) AND abs(n) < 1e18 "
-        "THEN n::BIGINT END)[1]"
+        f"list_transform([{number(text, sides)}], lambda n: CASE WHEN n = trunc(n) AND "
+        "abs(n) < 1e18 THEN n::BIGINT END)[1]"
     )
 
 

@@ -278,6 +278,33 @@ def test_a_budget_that_is_gone_before_the_evening_is_found(
         assert (found[0]["figure"], found[0]["day"]) == (Decimal("0.5000"), TODAY)
 
 
+@pytest.mark.parametrize(("usual", "is_found"), [(10, False), (16, True)])
+def test_a_budget_that_is_gone_as_early_as_ever_is_not_found(
+    lake: Lake, usual: int, is_found: bool
+) -> None:
+    lake.account()
+    whose = {"advertiser_id": "acme", "account_id": "1"}
+    ad = {**whose, "ad_id": "a1", "campaign_id": "c1", "breakdown": "", "cell": ""}
+    for day in (TODAY - timedelta(days=n) for n in range(1, 12)):
+        lake.rows["raw/meta_insight_readings"].insert(0, {
+            **whose, "date": day, "breakdown": "",
+            "read_at": datetime.combine(day, time(usual), UTC),
+        })  # fmt: skip
+        for clock, spent in ((usual - 4, "40"), (usual, "97")):
+            at = datetime.combine(day, time(clock), UTC)
+            lake.add("raw/meta_insights", {**ad, "date": day, "spend": spent, "read_at": at})
+    lake.add("modeled/ad_performance_daily", {
+        **whose, "ad_id": "a1", "campaign_id": "c1", "date": TODAY, "spend": Decimal(96),
+        "clicks": 1, "purchases": 1, "is_open": True,
+    })  # fmt: skip
+    lake.read(TODAY, TODAY, time(10), **whose)
+    lake.add("raw/meta_campaigns", campaign(daily_budget="10000"))
+    found = [row for row in lake.look(NOW.replace(hour=20)) if row["kind"] == "budget_used_up"]
+    assert bool(found) is is_found
+    if found:
+        assert found[0]["low"] == Decimal("0.7500")  # 18:00 in Berlin
+
+
 def test_the_budgets_of_ad_sets_are_their_campaigns(lake: Lake) -> None:
     lake.account()
     lake.add("modeled/ad_performance_daily", {

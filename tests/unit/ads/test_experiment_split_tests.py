@@ -1,19 +1,20 @@
 """Split tests at Meta over real HTTP: made once, read, stopped by the machine, ended once."""
 
 from collections.abc import Iterator
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from dmp_assets.ads.model.experiments import cells, readout
-from dmp_assets.ads.model.experiments.definition import Definition
+from dmp_assets.ads.model.experiments.definition import Definition, ExperimentError
 from dmp_assets.ads.model.experiments.measures import metric_of
 from dmp_assets.ads.service import split_tests
+from dmp_assets.ads.service.experiment_bodies import ExperimentBody
 from dmp_assets.ads.service.split_tests import Settled
 from dmp_assets.ads.service.store import experiments
 from dmp_assets.ads.service.store.schema_experiments import ads_experiment
@@ -22,8 +23,10 @@ from dmp_assets.platform.store import database
 from dmp_assets.sources.meta import studies
 from dmp_assets.sources.meta.studies import Study
 from tests.support.experiment_home import STARTED, World, day, definition
+from tests.support.experiments import split_body
 from tests.support.materialized import failed_checks
 from tests.support.meta import BERLIN, NOW, Meta, environment, running
+from tests.support.service import running_api, until
 
 CELLS = {"control": [f"{BERLIN}20"], "free": [f"{BERLIN}21"]}
 STUDY = {"business_id": "501", "account_id": BERLIN, "entities": "adsets", "cells": CELLS}
@@ -265,3 +268,48 @@ def test_what_stops_at_once_is_ended_at_meta_in_the_same_run(
     assert (world.state().state, world.state().study_state) == ("stopped", "ended")
     assert world.steps()[-1] == ("judge", cause)
     assert at_meta(meta)[0].state(day(3)) == "finished"
+
+
+# by the API --------------------------------------------------------------------------------------
+def test_who_starts_and_stops_one_by_the_api_makes_and_ends_it_at_meta(
+    world: World, meta: Meta, store_url: SecretStr
+) -> None:
+    clock(world, meta, datetime.now(UTC))
+    route = "/v1/ads/experiments"
+    with running_api(world.home, store_url) as api, api.as_role("admin") as client:
+
+        def study_state() -> str:
+            return str(client.get(f"{route}/shipping").json()["study_state"])
+
+        made = client.post(route, json={"experiment": "shipping", **split_body(CELLS, BERLIN)})
+        assert made.status_code == 201, made.text
+        assert client.post(f"{route}/shipping/start").json()["state"] == "running"
+        until(lambda: study_state() == "made")
+        begun = client.post("/v1/experiments/shipping/assign", json={"unit": "u"})
+        assert begun.status_code == 409 and "by the ad platform" in begun.json()["detail"]
+        assert client.post(f"{route}/shipping/stop").json()["state"] == "stopped"
+        until(lambda: study_state() == "ended")
+    assert at_meta(meta)[0].state(world.now) == "canceled"
+    assert writes(meta) == ["POST", "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        ({"cells": {"control": [f"{BERLIN}20"]}}, "a cell for each variant"),
+        ({"cells": {"control": ["1"], "free": ["1"]}}, "nothing may be in two cells"),
+        ({"account_id": "act_1"}, "study.account_id"),
+        ({"entities": "ads"}, "study.entities"),
+    ],
+)
+def test_a_study_that_meta_would_refuse_is_refused(study: dict[str, Any], said: str) -> None:
+    given = split_body(CELLS, BERLIN)
+    given["study"] |= study
+    with pytest.raises((ExperimentError, ValidationError), match=said):
+        ExperimentBody(**given).draft("acme", "shipping", STARTED.date())
+
+
+def test_a_split_that_is_no_whole_percent_is_refused() -> None:
+    given = split_body(CELLS, BERLIN, split=[3333, 6667])
+    with pytest.raises(ExperimentError, match="whole percent"):
+        ExperimentBody(**given).draft("acme", "shipping", STARTED.date())

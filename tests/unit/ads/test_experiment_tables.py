@@ -1,6 +1,7 @@
 """From exposures in the store to a verdict: tables without a JVM, recounted by hand."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -248,6 +249,16 @@ def test_readings_are_numbered_kept_and_judged_once(world: World) -> None:
         judged = experiments.readings(connection, "acme", "shipping", limit=10)
     assert [one.version for one in judged] == [3, 2, 1]
     assert world.steps() == [("define", None), ("start", None)], "no news, no step"
+
+
+def test_where_the_readings_were_lost_their_numbers_go_on(world: World) -> None:
+    world.begin(definition())
+    trade(world, lift=0.0)
+    for n in (3, 4, 5):
+        world.run(day(n))
+    shutil.rmtree(world.home.lakehouse / "modeled" / "experiment_readings")
+    world.run(day(5))
+    assert newest(world)["version"] == world.state().version == 4
 
 
 def test_a_winner_is_proposed_and_promoted_by_a_person_who_saw_the_newest_reading(

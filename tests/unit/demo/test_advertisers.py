@@ -150,3 +150,17 @@ def test_what_the_business_lacks_on_purpose_is_expected_and_no_more(
         found = CheckResult(asset, check, passed=False, error=False, offending=put)
         assert expected.among([found]) == [found]
         assert expected.among([replace(found, offending=put + 1)]) == []
+
+
+def test_of_a_large_shop_a_part_of_the_people_is_taken(simulated: Path, tmp_path: Path) -> None:
+    export = simulated.parent / "shop" / "export"
+    generate_ads(tmp_path, export, seed=3, end=LAST, most=100)
+
+    def customers(folder: Path) -> set[int]:
+        with closing(sqlite3.connect(folder / "shopify.sqlite")) as db:
+            asked = "SELECT DISTINCT customer_id FROM orders WHERE customer_id IS NOT NULL"
+            return {one for (one,) in db.execute(asked)}
+
+    few, all_of_them = customers(tmp_path), customers(simulated)
+    assert few < all_of_them
+    assert 0.2 < len(few) / len(all_of_them) < 0.5

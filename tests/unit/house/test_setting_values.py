@@ -108,6 +108,7 @@ WRONG = {
     "shopify_access": ["password"],
     "shopify_shops": ['{"shop.example.com": "acme"}', '["some-shop.myshopify.com"]'],
     "ads_currency": ["money"],
+    "ads_holidays": ["Germany", "XX", "DE-ZZ"],
     "ads_most_per_day": ['{"acme": 0}', '{"acme": "much"}', "acme"],
     "ads_export_columns": ['{"Kosten": "cost of it"}', '["Kosten"]'],
     "ads_export_numbers": ["comma"],

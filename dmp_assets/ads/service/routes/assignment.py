@@ -70,7 +70,7 @@ async def assign(
     try:
         if not part.assigning.knows(*asked):
             await run_in_threadpool(part.assigning.learn, *asked)
-        found = part.assigning.assign(*asked, body.unit, body.user_agent, service.now())
+        found = part.assigning.assign(*asked, body.unit, body.user_agent, part.now())
     except ConflictError as error:
         raise Problem(409, "conflict", str(error)) from error
     except KeyLostError as error:

@@ -66,10 +66,10 @@ def define(request: Request, at: Acting, body: NewExperimentBody) -> ExperimentD
     """Define an experiment. It begins when it is started, and may be changed until then."""
     service = service_of(request)
     try:
-        draft = body.draft(at.advertiser_id, body.experiment, service.now().date())
+        draft = body.draft(at.advertiser_id, body.experiment, service.home.now().date())
         service.change(
             lambda store: experiments.define(
-                store, draft, by=at.principal.actor, now=service.now(),
+                store, draft, by=at.principal.actor, now=service.home.now(),
                 request_id=request.state.request_id,
             )
         )  # fmt: skip
@@ -144,10 +144,10 @@ def redefine(
     service = service_of(request)
     _existing(request, at, experiment)
     try:
-        draft = body.draft(at.advertiser_id, experiment, service.now().date())
+        draft = body.draft(at.advertiser_id, experiment, service.home.now().date())
         service.change(
             lambda store: experiments.redefine(
-                store, draft, by=at.principal.actor, now=service.now(),
+                store, draft, by=at.principal.actor, now=service.home.now(),
                 request_id=request.state.request_id,
             )
         )  # fmt: skip
@@ -170,7 +170,7 @@ def start(
         is_there = service.change(
             lambda store: experiments.start(
                 store, at.advertiser_id, experiment, keyed_by=key.known_as,
-                by=at.principal.actor, now=service.now(), request_id=request.state.request_id,
+                by=at.principal.actor, now=service.home.now(), request_id=request.state.request_id,
             )
         )  # fmt: skip
     except ExperimentError as error:
@@ -232,7 +232,7 @@ def _say(
         step = service.change(
             lambda store: experiments.say(
                 store, at.advertiser_id, experiment, word, version=version,
-                by=at.principal.actor, now=service.now(), request_id=request.state.request_id,
+                by=at.principal.actor, now=service.home.now(), request_id=request.state.request_id,
             )
         )  # fmt: skip
     except ExperimentError as error:
@@ -279,7 +279,7 @@ def _detail(request: Request, at: Seat, experiment: str) -> ExperimentDetail:
     return ExperimentDetail(
         **told,
         reading=ReadingAnswer.model_validate(newest[0], from_attributes=True) if newest else None,
-        steps=[StepAnswer.model_validate(step, from_attributes=True) for step in steps],
+        steps=[StepAnswer.of(step) for step in steps],
     )
 
 

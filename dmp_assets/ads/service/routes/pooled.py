@@ -120,7 +120,7 @@ def give(request: Request, at: Acting, body: ConsentBody) -> ConsentAnswer:
     is_new = service.change(
         lambda store: pooled.give(
             store, at.advertiser_id, terms_version=body.terms_version, industry=body.industry,
-            size=body.size, by=at.principal.actor, now=service.now(),
+            size=body.size, by=at.principal.actor, now=service.home.now(),
             request_id=request.state.request_id,
         )
     )  # fmt: skip
@@ -141,7 +141,7 @@ def withdraw(request: Request, at: Acting) -> ConsentAnswer:
             store,
             at.advertiser_id,
             by=at.principal.actor,
-            now=service.now(),
+            now=service.home.now(),
             request_id=request.state.request_id,
         )
     )

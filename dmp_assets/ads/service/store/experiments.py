@@ -1,11 +1,12 @@
 """Experiments in the store: defined, started, judged, ended; each step with its audit row.
 
-Plain functions on a connection; the caller commits. Every query names the advertiser.
+Plain functions on a connection; the caller commits. Every query names the advertiser. `now` is the
+home's clock, which stands in a sandbox; the audit log has the true time.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -341,7 +342,7 @@ def _note(
         )
     )  # fmt: skip
     audit.record(
-        connection, at=now, actor=by, action=f"{action} experiment", outcome="done",
+        connection, at=datetime.now(UTC), actor=by, action=f"{action} experiment", outcome="done",
         request_id=request_id,
         detail={
             "advertiser_id": advertiser_id, "experiment": experiment, "cause": cause,
@@ -423,7 +424,7 @@ def note_study(
         ads_experiment.update().where(_at(advertiser_id, experiment)).values(**values)
     )
     audit.record(
-        connection, at=now, actor=MACHINE, outcome="done",
+        connection, at=datetime.now(UTC), actor=MACHINE, outcome="done",
         action=f"split test {state or 'not made'}",
         detail={"advertiser_id": advertiser_id, "experiment": experiment, "study_id": study_id},
     )  # fmt: skip

@@ -1,11 +1,12 @@
 """Consent to pooled insights, and the groups that are made of who agreed.
 
 Plain functions on a connection; the caller commits. Groups are for the run that sums them up; no
-route reads them.
+route reads them. `now` is the home's clock, which stands in a sandbox; the audit log has the true
+time.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -82,8 +83,8 @@ def give(
     if made is None:
         return False
     audit.record(
-        connection, at=now, actor=by, action="consent to pooled insights", outcome="done",
-        request_id=request_id,
+        connection, at=datetime.now(UTC), actor=by, action="consent to pooled insights",
+        outcome="done", request_id=request_id,
         detail={"advertiser_id": advertiser_id, "terms_version": terms_version},
     )  # fmt: skip
     return True
@@ -105,8 +106,8 @@ def withdraw(
     ).rowcount
     if withdrawn:
         audit.record(
-            connection, at=now, actor=by, action="withdraw from pooled insights", outcome="done",
-            request_id=request_id, detail={"advertiser_id": advertiser_id},
+            connection, at=datetime.now(UTC), actor=by, action="withdraw from pooled insights",
+            outcome="done", request_id=request_id, detail={"advertiser_id": advertiser_id},
         )  # fmt: skip
     return bool(withdrawn)
 
