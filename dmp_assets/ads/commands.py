@@ -228,11 +228,11 @@ def import_files(
         home = Home.current().prepare()
         reading = Reading.of(delimiter, (), encoding)
         said = Said(whose, kind, account, currency, timezone, numbers, dates, reading)
+        if where.is_configured(home):
+            _known(home, whose)
         for one in take(home, files, said, _accounts_of(home, whose)):
             what = f"{one.kept.rows:,} rows" if one.is_new else "there already, left alone"
             print("\n  ".join((f"{one.kept.name}: {what}", *one.notes)))
-        if where.is_configured(home):
-            _known(home, whose)
         out.print("`dmp run --select group:ads` brings them into the tables.")
 
 

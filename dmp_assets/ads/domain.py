@@ -28,6 +28,8 @@ def is_configured(home: Home) -> bool:
 
 def _lacks(home: Home) -> Sequence[str]:
     lacks: list[str] = []
+    if home.profile == "live" and is_configured(home) and not home.settings().smtp_host:
+        lacks.append("DMP_SMTP_HOST and DMP_SMTP_FROM: notices by e-mail wait in the outbox")
     if kept.are_there(home):
         return lacks
     if meta_config(home) is None:
@@ -61,9 +63,17 @@ def _summary(home: Home) -> Sequence[str]:
 
 
 def _erase(store: "sa.Connection", subject: str, ids: Collection[str]) -> Mapping[str, int]:
-    from dmp_assets.ads.service.store import erasing
+    from dmp_assets.ads.service.store import erasing, exposures
 
+    if subject == "user_id":
+        return exposures.erase(store, ids)
     return erasing.erase(store, subject, ids)
+
+
+def _pseudonyms(home: Home, subject: str, ids: Collection[str]) -> Collection[str]:
+    from dmp_assets.ads.service.units import pseudonyms
+
+    return pseudonyms(home, subject, ids)
 
 
 DOMAIN = Domain(
@@ -80,9 +90,23 @@ DOMAIN = Domain(
             "Approve and apply budgets, define experiments, mute notices",
             frozenset({"marketer"}),
         ),
+        Scope("experiments:assign", "Ask which variant a unit gets", frozenset()),
     ),
     events=EVENTS,
-    forgets=(CUSTOMER, ORDER),
+    advice={
+        "meta_was_read": "see what each connection lacks: `dmp connect list`; one that needs "
+        "consent is connected anew",
+        "rates_known": "add the currency to the file that DMP_ADS_EXCHANGE_RATES names; see what "
+        'has no rate: `dmp show {asset} --where "rate IS NULL"`',
+        "unit_costs_known": "say at Shopify what an item costs; see the orders: `dmp show {asset} "
+        '--where "goods_without_cost > 0"`',
+        "little_is_unexplained": "compare how the shop and the ad account track: does the web's "
+        "database, or the UTM parameters, name visits by ads, is the pixel there twice? See the "
+        "days: `dmp show {asset}`",
+    },
+    forgets=("user_id", CUSTOMER, ORDER),
     keeps=("conv_id",),
     erase=_erase,
+    pseudonyms=_pseudonyms,
+    logs=("raw/experiment_exposures", "quarantine/experiment_exposures"),
 )

@@ -1,6 +1,7 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
 from dmp_assets.ads.report import notice_delivery, weekly_mail
+from dmp_assets.ads.service.streams import STREAMS
 from dmp_assets.ads.tables import (
     ad_budgets,
     ad_costs_without_sessions,
@@ -13,7 +14,13 @@ from dmp_assets.ads.tables import (
     conversion_bridge,
     conversion_claims,
     exchange_rates,
+    experiment_exposures,
+    experiment_log,
+    experiment_metrics_daily,
+    experiment_readings,
+    experiment_steps,
     order_ledger,
+    pooled_insights,
     publications_budgets,
 )
 from dmp_assets.ads.tables.publications import PUBLICATIONS
@@ -26,6 +33,7 @@ from dmp_assets.raw import shopify as raw_shopify
 
 LAKE = Lake(
     in_shared_jobs=True,
+    streams=STREAMS,
     publications=(
         *PUBLICATIONS,
         *publications_budgets.PUBLICATIONS,
@@ -67,6 +75,15 @@ LAKE = Lake(
             conversion_claims.conversion_claims,
             conversion_bridge.conversion_bridge,
             ad_roi_daily.ad_roi_daily,
+            experiment_log.experiments,
+            experiment_log.experiment_exposures,
+            experiment_log.experiment_reach,
+            experiment_exposures.experiment_exposures,
+            experiment_metrics_daily.experiment_metrics_daily,
+            experiment_readings.experiment_readings,
+            experiment_readings.experiment_comparisons,
+            experiment_steps.experiment_readings,
+            pooled_insights.pooled_insights,
             ad_budgets.ad_budgets,
             ads_budget_forecasts.ads_budget_forecasts,
             ads_forecast_scores.ads_forecast_scores,

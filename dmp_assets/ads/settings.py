@@ -23,6 +23,17 @@ def _addresses(given: list[str]) -> list[str]:
     return [one.strip() for one in given]
 
 
+def holiday_region(given: str) -> str:
+    """A country, or a part of one, whose public holidays are known."""
+    from holidays import list_supported_countries
+
+    country, _, part = given.partition("-")
+    parts = list_supported_countries().get(country)
+    if parts is None or (part and part not in parts):
+        raise ValueError(f"a country such as DE, or a part of one such as US-CA, not {given}")
+    return given
+
+
 def amounts(given: dict[str, Decimal]) -> dict[str, Decimal]:
     """Amounts by advertiser, which must be above 0."""
     for advertiser, amount in given.items():
@@ -58,6 +69,17 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     )
     ads_meta_channels: list[str] = Field(
         ["meta_social"], description="Channels of the web's sessions that are ads of Meta."
+    )
+    ads_promotes_by_itself: bool = Field(
+        False, description="Whether the winner of an experiment is promoted without a person."
+    )
+    api_assign_rate_limit: Annotated[str, AfterValidator(setting_values.rate)] = Field(
+        "60000/minute", description="Units of one client that are assigned in experiments."
+    )
+    ads_holidays: Annotated[str | None, given(holiday_region)] = Field(
+        None,
+        description="Country (ISO 3166), or part of one, whose public holidays budgets know of: "
+        "DE, US-CA; empty: none.",
     )
     ads_apply_budgets: bool = Field(
         False, description="Whether approved budgets are written to Meta; else they are proposed."

@@ -104,12 +104,15 @@ def _forget(home: Home, places: Mapping[str, str], *, now: bool, wait: bool) -> 
         _bring_up_store(home)
         graph = defs.get_repository_def().asset_graph
         family, lakehouse = erasure.family(graph, SUBJECT), Lakehouse()
-        people = frozenset(places)
+        given = frozenset(places)
+        people = erasure.named(home, SUBJECT, given)
         run_id = str(uuid4())
         with leases.taken(home, run_id, list(family.roots), wait=wait):
-            unknown = erasure.unknown(lakehouse.tables, family.tables, SUBJECT, people)
-            added = suppression.add(home, SUBJECT, people)
-            stored = erasure.delete_from_store(home, SUBJECT, people, actor=actor())
+            nowhere = erasure.unknown(lakehouse.tables, family.tables, SUBJECT, people)
+            unknown = [one for one in given if erasure.named(home, SUBJECT, [one]) <= nowhere]
+            added = suppression.add(home, SUBJECT, given)
+            suppression.add(home, SUBJECT, people)
+            stored = erasure.delete_from_store(home, SUBJECT, given, actor=actor())
             deleted = erasure.delete(lakehouse, family.roots, SUBJECT, people)
         out.print(f"{added:,} users added to the list of who is not taken from a source again")
         if not stored and not deleted:
@@ -132,7 +135,7 @@ def _forget(home: Home, places: Mapping[str, str], *, now: bool, wait: bool) -> 
             return False
         with leases.taken(home, run_id, None if now else list(family.tables), wait=True):
             _tell("deleted from the operational store since",
-                  erasure.delete_from_store(home, SUBJECT, people, actor=actor()))  # fmt: skip
+                  erasure.delete_from_store(home, SUBJECT, given, actor=actor()))  # fmt: skip
             _tell("deleted from tables that keep what they had",
                   erasure.delete(lakehouse, family.tables, SUBJECT, people))  # fmt: skip
             if left := erasure.held(lakehouse.tables, family.tables, SUBJECT, people):

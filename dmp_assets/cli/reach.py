@@ -58,6 +58,7 @@ def probes(home: Home) -> list[Probe]:
         (not spark_conf.runs_here(settings), "Spark", lambda: _spark(home, settings)),
         (settings.kafka_bootstrap_servers, "Kafka", lambda: _kafka(home)),
         (settings.slack_token, "Slack", lambda: _slack(settings)),
+        (settings.smtp_host, "Mail server", lambda: _mail(settings)),
         (ihc.ihc_api_key, "IHC API", lambda: _http(ihc.ihc_url, "DMP_IHC_URL")),
         (settings.oidc_issuer, "OpenID provider", lambda: _oidc(settings)),
         (settings.api_rate_limit_storage, "Rate limits", lambda: _limits(settings)),
@@ -182,6 +183,15 @@ def _slack(settings: Settings) -> str:
     if problems:
         raise Unreachable(f"{answer.get('team') or 'Slack'}: {'; '.join(problems)}")
     return f"{answer.get('team')}, as {answer.get('user')}"
+
+
+def _mail(settings: Settings) -> str:
+    from dmp_assets.platform.reporting.email import MailError, reached
+
+    try:
+        return reached(settings, timeout=int(PATIENCE_SECONDS))
+    except MailError as error:
+        raise Unreachable(str(error)) from error
 
 
 def _http(url: str, setting: str) -> str:

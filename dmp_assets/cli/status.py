@@ -125,6 +125,10 @@ def _waiting(home: Home) -> Iterator[Line]:
         yield Line(
             "waiting", f"{_count(messages, 'message')} in the outbox{why}", attention=not why
         )
+    mails = _mails(home)
+    if mails:
+        why = "" if home.settings().smtp_host else " for a DMP_SMTP_HOST"
+        yield Line("waiting", f"{_count(mails, 'mail')} in the outbox{why}", attention=not why)
     spooled = [path for path in home.spool.glob("*") if path.is_file() and path.stat().st_size]
     if spooled:
         yield Line(
@@ -132,6 +136,15 @@ def _waiting(home: Home) -> Iterator[Line]:
             f"scores in {_count(len(spooled), 'spool file')}: the store did not take them yet",
             attention=True,
         )
+
+
+def _mails(home: Home) -> int:
+    """Mails that have not ended; read without the library that sends them."""
+    waiting = 0
+    for path in (home.outbox / "mail").glob("*.json"):
+        with suppress(OSError, ValueError):
+            waiting += json.loads(path.read_text()).get("ended_at") is None
+    return waiting
 
 
 def _count(number: int, noun: str) -> str:

@@ -232,3 +232,48 @@ def test_returns_are_by_their_formulas(made: AdsHome) -> None:
                 assert row[name] is None
         if row["campaign_id"] == "" and spend:
             assert row["mer"] == pytest.approx(float(row["revenue"]) / spend)
+
+
+def test_budgets_are_those_of_the_account_in_its_currency_and_that_of_sums(made: AdsHome) -> None:
+    wanted = {
+        (ACCOUNT[row["account_id"]].advertiser_id, row["campaign_id"]):
+        Decimal(row["daily_budget"]) / 100
+        for row in served(made, "meta", "SELECT * FROM campaign WHERE daily_budget IS NOT NULL")
+    }  # fmt: skip
+    found = {
+        (row["advertiser_id"], row["object_id"]): row
+        for row in rows(made, "SELECT * FROM modeled.ad_budgets")
+    }
+    assert {key: row["daily_budget"] for key, row in found.items()} == wanted and wanted
+    for row in found.values():
+        assert row["object_kind"] == "campaign" and row["campaign_id"] == row["object_id"]
+        rate = Decimal(1) if row["currency"] == "EUR" else Decimal(RATES[date(2024, 4, 1)])
+        in_sums = row["daily_budget"] * rate
+        assert row["daily_budget_in_sums"] == pytest.approx(in_sums, abs=Decimal("0.0001"))
+
+
+def test_every_advertiser_has_a_forecast_and_an_advice_of_its_own_campaigns(made: AdsHome) -> None:
+    campaigns = {
+        (ACCOUNT[row["account_id"]].advertiser_id, row["campaign_id"])
+        for row in served(made, "meta", "SELECT account_id, campaign_id FROM campaign")
+    }
+    found = rows(made, "SELECT * FROM ml.ads_budget_advice")
+    lines = {(row["advertiser_id"], row["campaign_id"]) for row in found}
+    assert lines == campaigns | {(one.advertiser_id, "") for one in ADVERTISERS}
+    present = dict[tuple[str, str], Decimal]()
+    for row in rows(made, """
+        SELECT advertiser_id, campaign_id, sum(spend_in_sums) / 28 AS spend
+        FROM modeled.ad_performance_daily
+        WHERE date BETWEEN DATE '2024-03-30' - 27 AND DATE '2024-03-30' GROUP BY ALL
+    """):  # fmt: skip
+        present[row["advertiser_id"], row["campaign_id"]] = Decimal(row["spend"])
+    for row in found:
+        assert row["status"] in ("advised", "no_advice"), row["reason"]
+        assert row["learnt_until"] == date(2024, 3, 30)  # the shop told of the 31st
+        if row["campaign_id"]:
+            own = present[row["advertiser_id"], row["campaign_id"]]
+            assert float(row["present"]) == pytest.approx(float(own), abs=0.01)
+    ahead = rows(made, "SELECT advertiser_id, min(day) AS first, count(*) AS rows "
+                       "FROM ml.ads_budget_forecasts GROUP BY ALL")  # fmt: skip
+    assert {row["advertiser_id"] for row in ahead} == {one.advertiser_id for one in ADVERTISERS}
+    assert all((row["first"], row["rows"]) == (date(2024, 3, 31), 31) for row in ahead)

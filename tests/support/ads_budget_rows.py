@@ -50,7 +50,7 @@ def _learnt(campaigns: tuple[str, str]) -> tuple[BudgetDays, Model]:
         gaps=frozenset(),
         names={campaign: f"Campaign {campaign}" for campaign in campaigns},
     )
-    return days, learn(days.series(), choices=(Flexibility(0.01, 1),))
+    return days, learn(days.series({}), choices=(Flexibility(0.01, 1),))
 
 
 def budget_rows(

@@ -25,6 +25,7 @@ from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.reporting.slack import SlackResource
 from dmp_assets.platform.store import database
 from dmp_assets.sources.meta.config import meta_config
 from dmp_assets.sources.meta.connection import READING, oauth_client
@@ -55,7 +56,7 @@ class AdsHome:
         return dg.materialize(
             [asset for made in LAKE.assets.values() for asset in made],
             instance=dg.DagsterInstance.ephemeral(),
-            resources={"lakehouse": Lakehouse(), "window": Window()},
+            resources={"lakehouse": Lakehouse(), "window": Window(), "slack": SlackResource()},
         )
 
 

@@ -21,7 +21,8 @@ def ads_rows(advertisers: Collection[str] = ("acme",)) -> dict[str, pa.Table]:
     rows: dict[str, list[dict[str, Any]]] = {
         name: []
         for name in (
-            "ads_advertisers", "ad_accounts", "ads", "ad_performance_daily", "ad_roi_daily",
+            "ads_advertisers", "ad_accounts", "ads", "ad_performance_daily", "ads_campaigns_daily",
+            "ad_roi_daily",
             "conversion_bridge", "ads_orders_daily", "ads_claims_daily",
         )
     }  # fmt: skip
@@ -29,6 +30,17 @@ def ads_rows(advertisers: Collection[str] = ("acme",)) -> dict[str, pa.Table]:
         for name, found in _of(advertiser, times).items():
             rows[name] += [{"advertiser_id": advertiser} | row for row in found]
     return {name: pa.Table.from_pylist(found) for name, found in rows.items()}
+
+
+def pooled_rows() -> dict[str, pa.Table]:
+    """Rows of the published table of pooled insights, which are of no advertiser."""
+    cells = (("", ""), ("fashion", ""), ("food", "small"))
+    rows = [
+        {"period": FIRST, "industry": industry, "size": size, "measure": "mer", "advertisers": 10,
+         "centre": 3.1, "spread": 1.5}
+        for industry, size in cells
+    ]  # fmt: skip
+    return {"pooled_insight": pa.Table.from_pylist(rows)}
 
 
 def _of(advertiser: str, times: int) -> dict[str, list[dict[str, Any]]]:
@@ -56,6 +68,13 @@ def _of(advertiser: str, times: int) -> dict[str, list[dict[str, Any]]]:
                        "is_open": day >= opened}
             for day in days
             for n, (campaign, adset, ad) in enumerate(LEVELS, start=1)
+        ],
+        "ads_campaigns_daily": [
+            account | {"date": day, "campaign_id": campaign, "impressions": 1000 * n,
+                       "clicks": 20 * n, "purchases": n, "spend": Decimal(10 * n * times),
+                       "purchase_value": Decimal(30 * n * times), "is_open": day >= opened}
+            for day in days
+            for campaign, n in (("c1", 1 + 2 + 3), ("c2", 4))
         ],
         "ad_roi_daily": [
             {"date": day, "campaign_id": campaign,

@@ -28,7 +28,8 @@ from dmp_assets.platform.api.serve import HARDENED
 from dmp_assets.platform.store import access, database, publish
 from dmp_assets.platform.store.roles import ROLES
 from dmp_assets.platform.store.schema import person
-from tests.support.ads_rows import ads_rows
+from tests.support.ads_budget_rows import budget_rows
+from tests.support.ads_rows import ads_rows, pooled_rows
 
 PASSWORD = "correct horse battery"
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -97,6 +98,8 @@ def published() -> dict[str, pa.Table]:
         "daily_activity": pa.Table.from_pylist(days),
         "channel_reporting": pa.Table.from_pylist(channels),
         **ads_rows(),
+        **budget_rows("acme"),
+        **pooled_rows(),
     }
 
 

@@ -23,13 +23,14 @@ PARTS = ("matched", "reversed", "test", "boundary", "view_through", "unexplained
 class Totals:
     """Sums of some days of an advertiser, whose names are those of modeled/ad_roi_daily.
 
-    `known_customers`: orders whose customer is known, new or not.
+    `known_customers`: orders whose customer is known, new or not. What is modelled is None where no
+    visit of the advertiser's is known to attribution.
     """
 
     spend: Decimal
     platform_value: Decimal
-    modelled_revenue: Decimal
-    modelled_contribution: Decimal
+    modelled_revenue: Decimal | None
+    modelled_contribution: Decimal | None
     revenue: Decimal
     contribution: Decimal
     orders: int
@@ -102,9 +103,9 @@ class Bridge:
         return f"{self.claimed_value:,.2f} {self.currency} claimed = {parts}"
 
 
-def ratio(above: Decimal | int, below: Decimal | int) -> float | None:
+def ratio(above: Decimal | int | None, below: Decimal | int) -> float | None:
     """above / below; None where that means nothing."""
-    return float(above) / float(below) if below > 0 else None
+    return None if above is None or below <= 0 else float(above) / float(below)
 
 
 def currency_of_sums(settings: Settings) -> str:
@@ -147,8 +148,9 @@ def totals(report: Report, advertiser_id: str, days: Period) -> Totals:
         """
         SELECT coalesce(sum(spend), 0) AS spend,
                coalesce(sum(platform_value), 0) AS platform_value,
-               coalesce(sum(modelled_revenue), 0) AS modelled_revenue,
-               coalesce(sum(modelled_contribution), 0) AS modelled_contribution,
+               CASE WHEN any_value(is_modelled) THEN sum(modelled_revenue) END AS modelled_revenue,
+               CASE WHEN any_value(is_modelled) THEN sum(modelled_contribution) END
+                 AS modelled_contribution,
                coalesce(sum(revenue), 0) AS revenue,
                coalesce(sum(contribution), 0) AS contribution,
                coalesce(sum(orders), 0)::BIGINT AS orders,
@@ -156,7 +158,10 @@ def totals(report: Report, advertiser_id: str, days: Period) -> Totals:
                (SELECT count(*) FROM modeled.order_ledger
                 WHERE advertiser_id = $1 AND entry = 'sale' AND is_new_customer IS NOT NULL
                   AND date BETWEEN $2 AND $3) AS known_customers
-        FROM modeled.ad_roi_daily
+        FROM modeled.ad_roi_daily, (
+          SELECT count(*) > 0 AS is_modelled FROM modeled.conversion_claims
+          WHERE advertiser_id = $1 AND claimant LIKE 'model:%'
+        )
         WHERE advertiser_id = $1 AND campaign_id = '' AND date BETWEEN $2 AND $3""",
         [advertiser_id, *days.bounds],
     )

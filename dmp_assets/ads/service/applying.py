@@ -23,6 +23,7 @@ from dmp_assets.platform.connect.errors import (
     NeedsConsentError,
     ThrottledError,
 )
+from dmp_assets.platform.connect.http import Patience
 from dmp_assets.sources.meta.budgets import Change, Writer, WriteRefusedError
 from dmp_assets.sources.meta.client import MetaClient
 from dmp_assets.sources.meta.errors import (
@@ -38,6 +39,8 @@ from dmp_assets.sources.meta.usage import Governor, Pace
 
 LONGEST_WAIT = 5.0
 """Seconds that a caller waits for Meta's allowance; beyond that the item waits."""
+PATIENCE = Patience(attempts=3, pause=0.5, longest_pause=5.0, total=30.0)
+"""How long a caller waits for an answer of Meta's to one request."""
 _REFUSED = (WriteRefusedError, AmountError, BadParameterError, ObjectGoneError)
 _LATER = (WriteLimitError, LimitError, ThrottledError)
 _NOTHING_GOES = (NeedsConsentError, PermissionMissingError)
@@ -84,7 +87,7 @@ def _work(
             plans.note(connection, step, "undo budgets" if is_undo else "apply budgets",
                        advertiser, plan_id)  # fmt: skip
         try:
-            with advertisers(home, _queues()) as connected:
+            with advertisers(home, _queues(), patience=PATIENCE) as connected:
                 if advertiser not in connected:
                     raise NotConnectedError("Meta is not connected for this advertiser")
                 with connected[advertiser].noting() as client:

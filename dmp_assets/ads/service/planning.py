@@ -1,8 +1,9 @@
 """A plan of budgets before anything is written: what it would bring, what it changes, its caps.
 
-Spend is planned a day by campaign, in the currency of sums. What stands at Meta is changed by the
-same factor as the spend: a campaign that spends 80 of a budget of 100 and is to spend a tenth more
-gets a budget of 110. Amounts are rounded to Meta's smallest unit towards what stands there.
+Spend is planned a day by campaign, in the currency of sums, and is what the budget at Meta becomes:
+the campaign's own, or those of its active ad sets together, in proportion to what they have. So the
+same plan twice is the same budget. Amounts are rounded to Meta's smallest unit towards what stands
+there, and a budget changes by the greatest step at most, whatever was spent of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,8 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Line:
-    """Spend a day of a campaign, at present and as planned. `problem`: why it is not written."""
+    """Spend a day of a campaign, at present and as planned. `problem`: why it, or a part of it, is
+    not written."""
 
     campaign_id: str
     campaign_name: str
@@ -97,7 +99,8 @@ def draft(
         campaign, present = row["campaign_id"], row["present"]
         line = Line(campaign, row["campaign_name"] or campaign, present, planned[campaign])
         if line.changes:
-            changed, problem = _items(line, by_campaign.get(campaign, []))
+            own = by_campaign.get(campaign, [])
+            changed, problem = _items(line, own, Decimal(str(settings.ads_greatest_step)))
             items += changed
             line = replace(line, problem=problem)
         lines.append(line)
@@ -135,20 +138,28 @@ def _of_step(line: Line, greatest: float) -> list[Refusal]:
     ]
 
 
-def _items(line: Line, own: Sequence[Budget]) -> tuple[list[Item], str]:
-    """What is changed at Meta for a line, or why nothing is."""
-    if line.present <= 0:
-        return [], "nothing was spent on it, so its budget cannot be changed in proportion"
+def _items(line: Line, own: Sequence[Budget], greatest: Decimal) -> tuple[list[Item], str]:
+    """What is changed at Meta for a line, and why not all of it is."""
     active = [one for one in own if one.effective_status == ACTIVE]
-    daily = [one for one in active if one.daily_budget is not None and one.currency is not None]
+    daily = [one for one in active if one.daily_budget and one.currency is not None]
     if not daily:
         if active:
             return [], "its budget is for its whole life, not for a day"
         return [], "nothing of it with a budget is active at Meta"
-    factor = line.planned / line.present
+    unrated = [one.currency for one in daily if not one.daily_budget_in_sums]
+    if unrated:
+        return [], f"no rate of {unrated[0]} is known"
+    total = sum((one.daily_budget_in_sums or Decimal(0) for one in daily), Decimal(0))
+    wanted = line.planned / total
+    factor = min(max(wanted, 1 - greatest), 1 + greatest)
     items = [_item(one, factor) for one in daily]
     changed = [item for item in items if item.after != item.before]
-    return changed, "" if changed else "the change is smaller than Meta's smallest unit"
+    if factor != wanted:
+        return changed, (
+            f"budgets of {total:,.2f} stand there: at once they change by {greatest:.0%} at most "
+            "(DMP_ADS_GREATEST_STEP)"
+        )
+    return changed, ""
 
 
 def _item(budget: Budget, factor: Decimal) -> Item:

@@ -1,15 +1,16 @@
 """modeled/ad_budgets: the budgets a day that stand at Meta, each where it is set.
 
 Grain: a campaign or an ad set that has a budget. Key: advertiser_id, account_id, object_id.
-Sources: raw/meta_campaigns, raw/meta_ad_sets, modeled/ad_accounts, cleaned/rates.
+Sources: raw/meta_campaigns, raw/meta_ad_sets, modeled/ad_accounts,
+modeled/ad_performance_daily.
 """
 
 from dmp_assets.ads.tables.ads import ACCOUNT_COLUMNS, latest
-from dmp_assets.ads.tables.exchange_rates import LONGEST, RATE, currency_of_sums
+from dmp_assets.ads.tables.exchange_rates import RATE, currency_of_sums
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
-from dmp_assets.raw.meta_readings import ACCOUNT, ADVERTISER, READ_AT
+from dmp_assets.raw.meta_readings import ACCOUNT, ADVERTISER
 from dmp_assets.sources.meta.money import WHOLE_UNITS
 
 COLUMNS = {
@@ -22,10 +23,10 @@ COLUMNS = {
     "effective_status": Column("string", "Its status with those above it."),
     "currency": ACCOUNT_COLUMNS["currency"],
     "daily_budget": Column(AMOUNT, "The budget a day, in main units; null: for its whole life."),
-    "rate": Column(RATE, "What one unit of the currency is worth in that of sums; null: unknown."),
+    "rate": Column(RATE, "What one unit is worth in the currency of sums, on the newest day."),
     "daily_budget_in_sums": Column(AMOUNT, "The budget a day in the currency of sums."),
     "is_listed": Column("boolean", "False: Meta did not list it any more."),
-    "read_at": READ_AT,
+    "read_at": Column("timestamp", "When it was first read as it is (UTC)."),
 }
 KEY = ("advertiser_id", "account_id", "object_id")
 _WHOLE = ", ".join(f"'{one}'" for one in sorted(WHOLE_UNITS))
@@ -44,28 +45,34 @@ def _objects(table: str, own_id: str, kind: str, campaign: str) -> str:
 
 _QUERY = f"""
 WITH newest AS (
-  SELECT currency, arg_max(rate, date) AS rate, max(date) AS date FROM cleaned.rates GROUP BY ALL
+  SELECT advertiser_id, account_id, rate FROM modeled.ad_performance_daily
+  QUALIFY row_number() OVER (PARTITION BY advertiser_id, account_id ORDER BY date DESC, ad_id) = 1
 ),
-rated AS (
-  SELECT o.*, c.currency, CASE WHEN c.currency = $currency THEN 1::DECIMAL(18, 8)
-      WHEN read_at::DATE - n.date <= {LONGEST} THEN n.rate END AS rate,
-    (daily / CASE WHEN c.currency IN ({_WHOLE}) THEN 1 ELSE 100 END)::DECIMAL(18, 4)
-      AS daily_budget
+found AS (
+  SELECT o.*, c.currency,
+         CASE WHEN c.currency = $currency THEN 1::DECIMAL(18, 8) ELSE n.rate END AS rate,
+         (daily / CASE WHEN c.currency IN ({_WHOLE}) THEN 1 ELSE 100 END)::DECIMAL(18, 4)
+           AS daily_budget
   FROM (
     {_objects("meta_campaigns", "campaign_id", "campaign", "campaign_id")} UNION ALL
     {_objects("meta_ad_sets", "adset_id", "adset", "campaign_id")}
   ) o
   LEFT JOIN modeled.ad_accounts c USING (advertiser_id, account_id)
-  LEFT JOIN newest n ON n.currency = c.currency
+  LEFT JOIN newest n USING (advertiser_id, account_id)
   WHERE daily IS NOT NULL OR lifetime IS NOT NULL
 )
-SELECT *, (daily_budget * rate)::DECIMAL(18, 4) AS daily_budget_in_sums FROM rated
+SELECT *, (daily_budget * rate)::DECIMAL(18, 4) AS daily_budget_in_sums FROM found
 """
 
 
 @table_asset(
     "modeled",
-    deps=["raw/meta_campaigns", "raw/meta_ad_sets", "modeled/ad_accounts", "cleaned/rates"],
+    deps=[
+        "raw/meta_campaigns",
+        "raw/meta_ad_sets",
+        "modeled/ad_accounts",
+        "modeled/ad_performance_daily",
+    ],
     columns=COLUMNS,
     key=KEY,
     settings=["currency", "ads_currency"],
@@ -88,7 +95,7 @@ def ad_budgets(run: TableRun) -> None:
     """Budgets a day as they stand at Meta, each where it is set: on a campaign, or on an ad set.
 
     Grain: a campaign or ad set with a budget. Key: advertiser_id, account_id, object_id. Sources:
-    raw/meta_campaigns, raw/meta_ad_sets, modeled/ad_accounts, cleaned/rates.
+    raw/meta_campaigns, raw/meta_ad_sets, modeled/ad_accounts, modeled/ad_performance_daily.
     """
     columns, order = ", ".join(COLUMNS), ", ".join(KEY)
     query = f"SELECT {columns} FROM ({_QUERY}) ORDER BY {order}"

@@ -100,10 +100,8 @@ def ad_notices(run: TableRun) -> None:
         "found": len(rows),
         "kinds_without_data": ", ".join(sorted({one.kind for one in watch.judged if one.why})),
     }
-    coverage = _table(map(_coverage, watch.judged), COVERAGE_COLUMNS).sort_by(
-        [("advertiser_id", "ascending"), ("account_id", "ascending"), ("kind", "ascending")]
-    )
-    run.overwrite(coverage, COVERAGE)
+    of = {(one.advertiser_id, one.account_id, one.kind): _coverage(one) for one in watch.judged}
+    run.overwrite(_table([of[key] for key in sorted(of)], COVERAGE_COLUMNS), COVERAGE)
     if rows or not run.exists(NOTICES):
         run.append(_table(rows, COLUMNS), NOTICES)
     else:

@@ -6,7 +6,7 @@ modeled/order_ledger. The maths is in ads/model/budgets, see docs/budgets.md.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, date
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,12 @@ from dmp_assets.ads.model.budgets.curves import Curves
 from dmp_assets.ads.model.budgets.forecast import Model, forecast, learn
 from dmp_assets.ads.model.budgets.series import TooShortError
 from dmp_assets.ads.settings import AdsSettings
-from dmp_assets.ads.tables.budget_days import DEPS, BudgetDays, budget_days
+from dmp_assets.ads.tables.budget_days import (
+    DEPS,
+    BudgetDays,
+    budget_days,
+    public_holidays,
+)
 from dmp_assets.ads.tables.budget_rows import (
     ADVICE_COLUMNS,
     ADVICE_KEY,
@@ -62,7 +67,7 @@ class _Made:
     columns=FORECAST_COLUMNS,
     key=FORECAST_KEY,
     also={ADVICE: ADVICE_COLUMNS, CURVES: CURVE_COLUMNS},
-    settings=["currency", "ads_currency", "ads_greatest_step", "ads_most_per_day"],
+    settings=["currency", "ads_currency", "ads_greatest_step", "ads_most_per_day", "ads_holidays"],
     owner="team:marketing",
     kinds=("scipy", "delta"),
     checks=(
@@ -155,7 +160,11 @@ def _add(
     currency, now = currency_of_sums(run), run.lakehouse.home.now().astimezone(UTC)
     most = settings.ads_most_per_day.get(advertiser)
     caps = [settings.ads_greatest_step, str(most)]
-    rests_on = days if isinstance(days, str) else content(days)
+    events: dict[str, list[date]] = {}
+    rests_on = days if isinstance(days, str) else ""
+    if not isinstance(days, str):
+        events = public_holidays(settings.ads_holidays, days, DAYS)
+        rests_on = content(days, events)
     forecast_id = digest(advertiser, currency, rests_on, code)
     evidence = digest(forecast_id, caps)
     if evidence in before.advice and (
@@ -169,7 +178,7 @@ def _add(
     try:
         if isinstance(days, str):
             raise TooShortError(days)
-        model = learn(days.series())
+        model = learn(days.series(events))
         curves = Curves.of(model, DAYS)
         told = forecast(model, ahead(model))
         advice = _advised(model, settings.ads_greatest_step, None if most is None else float(most))

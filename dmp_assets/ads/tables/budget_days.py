@@ -37,10 +37,11 @@ SELECT advertiser_id, account_id, any_value(timezone_name) AS timezone, date,
 FROM raw.meta_insight_readings WHERE coalesce(breakdown, '') = '' GROUP BY ALL
 """
 _LISTED = "SELECT advertiser_id, account_id FROM modeled.ad_accounts WHERE is_listed"
-_SPENT = """
-SELECT advertiser_id, date, campaign_id, any_value(campaign_name ORDER BY ad_id) AS name,
+_SPENT = f"""
+SELECT advertiser_id, date, coalesce(campaign_id, '{OTHERS}') AS campaign_id,
+       any_value(campaign_name ORDER BY ad_id) AS name,
        sum(spend_in_sums) AS spend, bool_and(spend_in_sums IS NOT NULL OR spend = 0) AS is_known
-FROM modeled.ad_performance_daily WHERE campaign_id IS NOT NULL GROUP BY ALL
+FROM modeled.ad_performance_daily GROUP BY ALL
 """
 _EARNED = """
 SELECT advertiser_id, date, sum(contribution_in_sums) AS contribution,
@@ -91,15 +92,17 @@ class BudgetDays:
         sold = sum(self.revenue.get(day, Decimal(0)) for day in days)
         return float(sold / earned) if earned > 0 and sold > 0 else None
 
-    def series(self, events: Mapping[str, list[date]] | None = None) -> Series:
+    def series(self, events: Mapping[str, list[date]]) -> Series:
         """What the model learns from. Raises SeriesError, TooShortError."""
         days = self.known()
         if not days:
             raise SeriesError("there is no day of which orders and spend are both known")
         sums = {name: sum(of.values(), Decimal(0)) for name, of in self.spend.items()}
-        ranked = sorted((name for name in sums if sums[name] > 0), key=lambda n: (-sums[n], n))
-        own, rest = ranked[:MOST_CAMPAIGNS], ranked[MOST_CAMPAIGNS:]
-        if not own:
+        paid = [name for name in sums if sums[name] > 0]
+        ranked = sorted((n for n in paid if n != OTHERS), key=lambda n: (-sums[n], n))
+        own = ranked[:MOST_CAMPAIGNS]
+        rest = [name for name in paid if name not in own]
+        if not paid:
             raise SeriesError("nothing was spent on ads")
         spend = {name: [float(self.spend[name].get(day, 0)) for day in days] for name in own}
         if rest:
@@ -109,6 +112,20 @@ class BudgetDays:
         return Series.of(
             days, self.earned(days), spend, channel_of=dict.fromkeys(spend, CHANNEL), events=events
         )  # fmt: skip
+
+
+def public_holidays(region: str | None, days: BudgetDays, ahead: int) -> dict[str, list[date]]:
+    """The events of a series: public holidays (`DE`, `US-CA`) of its days and of those `ahead`."""
+    if region is None:
+        return {}
+    from holidays import country_holidays
+
+    country, _, part = region.partition("-")
+    last = days.last + timedelta(days=ahead)
+    known = country_holidays(
+        country, subdiv=part or None, years=range(days.first.year, last.year + 1)
+    )
+    return {"holidays": sorted(day for day in known if days.first <= day <= last)}
 
 
 def budget_days(run: TableRun) -> dict[str, BudgetDays | str]:

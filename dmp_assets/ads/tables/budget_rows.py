@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -101,11 +101,11 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def content(days: BudgetDays) -> str:
+def content(days: BudgetDays, events: Mapping[str, list[date]]) -> str:
     """A hash of all that is learnt from."""
     inside = days.known()
     spend = {name: [of.get(day, 0) for day in inside] for name, of in days.spend.items()}
-    return digest(inside, [days.contribution.get(day, 0) for day in inside], spend)
+    return digest(inside, [days.contribution.get(day, 0) for day in inside], spend, events)
 
 
 def forecast_rows(

@@ -171,16 +171,19 @@ LEFT JOIN (
         Check(
             "little_is_unexplained",
             """
-            SELECT CASE WHEN claimed > 0 AND abs(unexplained) > 0.2 * claimed THEN 1 ELSE 0 END
-                     AS offending, claimed, unexplained
+            SELECT count(*) FILTER (abs(unexplained) > 0.2 * claimed) AS offending,
+                   max(abs(unexplained) / nullif(claimed, 0)) AS greatest_share
             FROM (
-              SELECT coalesce(sum(claimed_value), 0)::DOUBLE AS claimed,
-                     coalesce(sum(unexplained_value), 0)::DOUBLE AS unexplained
+              SELECT advertiser_id, account_id,
+                     sum(claimed_value)::DOUBLE AS claimed,
+                     sum(unexplained_value)::DOUBLE AS unexplained
               FROM modeled.conversion_bridge WHERE NOT is_open
+              GROUP BY ALL HAVING sum(claimed_value) > 0
             )
             """,
-            "At most a fifth of what Meta claims of closed days is unexplained; more means that "
-            "tracking differs: is the pixel there twice, does the web name visits by ads?",
+            "Of each account at most a fifth of what Meta claims of closed days is unexplained; "
+            "more means that tracking differs: is the pixel there twice, does the web name visits "
+            "by ads?",
         ),
     ),
 )  # fmt: skip

@@ -15,7 +15,15 @@ from dmp_assets.ads.model.notices.series import Daily
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.ads.tables.ads import latest
 from dmp_assets.ads.tables.exchange_rates import currency_of_sums
-from dmp_assets.ads.tables.notice_series import AccountDays, Row, ShopDays, accounts_of, shops_of
+from dmp_assets.ads.tables.notice_series import (
+    AccountDays,
+    Row,
+    ShopDays,
+    accounts_of,
+    share_of_day,
+    shares_used_up,
+    shops_of,
+)
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.connect.own import connections_of
 from dmp_assets.platform.connect.tokens import Health
@@ -224,15 +232,20 @@ class Watch:
         read = account.readings.get(today, [])
         daily = [(one, budget) for one in active if (budget := _daily(one, account.currency))]
         for campaign, budget in daily if read else ():
-            at = read[-1].astimezone(account.zone)
-            midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-            passed = min(max((at - midnight) / timedelta(days=1), 0.0), 1.0)
+            passed = share_of_day(read[-1].astimezone(account.zone))
             spent = sum(
                 row["spend"] for row in account.rows
                 if row["date"] == today and row["campaign_id"] == campaign["campaign_id"]
             )  # fmt: skip
             subject = Subject(account.advertiser_id, f"campaign:{campaign['campaign_id']}")
             found = detect.budget_used_up(subject, today, spent, budget, passed)
+            if found:  # only then it is asked how it usually is
+                usually = shares_used_up(
+                    self.run, account, campaign["campaign_id"], detect.USED_UP * budget, today
+                )
+                found = detect.budget_used_up(
+                    subject, today, spent, budget, passed, usually=usually
+                )
             self._add(account, [found] if found else [], campaign["name"])
         why = None if daily and read else (
             "nothing of today was read" if daily else "no budget a day is set at the platform"
@@ -268,7 +281,8 @@ class Watch:
             return
         full = [day for day in account.readings if account.is_full(day)]
         connected = min((one.consented_at for one in own), default=self.now)
-        newest = max(full, default=connected.astimezone(account.zone).date() - timedelta(days=1))
+        first = min([connected.astimezone(account.zone).date(), *account.readings])
+        newest = max(full, default=first - timedelta(days=1))
         found = delays.data_late(subject, newest, self.now.astimezone(account.zone))
         self._add(account, [found] if found else [])
         self._note(account, "data_late", account.today(self.now))

@@ -45,6 +45,19 @@ FROM (
   ), 0) AS before FROM told
 ) GROUP BY ALL ORDER BY ALL
 """
+_SPENT = """
+SELECT date, read_at, sum(spend - before)::DOUBLE AS change FROM (
+  SELECT date, read_at, spend, coalesce(lag(spend) OVER (
+    PARTITION BY ad_id, date ORDER BY read_at
+  ), 0) AS before
+  FROM (
+    SELECT ad_id, date, read_at, coalesce(TRY_CAST(spend AS DOUBLE), 0) AS spend
+    FROM raw.meta_insights
+    WHERE coalesce(breakdown, '') = '' AND advertiser_id = ? AND account_id = ?
+      AND campaign_id = ? AND date BETWEEN ? AND ?
+  )
+) GROUP BY ALL ORDER BY ALL
+"""
 _WHOLE = """
 SELECT advertiser_id, date, spend::DOUBLE AS spend, revenue::DOUBLE AS revenue,
        orders::DOUBLE AS orders
@@ -184,6 +197,33 @@ def accounts_of(run: TableRun, now: datetime) -> list[AccountDays]:
     for account in found.values():
         account.rows.sort(key=lambda row: row["date"])
     return list(found.values())
+
+
+def shares_used_up(
+    run: TableRun, account: AccountDays, campaign_id: str, spent: float, before: date
+) -> list[float]:
+    """At which share of each past day a campaign was seen to have spent so much, 1 where it was
+    not; of the days before `before` that were read while they lasted."""
+    first = before - timedelta(days=OPEN_DAYS)
+    given = [account.advertiser_id, account.account_id, campaign_id, first,
+             before - timedelta(days=1)]  # fmt: skip
+    sums: dict[date, float] = defaultdict(float)
+    seen: dict[date, float] = {}
+    for day, read in account.readings.items():
+        if first <= day < before and read[0].astimezone(account.zone).date() == day:
+            seen[day] = 1.0
+    for row in run.sql(_SPENT, given).to_pylist():
+        day, at = row["date"], row["read_at"].astimezone(account.zone)
+        sums[day] += row["change"]
+        if day in seen and at.date() == day and sums[day] >= spent:
+            seen[day] = min(seen[day], share_of_day(at))
+    return [seen[day] for day in sorted(seen)]
+
+
+def share_of_day(at: datetime) -> float:
+    """How much of its local day has passed at a moment."""
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return min(max((at - midnight) / timedelta(days=1), 0.0), 1.0)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,21 @@ PUBLICATIONS = (
         owner=_OWNER,
     ),
     Publication(
+        "ads_campaigns_daily",
+        "Sums of what ads cost, delivered and claim by campaign and day, in the currency of sums. "
+        "Key: advertiser_id, date, account_id, campaign_id.",
+        "SELECT advertiser_id, date, account_id, coalesce(campaign_id, '') AS campaign_id, "
+        + ", ".join(
+            f"coalesce(sum({name}), 0)::BIGINT AS {name}"
+            for name in ("impressions", "clicks", "purchases")
+        )
+        + ", coalesce(sum(spend_in_sums), 0)::DECIMAL(18, 4) AS spend, "
+        "coalesce(sum(purchase_value_in_sums), 0)::DECIMAL(18, 4) AS purchase_value, "
+        "coalesce(bool_or(is_open), false) AS is_open FROM modeled.ad_performance_daily "
+        "GROUP BY ALL",
+        owner=_OWNER,
+    ),
+    Publication(
         "ad_roi_daily",
         "What advertising cost and earned by campaign and day, and of all campaigns. "
         "Key: advertiser_id, date, campaign_id.",
@@ -90,6 +105,14 @@ PUBLICATIONS = (
         "JOIN modeled.order_ledger USING (advertiser_id, shop, order_id) "
         "WHERE entry = 'sale' AND date IS NOT NULL "
         "GROUP BY c.advertiser_id, date, claimant, channel, campaign",
+        owner=_OWNER,
+    ),
+    Publication(
+        "pooled_insight",
+        "What works for shops like yours, of ten advertisers at least. Key: period, industry, "
+        "size, measure.",
+        "SELECT period, industry, size, measure, advertisers, centre, spread "
+        "FROM modeled.pooled_insights",
         owner=_OWNER,
     ),
 )

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dmp_assets.demo.business import ads_meta, ads_shopify
+from dmp_assets.demo.business import ads_meta, ads_shopify, ads_world
 from dmp_assets.demo.business.ads_trade import traded
 from dmp_assets.demo.business.ads_world import ADVERTISERS
 from dmp_assets.demo.business.shop_text import Rng
@@ -48,8 +48,19 @@ CLAIM_SCHEMA = pa.schema(
 )
 
 
-def generate_ads(out_dir: Path, shop_export: Path, *, seed: int, end: date, days: int = 90) -> None:
-    """Write the last `days` up to `end` (UTC) of the simulated shop's ads and orders."""
+def generate_ads(
+    out_dir: Path,
+    shop_export: Path,
+    *,
+    seed: int,
+    end: date,
+    days: int = 90,
+    most: int = ads_world.MOST_PEOPLE,
+) -> None:
+    """Write the last `days` up to `end` (UTC) of the simulated shop's ads and orders.
+
+    Of more than `most` people only each so many-th is taken, so that they are no more.
+    """
     out = Path(out_dir)
     (out / "truth").mkdir(parents=True, exist_ok=True)
     meta, shopify = (
@@ -58,7 +69,7 @@ def generate_ads(out_dir: Path, shop_export: Path, *, seed: int, end: date, days
     )
     claims: list[dict[str, Any]] = []
     for advertiser in ADVERTISERS:
-        trade = traded(advertiser, shop_export, seed=seed, end=end, days=days)
+        trade = traded(advertiser, shop_export, seed=seed, end=end, days=days, most=most)
         rng = np.random.default_rng([seed + advertiser.seed, end.toordinal(), days, 7])
         orders = ads_shopify.orders(rng, trade)
         for table, rows in ads_shopify.rows(advertiser, orders).items():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from math import ceil
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -57,10 +58,13 @@ class Trade:
         return (self.last - _EPOCH).days * DAY + DAY
 
 
-def traded(advertiser: Advertiser, shop_export: Path, *, seed: int, end: date, days: int) -> Trade:
-    """What the web's simulation tells of the advertiser's people."""
+def traded(
+    advertiser: Advertiser, shop_export: Path, *, seed: int, end: date, days: int, most: int
+) -> Trade:
+    """What the web's simulation tells of the advertiser's people, of whom there are `most`."""
     business, tables = web.clean(shop_export, seed=seed + advertiser.seed, end=end, days=days)
     world, rows = business.world, business.touches
+    every = advertiser.every * max(1, ceil(len(business.ids) / most))
     campaigns = tables["session_sources"]["campaign_name"].to_pylist()
     names = [CHANNEL_NAMES[number] for number in world.channel[rows]]
     visits: dict[int, list[Visit]] = {}
@@ -70,7 +74,7 @@ def traded(advertiser: Advertiser, shop_export: Path, *, seed: int, end: date, d
         world.visitor[rows].tolist(), world.seconds[rows].tolist(), names, campaigns,
         business.cost[rows].tolist(), strict=True,
     ):  # fmt: skip
-        if person % advertiser.every:
+        if person % every:
             continue
         visit = Visit(row, at, channel, campaign, cost)
         visits.setdefault(person, []).append(visit)
@@ -86,7 +90,7 @@ def traded(advertiser: Advertiser, shop_export: Path, *, seed: int, end: date, d
             tables["conversions"]["conv_id"].to_pylist(), world.person[bought].tolist(),
             world.bought_at[bought].tolist(), world.cents[bought].tolist(), strict=True,
         )
-        if person % advertiser.every == 0
+        if person % every == 0
     )  # fmt: skip
     return Trade(advertiser, tuple(clicks), purchases, end - timedelta(days=days - 1), end)
 

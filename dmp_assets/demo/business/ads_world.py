@@ -37,6 +37,12 @@ ADVERTISERS = (
 )  # fmt: skip
 
 
+MOST_PEOPLE = 50_000
+"""Of more people only each so many-th is simulated: they are orders that are read over HTTP."""
+TRACKED = "main"
+"""The advertiser whose site the web's database is of; of others the shop alone knows visits."""
+
+
 class Campaign(NamedTuple):
     """A campaign at Meta. `sets`: its ad sets, with how many ads.
 

@@ -35,7 +35,8 @@ class Manner(BaseModel):
     off (451) from the first try on. `refuses_content`: every message is refused (554) once it was
     read. `drop`: where the next `drop_times` conversations break: at the greeting, at the
     recipient, with the message unread, or with the message taken and not answered for. `silent`:
-    seconds before anything is said of a recipient. `login`, `tls`: nothing is taken without.
+    seconds before anything is said of a recipient; `slow`: before that a message was taken.
+    `login`, `tls`: nothing is taken without.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,6 +47,7 @@ class Manner(BaseModel):
     drop: Literal["greeting", "recipient", "message", "answer"] | None = None
     drop_times: int = Field(default=1, ge=1)
     silent: float = Field(default=0, ge=0)
+    slow: float = Field(default=0, ge=0)
     login: bool = False
     tls: bool = False
 
@@ -246,6 +248,8 @@ class _Handler:
         if manner.refuses_content:
             return "554 5.7.1 message refused"
         self._sandbox.take(envelope)
+        if manner.slow:
+            await asyncio.sleep(manner.slow)
         if manner.drops("answer"):
             _break_off(server)
         return "250 2.0.0 taken"

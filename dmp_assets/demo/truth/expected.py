@@ -13,6 +13,8 @@ from typing import Protocol, TypeVar
 
 import pyarrow.parquet as pq
 
+from dmp_assets.demo.business.ads_world import ADVERTISERS, TRACKED
+
 
 class Finding(Protocol):
     """What a check found."""
@@ -32,6 +34,8 @@ class Finding(Protocol):
 F = TypeVar("F", bound=Finding)
 
 _OF_LOST_USERS = ("conversions", "of a user whose row cannot be used")
+_WITHOUT_COST = ("orders", "of goods whose cost the shop does not say")
+_UNTRACKED = ("accounts", "of an advertiser whose site nobody tracks")
 _PUT = {
     ("raw/users", "required_columns_filled"): (("users", "user_id_missing"),),
     ("raw/promo_codes", "required_columns_filled"): (("promo_codes", "promo_code_missing"),),
@@ -46,8 +50,14 @@ _PUT = {
         ("session_sources", "clock_skew"),
     ),
     ("modeled/attribution", "users_known"): (("conversions", "user_unknown"), _OF_LOST_USERS),
+    ("modeled/order_ledger", "unit_costs_known"): (_WITHOUT_COST,),
+    ("modeled/conversion_bridge", "little_is_unexplained"): (_UNTRACKED,),
 }
 """(asset, check) → the ledger's (table, rule) that it finds."""
+_ORDERS_WITHOUT_COST = """
+SELECT count(DISTINCT order_id) FROM order_line JOIN orders USING (order_id)
+JOIN variant USING (variant_id) WHERE unit_cost IS NULL AND test = 0
+"""
 _LOSE_THEIR_USER = ("user_id_missing", "created_at_unreadable")
 
 
@@ -59,7 +69,8 @@ class Expected:
 
     @classmethod
     def of(cls, folder: Path) -> "Expected":
-        """Of the shop in the folder, with its visits on the web where they were simulated."""
+        """Of the shop in the folder, with its visits on the web and its ads where they were
+        simulated."""
         put: Counter[tuple[str, str]] = Counter()
         lost: list[str] = []
         for ledger in (folder / "truth/ledger.parquet", folder / "web/truth/web_ledger.parquet"):
@@ -75,6 +86,11 @@ class Expected:
                     row[0] for row in database.execute("SELECT user_id FROM conversions")
                 )
             put[_OF_LOST_USERS] = sum(users[user] for user in lost)
+        shops = folder / "ads/shopify.sqlite"
+        if shops.exists():
+            with closing(sqlite3.connect(shops)) as database:
+                put[_WITHOUT_COST] = database.execute(_ORDERS_WITHOUT_COST).fetchone()[0]
+            put[_UNTRACKED] = sum(one.advertiser_id != TRACKED for one in ADVERTISERS)
         return cls(put)
 
     def among(self, findings: Iterable[F]) -> list[F]:

@@ -4,7 +4,7 @@ A request is about one advertiser. Who sees just one need not name it. One that 
 see answers as one that is not there.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -67,7 +67,7 @@ def seat(
         found = await run_in_threadpool(
             service_of(request).in_store, lambda store: seen_by(store, principal)
         )
-        at = _chosen(found, advertiser)
+        at = chosen(found, advertiser)
         if acts and at.role != "manager":
             raise Problem(403, "forbidden", f"only a manager of {at.advertiser_id} may do this")
         return Seat(principal, at, tuple(found))
@@ -107,7 +107,11 @@ def used(store: sa.Connection) -> Collection[str]:
     return {one for ask in asked if ask is not None for one in ask(store)}
 
 
-def _chosen(found: list[Visible], named: str | None) -> Visible:
+def chosen(found: Sequence[Visible], named: str | None) -> Visible:
+    """The advertiser that a request is about, of those that the caller sees.
+
+    Raises Problem 404 or 422.
+    """
     if named is not None:
         for one in found:
             if one.advertiser_id == named:

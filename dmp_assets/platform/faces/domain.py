@@ -28,6 +28,10 @@ def _none_of(store: "sa.Connection", subject: str, ids: Collection[str]) -> Mapp
     return {}
 
 
+def _no_other_names(home: Home, subject: str, ids: Collection[str]) -> Collection[str]:
+    return ()
+
+
 def _nothing_older(home: Home) -> None:
     return None
 
@@ -101,6 +105,8 @@ class Domain:
         declared is here or in `forgets`, and a test says which is not.
     erase: deletes what the operational store holds of the people of such a kind with these ids;
         table → how many rows.
+    pseudonyms: (home, kind, ids) → how else its tables and the store name these people, where what
+        names them is worked out from their ids, as keyed hashes are.
     drop_older: deletes files of earlier versions of what it computes, which hold who was forgotten.
     rows_to_read: rows of its source's largest table when that has news, so that Spark begins to
         start before it is asked for; else 0.
@@ -126,6 +132,7 @@ class Domain:
     forgets: Sequence[str] = ()
     keeps: Sequence[str] = ()
     erase: "Callable[[sa.Connection, str, Collection[str]], Mapping[str, int]]" = _none_of
+    pseudonyms: Callable[[Home, str, Collection[str]], Collection[str]] = _no_other_names
     drop_older: Callable[[Home], None] = _nothing_older
     rows_to_read: Callable[[Home], int] = _none
     restored: Callable[[Home, Sequence[str]], None] = _as_it_was

@@ -50,6 +50,12 @@ def domains_of(subject: str) -> list[Domain]:
     return [domain for domain in known_domains() if subject in domain.forgets]
 
 
+def named(home: Home, subject: str, ids: Collection[str]) -> frozenset[str]:
+    """The ids with whatever else their domains name these people by."""
+    others = (domain.pseudonyms(home, subject, ids) for domain in domains_of(subject))
+    return frozenset(ids).union(*others)
+
+
 def family(graph: AssetGraph, subject: str) -> Family:
     """The tables that declare a column of this subject, of the domains that forget by it."""
     names = {domain.name for domain in domains_of(subject)}
@@ -116,10 +122,10 @@ def delete_from_store(home: Home, subject: str, ids: Collection[str], *, actor: 
         return {}
     from dmp_assets.platform.store import audit, database
 
-    deleted: dict[str, int] = {}
+    names, deleted = named(home, subject, ids), dict[str, int]()
     with database.opened(where.store_url(home)) as store, store.begin() as connection:
         for domain in domains_of(subject):
-            deleted |= domain.erase(connection, subject, ids)
+            deleted |= domain.erase(connection, subject, names)
         audit.record(
             connection, at=datetime.now(UTC), actor=actor, action="forget people", outcome="done",
             detail={"people": len(ids), **deleted},

@@ -133,6 +133,24 @@ def send(
         server.close()
 
 
+def reached(settings: MailSettings, *, timeout: int) -> str:
+    """Greet the server as for a message, and send none: who it is and how it is spoken to.
+
+    `timeout`: seconds of patience, in place of the setting's. Raises LaterError.
+    """
+    if not settings.smtp_host or not settings.smtp_from:
+        raise LaterError(NOT_SET_UP)
+    server = _opened(settings.model_copy(update={"smtp_timeout": timeout}))
+    try:
+        with _in_words():
+            server.ehlo_or_helo_if_needed()
+            server.quit()
+    finally:
+        server.close()
+    secured = "unencrypted" if settings.smtp_security == "none" else "encrypted"
+    return f"{settings.smtp_host}, {secured}{', logged in' if settings.smtp_user else ''}"
+
+
 class _Server(smtplib.SMTP):
     """A conversation that knows whether the whole message is on its way without an answer."""
 

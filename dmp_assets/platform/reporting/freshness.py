@@ -81,11 +81,11 @@ def incomplete(known: Known, last_day: date, zone: str) -> str | None:
 def _counted(
     tables: ReadTables, key: str, column: str, as_of: datetime
 ) -> tuple[datetime | None, int]:
-    """Last event up to `as_of`, and how many rows are dated later."""
+    """Last event up to `as_of`, and how many rows are dated later; a day is its first moment."""
     if not tables.has(key):
         return None, 0
     found = tables.row(
-        f"""SELECT max({column}) FILTER ({column} <= $1) AS last,
+        f"""SELECT max({column}::TIMESTAMPTZ) FILTER ({column} <= $1) AS last,
         count(*) FILTER ({column} > $1 + INTERVAL 1 DAY) AS ahead FROM {key.replace("/", ".")}""",
         [as_of],
     )

@@ -6,10 +6,11 @@ from functools import cache
 
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.errors import ConnectError
+from dmp_assets.platform.connect.http import Patience
 from dmp_assets.platform.connect.own import connections_of
 from dmp_assets.platform.connect.tokens import ConnectionCredentials
 from dmp_assets.platform.store import where
-from dmp_assets.sources.meta.client import FixedToken, MetaClient
+from dmp_assets.sources.meta.client import PATIENCE, FixedToken, MetaClient
 from dmp_assets.sources.meta.config import meta_config
 from dmp_assets.sources.meta.connection import SERVICE, explained, oauth_client
 from dmp_assets.sources.meta.errors import PermissionMissingError
@@ -24,7 +25,9 @@ def _queues(url: str, app_id: str, longest: int) -> Governor:
 
 
 @contextmanager
-def advertisers(home: Home, governor: Governor | None = None) -> Iterator["dict[str, Connected]"]:
+def advertisers(
+    home: Home, governor: Governor | None = None, *, patience: Patience = PATIENCE
+) -> Iterator["dict[str, Connected]"]:
     """Advertiser → its connection to Meta, of those that are in use; {} where there are none.
 
     What people call the account of a stored connection is the advertiser's id; a consent goes
@@ -40,7 +43,7 @@ def advertisers(home: Home, governor: Governor | None = None) -> Iterator["dict[
     with ExitStack() as stack:
         if settings.meta_system_user_token is not None:
             fixed = FixedToken(settings.meta_system_user_token)
-            client = stack.enter_context(MetaClient(config, fixed, queues))
+            client = stack.enter_context(MetaClient(config, fixed, queues, patience=patience))
             found[settings.meta_advertiser_id] = Connected(client)
         if where.is_configured(home):
             connections = stack.enter_context(connections_of(home, SERVICE))
@@ -49,7 +52,7 @@ def advertisers(home: Home, governor: Governor | None = None) -> Iterator["dict[
                     own = ConnectionCredentials(
                         connections, oauth_client(config), health.connection_id
                     )
-                    client = stack.enter_context(MetaClient(config, own, queues))
+                    client = stack.enter_context(MetaClient(config, own, queues, patience=patience))
                     found[health.account] = Stored(client, own)
         yield found
 

@@ -226,7 +226,11 @@ def test_ids_that_two_advertisers_share_stay_apart(api: Api) -> None:
 
 def test_every_route_of_the_domain_is_about_one_advertiser() -> None:
     """Also those of which no test knows yet: who forgets the seat is told."""
-    free = {"/v1/ads/advertisers"}
+    free = {"/v1/ads/advertisers"} | {
+        # what the browser brings back says whose it is, sealed
+        f"/ads/connections/{step}"
+        for step in ("return", "finish")
+    }
     routes = [route for route in api_routes() if route.path.startswith(("/v1/ads/", "/ads/"))]
     assert {route.path for route in routes if not is_seated(route)} == free
 

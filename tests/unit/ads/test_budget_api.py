@@ -48,14 +48,14 @@ from tests.support.postgres import fresh_database
 from tests.support.service import Api, fill, now, running_api
 
 OF_ADSET, OF_CAMPAIGN = f"{BERLIN}10", f"{BERLIN}11"
-"""A campaign whose ad set has a budget of 15.00 EUR, and one with 50.00 of its own."""
+"""A campaign whose ad set has a budget, and one with a budget of its own; 100.00 EUR each."""
 ADSET = f"{BERLIN}20"
 CAMPAIGNS = (OF_ADSET, OF_CAMPAIGN)
 STANDING = {
     ADSET: {"account_id": BERLIN, "object_kind": "adset", "campaign_id": OF_ADSET,
-            "daily_budget": Decimal(15), "daily_budget_in_sums": Decimal(15)},
-    OF_CAMPAIGN: {"account_id": BERLIN, "campaign_id": OF_CAMPAIGN, "daily_budget": Decimal(50),
-                  "daily_budget_in_sums": Decimal(50)},
+            "daily_budget": Decimal(100), "daily_budget_in_sums": Decimal(100)},
+    OF_CAMPAIGN: {"account_id": BERLIN, "campaign_id": OF_CAMPAIGN, "daily_budget": Decimal(100),
+                  "daily_budget_in_sums": Decimal(100)},
 }  # fmt: skip
 
 
@@ -166,6 +166,8 @@ def connect(api: Api, meta: Meta, home: Home) -> None:
 def ads(_ads: Ads) -> Iterator[Ads]:
     """Everything as it was; plans are written to Meta."""
     fill_world(_ads.meta.world)
+    for table, own in (("adset", ADSET), ("campaign", OF_CAMPAIGN)):
+        stands_at(_ads, table, own, 10_000)
     _ads.meta.behave()
     _ads.meta.faults()
     _ads.meta.set_clock(NOW)
@@ -180,6 +182,12 @@ def ads(_ads: Ads) -> Iterator[Ads]:
     names = ("ads_apply_budgets", "ads_greatest_step", "ads_most_per_day")
     fields = AdsSettings.model_fields
     _ads.set(**{name: fields[name].get_default(call_default_factory=True) for name in names})
+
+
+def stands_at(ads: Ads, table: str, own: str, cents: int) -> None:
+    """Have the stand-in show another budget."""
+    [row] = ads.meta.world.rows(f"SELECT * FROM {table} WHERE {table}_id = ?", own)
+    ads.meta.world.add(table, [dict(row) | {"daily_budget": cents}])
 
 
 # what is read ------------------------------------------------------------------------------------
@@ -213,7 +221,7 @@ def test_the_advice_says_what_it_rests_on_and_what_stands_at_meta(ads: Ads) -> N
     assert Decimal(second["advised"]) < Decimal(second["present"])
     assert Decimal(found["gain"]["low"]) > 0 and found["is_writing"] is True
     stands = {one["object_id"]: Decimal(one["daily_budget"]) for one in found["budgets"]}
-    assert stands == {ADSET: 15, OF_CAMPAIGN: 50}
+    assert stands == {ADSET: 100, OF_CAMPAIGN: 100}
 
 
 def test_what_if_agrees_with_the_advice_and_is_quick(ads: Ads) -> None:
@@ -228,8 +236,10 @@ def test_what_if_agrees_with_the_advice_and_is_quick(ads: Ads) -> None:
     assert told["refused"] == []
     after = {one["object_id"]: (one["before"], one["after"]) for one in told["changes"]}
     assert after.keys() == {ADSET, OF_CAMPAIGN}
-    factor = Decimal(found["lines"][0]["advised"]) / Decimal(found["lines"][0]["present"])
-    assert 0 <= 15 * factor - Decimal(after[ADSET][1]) < Decimal("0.01")
+    for line, own in zip(found["lines"], (ADSET, OF_CAMPAIGN), strict=True):
+        before, now = map(Decimal, after[own])
+        wanted = min(max(Decimal(line["advised"]), Decimal(70)), Decimal(130))
+        assert abs(now - wanted) < Decimal("0.01") and before == 100
 
 
 def test_what_if_says_what_would_forbid_it_and_refuses_what_is_no_budget(ads: Ads) -> None:
@@ -252,7 +262,7 @@ def test_what_if_says_what_would_forbid_it_and_refuses_what_is_no_budget(ads: Ad
 def test_a_plan_is_proposed_approved_written_once_and_undone(ads: Ads) -> None:
     now = ads.advice()
     plan = ads.post("plans", body_of(now), 201)
-    assert plan["state"] == "proposed" and ads.stands() == (1500, 5000)
+    assert plan["state"] == "proposed" and ads.stands() == (10_000, 10_000)
     ads.post(f"plans/{plan['plan_id']}/apply", status=409)  # nobody approved it
     approved = ads.post(f"plans/{plan['plan_id']}/approve", body_of(plan))
     assert approved["approved_by"] == "client:key-marketer"
@@ -260,13 +270,13 @@ def test_a_plan_is_proposed_approved_written_once_and_undone(ads: Ads) -> None:
     assert done["state"] == "applied" and set(states(done).values()) == {"done"}
     wanted = {one["object_id"]: int(Decimal(one["after"]) * 100) for one in plan["changes"]}
     assert ads.stands() == (wanted[ADSET], wanted[OF_CAMPAIGN])
-    assert wanted[ADSET] > 1500 and wanted[OF_CAMPAIGN] < 5000
+    assert wanted[ADSET] != 10_000 != wanted[OF_CAMPAIGN]
     assert len(ads.written(ADSET)) == len(ads.written(OF_CAMPAIGN)) == 1
 
     ads.post(f"plans/{plan['plan_id']}/apply", status=409)
     back = ads.post(f"plans/{plan['plan_id']}/undo")
     assert back["state"] == "undone" and set(states(back).values()) == {"undone"}
-    assert ads.stands() == (1500, 5000)
+    assert ads.stands() == (10_000, 10_000)
     assert len(ads.written(ADSET)) == len(ads.written(OF_CAMPAIGN)) == 2
     ads.post(f"plans/{plan['plan_id']}/undo", status=409)
     who = "client:key-marketer"
@@ -275,6 +285,28 @@ def test_a_plan_is_proposed_approved_written_once_and_undone(ads: Ads) -> None:
         (who, "propose budgets", "done"), (who, "approve budgets", "done"),
         (who, "apply budgets", "done"), write, write, (who, "undo budgets", "done"), write, write,
     ]  # fmt: skip
+
+
+def test_the_same_plan_twice_is_the_same_budget(ads: Ads) -> None:
+    """However much is spent meanwhile, an advice that stays changes a budget once."""
+    plan = ads.planned("1.1")
+    asked = {"budgets": {line["campaign_id"]: line["planned"] for line in plan["lines"]}}
+    changes = ads.post("budget/what-if", asked)["changes"]
+    assert [change["object_id"] for change in changes] == [ADSET, OF_CAMPAIGN]
+    ads.post(f"plans/{plan['plan_id']}/apply")
+    stands = {one["object_id"]: Decimal(one["daily_budget"]) for one in ads.advice()["budgets"]}
+    assert stands == {change["object_id"]: Decimal(change["after"]) for change in changes}
+    assert ads.post("budget/what-if", asked)["changes"] == []
+    ads.post(f"plans/{plan['plan_id']}/undo")
+    again = ads.post("budget/what-if", asked)["changes"]
+    assert [Decimal(one["after"]) for one in again] == [Decimal(one["after"]) for one in changes]
+    now = {
+        change["object_id"]: STANDING[change["object_id"]]
+        | dict.fromkeys(("daily_budget", "daily_budget_in_sums"), Decimal(change["after"]))
+        for change in changes
+    }
+    fill(ads.api.store, budget_rows("acme", campaigns=CAMPAIGNS, budgets=now))
+    assert ads.post("budget/what-if", asked)["changes"] == []  # what was read later counts
 
 
 def test_nothing_is_written_where_that_is_not_turned_on(ads: Ads) -> None:
@@ -315,7 +347,7 @@ def test_no_plan_passes_a_cap_when_proposed_or_later(
     said = ads.post("plans", {**body_of(plan), "budgets": budgets}, 422)
     assert field in [error["field"] for error in said["errors"]]
     ads.post(f"plans/{plan['plan_id']}/apply", status=409)
-    assert ads.meta.calls(method="POST") == [] and ads.stands() == (1500, 5000)
+    assert ads.meta.calls(method="POST") == [] and ads.stands() == (10_000, 10_000)
 
 
 def test_budgets_at_meta_together_keep_to_the_most_of_a_day(ads: Ads) -> None:
@@ -373,14 +405,13 @@ def test_a_plan_is_its_advertisers_alone(ads: Ads) -> None:
 # writing -----------------------------------------------------------------------------------------
 def test_what_somebody_changed_meanwhile_is_left_alone(ads: Ads) -> None:
     plan = ads.planned()
-    [row] = ads.meta.world.rows("SELECT * FROM adset WHERE adset_id = ?", ADSET)
-    ads.meta.world.add("adset", [dict(row) | {"daily_budget": 1600}])
+    stands_at(ads, "adset", ADSET, 9_000)
     done = ads.post(f"plans/{plan['plan_id']}/apply")
     assert states(done) == {ADSET: "refused", OF_CAMPAIGN: "done"}
     told = next(one["told"] for one in done["changes"] if one["object_id"] == ADSET)
     assert "changed meanwhile" in told and ads.written() == []
     back = ads.post(f"plans/{plan['plan_id']}/undo")
-    assert back["state"] == "undone" and ads.stands() == (1600, 5000)
+    assert back["state"] == "undone" and ads.stands() == (9_000, 10_000)
 
 
 def test_an_account_that_is_not_active_is_not_written_to(ads: Ads) -> None:
@@ -400,10 +431,13 @@ def test_amounts_are_in_the_minor_units_of_the_account(ads: Ads) -> None:
     """A campaign of a yen account, beside one in euros."""
     yen = {"account_id": TOKYO, "currency": "JPY", "object_kind": "adset", "campaign_id": OF_ADSET,
            "daily_budget": Decimal(1500), "daily_budget_in_sums": Decimal(9)}  # fmt: skip
-    of_tokyo = f"{TOKYO}20"
+    of_tokyo = f"{TOKYO}20"  # far less than is spent: it goes a greatest step, 11.11 %
+    ads.set(ads_greatest_step=0.1111)
     fill(ads.api.store, budget_rows("acme", campaigns=CAMPAIGNS, budgets={of_tokyo: yen}))
-    plan = ads.planned("1.0", **{OF_ADSET: _more(ads, "1.1111")})
+    plan = ads.planned("1.0", **{OF_ADSET: _more(ads, "1.1")})
     assert [one["after"] for one in plan["changes"]] == ["1666.0000"]  # 1,666.65 is cut
+    problems = {line["campaign_id"]: line["problem"] for line in plan["lines"]}
+    assert "DMP_ADS_GREATEST_STEP" in problems[OF_ADSET]
     done = ads.post(f"plans/{plan['plan_id']}/apply")
     assert states(done) == {of_tokyo: "done"}
     assert ads.written(of_tokyo) == [{"daily_budget": "1666"}]
@@ -453,7 +487,7 @@ def test_what_meta_itself_makes_wait_is_tried_no_sooner_and_the_rest_is_written(
     assert states(again) == states(waits) and len(ads.meta.calls()) == calls
     _later(ads, monkeypatch, 3_601)
     assert ads.post(f"plans/{plan['plan_id']}/apply")["state"] == "applied"
-    assert ads.stands()[0] > 1500
+    assert ads.stands()[0] != 10_000
 
 
 @pytest.mark.parametrize("is_done", [True, False])
@@ -505,13 +539,14 @@ def test_a_kill_between_the_write_and_its_record_writes_nothing_twice(ads: Ads, 
         time.sleep(0.05)
     child.kill()
     child.wait()
-    assert ads.stands()[0] > 1500 and len(ads.written()) == 1
+    wanted = int(Decimal(ads.get(f"plans/{plan['plan_id']}")["changes"][0]["after"]) * 100)
+    assert ads.stands()[0] == wanted != 10_000 and len(ads.written()) == 1
     assert states(ads.get(f"plans/{plan['plan_id']}"))[ADSET] == "planned"
     ads.meta.faults()
     done = _patient(ads, f"plans/{plan['plan_id']}/{then}")
     assert len(ads.written()) == (1 if then == "apply" else 2)
     assert states(done)[ADSET] == ("done" if then == "apply" else "undone")
-    assert ads.stands()[0] == (1800 if then == "apply" else 1500)
+    assert ads.stands()[0] == (wanted if then == "apply" else 10_000)
     if then == "undo":  # the other one had not been written yet, and is not now
         assert states(done)[OF_CAMPAIGN] == "refused" and ads.written(OF_CAMPAIGN) == []
         assert done["state"] == "undone"
@@ -532,10 +567,12 @@ def test_an_intent_that_never_came_to_a_write_is_found_out_and_written_once(ads:
     plan = ads.planned()
     step = Step("person:test", now())
     intents = StoreIntents(ads.api.store, "acme", UUID(plan["plan_id"]), False, step)
-    intents.begin(f"act_{BERLIN}", ADSET, "daily_budget", "1500", "1800")
+    wanted = next(one["after"] for one in plan["changes"] if one["object_id"] == ADSET)
+    cents = str(int(Decimal(wanted) * 100))
+    intents.begin(f"act_{BERLIN}", ADSET, "daily_budget", "10000", cents)
     done = ads.post(f"plans/{plan['plan_id']}/apply")
     assert set(states(done).values()) == {"done"}
-    assert ads.written() == [{"daily_budget": "1800"}] and intents.open() == []
+    assert ads.written() == [{"daily_budget": cents}] and intents.open() == []
 
 
 def test_while_the_end_of_a_write_is_not_known_nothing_is_written_and_no_plan_ends(
@@ -552,7 +589,7 @@ def test_while_the_end_of_a_write_is_not_known_nothing_is_written_and_no_plan_en
     assert ads.get(f"plans/{plan['plan_id']}")["state"] == "undoing"
     ads.meta.behave()
     back = ads.post(f"plans/{plan['plan_id']}/undo")
-    assert back["state"] == "undone" and ads.stands() == (1500, 5000)
+    assert back["state"] == "undone" and ads.stands() == (10_000, 10_000)
     assert states(back)[ADSET] == "undone"
 
 

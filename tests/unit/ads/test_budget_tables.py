@@ -1,6 +1,6 @@
 """Forecasts, their record and advice as tables: kept, scored, and never a failed batch."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -216,3 +216,32 @@ def test_small_campaigns_are_one_line(lake: DaysHome) -> None:
     assert others["campaign_name"] == "the other campaigns"
     mean = sum(np.mean(spent[name][SIZE - 29 : SIZE - 1]) for name in ("k12", "k13"))
     assert float(others["present"]) == pytest.approx(mean, abs=0.001)
+
+
+def test_public_holidays_are_a_kind_of_day_of_their_own(
+    lake: DaysHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sold on them: the forecast knows of those that are ahead."""
+    own = days(size=340)  # until 2026-12-06, so that Christmas is among the days ahead
+    closed = {date(2026, 4, 3), date(2026, 4, 6), date(2026, 5, 1), date(2026, 5, 14),
+              date(2026, 5, 25), date(2026, 10, 3)}  # fmt: skip
+    own.earned = [0.0 if d in closed else x for d, x in zip(own.dates, own.earned, strict=True)]
+    lake.write(own)
+
+    def expected() -> dict[date, Decimal]:
+        known = {row["forecast_id"] for row in forecasts(lake)} if before else set()
+        materialized(ads_budget_forecasts)
+        made = [row for row in forecasts(lake) if row["forecast_id"] not in known]
+        return {row["day"]: row["q500"] for row in made if row["days"] == 1}
+
+    before: dict[date, Decimal] = {}
+    before = expected()
+    monkeypatch.setenv("DMP_ADS_HOLIDAYS", "DE")
+    after = expected()
+    assert before.keys() == after.keys()
+    ahead = [date(2026, 12, 25), date(2026, 12, 26), date(2027, 1, 1)]
+    for day in after:
+        if day in ahead:
+            assert after[day] < Decimal("0.6") * before[day]
+        else:
+            assert after[day] > Decimal("0.9") * before[day]

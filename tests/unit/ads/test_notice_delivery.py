@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from slack_sdk import WebClient
 
+from dmp_assets.ads.domain import DOMAIN
 from dmp_assets.ads.report.notice_delivery import tell
 from dmp_assets.ads.report.notice_messages import figure
 from dmp_assets.ads.service.store import notices, preferences
@@ -334,6 +335,15 @@ def test_without_slack_and_mail_server_all_is_kept(
     assert dict(tell(place.home, None, [row()], NOON)) == {"kept": 2}
     monkeypatch.setenv("DMP_SMTP_HOST", "127.0.0.1")
     assert place.tell(at=NOON + timedelta(minutes=5)) == {"sent": 2}
+
+
+def test_a_home_without_a_mail_server_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMP_SHOPIFY_SHOPS", '{"some-shop.myshopify.com": "acme"}')
+    assert not any("SMTP" in one for one in DOMAIN.lacks(place.home))
+    monkeypatch.delenv("DMP_SMTP_HOST")
+    assert any("DMP_SMTP_HOST" in one for one in DOMAIN.lacks(place.home))
 
 
 def test_old_notices_are_forgotten_with_what_was_sent(place: Place) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from dmp_assets.cli.main import app
 from dmp_assets.home import Home
 from dmp_assets.platform.store import database
+from tests.support.mail import mail_server
 
 SECRET = "s3cr3t-word"
 
@@ -36,6 +37,12 @@ UNREACHABLE = {
     "Slack": {
         "DMP_SLACK_TOKEN": f"xoxb-{SECRET}",
         "DMP_SLACK_BASE_URL": "http://127.0.0.1:{port}/api/",
+    },
+    "Mail server": {
+        "DMP_SMTP_HOST": "127.0.0.1",
+        "DMP_SMTP_PORT": "{port}",
+        "DMP_SMTP_PASSWORD": SECRET,
+        "DMP_SMTP_FROM": "reports@shop.example",
     },
     "IHC API": {"DMP_IHC_API_KEY": SECRET, "DMP_IHC_URL": "http://127.0.0.1:{port}"},
     "OpenID provider": {"DMP_OIDC_ISSUER": "http://127.0.0.1:{port}"},
@@ -67,6 +74,17 @@ def test_doctor_names_the_tables_that_a_wrong_shop_has(
     assert "✗ Shop:" in ran.output and "users" in ran.output, ran.output
 
 
+def test_doctor_greets_the_mail_server_and_sends_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mail_server(tmp_path / "mail") as server:
+        for name, value in server.settings("").items():
+            monkeypatch.setenv(f"DMP_{name.upper()}", str(value))
+        ran = CliRunner().invoke(app, ["doctor"])
+        assert "✓ Mail server: 127.0.0.1, unencrypted" in ran.output, ran.output
+        assert server.mails() == []
+
+
 def test_a_sandbox_home_is_examined_without_leaving_this_machine(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,11 +106,15 @@ def test_status_tells_of_messages_and_scores_that_wait(home: Home) -> None:
     home.outbox.mkdir()
     for name, sent in (("waits", None), ("sent", "2024-03-31T00:00:00Z")):
         (home.outbox / f"{name}.json").write_text(json.dumps({"sent_at": sent}))
+    (home.outbox / "mail").mkdir()
+    for name, ended in (("waits", None), ("ended", "2024-03-31T00:00:00Z")):
+        (home.outbox / "mail" / f"{name}.json").write_text(json.dumps({"ended_at": ended}))
     home.spool.mkdir(parents=True)
     (home.spool / "1.jsonl").write_text("{}\n")
     ran = CliRunner().invoke(app, ["status", "--json"])
     said = {line["text"]: line["attention"] for line in json.loads(ran.output)}
     assert said["1 message in the outbox for a DMP_SLACK_TOKEN"] is False
+    assert said["1 mail in the outbox for a DMP_SMTP_HOST"] is False
     assert said["scores in 1 spool file: the store did not take them yet"] is True
     assert ran.exit_code == 1
 

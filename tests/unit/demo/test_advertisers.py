@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from dmp_assets.demo.business.ads import generate_ads
 from dmp_assets.demo.business.ads_world import ADVERTISERS
 from dmp_assets.demo.business.shop import generate
 from dmp_assets.demo.sandbox.server import Endpoint, Sandbox
+from dmp_assets.demo.truth.expected import Expected
 from dmp_assets.home import Home
 from dmp_assets.platform.connect.errors import NeedsConsentError
 from dmp_assets.platform.connect.own import connections_of
+from dmp_assets.platform.reporting.check_results import CheckResult
 from dmp_assets.platform.store import database, where
 from dmp_assets.platform.store.schema import service_token
 from dmp_assets.sources.meta import objects
@@ -123,3 +126,41 @@ def test_an_ended_consent_is_given_anew(home: Home, running: Endpoint, simulated
     said = advertisers.connect(home)
     assert len(said) == len(ADVERTISERS)
     assert all(one.startswith("Meta") for one in said)
+
+
+def test_what_the_business_lacks_on_purpose_is_expected_and_no_more(
+    simulated: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ads").symlink_to(simulated)
+    expected = Expected.of(tmp_path)
+    with closing(sqlite3.connect(simulated / "shopify.sqlite")) as db:
+        asked = db.execute("SELECT variant_id FROM variant WHERE unit_cost IS NULL")
+        unknown = {variant for (variant,) in asked}
+        lines = db.execute(
+            "SELECT order_id, variant_id FROM order_line JOIN orders USING (order_id) "
+            "WHERE NOT test"
+        ).fetchall()
+    orders = len({order for order, variant in lines if variant in unknown})
+    untracked = len(ADVERTISERS) - 1
+    for asset, check, put in (
+        ("modeled/order_ledger", "unit_costs_known", orders),
+        ("modeled/conversion_bridge", "little_is_unexplained", untracked),
+    ):
+        assert put > 0
+        found = CheckResult(asset, check, passed=False, error=False, offending=put)
+        assert expected.among([found]) == [found]
+        assert expected.among([replace(found, offending=put + 1)]) == []
+
+
+def test_of_a_large_shop_a_part_of_the_people_is_taken(simulated: Path, tmp_path: Path) -> None:
+    export = simulated.parent / "shop" / "export"
+    generate_ads(tmp_path, export, seed=3, end=LAST, most=100)
+
+    def customers(folder: Path) -> set[int]:
+        with closing(sqlite3.connect(folder / "shopify.sqlite")) as db:
+            asked = "SELECT DISTINCT customer_id FROM orders WHERE customer_id IS NOT NULL"
+            return {one for (one,) in db.execute(asked)}
+
+    few, all_of_them = customers(tmp_path), customers(simulated)
+    assert few < all_of_them
+    assert 0.2 < len(few) / len(all_of_them) < 0.5

@@ -31,6 +31,7 @@ class State(StrEnum):
 
 
 FINAL = frozenset({State.STOPPED, State.PROMOTED, State.ENDED})
+GOING_ON = frozenset(State) - FINAL
 
 Cause = Literal[
     "sample_ratio_mismatch",

@@ -176,6 +176,8 @@ def plan(
 
     quantiles = stats.norm.isf(alpha / 2) + stats.norm.isf(1 - power)
     low = high = max(per_unit * (quantiles / difference) ** 2 / 2, 2.0)
+    if not high <= _MOST_UNITS:
+        raise ExperimentError(f"no experiment is large enough to find {least_effect:+.2%}")
     while reached(high) < power:
         low, high = high, high * 1.5
         if high > _MOST_UNITS:

@@ -13,8 +13,11 @@ from dmp_assets.ads.model.notices.series import NoticeError
 MORNING = time(9)
 """By this time of the account's day, yesterday should be there."""
 
-_TOLERANCE = 0.1
-"""A restatement by less than this share of a day is nobody's concern."""
+_TOLERANCE, _LEAST_CHANGE = 0.1, 2.0
+"""A restatement by less than this share of a day, or so many conversions, is nobody's concern."""
+
+_LEAST_GROWTH = 0.02
+"""Of a day from one age to another: shares are estimates, also of a day that seems complete."""
 
 _STUCK_WIDTH, _STUCK_TIMES, _LEAST_JOBS = 5.0, 3.0, 5
 
@@ -46,9 +49,9 @@ def restated_unusually(
     """A day's conversions grew or fell by more than its age explains.
 
     `ages`: of the day when it showed `before` and when it showed `after`; `complete` as from
-    `series.completeness`. What is to be expected grows by the ratio of the two shares; how many
-    more came is then a Poisson count. Raises NoticeError for values that are
-    none and ages that fall.
+    `series.completeness`. What is to be expected grows by the ratio of the two shares. A gamma
+    belief in the day's rate from what it showed (Jeffreys' prior) makes how many more come
+    negative binomial. Raises NoticeError for values that are none and ages that fall.
     """
     if not (math.isfinite(before) and math.isfinite(after) and before >= 0 and after >= 0):
         raise NoticeError("what a day shows are counts, 0 or more")
@@ -58,10 +61,12 @@ def restated_unusually(
     first, then = (float(shares[min(age, len(shares) - 1)]) for age in ages)
     if not first > 0:
         return None
-    more = before * (then / first - 1)
-    room = _TOLERANCE * before * then / first
-    low = before + min(float(stats.poisson.ppf(CHANCE, more)) if more > 0 else 0.0, more - room)
-    high = before + max(float(stats.poisson.isf(CHANCE, more)) if more > 0 else 0.0, more + room)
+    growth = then / first - 1
+    more = before * growth
+    room = max(_TOLERANCE * before * (1 + growth), _LEAST_CHANGE)
+    coming = stats.nbinom(before + 0.5, 1 / (1 + max(growth, _LEAST_GROWTH)))
+    low = before + min(float(coming.ppf(CHANCE)), more - room)
+    high = before + max(float(coming.isf(CHANCE)), more + room)
     if low <= after <= high:
         return None
     return Finding(subject, "restated_unusually", day, after, max(low, 0.0), high, day)

@@ -74,7 +74,10 @@ _COST_DAYS = (1, 3)
 _REFERENCE = 28
 _FORECAST_CHANCE = 1e-4
 _LEAST_RUN = 3
-_USED_UP, _EARLY = 0.95, 20 / 24
+_EARLY = 20 / 24
+USED_UP = 0.95
+"""Of a budget: what is left then buys next to nothing."""
+
 _PACING_TOLERANCE, _PACING_DAYS, _PACING_WIDTH = 0.05, 7, 2.5
 
 
@@ -272,7 +275,7 @@ def budget_used_up(
         raise NoticeError(f"the share of a day that has passed is 0 to 1, not {passed}")
     past = np.asarray(usually, dtype=np.float64)
     low = min(_EARLY, float(np.quantile(past, 0.1))) if len(past) else _EARLY
-    if spent < _USED_UP * budget or passed >= low:
+    if spent < USED_UP * budget or passed >= low:
         return None
     return Finding(subject, "budget_used_up", day, passed, low, None, day)
 

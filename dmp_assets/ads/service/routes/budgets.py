@@ -181,7 +181,7 @@ class PlanLine(BaseModel):
     campaign_name: str
     present: Decimal
     planned: Decimal
-    problem: str = Field(description="Why it cannot be written to Meta; empty: it can.")
+    problem: str = Field(description="Why it, or a part of it, is not written to Meta; else empty.")
 
 
 class Change(BaseModel):
@@ -306,7 +306,7 @@ def budget(request: Request, at: At) -> Advice:
     )
 
 
-@router.post("/budget/what-if", responses=responses(401, 403, 404, 409, 422, 429))
+@router.post("/budget/what-if", responses=responses(400, 401, 403, 404, 409, 422, 429))
 def what_if(request: Request, at: At, asked: Asked) -> Outcome:
     """What another budget would bring over the next 28 days; nothing is kept or changed."""
     return outcome(service_of(request), at.advertiser_id, asked.budgets)

@@ -14,6 +14,7 @@ from dmp_assets.ads.model.notices.series import NoticeError
 from dmp_assets.ads.service.store import preferences
 from dmp_assets.ads.service.store.preferences import By, Chosen, Told
 from dmp_assets.ads.service.store.schema_notices import ad_notice
+from dmp_assets.platform.api.access import note_done
 from dmp_assets.platform.api.advertisers import Seat, seat
 from dmp_assets.platform.api.output import Listing, Page, csv_or_json, rows_answer
 from dmp_assets.platform.api.problems import NO_CONTROL, FieldError, Problem, responses
@@ -199,6 +200,7 @@ def put_preferences(request: Request, at: At, said: Preferences) -> None:
     except NoticeError as error:
         field = "body.quiet_to" if "quiet" in str(error) else "body.zone"
         raise _wrong(field, str(error)) from error
+    note_done(request, at.principal, "choose notices", advertiser_id=at.advertiser_id)
 
 
 @router.post("/notices/{notice_id}/mute", response_model=Muted, status_code=201, responses=_DENIED)
@@ -231,6 +233,8 @@ def mute(request: Request, at: Acting, notice_id: NoticeId, said: MuteUntil) -> 
     mute_id = service.change(change)
     if mute_id is None:
         raise Problem(404, "not-found", "there is no such notice")
+    note_done(request, at.principal, "mute notices", advertiser_id=at.advertiser_id,
+              notice_id=notice_id, what=said.what)  # fmt: skip
     return Muted(mute_id=mute_id)
 
 
@@ -243,6 +247,7 @@ def unmute(request: Request, at: Acting, mute_id: Annotated[int, Path(ge=1, le=2
     )
     if not gone:
         raise Problem(404, "not-found", "the caller has no such mute")
+    note_done(request, at.principal, "unmute notices", advertiser_id=at.advertiser_id)
 
 
 def _person(at: Seat) -> uuid.UUID:

@@ -5,10 +5,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import asdict
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from dmp_assets.ads.service import applying, planning
@@ -24,7 +24,7 @@ from dmp_assets.ads.service.store import advice, plans
 from dmp_assets.ads.service.store.plans import ItemState, Plan, PlanState, Step
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.platform.api.advertisers import Seat, seat
-from dmp_assets.platform.api.output import Page, opened, rows_answer, sealed
+from dmp_assets.platform.api.output import Page, opened, sealed
 from dmp_assets.platform.api.problems import NO_CONTROL, FieldError, Problem, responses
 from dmp_assets.platform.api.state import Service, service_of
 from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError
@@ -32,7 +32,7 @@ from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError
 router = APIRouter(prefix="/v1/ads", tags=["ads"])
 Acting = Annotated[Seat, Depends(seat("ads:write", acts=True))]
 Evidence = Annotated[str, Field(min_length=1, max_length=100, pattern=NO_CONTROL)]
-_REFUSALS = responses(401, 403, 404, 409, 422, 429)
+_REFUSALS = responses(400, 401, 403, 404, 409, 422, 429)
 _WRITES = responses(401, 403, 404, 409, 422, 429, 503)
 
 
@@ -84,16 +84,14 @@ class BudgetPlan(BaseModel):
 
 @router.get(
     "/plans",
-    response_model=Page[BudgetPlan],
     responses=responses(401, 403, 404, 422, 429),
 )
 def list_plans(
     request: Request,
-    response: Response,
     at: At,
     limit: Annotated[int, Query(ge=1, le=200, description="Plans of one page.")] = 50,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
-) -> Any:
+) -> Page[BudgetPlan]:
     """Plans, the newest first."""
     service, purpose = service_of(request), f"ads_plan:{at.advertiser_id}"
     before = None
@@ -105,14 +103,13 @@ def list_plans(
     if len(found) > limit:
         final = found[limit - 1]
         more = sealed(service.seal, purpose, final.proposed_at.isoformat(), str(final.plan_id))
-    rows = [_shown(plan) for plan in found[:limit]]
-    return rows_answer(request, response, BudgetPlan, rows, more)
+    return Page[BudgetPlan](items=[shown(plan) for plan in found[:limit]], next=more)
 
 
 @router.get("/plans/{plan_id}", responses=responses(401, 403, 404, 422, 429))
 def get_plan(request: Request, at: At, plan_id: uuid.UUID) -> BudgetPlan:
     """A plan, and what became of each of its changes."""
-    return _shown(_found(service_of(request), at, plan_id))
+    return shown(_found(service_of(request), at, plan_id))
 
 
 @router.post("/plans", status_code=201, responses=_REFUSALS)
@@ -146,7 +143,7 @@ def propose(request: Request, at: Acting, proposed: Proposed) -> BudgetPlan:
             items=[change.model_dump() for change in made.changes],
         )
 
-    return _shown(_found(service, at, service.change(work)))
+    return shown(_found(service, at, service.change(work)))
 
 
 @router.post("/plans/{plan_id}/approve", responses=_REFUSALS)
@@ -168,7 +165,7 @@ def approve(request: Request, at: Acting, plan_id: uuid.UUID, approval: Approval
         service.change(work)
     except plans.PlanConflictError as error:
         raise Problem(409, "conflict", str(error)) from error
-    return _shown(_found(service, at, plan_id))
+    return shown(_found(service, at, plan_id))
 
 
 @router.post("/plans/{plan_id}/apply", responses=_WRITES)
@@ -204,7 +201,7 @@ def _written(request: Request, at: Seat, plan: Plan, work: Callable[..., None]) 
         raise Problem(409, "conflict", str(error)) from error
     except ConnectError as error:
         raise Problem(503, "unavailable", str(error)) from error
-    return _shown(_found(service, at, plan.plan_id))
+    return shown(_found(service, at, plan.plan_id))
 
 
 def _within_caps(service: Service, plan: Plan) -> None:
@@ -251,7 +248,8 @@ def _step(request: Request, at: Seat) -> Step:
     return Step(at.principal.actor, service_of(request).now(), request.state.request_id)
 
 
-def _shown(plan: Plan) -> BudgetPlan:
+def shown(plan: Plan) -> BudgetPlan:
+    """A plan as it is told."""
     return BudgetPlan.model_validate(
         {
             **{name: getattr(plan, name) for name in BudgetPlan.model_fields if name != "changes"},

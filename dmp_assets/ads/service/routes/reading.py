@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field
 from dmp_assets.ads.service.store import reading
 from dmp_assets.ads.service.store.schema import (
     ad_accounts,
-    ad_performance_daily,
     ad_roi_daily,
     ads_advertisers,
     ads_claims_daily,
@@ -290,10 +289,9 @@ def performance(
     given = (
         ("account_id", account), ("campaign_id", campaign), ("adset_id", adset), ("ad_id", ad),
     )  # fmt: skip
-    query = reading.performance(
-        level, by, [(name, value) for name, value in given if value is not None]
-    )
-    table, service = ad_performance_daily, service_of(request)
+    ids = [(name, value) for name, value in given if value is not None]
+    query = reading.performance(level, by, ids)
+    table, service = reading.delivered(level, ids), service_of(request)
     mine = table.c.advertiser_id == at.advertiser_id
 
     def read(store: sa.Connection) -> Any:

@@ -1,7 +1,7 @@
 """What is published of budgets: the newest advice, the curves behind it, what stands at Meta."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +13,9 @@ from dmp_assets.ads.service.store.schema_budgets import (
     ad_budgets,
     ads_budget_advice,
     ads_budget_curves,
+    ads_plan_item,
 )
+from dmp_assets.platform.store.schema import publication
 
 ALL = ""
 OTHERS = "others"
@@ -104,11 +106,44 @@ def outcomes(connection: sa.Connection, advertiser_id: str) -> Outcomes | None:
 
 
 def budgets(connection: sa.Connection, advertiser_id: str) -> list[Budget]:
-    """What stands at Meta for an advertiser, of objects that Meta still lists."""
+    """What stands at Meta for an advertiser, of objects that Meta still lists.
+
+    As it was read last, and what was written by plans since then.
+    """
     own = ad_budgets.c
     rows = connection.execute(
         sa.select(*(own[name] for name in Budget.__dataclass_fields__))
         .where(own.advertiser_id == advertiser_id, own.is_listed, own.campaign_id.is_not(None))
         .order_by(own.account_id, own.object_id)
     )
-    return [Budget(**row._mapping) for row in rows]
+    written = _written(connection, advertiser_id)
+    return [_now(Budget(**row._mapping), written) for row in rows]
+
+
+def _written(connection: sa.Connection, advertiser_id: str) -> dict[tuple[str, str], Decimal]:
+    """Account and object → the budget that a plan wrote there after the last were published."""
+    item = ads_plan_item.c
+    amount = sa.case((item.state == "done", item.after), else_=item.before)
+    rows = connection.execute(
+        sa.select(item.account_id, item.object_id, amount.label("amount"))
+        .join(publication, publication.c.table_name == ad_budgets.name)
+        .where(
+            item.advertiser_id == advertiser_id,
+            item.state.in_(("done", "undone")),
+            item.changed_at > publication.c.published_at,
+        )
+        .order_by(item.changed_at)
+    )
+    return {(row.account_id, row.object_id): row.amount for row in rows}
+
+
+def _now(budget: Budget, written: Mapping[tuple[str, str], Decimal]) -> Budget:
+    amount = written.get((budget.account_id, budget.object_id))
+    if amount is None or not budget.daily_budget:
+        return budget
+    in_sums = budget.daily_budget_in_sums
+    return replace(
+        budget,
+        daily_budget=amount,
+        daily_budget_in_sums=None if in_sums is None else in_sums * amount / budget.daily_budget,
+    )

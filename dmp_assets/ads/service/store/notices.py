@@ -37,6 +37,7 @@ from dmp_assets.ads.service.store.schema_notices import (
 
 _LOCK = 0x6E6F74  # "not": one plans at a time
 _DIGITS = 20
+_OF_DAY = ("advertiser_id", "subject", "kind", "day")
 FORGOTTEN_AFTER = timedelta(days=400)
 """Notices that ended so long ago, and what was sent of them, are deleted."""
 
@@ -80,16 +81,25 @@ def record(store: sa.Connection, rows: Iterable[Row]) -> list[Finding]:
 
     A day that follows another of the same subject and kind goes on with the same notice.
     """
-    new = []
-    for row in sorted(rows, key=lambda one: one["day"]):
-        own = {name: row[name] for name in ("advertiser_id", "subject", "kind", "day")}
-        if store.scalar(sa.select(ad_notice_day.c.notice_id).where(*_same(ad_notice_day, own))):
+    new, given = [], sorted(rows, key=lambda one: one["day"])
+    there = _there(store, given[0]["day"]) if given else set()
+    for row in given:
+        own = {name: row[name] for name in _OF_DAY}
+        if tuple(own.values()) in there:
             continue
+        there.add(tuple(own.values()))
         notice_id = _notice(store, row)
         figures = {name: row[name] for name in ("figure", "low", "high", "since", "found_at")}
         store.execute(ad_notice_day.insert().values(**own, notice_id=notice_id, **figures))
         new.append(_finding(row))
     return new
+
+
+def _there(store: sa.Connection, since: date) -> set[tuple[Any, ...]]:
+    """What days from one on are recorded, by their key."""
+    columns = [ad_notice_day.c[name] for name in _OF_DAY]
+    rows = store.execute(sa.select(*columns).where(ad_notice_day.c.day >= since))
+    return {tuple(row) for row in rows}
 
 
 def _same(table: sa.Table, values: Row) -> list[sa.ColumnElement[bool]]:

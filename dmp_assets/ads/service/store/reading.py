@@ -14,6 +14,7 @@ from dmp_assets.ads.service.store.schema import (
     ad_performance_daily,
     ad_roi_daily,
     ads,
+    ads_campaigns_daily,
     ads_claims_daily,
     ads_orders_daily,
     conversion_bridge,
@@ -84,6 +85,12 @@ def roi(by: By, *, campaigns: bool) -> sa.Select:
     )
 
 
+def delivered(level: Level, within: Sequence[tuple[str, str]] = ()) -> sa.Table:
+    """The table that `performance` reads: the smaller one where no ad is told from another."""
+    of_ads = level in ("adset", "ad") or any(name in ("adset_id", "ad_id") for name, _ in within)
+    return ad_performance_daily if of_ads else ads_campaigns_daily
+
+
 def performance(level: Level, by: By, within: Sequence[tuple[str, str]] = ()) -> sa.Select:
     """What was delivered, at a level: spend, impressions, clicks, claims of Meta.
 
@@ -91,7 +98,7 @@ def performance(level: Level, by: By, within: Sequence[tuple[str, str]] = ()) ->
     adset_id, ad_id (those below the level empty), impressions, clicks, spend, purchases,
     purchase_value, ctr, cost_per_click, platform_roas, is_open.
     """
-    of = ad_performance_daily.c
+    of = delivered(level, within).c
     keys = _LEVELS[level]
     total = {
         name: sa.func.sum(of[name])

@@ -9,13 +9,19 @@ import sqlalchemy as sa
 
 from dmp_assets.ads.service.store import (
     schema_budgets,
+    schema_experiments,
     schema_notices,
+    schema_pages,
+    schema_pooled,
 )
 from dmp_assets.platform.store.schema import METADATA, PUBLISHED
 
 __all__ = [
     "schema_budgets",
+    "schema_experiments",
     "schema_notices",
+    "schema_pages",
+    "schema_pooled",
 ]
 
 _AMOUNT = sa.Numeric(18, 4)
@@ -73,6 +79,18 @@ ad_performance_daily = sa.Table(
     schema=PUBLISHED,
     comment="What ads cost and delivered, and what Meta claims; amounts in the currency of sums. "
     "One row per ad and day.",
+)
+
+ads_campaigns_daily = sa.Table(
+    "ads_campaigns_daily",
+    METADATA,
+    *_key("advertiser_id", "date", "account_id", "campaign_id"),
+    *_all(sa.BigInteger, "impressions", "clicks", "purchases"),
+    *_all(_AMOUNT, "spend", "purchase_value"),
+    sa.Column("is_open", sa.Boolean, nullable=False),
+    schema=PUBLISHED,
+    comment="Sums of ad_performance_daily, so that lists of campaigns need not read every ad. One "
+    "row per campaign and day.",
 )
 
 ad_roi_daily = sa.Table(

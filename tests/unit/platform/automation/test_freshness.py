@@ -176,3 +176,14 @@ def test_damaged_notes_are_made_anew(tmp_path: Path) -> None:
     assert readings.last(home, "raw/users") is None
     readings.note(home, "raw/users", MONDAY, 1)
     assert readings.last(home, "raw/users") == readings.Reading(MONDAY, 1)
+
+
+def test_events_of_a_day_are_compared_with_those_of_a_moment(tmp_path: Path) -> None:
+    home = shop(tmp_path, daily(FRIDAY), read_at=MONDAY)
+    days = pa.table({"date": [FRIDAY.date(), FRIDAY.date() + timedelta(days=1)]})
+    lakehouse.write(home, "cleaned/numbers", days, stamp="1")
+    events = {**EVENTS, "cleaned/numbers": "date"}
+    known = freshness.known(Report.open(home, {}), events, MONDAY)
+    assert known.last_event == datetime(2024, 3, 30, tzinfo=UTC)
+    known = freshness.known(Report.open(home, {}), events, FRIDAY)
+    assert (known.last_event, known.ahead) == (FRIDAY, 0)

@@ -154,6 +154,32 @@ def test_the_data_version_stays_while_nothing_changes_and_moves_when_it_does(
     assert tables.stamp("cleaned/users")["data_version"] != first
 
 
+def test_a_source_that_was_asked_and_told_nothing_new_counts_as_unchanged(
+    home: Home, calls: list[str], source: Source
+) -> None:
+    asked = iter(range(9))
+
+    @table_asset("raw", columns=PEOPLE, probe=lambda lakehouse, window: next(asked))
+    def users(run: TableRun) -> None:
+        """Users of a source that does not say whether it has anything new."""
+        calls.append(run.key)
+        if not run.exists("raw/users") or run.sql("FROM raw.users").num_rows < len(source["rows"]):
+            run.overwrite(rows(*source["rows"]))
+        else:
+            run.keep()
+
+    graph, found = (users, cleaned_users(calls)), []
+    both = ["raw/users", "cleaned/users"]
+    for add in ([], [], [{"id": "b"}]):
+        source["rows"] += add
+        calls.clear()
+        told = made(run(*graph))
+        found.append(
+            (list(calls), [told[key]["unchanged"] for key in ("raw/users", "cleaned/users")])
+        )
+    assert found == [(both, [False] * 2), (["raw/users"], [True] * 2), (both, [False] * 2)]
+
+
 def test_maintenance_is_no_change(graph: tuple[Asset, Asset], calls: list[str]) -> None:
     lakehouse = Lakehouse()
     lakehouse.append(

@@ -30,6 +30,7 @@ SUBJECT = "user_id"
 ROOTS = {
     "raw/users", "raw/promo_usages", "raw/abuse_predictions", "raw/abuse_decisions",
     "quarantine/abuse_predictions", "quarantine/abuse_decisions",
+    "raw/experiment_exposures", "quarantine/experiment_exposures",
 }  # fmt: skip
 
 

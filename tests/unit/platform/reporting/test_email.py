@@ -2,6 +2,8 @@
 
 import re
 import socket
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -31,6 +33,7 @@ from dmp_assets.platform.reporting.mail_outbox import (
 )
 from dmp_assets.platform.reporting.mail_settings import MailSettings
 from tests.support.mail import mail_server, settings_of
+from tests.support.service import until
 from tests.support.tls import certificate
 
 
@@ -298,6 +301,35 @@ def test_a_process_that_died_while_it_handed_over_is_not_repeated(
     path.write_text(path.read_text().replace('"kept"', '"handing over"'))
     [told] = flush(settings_of(server), outbox, now=NOW)
     assert told.stage is Stage.UNSURE and server.mails() == []
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from dmp_assets.platform.reporting.email import Email
+from dmp_assets.platform.reporting.mail_outbox import deliver
+from dmp_assets.platform.reporting.mail_settings import MailSettings
+settings = MailSettings.model_validate_json(sys.argv[1])
+deliver(settings, Path(sys.argv[2]), Email(*sys.argv[3:]))
+"""
+
+
+def test_a_kill_while_the_server_takes_it_sends_nothing_twice(
+    server: SmtpSandbox, tmp_path: Path
+) -> None:
+    outbox, settings = tmp_path / "out", settings_of(server, smtp_timeout=60)
+    server.manner = Manner(slow=30)
+    words = [getattr(MAIL, name) for name in ("delivery_id", "about", "to", "subject", "text")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, settings.model_dump_json(), str(outbox), *words, "<p>"]
+    )
+    until(lambda: len(server.mails()) == 1)
+    process.kill()
+    process.wait()
+    server.manner = Manner()
+    [told] = flush(settings, outbox)
+    assert told.stage is Stage.UNSURE and len(server.mails()) == 1
+    assert deliver(settings, outbox, MAIL).stage is Stage.UNSURE and len(server.mails()) == 1
 
 
 def test_without_a_server_it_waits_and_goes_out_as_soon_as_there_is_one(

@@ -1,0 +1,121 @@
+"""Connecting by a browser: begin a consent, take its answer, give a connection back.
+
+What the browser keeps between the two is sealed: which service and advertiser it was begun for, by
+whom, and the service's own state. No token is on a page, in an address or in a log.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dmp_assets.ads.service.store.connected import Connected
+from dmp_assets.ads.settings import AdsSettings
+from dmp_assets.platform.api.state import Service
+from dmp_assets.platform.connect.errors import ConnectError
+from dmp_assets.platform.connect.keys import KeyRing
+from dmp_assets.platform.connect.oauth import OAuthClient
+from dmp_assets.platform.connect.tokens import BegunConsent, ConnectionCredentials, Connections
+from dmp_assets.sources.meta.config import meta_config
+from dmp_assets.sources.meta.connection import READING, WRITING, oauth_client
+from dmp_assets.sources.meta.connection import SERVICE as META
+from dmp_assets.sources.shopify.access import SERVICE as SHOPIFY
+from dmp_assets.sources.shopify.access import Installing, client_of, disconnect
+from dmp_assets.sources.shopify.webhooks import subscribe
+
+PURPOSE = "ads connection"
+ANSWER = "ads connection answer"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A consent that somebody was sent to give: for what, by whom, and the service's cookie."""
+
+    service: str
+    advertiser_id: str
+    actor: str
+    is_writing: bool
+    cookie: str
+
+    def values(self) -> tuple[str, str, str, str, str]:
+        """What is sealed for the browser."""
+        writing = "writing" if self.is_writing else "reading"
+        return self.service, self.advertiser_id, self.actor, writing, self.cookie
+
+    @classmethod
+    def of(cls, values: list[str]) -> "Begun":
+        """The same, opened again."""
+        service, advertiser_id, actor, writing, cookie = values
+        return cls(service, advertiser_id, actor, writing == "writing", cookie)
+
+
+def connections_of(service: Service) -> Connections:
+    """The connections in the service's store."""
+    return Connections(service.store, KeyRing.of(service.home), clock=service.home.now)
+
+
+def meta_client(service: Service, *, is_writing: bool) -> OAuthClient:
+    """We at Meta. Raises ConnectError where no app is configured."""
+    config = meta_config(service.home)
+    if config is None:
+        raise ConnectError("Meta: set DMP_META_APP_ID and DMP_META_APP_SECRET first", "no app")
+    return oauth_client(config, WRITING if is_writing else READING)
+
+
+def _installing(service: Service) -> Installing:
+    settings = service.settings.of(AdsSettings)
+    return Installing(settings, connections_of(service), service.home.profile == "sandbox")
+
+
+def begin_meta(service: Service, advertiser_id: str, redirect: str, *, is_writing: bool
+               ) -> BegunConsent:  # fmt: skip
+    """Where somebody who runs the ad accounts ticks them. Raises ConnectError."""
+    client = meta_client(service, is_writing=is_writing)
+    return connections_of(service).begin(client, advertiser_id, redirect)
+
+
+def begin_shopify(service: Service, shop: str, redirect: str) -> BegunConsent | None:
+    """Where somebody of the shop consents; None where our own credentials were enough, and the
+    shop is connected. Raises ConnectError, ShopDomainError."""
+    settings = service.settings.of(AdsSettings)
+    if settings.shopify_access == "consent":
+        return _installing(service).begin(shop, redirect)
+    loopback_only = service.home.profile == "sandbox"
+    connections_of(service).connect(client_of(settings, shop, loopback_only=loopback_only), shop)
+    return None
+
+
+def finish(service: Service, begun: Begun, query: Mapping[str, str]) -> None:
+    """Connect by what the browser brought back. Raises ConnectError."""
+    if begun.service == META:
+        client = meta_client(service, is_writing=begun.is_writing)
+        connections_of(service).finish(client, begun.cookie, query)
+        return
+    installing = _installing(service)
+    installing.finish(begun.cookie, query, service.now())
+    if service.settings.public_url:
+        _hear_of_changes(service, installing, query["shop"])
+
+
+def _hear_of_changes(service: Service, installing: Installing, shop: str) -> None:
+    """Have the shop tell what changes; where it does not, each run asks for that."""
+    to = f"{str(service.settings.public_url).rstrip('/')}/webhooks/shopify"
+    try:
+        with installing.opened(shop) as api:
+            subscribe(api, to)
+    except ConnectError as error:
+        service.log.warning("a shop does not tell what changes", why=error.kind)
+
+
+def give_back(service: Service, one: Connected) -> None:
+    """Revoke the grant and delete its token; raises what the service said after it is gone here.
+
+    Raises ConnectError.
+    """
+    connections = connections_of(service)
+    if one.service == META:
+        connections.forget(meta_client(service, is_writing=False), one.connection_id)
+        return
+    assert one.service == SHOPIFY
+    settings = service.settings.of(AdsSettings)
+    client = client_of(settings, one.account, loopback_only=service.home.profile == "sandbox")
+    ours = ConnectionCredentials(connections, client, one.connection_id)
+    disconnect(settings, one.account, ours)
