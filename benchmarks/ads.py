@@ -6,9 +6,9 @@
 Simulated received tables: 4 accounts of one advertiser, 500 ads, a tenth of the insights restated
 once; orders of three years with 1.8 lines on average, a payment each, one in twenty paid back, one
 in two with a known first visit. One process makes everything from there on: cleaned tables,
-performance, ledger, claims, bridge, returns. Then a day is added, with 28 days restated and the
-day's orders, and all is made again. Memory is the largest sum over the process tree, as in
-`main_job.py`.
+performance, ledger, claims, bridge, returns; experiments are not among them. Then a day is added,
+with 28 days restated and the day's orders, and all is made again. Memory is the largest sum over
+the process tree, as in `main_job.py`.
 """
 
 import json
@@ -263,7 +263,11 @@ def make() -> dict[str, float]:
     from dmp_assets.platform.run.results import Account
 
     layers = {"cleaned", "quarantine", "modeled"}
-    made = [a for a in LAKE.assets["ads"] if all(key.path[0] in layers for key in a.keys)]
+    made = [
+        asset
+        for asset in LAKE.assets["ads"]
+        if all(key.path[0] in layers and "experiment" not in key.path[1] for key in asset.keys)
+    ]
     home = Home.current().prepare()
     prepare_instance(home)
     job = dg.Definitions(
