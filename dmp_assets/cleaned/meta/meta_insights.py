@@ -51,8 +51,8 @@ def _count(window: str) -> str:
     return machine_values.whole(_of_window("actions", window))
 
 
-PURCHASES_SQL = f"coalesce({_count(WINDOWS[''])}, 0)"
-"""SQL of the purchases of a received row, as `received_actions` and `purchase_type` tell them."""
+TOLD_SQL, PURCHASES_SQL = _told("actions"), f"coalesce({_count(WINDOWS[''])}, 0)"
+"""SQL of what a received row tells of its purchases, and around it of how many they are."""
 
 
 def _value(window: str) -> str:
