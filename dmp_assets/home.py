@@ -161,11 +161,12 @@ class Home:
         """The settings as this home may use them; a sandbox home stays on loopback."""
         if self.profile == "live":
             return settings_module.load(sandbox=False, overrides={"home": self.root})
-        overrides: dict[str, Any] = {"home": self.root}
-        endpoint = self.sandbox / "endpoint.json"
-        if endpoint.exists():
-            overrides |= json.loads(endpoint.read_text())["settings"]
-        return settings_module.load(sandbox=True, overrides=overrides | _simulated(self.sandbox))
+        files = {name: self.sandbox / file for name, file in _SIMULATED_FILES.items()}
+        found = {name: str(file) for name, file in files.items() if file.exists()}
+        served = _said(self.sandbox / "endpoint.json").get("settings", {})
+        settled = _said(self.sandbox / SIMULATED)
+        overrides = {"home": self.root} | found | served | settled
+        return settings_module.load(sandbox=True, overrides=overrides)
 
     def now(self) -> datetime:
         """The clock's time in a live home; in a sandbox noon of the day after its history.
@@ -178,12 +179,9 @@ class Home:
         return datetime.now(UTC)
 
 
-def _simulated(sandbox: Path) -> dict[str, Any]:
-    """The settings that lead to what was simulated for a sandbox home."""
-    files = {name: sandbox / file for name, file in _SIMULATED_FILES.items()}
-    found: dict[str, Any] = {name: str(file) for name, file in files.items() if file.exists()}
-    settled = sandbox / SIMULATED
-    return found | (json.loads(settled.read_text()) if settled.exists() else {})
+def _said(file: Path) -> dict[str, Any]:
+    """What a file of the sandbox says; nothing where there is none."""
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def _state_file(root: Path) -> Path:

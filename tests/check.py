@@ -54,7 +54,18 @@ _OTHER_HOMES = [
             "side_by_side",
         )
     ),
-    *(f"tests/browser/test_{name}.py" for name in ("oidc", "reports", "review")),
+    *(
+        f"tests/browser/test_{name}.py"
+        for name in (
+            "ads",
+            "ads_connect",
+            "ads_experiments",
+            "ads_planner",
+            "oidc",
+            "reports",
+            "review",
+        )
+    ),
 ]
 _IGNORED = [f"--ignore={path}" for path in _OTHER_HOMES]
 _BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")  # conftest.py puts the longest first

@@ -1,6 +1,6 @@
 """What ad performance gives to the lakehouse: tables of Meta and of Shopify, and what follows."""
 
-from dmp_assets.ads.report import notice_delivery
+from dmp_assets.ads.report import notice_delivery, weekly_mail
 from dmp_assets.ads.service.streams import STREAMS
 from dmp_assets.ads.tables import (
     ad_budgets,
@@ -89,6 +89,7 @@ LAKE = Lake(
             ads_forecast_scores.ads_forecast_scores,
             ad_notices.ad_notices,
             notice_delivery.ad_notices,
+            weekly_mail.ads_by_email,
         ),
     },
 )

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from dmp_assets.platform.config import setting_values
 from dmp_assets.platform.config.setting_kinds import Outside, each, given
+from dmp_assets.platform.reporting.mail_settings import sender
 from dmp_assets.sources.exports.settings import ExportSettings
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.settings import ShopifySettings
@@ -24,6 +25,13 @@ def holiday_region(given: str) -> str:
     if parts is None or (part and part not in parts):
         raise ValueError(f"a country such as DE, or a part of one such as US-CA, not {given}")
     return given
+
+
+def _addresses(given: list[str]) -> list[str]:
+    """Addresses without names. Raises ValueError, which quotes none of them."""
+    if any("<" in sender(one) for one in given):
+        raise ValueError("addresses stand without names, such as reports@example.com")
+    return [one.strip() for one in given]
 
 
 def amounts(given: dict[str, Decimal]) -> dict[str, Decimal]:
@@ -82,7 +90,12 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
     ads_most_per_day: Annotated[dict[str, Decimal], AfterValidator(amounts)] = Field(
         default_factory=dict,
         description="Most that the budgets of an advertiser may sum to a day, in the currency of "
-        'sums, e.g. {"acme": 500}; without it no plan sums to more than the budgets at present.',
+        'sums, e.g. {"acme": 500}; without it no plan spends more than is spent at present.',
+    )
+    ads_report_emails: Annotated[list[str], Outside(), AfterValidator(_addresses)] = Field(
+        default_factory=list,
+        description="Who gets the weekly report on all advertisers by e-mail, e.g. "
+        '["a@x.example"].',
     )
     ads_slack_channels: Annotated[dict[str, str], Outside(), each(setting_values.slack_channel)] = (
         Field(

@@ -9,6 +9,7 @@ from rich.table import Table
 from dmp_assets.cli.shared import out, typed
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.run.results import RunSummary
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def print_summary(
             out.print(f"{label:<10} {file}", highlight=False)
     if (slack := home.sandbox / "slack" / "index.html").exists():
         out.print(f"Slack      {slack}", highlight=False, soft_wrap=True)
-    examples = [key for domain in concerned for key in domain.examples]
+    tables = Tables.of(home)  # what was left out has none
+    examples = [key for one in concerned for key in one.examples if tables.exists(key)]
     for line in (
         f"Tables     {' · '.join(f'dmp show {key}' for key in examples)}",
         "Dagster    dmp up  (and the API: docs/api.md)",

@@ -18,8 +18,8 @@ from tests.support.dmp import Dmp
 from tests.support.recount import recount, tally
 
 TABLES = ("users", "promo_codes", "promo_usages")
-RAW = 'key:"raw/*" and not tag:domain=attribution'
-ROWS = '(key:"raw/*" or key:"cleaned/*") and not tag:domain=attribution'
+RAW = 'key:"raw/*" and tag:domain=abuse'
+ROWS = '(key:"raw/*" or key:"cleaned/*") and tag:domain=abuse'
 DAYS = f'({ROWS}) or (key:"modeled/*" and group:abuse)'
 
 

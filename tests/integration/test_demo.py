@@ -28,7 +28,7 @@ from tests.support.recount import recount, rows, tally
 
 OUTSIDE = {"delivery/promo_abuse", "delivery/attribution", "exports/channel_reporting"}
 """Assets that are made again where what lies outside of the lakehouse is not as they left it."""
-ASKED = ("raw/meta_", "raw/shopify_")
+ASKED = ("raw/meta_", "raw/shopify_", "raw/experiment_reach")
 """Tables whose service is asked in every run; that it was is noted with them."""
 NOT_PERSONAL = frozenset({"12.4.84.32"})  # an SVG path in plotly.js
 TABLES = ("users", "promo_codes", "promo_usages")

@@ -8,17 +8,19 @@ for a digest or for the end of quiet hours, and of jobs that hang and so find no
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import sqlalchemy as sa
 from slack_sdk import WebClient
 
 from dmp_assets.ads.domain import is_configured
+from dmp_assets.ads.model.experiments.decide import MEANINGS as CAUSES
+from dmp_assets.ads.model.experiments.decide import Cause
 from dmp_assets.ads.model.notices.delays import job_stuck
-from dmp_assets.ads.model.notices.detect import Subject
+from dmp_assets.ads.model.notices.detect import Finding, Subject
 from dmp_assets.ads.report.notice_messages import mail, slack_message
-from dmp_assets.ads.service.store import notices, preferences
+from dmp_assets.ads.service.store import notices, preferences, verdicts
 from dmp_assets.ads.service.store.notices import Outgoing
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.ads.tables.ad_notices import NOTICES, row_of
@@ -63,6 +65,7 @@ def tell(
     with database.opened(where.store_url(home), checked=False) as store:
         database.check(store, published=False)
         with store.begin() as connection:
+            rows += [_verdict(one) for one in verdicts.since(connection, now - _NEW)]
             notices.plan(connection, rows, now, zone)
             notices.bundle(connection, now, zone)
             notices.forget_old(connection, now)
@@ -85,6 +88,17 @@ def _rows(home: Home) -> list[dict[str, Any]]:
     since = home.now().date() - _NEW
     found = tables.sql("SELECT * FROM ml.ad_notices WHERE day >= ? ORDER BY ALL", [since])
     return list(found.to_pylist())
+
+
+def _verdict(one: verdicts.Verdict) -> dict[str, Any]:
+    """What an experiment came to, as a row; each state of it is a subject of its own."""
+    day = one.at.date()
+    meaning = CAUSES[cast(Cause, one.cause)]
+    name = f"{one.experiment}{f', {one.winner}' if one.winner else ''}: {meaning}"
+    subject = Subject(one.advertiser_id, f"experiment:{one.experiment} {one.state}")
+    finding = Finding(subject, "experiment_verdict", day, 1.0, None, None, day)
+    row = row_of(Found(finding, name, None, UNITS["experiment_verdict"]))
+    return row | {"found_at": one.at}
 
 
 def _to(store: sa.Connection, one: Outgoing) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from dmp_assets.ads.model.notices.detect import MEANINGS
 from dmp_assets.ads.service.store.notices import Outgoing, Shown
@@ -21,7 +22,7 @@ _MOST = 40
 _NAME = 120
 _WHAT = {
     "account": "account", "campaign": "campaign", "ad": "ad", "shop": "shop",
-    "connection": "connection", "job": "job", "advertiser": "",
+    "connection": "connection", "job": "job", "experiment": "experiment", "advertiser": "",
 }  # fmt: skip
 
 
@@ -38,7 +39,9 @@ class Line:
 
     @property
     def text(self) -> str:
-        """All but the first on one line."""
+        """All but the first on one line; what has no usual range has no figure of interest."""
+        if not self.usual:
+            return f"{self.subject}, since {self.since}"
         return f"{self.subject}: {self.figure} ({self.usual}), since {self.since}"
 
 
@@ -75,13 +78,13 @@ def figure(value: Decimal, unit: str, currency: str | None = None) -> str:
 
 
 def _usual(shown: Shown) -> str:
-    """The usual range; where a bound is open or 0 the other one alone."""
+    """The usual range, if any; where a bound is open or 0 the other one alone."""
     low, high = (
         None if bound is None else figure(bound, shown.unit, shown.currency)
         for bound in (shown.low, shown.high)
     )
     if low is None and high is None:
-        return "there is no usual range"
+        return ""
     if high is None:
         return f"usual is {low} or later" if shown.unit == "share of the day" else (
             f"usual is at least {low}"
@@ -117,7 +120,7 @@ def slack_message(
     if left := _left(outgoing):
         blocks.append(context(slack_text(left)))
     if base:
-        blocks.append(context(slack_link(f"{base.rstrip('/')}{PREFERENCES}", "What you are told")))
+        blocks.append(context(slack_link(_page(outgoing, base), "What you are told")))
     return delivery.Message(
         report=f"{ABOUT}/{outgoing.advertiser_id}",
         version=str(outgoing.message_id),
@@ -130,7 +133,7 @@ def slack_message(
 def mail(outgoing: Outgoing, advertiser: str, to: str, base: str | None) -> Email:
     """The same by e-mail."""
     first, lines, left = title(outgoing, advertiser), _lines(outgoing, base), _left(outgoing)
-    page = f"{base.rstrip('/')}{PREFERENCES}" if base else None
+    page = _page(outgoing, base) if base else None
     text = [first, ""]
     html = [f"<h1 style='font:600 18px sans-serif'>{html_text(first)}</h1>"]
     for one in lines:
@@ -158,6 +161,12 @@ def mail(outgoing: Outgoing, advertiser: str, to: str, base: str | None) -> Emai
         html=f"<!doctype html><html lang='en'><body>{''.join(html)}</body></html>",
         preferences=page,
     )
+
+
+def _page(outgoing: Outgoing, base: str) -> str:
+    """Where the recipient says what of this advertiser they want to be told."""
+    whose = quote(outgoing.advertiser_id, safe="")
+    return f"{base.rstrip('/')}{PREFERENCES}?advertiser={whose}"
 
 
 def _lines(outgoing: Outgoing, base: str | None) -> Sequence[Line]:

@@ -72,13 +72,17 @@ def totals(report: Report, days: Period) -> Totals:
     """Sums of the days over all advertisers; what is modelled of none is None."""
     found = [figures.totals(report, one, days) for one in figures.advertisers(report)]
     return Totals(**{
-        one.name: _sum(getattr(total, one.name) for total in found) for one in fields(Totals)
+        one.name: _sum(one.name, (getattr(total, one.name) for total in found))
+        for one in fields(Totals)
     })  # fmt: skip
 
 
-def _sum(values: Iterable[Any]) -> Any:
+def _sum(name: str, values: Iterable[Any]) -> Any:
+    """Of nothing that is modelled None, since no model is no 0; of nothing else 0."""
     there = [value for value in values if value is not None]
-    return sum(there, start=type(there[0])(0)) if there else None
+    if not there:
+        return None if name.startswith("modelled_") else 0
+    return sum(there, start=type(there[0])(0))
 
 
 def campaigns(report: Report, days: Period) -> Sequence[Change]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -156,7 +157,7 @@ def row_of(given: Found) -> dict[str, Any]:
         "unit": given.unit,
         "currency": given.currency or None,
         "since": found.since,
-        "link": _LINK,
+        "link": f"{_LINK}?advertiser={quote(found.subject.advertiser_id, safe='')}",
     }
 
 

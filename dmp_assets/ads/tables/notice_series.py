@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from dmp_assets.ads.model.notices.series import Daily
-from dmp_assets.cleaned.meta.meta_insights import PURCHASES_SQL
+from dmp_assets.cleaned.meta.meta_insights import PURCHASES_SQL, TOLD_SQL
 from dmp_assets.platform.lake.table_asset import TableRun
 from dmp_assets.sources.meta.days import OPEN_DAYS, ZoneError, zone_of
 
@@ -35,7 +35,7 @@ WHERE coalesce(breakdown, '') = '' AND date >= ? ORDER BY ALL
 _CHANGES = f"""
 WITH told AS (
   SELECT advertiser_id, account_id, ad_id, date, read_at, {PURCHASES_SQL} AS purchases
-  FROM (SELECT *, actions AS received_actions FROM raw.meta_insights)
+  FROM (SELECT *, {TOLD_SQL} FROM raw.meta_insights)
   WHERE coalesce(breakdown, '') = '' AND date >= ?
 )
 SELECT advertiser_id, account_id, date, read_at, sum(purchases - before)::DOUBLE AS change

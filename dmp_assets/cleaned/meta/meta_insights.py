@@ -38,16 +38,21 @@ _SHAPE = (
 
 def _of_window(actions: str, window: str) -> str:
     """SQL of the text of the purchases, or of their value, by an attribution window."""
-    listed = f"from_json(TRY_CAST(received_{actions} AS JSON), '{_SHAPE}')"
-    return f'list_filter({listed}, lambda a: a.action_type = purchase_type)[1]."{window}"'
+    return f'told_{actions}."{window}"'
+
+
+def _told(actions: str) -> str:
+    """SQL of the purchases, or of their value, by all windows: read once for all that follows."""
+    listed = f"from_json(TRY_CAST(nullif(trim({actions}), '') AS JSON), '{_SHAPE}')"
+    return f"list_filter({listed}, lambda a: a.action_type = purchase_type)[1] AS told_{actions}"
 
 
 def _count(window: str) -> str:
     return machine_values.whole(_of_window("actions", window))
 
 
-PURCHASES_SQL = f"coalesce({_count(WINDOWS[''])}, 0)"
-"""SQL of the purchases of a received row, as `received_actions` and `purchase_type` tell them."""
+TOLD_SQL, PURCHASES_SQL = _told("actions"), f"coalesce({_count(WINDOWS[''])}, 0)"
+"""SQL of what a received row tells of its purchases, and around it of how many they are."""
 
 
 def _value(window: str) -> str:
@@ -97,6 +102,7 @@ def latest(cells: Sequence[str]) -> str:
     apart = "".join(f", TRY_CAST(i.cell AS JSON)->>'$.{name}' AS {name}" for name in cells)
     by = "".join(f", {name}" for name in cells)
     return f"""
+SELECT *, {_told("actions")}, {_told("action_values")} FROM (
 SELECT i.*{apart}, r.last_read FROM (
   SELECT * FROM raw.meta_insights WHERE coalesce(breakdown, '') = '{breakdown}'
   QUALIFY row_number() OVER (
@@ -109,6 +115,7 @@ SELECT i.*{apart}, r.last_read FROM (
 UNION ALL BY NAME
 SELECT advertiser_id, account_id, ad_id, date{by}, {SUMS}
 FROM ({holding(cells)}) GROUP BY advertiser_id, account_id, ad_id, date{by}
+)
 """
 
 
@@ -138,7 +145,7 @@ def write(run: TableRun, cells: Sequence[str]) -> None:
         **{f"purchase_value{end}": f"coalesce({_value(w)}, 0)" for end, w in WINDOWS.items()},
         "is_open": f"coalesce(last_read::DATE, date) < date + {OPEN_DAYS}",
     }
-    own = (*OWN, *cells, "last_read")
+    own = (*OWN, *cells, "last_read", "told_actions", "told_action_values")
     rules = {
         "actions_unread": _unread("actions", _count),
         "action_values_unread": _unread("action_values", _value),

@@ -54,7 +54,7 @@ def ads_of(rng: Rng, trade: Trade) -> Ads:
         rows["campaign"].append({
             **own, **made, "campaign_id": campaign_id, "name": campaign.name,
             "objective": campaign.objective, "start_time": began,
-            "daily_budget": round(campaign.daily_budget * shop.rate * 100 / shop.every),
+            "daily_budget": max(100, round(campaign.daily_budget * shop.rate * 100 * trade.size)),
         })  # fmt: skip
         ads: list[str] = []
         for s, (name, count) in enumerate(campaign.sets):
@@ -167,7 +167,7 @@ def _clicked(rng: Rng, ads: Ads, trade: Trade) -> list[Row]:
             costs = visits.get((ad, day), [])
             lost = int(rng.poisson(ads_world.LOST_CLICKS * len(costs)))
             clicks = len(costs) + lost
-            idle = ads_world.UNCLICKED / shop.every * rng.lognormal(0, 0.3)
+            idle = ads_world.UNCLICKED * trade.size * rng.lognormal(0, 0.3)
             unclicked = 0 if costs else round(idle)
             rate = ads_world.CLICK_RATE * rng.lognormal(0, 0.15)
             shown = max(clicks, round(clicks / rate)) + unclicked
@@ -189,7 +189,7 @@ def _reached(rng: Rng, ads: Ads, trade: Trade) -> list[Row]:
     for number in range((trade.last - trade.first).days + 1):
         day = trade.first + timedelta(days=number)
         for ad in own:
-            budget = campaign.daily_budget / trade.advertiser.every
+            budget = campaign.daily_budget * trade.size
             spend = budget / len(own) * rng.lognormal(0, 0.1)
             shown = round(spend / ads_world.COST_PER_THOUSAND * 1_000)
             found.append({

@@ -39,13 +39,17 @@ class Purchase:
 
 @dataclass(frozen=True)
 class Trade:
-    """One advertiser's visits by ads and purchases, in order of time, from `first` to `last`."""
+    """One advertiser's visits by ads and purchases, in order of time, from `first` to `last`.
+
+    `size`: how many people it has, in those whom `ads_world.CAMPAIGNS` are for.
+    """
 
     advertiser: Advertiser
     clicks: tuple[Visit, ...]
     purchases: tuple[Purchase, ...]
     first: date
     last: date
+    size: float
 
     @property
     def starts(self) -> int:
@@ -92,7 +96,9 @@ def traded(
         )
         if person % every == 0
     )  # fmt: skip
-    return Trade(advertiser, tuple(clicks), purchases, end - timedelta(days=days - 1), end)
+    first = end - timedelta(days=days - 1)
+    size = len(business.ids) / every / ads_world.PEOPLE
+    return Trade(advertiser, tuple(clicks), purchases, first, end, size)
 
 
 def day_at(at: int, zone: str) -> date:

@@ -46,7 +46,7 @@ TRACKED = "main"
 class Campaign(NamedTuple):
     """A campaign at Meta. `sets`: its ad sets, with how many ads.
 
-    `daily_budget`: EUR a day of who has all people; others spend by how many of them they have.
+    `daily_budget`: EUR a day of who has `PEOPLE`; others spend by how many they have.
     """
 
     name: str
@@ -61,6 +61,8 @@ CAMPAIGNS = (
     Campaign("broad_video", "OUTCOME_SALES", 70, (("broad", 3),)),
     Campaign("brand_reach", "OUTCOME_AWARENESS", 25, (("reach_all", 2),)),
 )
+PEOPLE = 10_000
+"""For how many people the budgets are, and what is shown to who does not click."""
 REACH_ONLY = "brand_reach"
 """The campaign that nobody clicks: it costs, and no visit of the web tells of it."""
 CLICKS_ONLY = "lookalike_5"
@@ -77,7 +79,7 @@ LAGS = ((0, 0.70), (1, 0.14), (2, 0.06), (4, 0.04), (8, 0.03), (15, 0.02), (27, 
 TWICE = 0.02  # of the purchases after a click that a shop's page reports two times
 LOST_CLICKS = 0.08  # clicks that never became a visit, for each that did
 CLICK_RATE, COST_PER_THOUSAND = 0.012, 6.0
-UNCLICKED = 120  # impressions of an ad on a day on which nobody clicks it, of who has all people
+UNCLICKED = 120  # impressions of an ad on a day on which nobody clicks it
 
 GOODS = (
     ("Trail shoe", "Shoes", 89.0, 0.46), ("City sneaker", "Shoes", 69.0, 0.44),

@@ -10,6 +10,7 @@ import pytest
 
 from dmp_assets.ads.report import weekly
 from dmp_assets.ads.report.reports import REPORTS, _outline
+from dmp_assets.ads.report.weekly_mail import tell
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting.messages import report_message, warning
 from dmp_assets.platform.reporting.period import Period
@@ -20,6 +21,7 @@ from dmp_assets.settings import project_dir
 from tests.support import ads_report
 from tests.support.ads_report import CAMPAIGNS, revenue, spend
 from tests.support.lakehouse import write
+from tests.support.mail import mail_server
 
 WEEK = Period(date(2024, 3, 25), date(2024, 3, 31))
 MONDAY = datetime(2024, 4, 1, 12, tzinfo=UTC)
@@ -146,6 +148,30 @@ def test_the_outline_is_a_message_with_chart_and_page(home: Home) -> None:
     assert told.image.read_bytes().startswith(b"\x89PNG")
     (spec,) = REPORTS
     assert spec.message is not None
+
+
+def test_the_week_is_mailed_to_each_address_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = ads_report.build(Home(tmp_path / "live").prepare("live"))
+    monkeypatch.setattr(Home, "now", lambda own: MONDAY)
+    monkeypatch.setenv("DMP_ADS_REPORT_EMAILS", '["ann@mail.example", "bob@mail.example"]')
+    with mail_server(tmp_path / "smtp") as server:
+        for name, value in server.settings("").items():
+            monkeypatch.setenv(f"DMP_{name.upper()}", str(value))
+        assert tell(live, "spend_agrees failed") == {"not told": 2}
+        assert server.mails() == []
+        assert tell(live, None) == {"sent": 2}
+        assert tell(live, None) == {"sent": 2}  # told again, and not sent again
+        mails = server.mails()
+    assert sorted(str(one["To"]) for one in mails) == ["ann@mail.example", "bob@mail.example"]
+    told = mails[0].get_body(("plain",))
+    assert told is not None
+    shown = told.get_content()
+    assert "Ad performance, 2024-03-25 to 2024-03-31" in shown
+    assert f"Ad spend: {spent(WEEK):,.0f} EUR" in shown
+    assert "Spring · 574" in shown
+    assert "420.00 matched" in " ".join(shown.split())
 
 
 def test_a_blocking_check_keeps_numbers_back(home: Home) -> None:

@@ -19,7 +19,12 @@ from dmp_assets.ads.domain import DOMAIN
 from dmp_assets.ads.report.notice_delivery import tell
 from dmp_assets.ads.report.notice_messages import figure
 from dmp_assets.ads.service.store import notices, preferences
+from dmp_assets.ads.service.store.experiments import MACHINE
 from dmp_assets.ads.service.store.preferences import Chosen, Told
+from dmp_assets.ads.service.store.schema_experiments import (
+    ads_experiment,
+    ads_experiment_step,
+)
 from dmp_assets.ads.service.store.schema_notices import (
     ad_notice,
     ad_notice_day,
@@ -153,7 +158,7 @@ def test_a_mail_names_the_figure_its_range_since_when_and_the_page(place: Place)
         assert "300.00 EUR (usual is 50.00 EUR to 200.00 EUR), since 2026-06-09" in text
         assert "https://dmp.example.com/ads/notices" in text
     assert "Spring <b>&" in body and "Spring &lt;b&gt;&amp;" in html
-    assert mail["List-Unsubscribe"] == "<https://dmp.example.com/ads/notices>"
+    assert mail["List-Unsubscribe"] == "<https://dmp.example.com/ads/notices?advertiser=acme>"
 
 
 def test_who_may_not_see_it_any_more_gets_nothing_not_even_what_waited(place: Place) -> None:
@@ -258,6 +263,35 @@ def test_what_goes_on_is_one_notice_told_again_when_worse_or_after_a_week(place:
     assert place.tell(row(day=later, since=later), at=NOON + timedelta(days=20)) == {"sent": 1}
     with place.store.connect() as store:
         assert store.scalar(sa.select(sa.func.count()).select_from(ad_notice)) == 2
+
+
+def test_what_an_experiment_came_to_is_told_once_and_what_people_did_is_not(place: Place) -> None:
+    place.person("ann", "acme", channel="email")
+    step = {"advertiser_id": "acme", "experiment": "shipping", "version": 1, "subjects": [],
+            "state_before": "running"}  # fmt: skip
+    with place.store.begin() as store:
+        store.execute(
+            ads_experiment.insert().values(
+                advertiser_id="acme", experiment="shipping", kind="own", hypothesis="", unit="user",
+                definition={}, state="draft", created_at=NOON, created_by="person:1",
+            )
+        )  # fmt: skip
+        for actor, action, cause, after, winner in (
+            (MACHINE, "judge", "winner", "proposed", "free"),
+            ("person:1", "approve", "person", "promoted", "free"),
+            (MACHINE, "judge", "sample_ratio_mismatch", "stopped", None),
+        ):
+            store.execute(
+                ads_experiment_step.insert().values(
+                    **step, at=NOON, actor=actor, action=action, cause=cause, state_after=after,
+                    winner=winner,
+                )
+            )  # fmt: skip
+    assert place.tell() == {"sent": 1} and place.tell() == {}
+    [mail] = place.smtp.mails()
+    text = next(mail.iter_parts()).get_content()
+    assert "experiment shipping: units are not spread over the variants" in text
+    assert "experiment shipping, free:" in text and text.count("since 2026-06-10") == 2
 
 
 # outages -----------------------------------------------------------------------------------------

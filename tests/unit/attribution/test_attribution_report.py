@@ -362,7 +362,7 @@ def test_without_a_web_database_nothing_of_it_runs_by_default(
     home = Home(tmp_path).prepare("live")
     status = {made.name: made.default_status for made in schedules.build_schedules()}
     off = {name for name, found in status.items() if found == dg.DefaultScheduleStatus.STOPPED}
-    assert off == {"daily_attribution", "weekly_attribution"} < set(status)
+    assert {"daily_attribution", "weekly_attribution"} <= off < set(status)
     assert isinstance(lake.request(home), dg.SkipReason)
 
 

@@ -110,6 +110,7 @@ WRONG = {
     "ads_currency": ["money"],
     "ads_holidays": ["Germany", "XX", "DE-ZZ"],
     "ads_most_per_day": ['{"acme": 0}', '{"acme": "much"}', "acme"],
+    "ads_report_emails": ['["nobody"]', '["A <a@x.example>"]'],
     "ads_export_columns": ['{"Kosten": "cost of it"}', '["Kosten"]'],
     "ads_export_numbers": ["comma"],
     "ads_export_dates": ["european"],

@@ -64,6 +64,7 @@ REAL = looking_real() | {
     "DMP_SLACK_CHANNEL": "C1",
     "DMP_SLACK_ALERT_CHANNEL": "C2",
     "DMP_SLACK_OWNER_CHANNELS": '{"team:fraud": "C3"}',
+    "DMP_ADS_REPORT_EMAILS": '["boss@example.com"]',
     "DMP_ADS_SLACK_CHANNELS": '{"acme": "C4"}',
     "DMP_SMTP_HOST": "mail.example.com",
     "DMP_SMTP_PORT": "465",

@@ -4,7 +4,7 @@ What is shown and done is that of the API's routes, which these call.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
@@ -70,7 +70,7 @@ def give(request: Request, at: Acts, terms: Text, industry: Text, size: Text) ->
 
 
 @router.post("/insights/withdraw")
-def withdraw(request: Request, at: Acts) -> Response:
+def withdraw(request: Request, at: Acts, sure: Annotated[Literal["yes"], Form()]) -> Response:
     """Take part no more."""
     return _done(request, at, lambda: pooled.withdraw(request, at))
 

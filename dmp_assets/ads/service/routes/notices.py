@@ -28,6 +28,7 @@ NoticeId = Annotated[str, Path(max_length=40, pattern=NO_CONTROL, description="A
 LONGEST_MUTE = dt.timedelta(days=366)
 _KINDS = "; ".join(f"`{kind}`: {meaning}" for kind, meaning in MEANINGS.items())
 _DENIED = responses(401, 403, 404, 422, 429)
+_OF_A_BODY = _DENIED | responses(400)
 assert set(get_args(Kind)) == set(MEANINGS)
 
 
@@ -184,7 +185,7 @@ def own_preferences(request: Request, at: At) -> Any:
     return service.in_store(read)
 
 
-@router.put("/notices/preferences", status_code=204, responses=_DENIED)
+@router.put("/notices/preferences", status_code=204, responses=_OF_A_BODY)
 def put_preferences(request: Request, at: At, said: Preferences) -> None:
     """Say how to be told, in the place of what was said before; mutes stay."""
     service, person_id = service_of(request), _person(at)
@@ -203,7 +204,9 @@ def put_preferences(request: Request, at: At, said: Preferences) -> None:
     note_done(request, at.principal, "choose notices", advertiser_id=at.advertiser_id)
 
 
-@router.post("/notices/{notice_id}/mute", response_model=Muted, status_code=201, responses=_DENIED)
+@router.post(
+    "/notices/{notice_id}/mute", response_model=Muted, status_code=201, responses=_OF_A_BODY
+)
 def mute(request: Request, at: Acting, notice_id: NoticeId, said: MuteUntil) -> Any:
     """Tell the caller, a person, nothing of it for a while; others hear of it all the same."""
     service, person_id = service_of(request), _person(at)

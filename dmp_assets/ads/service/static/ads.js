@@ -200,14 +200,16 @@
     plot.setAttribute("role", "group");
     const question = figure.querySelector("figcaption").textContent;
     plot.setAttribute("aria-label", `${question} A chart; the arrow keys go from day to day.`);
+    let reached = chart.days.length;
     const go = (n) => {
       const at = Math.min(Math.max(n, 0), chart.days.length - 1);
+      reached = at;
       u.setCursor({ left: u.valToPos(u.data[0][at], "x"), top: 0 });
       const values = chart.lines.map((l) => `${l.label} ${written(l.values[at], chart)}`);
       said.textContent = `${chart.days[at]}: ${values.join(", ")}`;
     };
     plot.onkeydown = (event) => {
-      const now = u.cursor.idx ?? chart.days.length;
+      const now = u.cursor.idx ?? reached; // at an edge there may be none under the cursor
       const to = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0,
         End: chart.days.length - 1 }[event.key];
       if (event.key === "Escape") u.setCursor({ left: -10, top: -10 });

@@ -189,6 +189,10 @@ def guarded() -> list[tuple[str, str, str]]:
     ]
 
 
+OF_PEOPLE = {"/v1/ads/notices/preferences"}
+"""What a machine has none of."""
+SAYS_TOO_LITTLE = {204, 303, 404, 409, 422}
+"""How a route answers who may, where what is to be done or shown is not said."""
 OPEN = {
     "/", "/login", "/login/oidc", "/login/oidc/callback", "/login/once", "/logout", "/health/live",
     "/health/ready", "/webhooks/shopify", "/ads/connections/return",
@@ -224,14 +228,18 @@ def test_a_role_reaches_what_its_scopes_allow_by_key_and_by_session(api: Api, ro
     with api.as_role(role) as by_key, api.logged_in(role) as by_session:
         by_session.headers["X-CSRF-Token"] = csrf_token(by_session)
         for method, path, scope in guarded():
-            known = method == "GET" or (method, path) in ASKED
-            let_in = 200 if known else 422  # what is to be done is not said
-            let_in = 404 if (method, path) in ABSENT else let_in
-            expected = let_in if scope in ROLES[role] else 403
+            may = scope in ROLES[role]
             for client in (by_key, by_session):
                 answer = client.request(method, path, **ASKED.get((method, path), {}))
-                assert answer.status_code == expected, (path, answer.text)
-                if expected == 403:
+                told = (method, path, answer.status_code, answer.text)
+                expected = 200 if may else 403
+                if may and method == "GET" and path in OF_PEOPLE and client is by_key:
+                    expected = 403
+                elif may and ("{" in path or method != "GET") and (method, path) not in ASKED:
+                    assert answer.status_code in SAYS_TOO_LITTLE, told
+                    continue
+                assert answer.status_code == expected, told
+                if not may:
                     assert scope in problem(answer, 403, "forbidden")["detail"]
 
 

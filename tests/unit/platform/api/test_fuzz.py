@@ -43,6 +43,8 @@ LEAST_SUCCESS = 0.3
 409, where they can be done once alone."""
 ONCE = ("/approve", "/apply", "/undo")
 """Ends of paths of steps that a thing takes once, or that need more than the request says."""
+OF_PEOPLE = ("/v1/ads/notices/",)
+"""Beginnings of paths of what people have, and no machine."""
 EXPERIMENT = "fuzzed"
 
 
@@ -82,7 +84,7 @@ def test_no_request_breaks_the_service_or_its_description(api: Api, caller: str)
                 sent += codes.total()
                 good = sum(n for status, n in codes.items() if status < 300 or status == 409)
                 if mode is GenerationMode.POSITIVE and (is_open or any(may)):
-                    if operation.path.endswith(ONCE):
+                    if operation.path.endswith(ONCE) or operation.path.startswith(OF_PEOPLE):
                         continue
                     assert good >= LEAST_SUCCESS * codes.total(), (operation.label, codes)
                 elif not is_open and not any(may):

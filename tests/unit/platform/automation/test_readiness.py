@@ -67,7 +67,7 @@ def test_it_is_told_once_when_the_api_turns_red_and_once_when_it_is_green_again(
         look()
     (red,) = told(endpoint)
     assert red.startswith("Not ready: API: since ")
-    assert "published/user_usage: older than it should be" in red
+    assert "published/account_score: older than it should be" in red
     monkeypatch.setattr(settings, "freshness_hours", fresh)
     assert [look(), look()] == ["ready", "ready"]
     assert told(endpoint)[1].startswith("Ready again: API: not ready since ")

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from dmp_assets.home import Home
-from dmp_assets.platform.faces.lake import lakes
+from dmp_assets.platform.faces.lake import declared, lakes
+from dmp_assets.platform.lake.columns import arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
 from dmp_assets.platform.published import tables as published
@@ -34,6 +35,9 @@ def home(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Home:
     home = Home(tmp_path / "home").prepare("live")
     for key, rows in lakehouse.tables().items():
         lakehouse.write(home, key, rows, stamp="1")
+    columns = declared()
+    for key in {key for one in PUBLICATIONS for key in one.deps} - lakehouse.tables().keys():
+        lakehouse.write(home, key, arrow_schema(columns[key]).empty_table(), stamp="1")
     channels = some_rows()["channel_reporting"]
     lakehouse.write(home, "modeled/channel_reporting", channels, stamp="1")
     return home
