@@ -15,7 +15,6 @@ from dmp_assets.ads.model.notices.series import Daily
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.ads.tables.ads import latest
 from dmp_assets.ads.tables.exchange_rates import currency_of_sums
-from dmp_assets.ads.tables.experiment_verdicts import verdicts
 from dmp_assets.ads.tables.notice_series import (
     AccountDays,
     Row,
@@ -142,7 +141,6 @@ class Watch:
             self._shop(shop, mine)
         self._rejected(accounts)
         self._access(health)
-        self._verdicts()
 
     def _of_accounts(self, key: str, query: str) -> dict[tuple[str, str], list[Row]]:
         found: dict[tuple[str, str], list[Row]] = {}
@@ -385,16 +383,6 @@ class Watch:
                     name = f"{one.service} {one.account}"
                     self.found.append(Found(found, name, None, UNITS["access_expiring"]))
             self.judged.append(Judged(advertiser, "", "access_expiring", today))
-
-    def _verdicts(self) -> None:
-        try:
-            told = list(verdicts(self.run.lakehouse.home, self.now))
-        except UserError as error:  # the store is not there
-            self.run.log.warning(f"what became of experiments is not known: {error}")
-            return
-        self.found += [Found(one, name, None, UNITS[one.kind]) for one, name in told]
-        for advertiser in sorted({one.subject.advertiser_id for one, _ in told}):
-            self.judged.append(Judged(advertiser, "", "experiment_verdict", self.now.date()))
 
     def _health(self) -> list[Health] | None:
         """How the connections are; None where that is not known, which is said."""

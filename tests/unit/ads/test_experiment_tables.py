@@ -29,7 +29,6 @@ from dmp_assets.ads.service.store.experiments import ConflictError
 from dmp_assets.ads.service.store.schema_experiments import ads_experiment_exposure
 from dmp_assets.ads.service.units import UnitKey
 from dmp_assets.ads.tables.experiment_log import experiment_exposures
-from dmp_assets.ads.tables.experiment_verdicts import verdicts
 from dmp_assets.definitions import defs
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.lakehouse import Lakehouse
@@ -343,26 +342,6 @@ def test_a_mismatch_stops_at_once_a_broken_guardrail_pauses_and_the_planned_days
     assert world.state("nothing").state == "ended"
     assert world.steps("nothing")[-1] == ("judge", "planned_end")
     assert world.state("lost").ended_at is not None
-
-
-def test_people_are_told_what_the_machine_did_and_not_what_they_did_themselves(
-    world: World,
-) -> None:
-    for key, layer in (("lost", "a"), ("ours", "b")):
-        world.begin(definition(key=key, layer=layer))
-    control, free = sides().values()
-    world.expose(control, "control", day(1), key="lost")
-    world.expose(free[: CUSTOMERS // 2], "free", day(1), key="lost")
-    world.run(day(4))
-    with world.store.begin() as connection:
-        experiments.say(connection, "acme", "ours", "stop", version=None, by="ann",
-                        now=day(4), request_id=None)  # fmt: skip
-    [(found, name)] = verdicts(world.home, day(5))
-    assert (found.subject.of, found.kind, found.day) == (
-        "experiment:lost", "experiment_verdict", day(4).date(),
-    )  # fmt: skip
-    assert name == "lost: units are not spread over the variants as the split says"
-    assert list(verdicts(world.home, day(12))) == [], "it was told"
 
 
 def test_two_advertisers_with_the_same_name_and_customers_are_two_experiments(

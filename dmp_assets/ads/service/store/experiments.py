@@ -403,27 +403,6 @@ def readings(
     return [Judged(**row._mapping) for row in connection.execute(query)]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the machine did to an experiment, and why."""
-
-    advertiser_id: str
-    experiment: str
-    at: datetime
-    cause: decide.Cause
-
-
-def verdicts(connection: sa.Connection, since: datetime) -> list[Verdict]:
-    """What the machine has done to experiments of all advertisers, the oldest first."""
-    step = ads_experiment_step.c
-    query = (
-        sa.select(*(step[name] for name in Verdict.__dataclass_fields__))
-        .where(step.at >= since, step.actor == MACHINE, step.cause.is_not(None))
-        .order_by(step.step_id)
-    )
-    return [Verdict(**row._mapping) for row in connection.execute(query)]
-
-
 # at the ad platform -----------------------------------------------------------------------------
 def note_study(
     connection: sa.Connection,
