@@ -280,13 +280,11 @@ def _judged(home: Home) -> dict[Of, int]:
     older copy, its numbers go on from there. Raises StoreError."""
     from dmp_assets.platform.store import database
 
-    with (
-        database.opened(where.store_url(home), checked=False) as store,
-        store.connect() as connection,
-    ):
-        return {
-            (one.advertiser_id, one.experiment): one.version for one in stored.started(connection)
-        }
+    with database.opened(where.store_url(home), checked=False) as store:
+        database.check(store, published=False)
+        with store.connect() as connection:
+            found = stored.started(connection)
+    return {(one.advertiser_id, one.experiment): one.version for one in found}
 
 
 def _newest(run: TableRun) -> list[Row]:

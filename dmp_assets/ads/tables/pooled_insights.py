@@ -148,18 +148,17 @@ def _grouped(home: Home, values: Mapping[str, Sequence[Values]]) -> Pool:
             for name in month:
                 last[name] = min(last.get(name, ago), ago)
     today = home.now().date()
-    with (
-        database.opened(where.store_url(home), checked=False) as store,
-        store.begin() as connection,
-    ):
-        before = pooled.locked(connection)
-        given = pooled.every(connection)
-        part = cells.taking_part(
-            (one.consent for one in given), {one.advertiser_id: one.cell for one in given},
-            last, today, version=TERMS_VERSION,
-        )  # fmt: skip
-        after = cells.regrouped(before, part, today, salt=secret_files.of(home, SALT))
-        pooled.keep(connection, before, after, today)
+    with database.opened(where.store_url(home), checked=False) as store:
+        database.check(store, published=False)
+        with store.begin() as connection:
+            before = pooled.locked(connection)
+            given = pooled.every(connection)
+            part = cells.taking_part(
+                (one.consent for one in given), {one.advertiser_id: one.cell for one in given},
+                last, today, version=TERMS_VERSION,
+            )  # fmt: skip
+            after = cells.regrouped(before, part, today, salt=secret_files.of(home, SALT))
+            pooled.keep(connection, before, after, today)
     return after
 
 

@@ -57,10 +57,11 @@ def api(_api: Api) -> Iterator[Api]:
             advertisers.let_in(store, whose, who, "manager", now=now())
         advertisers.let_in(store, "acme", "client:key-analyst", "reader", now=now())
     yield _api
+    part = part_of(_api.app.state.service)
+    assert part.exposures.flush()  # what waits would be written into the next test
     with _api.store.begin() as store:
         for table in (ads_experiment, ads_experiment_exposure, advertiser_member, advertiser):
             store.execute(table.delete())
-    part = part_of(_api.app.state.service)
     part.assigning._known.clear()
     part.exposures._known.clear()
     part.seen._found.clear()
