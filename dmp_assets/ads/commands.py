@@ -11,6 +11,7 @@ import typer
 
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
+from dmp_assets.platform.base.addresses import service_address
 from dmp_assets.platform.base.errors import GivenError, UserError
 
 if TYPE_CHECKING:
@@ -53,9 +54,8 @@ def _known(home: Home, advertiser: str) -> None:
 
 
 def _redirect(home: Home, given: str) -> str:
-    public = home.settings().public_url
-    if given or public:
-        return given or f"{str(public).rstrip('/')}/connect"
+    if to := given or service_address(home.settings().public_url, "connect"):
+        return to
     raise GivenError("say by --redirect where the browser is sent back to, or set DMP_PUBLIC_URL")
 
 
@@ -127,13 +127,13 @@ def connect_shopify(
 
 def _subscribed(home: Home, installing: "Installing", shop: str) -> str:
     """Have the shop tell what changes, where it can reach us; says which."""
-    from dmp_assets.sources.shopify.webhooks import subscribe
+    from dmp_assets.sources.shopify.webhooks import WEBHOOKS, subscribe
 
-    public = home.settings().public_url
-    if not public:
+    to = service_address(home.settings().public_url, WEBHOOKS)
+    if to is None:
         return "Set DMP_PUBLIC_URL for webhooks; without, each run asks what changed."
     with installing.opened(shop) as api:
-        subscribe(api, f"{str(public).rstrip('/')}/webhooks/shopify")
+        subscribe(api, to)
     return "It tells us what changes from now on."
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from dmp_assets.ads.model.notices.detect import MEANINGS
 from dmp_assets.ads.service.store.notices import Outgoing, Shown
+from dmp_assets.platform.base.addresses import service_address
 from dmp_assets.platform.reporting import delivery
 from dmp_assets.platform.reporting.blocks import SECTION_LIMIT, context, header, section
 from dmp_assets.platform.reporting.email import Email
@@ -56,7 +57,7 @@ def line(shown: Shown, base: str | None) -> Line:
         figure(shown.figure, shown.unit, shown.currency),
         _usual(shown),
         shown.since.isoformat(),
-        f"{base.rstrip('/')}{shown.link}" if base else None,
+        service_address(base, shown.link),
     )
 
 
@@ -119,8 +120,8 @@ def slack_message(
         )
     if left := _left(outgoing):
         blocks.append(context(slack_text(left)))
-    if base:
-        blocks.append(context(slack_link(_page(outgoing, base), "What you are told")))
+    if page := _page(outgoing, base):
+        blocks.append(context(slack_link(page, "What you are told")))
     return delivery.Message(
         report=f"{ABOUT}/{outgoing.advertiser_id}",
         version=str(outgoing.message_id),
@@ -133,7 +134,7 @@ def slack_message(
 def mail(outgoing: Outgoing, advertiser: str, to: str, base: str | None) -> Email:
     """The same by e-mail."""
     first, lines, left = title(outgoing, advertiser), _lines(outgoing, base), _left(outgoing)
-    page = _page(outgoing, base) if base else None
+    page = _page(outgoing, base)
     text = [first, ""]
     html = [f"<h1 style='font:600 18px sans-serif'>{html_text(first)}</h1>"]
     for one in lines:
@@ -163,10 +164,10 @@ def mail(outgoing: Outgoing, advertiser: str, to: str, base: str | None) -> Emai
     )
 
 
-def _page(outgoing: Outgoing, base: str) -> str:
+def _page(outgoing: Outgoing, base: str | None) -> str | None:
     """Where the recipient says what of this advertiser they want to be told."""
     whose = quote(outgoing.advertiser_id, safe="")
-    return f"{base.rstrip('/')}{PREFERENCES}?advertiser={whose}"
+    return service_address(base, f"{PREFERENCES}?advertiser={whose}")
 
 
 def _lines(outgoing: Outgoing, base: str | None) -> Sequence[Line]:

@@ -14,6 +14,7 @@ import dagster as dg
 from dmp_assets.ads.report import weekly
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.home import Home
+from dmp_assets.platform.base.addresses import service_address
 from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.window import Window
@@ -39,7 +40,7 @@ def mail(figures: ReportFigures, to: str, base: str | None) -> Email:
         for one in figures.headline
     ]
     rows = [[visible(str(cell)) for cell in row] for row in figures.table_rows]
-    link = f"{base.rstrip('/')}/reports/ads.html" if base else None
+    link = service_address(base, "reports/ads.html")
     text = [subject, "", *(f"{name}: {value} ({change})" for name, value, change in said), ""]
     text += [" · ".join(row) for row in rows]
     text += ["", *map(visible, figures.notes), *([f"The report: {link}"] if link else [])]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dmp_assets.ads.service.store.connected import Connected
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.platform.api.state import Service
+from dmp_assets.platform.base.addresses import service_address
 from dmp_assets.platform.connect.errors import ConnectError
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.oauth import OAuthClient
@@ -19,7 +20,7 @@ from dmp_assets.sources.meta.connection import READING, WRITING, oauth_client
 from dmp_assets.sources.meta.connection import SERVICE as META
 from dmp_assets.sources.shopify.access import SERVICE as SHOPIFY
 from dmp_assets.sources.shopify.access import Installing, client_of, disconnect
-from dmp_assets.sources.shopify.webhooks import subscribe
+from dmp_assets.sources.shopify.webhooks import WEBHOOKS, subscribe
 
 PURPOSE = "ads connection"
 ANSWER = "ads connection answer"
@@ -91,13 +92,12 @@ def finish(service: Service, begun: Begun, query: Mapping[str, str]) -> None:
         return
     installing = _installing(service)
     installing.finish(begun.cookie, query, service.now())
-    if service.settings.public_url:
-        _hear_of_changes(service, installing, query["shop"])
+    if told := service_address(service.settings.public_url, WEBHOOKS):
+        _hear_of_changes(service, installing, query["shop"], told)
 
 
-def _hear_of_changes(service: Service, installing: Installing, shop: str) -> None:
+def _hear_of_changes(service: Service, installing: Installing, shop: str, to: str) -> None:
     """Have the shop tell what changes; where it does not, each run asks for that."""
-    to = f"{str(service.settings.public_url).rstrip('/')}/webhooks/shopify"
     try:
         with installing.opened(shop) as api:
             subscribe(api, to)

@@ -1,6 +1,7 @@
 """What an address says of where it leads."""
 
 import ipaddress
+from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
@@ -11,6 +12,18 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def service_address(public_url: str | None, path: str) -> str | None:
+    """Where people and services reach `path` of the service; None without an address of ours.
+
+    `public_url` is the setting of that name: the service's address, or that of its `/reports`.
+    """
+    parts = urlsplit(public_url or "")
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return None
+    base = parts.path.rstrip("/").removesuffix("/reports")
+    return f"{parts.scheme}://{parts.netloc}{base}/{path.lstrip('/')}"
 
 
 def source_of(address: str) -> str:

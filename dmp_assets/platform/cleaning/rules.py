@@ -7,6 +7,7 @@ row (`received_rows`), or in quarantine with the rules that it failed.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from threading import local
 from types import MappingProxyType
 
 import dagster as dg
@@ -23,6 +24,9 @@ from dmp_assets.platform.lake.table_asset import Check, TableRun
 
 # What raw adds to the received columns.
 LINEAGE = ("_row_id", "_received_at", "_source", "_loaded_at")
+
+_of_this_thread = local()
+"""`held`: what the asset that this thread makes keeps in memory until its tables are written."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def received(frame: DataFrame, known: Iterable[str], readings: Readings) -> Data
         (F.col(name) if name in frame.columns else F.lit(None)).cast("string").alias(name)
         for name in known
     ]
-    return reading.read(frame.select(*texts, *LINEAGE), readings).persist()
+    return _held(reading.read(frame.select(*texts, *LINEAGE), readings))
 
 
 def split_by_rules(frame: DataFrame, rules: Sequence[Rule]) -> Split:
@@ -130,7 +134,7 @@ def one_row_per_key(
             "_rank": F.row_number().over(by_key.orderBy(F.desc("_latest"), "_row_id")),
         }
     )
-    ranked = marked.where("_latest").drop("_latest").persist()
+    ranked = _held(marked.where("_latest").drop("_latest"))
     stands_for = F.col("received_rows") + F.col("_superseded")
     agreed = ranked.where("_variants = 1").select(
         *content,
@@ -233,7 +237,23 @@ def write_split(run: TableRun, split: Split) -> None:
     try:
         _write_tested(run, split, table, received)
     finally:
-        run.lakehouse.spark.catalog.clearCache()
+        _let_go()
+
+
+def _held(frame: DataFrame) -> DataFrame:
+    """The frame, kept in memory from its first use until `write_split` of this thread ends.
+
+    Only its own: assets that are made beside it in other threads share the Spark session.
+    """
+    if not hasattr(_of_this_thread, "held"):
+        _of_this_thread.held = []
+    _of_this_thread.held.append(frame.persist())
+    return frame
+
+
+def _let_go() -> None:
+    while getattr(_of_this_thread, "held", None):
+        _of_this_thread.held.pop().unpersist()
 
 
 def _write_tested(run: TableRun, split: Split, table: str, received: int) -> None:

@@ -9,7 +9,9 @@ short_ids(["1042", "customer-000017", "customer-000018"])
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
+
+from dmp_assets.platform.base.addresses import service_address
 
 ELLIPSIS = "…"
 WHOLE = 10
@@ -69,11 +71,9 @@ def case_link(public_url: str | None, account_id: str) -> str | None:
     An id that is personal itself is in no address: those end up in logs.
     `public_url` is the setting of that name: the service's address, or that of its `/reports`.
     """
-    parts = urlsplit(public_url or "")
-    if parts.scheme not in ("http", "https") or not parts.netloc or is_personal(account_id):
+    if is_personal(account_id):
         return None
-    base = parts.path.rstrip("/").removesuffix("/reports")
-    return f"{parts.scheme}://{parts.netloc}{base}/review/account?{urlencode({'id': account_id})}"
+    return service_address(public_url, f"review/account?{urlencode({'id': account_id})}")
 
 
 def _attempts(ids: list[str]) -> Iterator[dict[str, str]]:

@@ -26,6 +26,8 @@ from dmp_assets.sources.shopify.graphql import ShopApi
 from dmp_assets.sources.shopify.shops import ShopDomainError, shop_domain
 from dmp_assets.sources.shopify.signatures import Secrets
 
+WEBHOOKS = "/webhooks/shopify"
+"""Where the service hears of changes."""
 ORDERS = ("orders/create", "orders/updated", "orders/paid", "orders/cancelled", "refunds/create")
 """Signs to ask for an order."""
 DELETED = ("orders/delete",)

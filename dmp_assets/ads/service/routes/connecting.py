@@ -27,6 +27,7 @@ from dmp_assets.platform.api.problems import NO_NUL, FieldError, Problem
 from dmp_assets.platform.api.rates import caller_address
 from dmp_assets.platform.api.routes.pages import PageRoute, page, wants_page
 from dmp_assets.platform.api.state import Service, service_of
+from dmp_assets.platform.base.addresses import service_address
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.connect.oauth import CONSENT_SECONDS
 from dmp_assets.platform.store import advertisers
@@ -121,9 +122,8 @@ def connect_shopify(
 def _redirect(request: Request) -> str:
     """Where services send the browser back to. Raises Problem 422."""
     service = service_of(request)
-    public = service.settings.public_url
-    if public:
-        return f"{str(public).rstrip('/').removesuffix('/reports')}{RETURN}"
+    if public := service_address(service.settings.public_url, RETURN):
+        return public
     found = address_of(request, RETURN, service.settings, is_told=service.is_host_told)
     if found is None:
         raise Problem(422, "invalid", "set DMP_PUBLIC_URL: services send the browser back there")

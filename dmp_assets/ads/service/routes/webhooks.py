@@ -3,19 +3,18 @@
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from dmp_assets.ads.service.consenting import connections_of
 from dmp_assets.platform.api.problems import Problem
 from dmp_assets.platform.api.state import service_of
-from dmp_assets.platform.connect.keys import KeyRing
-from dmp_assets.platform.connect.tokens import Connections
 from dmp_assets.sources.shopify.errors import WebhookRefusedError
 from dmp_assets.sources.shopify.settings import ShopifySettings
 from dmp_assets.sources.shopify.signatures import Secrets
-from dmp_assets.sources.shopify.webhooks import Receiver
+from dmp_assets.sources.shopify.webhooks import WEBHOOKS, Receiver
 
 router = APIRouter(include_in_schema=False)
 
 
-@router.post("/webhooks/shopify")
+@router.post(WEBHOOKS)
 async def from_shopify(request: Request) -> Response:
     """Note what Shopify tells of; whoever reads the shop next acts on it.
 
@@ -24,7 +23,7 @@ async def from_shopify(request: Request) -> Response:
     service, body = service_of(request), await request.body()
     now = service.now()
     secrets = Secrets.of(service.settings.of(ShopifySettings), now)
-    receiver = Receiver(service.store, Connections(service.store, KeyRing.of(service.home)))
+    receiver = Receiver(service.store, connections_of(service))
     try:
         outcome = await run_in_threadpool(
             receiver.receive, dict(request.headers), body, secrets, now
