@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dmp_assets.ads.settings import AdsSettings
+from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
 from dmp_assets.sources.exports import kept
@@ -46,7 +46,7 @@ def _summary(home: Home) -> Sequence[str]:
     from dmp_assets.platform.reporting.reader import Report
 
     report = Report.open(home, {})
-    currency, lines = figures.currency_of_sums(home.settings()), []
+    currency, lines = currency_of_sums(home.settings()), []
     for advertiser in figures.advertisers(report):
         days = figures.period(report, advertiser)
         if days is None:

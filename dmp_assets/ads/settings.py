@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
@@ -12,6 +12,9 @@ from dmp_assets.platform.reporting.mail_settings import sender
 from dmp_assets.sources.exports.settings import ExportSettings
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.settings import ShopifySettings
+
+if TYPE_CHECKING:
+    from dmp_assets.settings import Settings
 
 WRITTEN = ()
 
@@ -107,3 +110,8 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
 
 
 SETTINGS = AdsSettings
+
+
+def currency_of_sums(settings: "Settings") -> str:
+    """The currency of sums over accounts and shops (ISO 4217)."""
+    return settings.of(AdsSettings).ads_currency or settings.currency

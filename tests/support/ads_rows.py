@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dmp_assets.ads.service.store.reading import BRIDGE, LEDGER
+from dmp_assets.ads.parts import BRIDGE, LEDGER
 
 FIRST = date(2024, 1, 1)
 DAYS = 60

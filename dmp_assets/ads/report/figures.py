@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.platform.reporting.period import Period
 from dmp_assets.platform.reporting.reader import Report
-from dmp_assets.settings import Settings
 
 ROI, BRIDGE, LEDGER = "modeled/ad_roi_daily", "modeled/conversion_bridge", "modeled/order_ledger"
 PARTS = ("matched", "reversed", "test", "boundary", "view_through", "unexplained")
@@ -106,11 +104,6 @@ class Bridge:
 def ratio(above: Decimal | int | None, below: Decimal | int) -> float | None:
     """above / below; None where that means nothing."""
     return None if above is None or below <= 0 else float(above) / float(below)
-
-
-def currency_of_sums(settings: Settings) -> str:
-    """The currency of sums over accounts and shops (ISO 4217)."""
-    return settings.of(AdsSettings).ads_currency or settings.currency
 
 
 def advertisers(report: Report) -> Sequence[str]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 from dmp_assets.ads.model.notices.detect import MEANINGS
+from dmp_assets.ads.model.notices.words import figure, usual
 from dmp_assets.ads.service.store.notices import Outgoing, Shown
 from dmp_assets.platform.base.addresses import service_address
 from dmp_assets.platform.reporting import delivery
@@ -51,48 +51,15 @@ def line(shown: Shown, base: str | None) -> Line:
     kind = _WHAT.get(shown.subject.partition(":")[0], "")
     name = cut(visible(shown.subject_name), _NAME)
     meaning = MEANINGS[shown.kind]
+    as_usual = usual(shown.low, shown.high, shown.unit, shown.currency)
     return Line(
         f"{meaning[:1].upper()}{meaning[1:]}",
         f"{kind} {name}".strip(),
         figure(shown.figure, shown.unit, shown.currency),
-        _usual(shown),
+        f"usual is {as_usual}" if as_usual else "",
         shown.since.isoformat(),
         service_address(base, shown.link),
     )
-
-
-def figure(value: Decimal, unit: str, currency: str | None = None) -> str:
-    """A figure as people read it, with what it is counted in."""
-    if unit == "money":
-        return f"{value:,.2f} {currency or ''}".rstrip()
-    if unit == "ratio":
-        return f"{value:.2f}"
-    if unit == "days":
-        return f"{value:.0f} day{'' if value == 1 else 's'}"
-    if unit == "seconds":
-        minutes = int(value) // 60
-        return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
-    if unit == "share of the day":
-        minutes = round(float(value) * 1440)
-        return f"{minutes // 60:02}:{minutes % 60:02}"
-    return f"{value:,.0f}"
-
-
-def _usual(shown: Shown) -> str:
-    """The usual range, if any; where a bound is open or 0 the other one alone."""
-    low, high = (
-        None if bound is None else figure(bound, shown.unit, shown.currency)
-        for bound in (shown.low, shown.high)
-    )
-    if low is None and high is None:
-        return ""
-    if high is None:
-        return f"usual is {low} or later" if shown.unit == "share of the day" else (
-            f"usual is at least {low}"
-        )  # fmt: skip
-    if low is None or shown.low == 0:
-        return "usual is none" if shown.high == 0 else f"usual is at most {high}"
-    return f"usual is {low} to {high}"
 
 
 def title(outgoing: Outgoing, advertiser: str) -> str:

@@ -1,6 +1,7 @@
 """The weekly report on ad performance, and its message."""
 
-from dmp_assets.ads.report import figures, weekly
+from dmp_assets.ads.report import weekly
+from dmp_assets.ads.settings import currency_of_sums
 from dmp_assets.home import Home
 from dmp_assets.platform.reporting import renderer
 from dmp_assets.platform.reporting.charts import BLUE, ORANGE, Panel, daily_chart
@@ -14,7 +15,7 @@ def _outline(home: Home, problem: str | None, days: Period | None) -> Outline:
     now = weekly.message(report, as_of=home.now(), days=days, problem=problem)
     shown = Period(now.period_start, now.period_end)
     spend, revenue = weekly.drawn(report, shown)
-    currency = figures.currency_of_sums(report.settings)
+    currency = currency_of_sums(report.settings)
     panels = (
         Panel(f"Ad spend per day, {currency}", spend, ORANGE),
         Panel(f"Revenue of the shop per day, {currency}", revenue, BLUE),

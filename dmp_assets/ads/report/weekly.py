@@ -15,6 +15,7 @@ import pandas as pd
 
 from dmp_assets.ads.report import figures
 from dmp_assets.ads.report.figures import BRIDGE, ROI, Totals
+from dmp_assets.ads.settings import currency_of_sums
 from dmp_assets.platform.reporting import freshness
 from dmp_assets.platform.reporting.freshness import incomplete
 from dmp_assets.platform.reporting.messages import Figure, ReportFigures, last_full_week
@@ -165,8 +166,8 @@ def open_days(report: Report, days: Period) -> Sequence[date]:
 def record(report: Report) -> pd.DataFrame:
     """How good forecasts were, by advertiser and horizon; empty where none is scored yet.
 
-    Columns: advertiser_id, horizon, forecasts, wape, naive_wape, mase, coverage_80 (share of totals
-    within their interval of 80 %), coverage_95, last_day.
+    Columns: advertiser_id, horizon, forecasts, wape, naive_wape, mase, totals_within_80 (share of
+    totals within their interval of 80 %), totals_within_95, last_day.
     """
     if not report.has(RECORD):
         return pd.DataFrame()
@@ -174,7 +175,8 @@ def record(report: Report) -> pd.DataFrame:
         """
         SELECT advertiser_id, horizon, count(*) AS forecasts, avg(wape) AS wape,
                avg(naive_wape) AS naive_wape, avg(mase) AS mase,
-               avg(within_80::INTEGER) AS coverage_80, avg(within_95::INTEGER) AS coverage_95,
+               avg(within_80::INTEGER) AS totals_within_80,
+               avg(within_95::INTEGER) AS totals_within_95,
                max(last_day) AS last_day
         FROM ml.ads_forecast_scores GROUP BY ALL ORDER BY advertiser_id, horizon
         """
@@ -200,7 +202,7 @@ def message(
 
 
 def _figures(report: Report, days: Period) -> dict[str, Any]:
-    currency = figures.currency_of_sums(report.settings)
+    currency = currency_of_sums(report.settings)
     now, then = totals(report, days).named(), totals(report, days.before()).named()
     is_known = bool(then["ad_spend"] or then["ads_revenue"])
     headline = [

@@ -30,9 +30,9 @@ from dmp_assets.ads.service.spans import (
 )
 from dmp_assets.ads.service.store import saved_views
 from dmp_assets.ads.service.store.schema import ads_advertisers
-from dmp_assets.ads.settings import AdsSettings
+from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.platform.api.access import needs
-from dmp_assets.platform.api.advertisers import Named, Seat, seen_by
+from dmp_assets.platform.api.advertisers import Named, Seat, chosen, seen_by
 from dmp_assets.platform.api.output import CSV, csv_text
 from dmp_assets.platform.api.problems import Problem
 from dmp_assets.platform.api.ranges import Day, date_range
@@ -78,15 +78,10 @@ async def _viewer(
 ) -> Viewer:
     """Raises Problem 404 for an advertiser that is not there, or not seen: which is not said."""
     found = await run_in_threadpool(service_of(request).in_store, lambda store: seen_by(store, who))
-    if advertiser is None:
-        at = found[0] if found else None
-    else:
-        at = next((one for one in found if one.advertiser_id == advertiser), None)
-        if at is None:
-            raise Problem(
-                404, "not-found", "there is no such advertiser, or you are no member of it"
-            )
-    return Viewer(who, None if at is None else Seat(who, at, tuple(found)))
+    if advertiser is None and not found:
+        return Viewer(who, None)
+    at = found[0] if advertiser is None else chosen(found, advertiser)
+    return Viewer(who, Seat(who, at, tuple(found)))
 
 
 _viewer.scope = SCOPE  # type: ignore[attr-defined]
@@ -248,7 +243,7 @@ def _rendered(
     return page(
         service, template, status, who=viewer.principal, seat=seat, here=here, pages=PAGES,
         links=links, title=PAGES[here][1], presets=PRESETS, compares=COMPARES, when=when,
-        currency=currency_of_sums(service), figure=figure,
+        currency=currency_of_sums(service.settings), figure=figure,
         may_write=viewer.principal.may("ads:write") and seat is not None and seat.may_act,
         **FORMATS, **values,
     )  # fmt: skip
@@ -264,11 +259,6 @@ FORMATS: Mapping[str, Callable[..., Any]] = {
 
 def when(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def currency_of_sums(service: Service) -> str:
-    """The currency of sums over accounts and shops."""
-    return service.settings.of(AdsSettings).ads_currency or service.settings.currency
 
 
 def shops_of(service: Service, advertiser_id: str) -> list[str]:

@@ -5,8 +5,9 @@ Sources: raw/meta_campaigns, raw/meta_ad_sets, modeled/ad_accounts,
 modeled/ad_performance_daily.
 """
 
+from dmp_assets.ads.settings import currency_of_sums
 from dmp_assets.ads.tables.ads import ACCOUNT_COLUMNS, latest
-from dmp_assets.ads.tables.exchange_rates import RATE, currency_of_sums
+from dmp_assets.ads.tables.exchange_rates import RATE
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
@@ -99,4 +100,4 @@ def ad_budgets(run: TableRun) -> None:
     """
     columns, order = ", ".join(COLUMNS), ", ".join(KEY)
     query = f"SELECT {columns} FROM ({_QUERY}) ORDER BY {order}"
-    run.overwrite(run.sql(query, {"currency": currency_of_sums(run)}))
+    run.overwrite(run.sql(query, {"currency": currency_of_sums(run.settings)}))

@@ -12,8 +12,7 @@ those of which the web has visits. One web database is of one shop: DMP_ADS_WEB_
 whose, where there are several advertisers.
 """
 
-from dmp_assets.ads.settings import AdsSettings
-from dmp_assets.ads.tables.exchange_rates import currency_of_sums
+from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
@@ -83,7 +82,7 @@ def ad_costs_without_sessions(run: TableRun) -> None:
     found = run.sql("SELECT DISTINCT advertiser_id FROM modeled.ad_performance_daily ORDER BY 1")
     there = found["advertiser_id"].to_pylist()
     advertiser = own.ads_web_advertiser or (there[0] if len(there) == 1 else "")
-    currency = currency_of_sums(run)
+    currency = currency_of_sums(run.settings)
     if there and not advertiser:
         run.metadata["problem"] = (
             f"{len(there)} advertisers, and nothing says whose the web's visits are: set "

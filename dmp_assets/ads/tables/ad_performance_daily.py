@@ -4,8 +4,9 @@ Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id
 Sources: cleaned/meta_insights, modeled/ads, modeled/ad_accounts, cleaned/rates.
 """
 
+from dmp_assets.ads.settings import currency_of_sums
 from dmp_assets.ads.tables.ads import ACCOUNT_COLUMNS, AD_COLUMNS
-from dmp_assets.ads.tables.exchange_rates import RATE, currency_of_sums, with_rate
+from dmp_assets.ads.tables.exchange_rates import RATE, with_rate
 from dmp_assets.cleaned.meta.meta_insights import COLUMNS as INSIGHTS
 from dmp_assets.cleaned.meta.meta_insights import PURCHASES, VALUES
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
@@ -87,6 +88,6 @@ def ad_performance_daily(run: TableRun) -> None:
     columns = ", ".join(COLUMNS)
     found = run.sql(
         f"SELECT {columns} FROM ({_QUERY}) ORDER BY {', '.join(KEY)}",
-        {"currency": currency_of_sums(run)},
+        {"currency": currency_of_sums(run.settings)},
     )
     run.overwrite(found)

@@ -16,7 +16,7 @@ from dmp_assets.ads.model.budgets.allocate import Advice, allocate
 from dmp_assets.ads.model.budgets.curves import Curves
 from dmp_assets.ads.model.budgets.forecast import Model, forecast, learn
 from dmp_assets.ads.model.budgets.series import TooShortError
-from dmp_assets.ads.settings import AdsSettings
+from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.ads.tables.budget_days import (
     DEPS,
     BudgetDays,
@@ -39,7 +39,6 @@ from dmp_assets.ads.tables.budget_rows import (
     digest,
     forecast_rows,
 )
-from dmp_assets.ads.tables.exchange_rates import currency_of_sums
 from dmp_assets.platform.base.errors import GivenError
 from dmp_assets.platform.lake import fingerprint
 from dmp_assets.platform.lake.columns import arrow_schema
@@ -157,7 +156,7 @@ def _add(
 ) -> None:
     """Add what there is to say of an advertiser, newly made unless it was already."""
     settings = run.settings.of(AdsSettings)
-    currency, now = currency_of_sums(run), run.lakehouse.home.now().astimezone(UTC)
+    currency, now = currency_of_sums(run.settings), run.lakehouse.home.now().astimezone(UTC)
     most = settings.ads_most_per_day.get(advertiser)
     caps = [settings.ads_greatest_step, str(most)]
     events: dict[str, list[date]] = {}

@@ -52,11 +52,6 @@ def _state(lakehouse: Lakehouse, window: Window) -> str | None:
         raise RatesError(f"DMP_ADS_EXCHANGE_RATES: {file}: {error.strerror}") from error
 
 
-def currency_of_sums(run: TableRun) -> str:
-    """The currency into which amounts are brought."""
-    return run.settings.of(AdsSettings).ads_currency or run.settings.currency
-
-
 @table_asset(
     "raw",
     columns=RECEIVED,

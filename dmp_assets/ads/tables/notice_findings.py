@@ -12,9 +12,8 @@ import numpy as np
 from dmp_assets.ads.model.notices import delays, detect, watch
 from dmp_assets.ads.model.notices.detect import Finding, Kind, Subject
 from dmp_assets.ads.model.notices.series import Daily
-from dmp_assets.ads.settings import AdsSettings
+from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.ads.tables.ads import latest
-from dmp_assets.ads.tables.exchange_rates import currency_of_sums
 from dmp_assets.ads.tables.notice_series import (
     AccountDays,
     Row,
@@ -345,7 +344,7 @@ class Watch:
         subject, at = Subject(shop.advertiser_id, "advertiser"), len(spend) - 1
         given = watch.Delivery(spend, clicks, orders, np.ones(1))
         mer = _ratio(revenue, spend)
-        currency = currency_of_sums(self.run)
+        currency = currency_of_sums(self.run.settings)
         self.found += [
             Found(one, "all shops", None, UNITS[one.kind], currency)
             for one in (

@@ -13,8 +13,8 @@ none. Gift cards are no sale of goods.
 where revenue is the total without tax and gift cards, and of a refund what went back without tax.
 """
 
-from dmp_assets.ads.settings import AdsSettings
-from dmp_assets.ads.tables.exchange_rates import RATE, currency_of_sums, with_rate
+from dmp_assets.ads.settings import AdsSettings, currency_of_sums
+from dmp_assets.ads.tables.exchange_rates import RATE, with_rate
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
@@ -180,7 +180,7 @@ def order_ledger(run: TableRun) -> None:
     found = run.sql(
         f"SELECT {', '.join(COLUMNS)} FROM ({_QUERY}) ORDER BY {', '.join(KEY)}",
         {
-            "currency": currency_of_sums(run),
+            "currency": currency_of_sums(run.settings),
             "shipping": run.settings.of(AdsSettings).ads_shipping_cost,
         },
     )

@@ -1,13 +1,9 @@
 """published tables of ad performance, which the API and the pages serve."""
 
+from dmp_assets.ads.parts import BRIDGE, LEDGER
 from dmp_assets.platform.published.publication import Publication
 
 _OWNER = "team:marketing"
-_PARTS = ("claimed", "matched", "reversed", "test", "boundary", "view_through", "unexplained")
-_LEDGER = (
-    "gross", "discounts", "refunds", "tax", "gift_cards", "revenue", "cost_of_goods",
-    "goods_without_cost", "shipping_cost", "payment_fees", "contribution",
-)  # fmt: skip
 
 
 def _zero(*names: str, kind: str = "DECIMAL(18, 4)") -> str:
@@ -80,7 +76,7 @@ PUBLICATIONS = (
         "From what Meta claims to the orders that there are, in the account's currency. "
         "Key: advertiser_id, date, account_id.",
         "SELECT advertiser_id, date, account_id, currency, "
-        + ", ".join(f"{part}_orders, {part}_value" for part in _PARTS)
+        + ", ".join(f"{part}_orders, {part}_value" for part in BRIDGE)
         + ", is_open FROM modeled.conversion_bridge",
         owner=_OWNER,
     ),
@@ -90,7 +86,7 @@ PUBLICATIONS = (
         "Key: advertiser_id, date, shop.",
         "SELECT advertiser_id, date, shop, any_value(currency) AS currency, "
         "count(*) FILTER (entry = 'sale') AS orders, "
-        + ", ".join(f"coalesce(sum({name}), 0)::DECIMAL(18, 4) AS {name}" for name in _LEDGER)
+        + ", ".join(f"coalesce(sum({name}), 0)::DECIMAL(18, 4) AS {name}" for name in LEDGER)
         + " FROM modeled.order_ledger WHERE date IS NOT NULL GROUP BY advertiser_id, date, shop",
         owner=_OWNER,
     ),

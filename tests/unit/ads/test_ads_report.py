@@ -190,4 +190,4 @@ def test_the_record_of_forecasts_is_told_by_horizon(tmp_path: Path) -> None:
     found = weekly.record(Report.open(home, {})).to_dict("records")
     assert [(row["horizon"], row["forecasts"]) for row in found] == [(7, 2), (28, 1)]
     assert found[0]["wape"] == pytest.approx(0.15)
-    assert found[0]["coverage_80"] == pytest.approx(0.5)
+    assert found[0]["totals_within_80"] == pytest.approx(0.5)

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from slack_sdk import WebClient
 
 from dmp_assets.ads.domain import DOMAIN
+from dmp_assets.ads.model.notices.words import figure
 from dmp_assets.ads.report.notice_delivery import tell
-from dmp_assets.ads.report.notice_messages import figure
 from dmp_assets.ads.service.store import notices, preferences
 from dmp_assets.ads.service.store.experiments import MACHINE
 from dmp_assets.ads.service.store.preferences import Chosen, Told

@@ -20,11 +20,11 @@ from dmp_assets.ads.service.viewing import (
     Focus,
     Views,
     ads_page,
-    currency_of_sums,
     file_of,
     rows_of,
     within,
 )
+from dmp_assets.ads.settings import currency_of_sums
 from dmp_assets.platform.api.problems import NO_CONTROL, FieldError, Problem
 from dmp_assets.platform.api.routes.pages import PageRoute
 from dmp_assets.platform.api.state import service_of
@@ -105,7 +105,7 @@ Choice = Annotated[Chosen, Depends(_chosen)]
 @router.get("/campaigns")
 def campaigns(request: Request, viewer: Views, asked: Days, chosen: Choice) -> HTMLResponse:
     """Campaigns; of one its ad sets, of one of these its ads, of an ad its days."""
-    currency, order = currency_of_sums(service_of(request)), chosen.order
+    currency, order = currency_of_sums(service_of(request).settings), chosen.order
 
     def read(store: sa.Connection, focus: Focus) -> dict[str, Any]:
         found: dict[str, Any] = {"named": _named(store, focus, chosen), "drawn": None}

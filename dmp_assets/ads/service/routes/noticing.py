@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.ads.model.notices.detect import MEANINGS, Kind
-from dmp_assets.ads.service.numbers import Number, cents, count, ratio, share
+from dmp_assets.ads.model.notices.words import figure, usual
 from dmp_assets.ads.service.routes import notices
 from dmp_assets.ads.service.routes.notices import KindChoice, MuteUntil, OwnPreferences, Preferences
 from dmp_assets.ads.service.spans import Span
@@ -82,7 +82,7 @@ def _page(
     return ads_page(
         request, viewer, "notices", "ads_notices.html", read, asked=asked,
         tables=("ads_advertisers",), meanings=MEANINGS, kind=kind, own=own,
-        chosen=entered or own, problem=problem, mute_days=MUTE_DAYS, figured=figured,
+        chosen=entered or own, problem=problem, mute_days=MUTE_DAYS, figured=figure,
         usual=usual, status=problem.status_code if problem else 200, most=MOST,
     )  # fmt: skip
 
@@ -102,30 +102,6 @@ def _listed(focus: Focus, span: Span, kind: Kind | None) -> sa.Select:
     if kind is not None:
         query = query.where(of.kind == kind)
     return query.order_by(of.day.desc(), of.found_at.desc(), of.notice_id)
-
-
-def figured(value: Number | None, unit: str, currency: str | None) -> str:
-    """A notice's figure, or a bound of it, in its unit."""
-    if unit == "money":
-        return f"{cents(value)} {currency or ''}".strip()
-    if unit in ("ratio", "count"):
-        return {"ratio": ratio, "count": count}[unit](value)
-    if unit == "share of the day":
-        return share(value)
-    return f"{count(value)} {unit}"
-
-
-def usual(row: Mapping[str, Any]) -> str:
-    """The range that is usual; empty where nothing is said."""
-    low, high = (
-        None if row[name] is None else figured(row[name], row["unit"], row["currency"])
-        for name in ("low", "high")
-    )
-    if low is None and high is None:
-        return ""
-    if low is None:
-        return f"at most {high}"
-    return f"at least {low}" if high is None else f"{low} to {high}"
 
 
 def _preferences(request: Request, at: Seat) -> OwnPreferences | None:

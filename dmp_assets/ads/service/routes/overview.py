@@ -21,12 +21,12 @@ from dmp_assets.ads.service.viewing import (
     Focus,
     Views,
     ads_page,
-    currency_of_sums,
     file_of,
     rows_of,
     shops_of,
     within,
 )
+from dmp_assets.ads.settings import currency_of_sums
 from dmp_assets.platform.api.routes.pages import PageRoute
 from dmp_assets.platform.api.state import Service, service_of
 from dmp_assets.platform.figures.catalogue import figure
@@ -63,7 +63,7 @@ class Tile:
 def overview(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
     """What advertising cost and earned over some days."""
     service = service_of(request)
-    currency = currency_of_sums(service)
+    currency = currency_of_sums(service.settings)
 
     def read(store: sa.Connection, focus: Focus) -> dict[str, Any]:
         now, before = _total(store, focus, focus.span), None

@@ -20,11 +20,11 @@ from dmp_assets.ads.service.viewing import (
     Focus,
     Views,
     ads_page,
-    currency_of_sums,
     file_of,
     rows_of,
     within,
 )
+from dmp_assets.ads.settings import currency_of_sums
 from dmp_assets.platform.api.routes.pages import PageRoute
 from dmp_assets.platform.api.state import service_of
 
@@ -60,7 +60,7 @@ class ShopLedger:
 @router.get("/orders")
 def orders(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
     """By shop, what orders brought and what of it is left."""
-    currency = currency_of_sums(service_of(request))
+    currency = currency_of_sums(service_of(request).settings)
 
     def read(store: sa.Connection, focus: Focus) -> dict[str, Any]:
         shops = _shops(store, focus, currency)

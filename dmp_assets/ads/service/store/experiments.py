@@ -345,7 +345,7 @@ def _note(
         connection, at=datetime.now(UTC), actor=by, action=f"{action} experiment", outcome="done",
         request_id=request_id,
         detail={
-            "advertiser_id": advertiser_id, "experiment": experiment, "cause": cause,
+            "advertiser": advertiser_id, "experiment": experiment, "cause": cause,
             "before": before, "after": after, "winner": winner, "version": version,
             "subjects": list(subjects),
         },
@@ -426,5 +426,5 @@ def note_study(
     audit.record(
         connection, at=datetime.now(UTC), actor=MACHINE, outcome="done",
         action=f"split test {state or 'not made'}",
-        detail={"advertiser_id": advertiser_id, "experiment": experiment, "study_id": study_id},
+        detail={"advertiser": advertiser_id, "experiment": experiment, "study_id": study_id},
     )  # fmt: skip

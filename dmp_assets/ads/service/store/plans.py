@@ -206,5 +206,5 @@ def note(
     audit.record(
         connection, at=step.now, actor=step.actor, action=action, outcome=outcome,
         request_id=step.request_id,
-        detail={"advertiser_id": advertiser_id, "plan_id": str(plan_id), **detail},
+        detail={"advertiser": advertiser_id, "plan_id": str(plan_id), **detail},
     )  # fmt: skip

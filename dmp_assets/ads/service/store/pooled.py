@@ -85,7 +85,7 @@ def give(
     audit.record(
         connection, at=datetime.now(UTC), actor=by, action="consent to pooled insights",
         outcome="done", request_id=request_id,
-        detail={"advertiser_id": advertiser_id, "terms_version": terms_version},
+        detail={"advertiser": advertiser_id, "terms_version": terms_version},
     )  # fmt: skip
     return True
 
@@ -107,7 +107,7 @@ def withdraw(
     if withdrawn:
         audit.record(
             connection, at=datetime.now(UTC), actor=by, action="withdraw from pooled insights",
-            outcome="done", request_id=request_id, detail={"advertiser_id": advertiser_id},
+            outcome="done", request_id=request_id, detail={"advertiser": advertiser_id},
         )  # fmt: skip
     return bool(withdrawn)
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from dmp_assets.ads.parts import BRIDGE, LEDGER
 from dmp_assets.ads.service.store.schema import (
     ad_performance_daily,
     ad_roi_daily,
@@ -22,11 +23,6 @@ from dmp_assets.ads.service.store.schema import (
 
 Level = Literal["account", "campaign", "adset", "ad"]
 By = Literal["day", "range"]
-BRIDGE = ("claimed", "matched", "reversed", "test", "boundary", "view_through", "unexplained")
-LEDGER = (
-    "gross", "discounts", "refunds", "tax", "gift_cards", "revenue", "cost_of_goods",
-    "goods_without_cost", "shipping_cost", "payment_fees", "contribution",
-)  # fmt: skip
 _LEVELS: dict[Level, tuple[str, ...]] = {
     "account": ("account_id",),
     "campaign": ("account_id", "campaign_id"),
