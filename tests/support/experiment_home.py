@@ -41,15 +41,16 @@ ASSETS = (
 )  # fmt: skip
 
 
-def _columns(asset: dg.AssetsDefinition, key: str) -> Columns:
+def columns(asset: dg.AssetsDefinition, key: str) -> Columns:
+    """The columns that an asset declares of a table."""
     spec = next(one for one in asset.specs if "/".join(one.key.path) == key)
     return columns_of(spec.metadata["dagster/column_schema"])
 
 
 TABLES: dict[str, Columns] = {
-    "cleaned/shopify_orders": _columns(shopify_orders.shopify_orders, "cleaned/shopify_orders"),
+    "cleaned/shopify_orders": columns(shopify_orders.shopify_orders, "cleaned/shopify_orders"),
     "modeled/order_ledger": order_ledger.COLUMNS,
-    "cleaned/web_conversions": _columns(web_conversions.web_conversions, "cleaned/web_conversions"),
+    "cleaned/web_conversions": columns(web_conversions.web_conversions, "cleaned/web_conversions"),
     "modeled/ad_performance_daily": ad_performance_daily.COLUMNS,
     "modeled/ads": ads.AD_COLUMNS,
 }

@@ -115,6 +115,12 @@ class ExperimentBody(BaseModel):
         None, description="What a split test may spend in all, in the account's currency."
     )
     study: StudyBody | None = Field(None, description="Of a split test at Meta.")
+    holdout_of: Literal["meta"] | None = Field(
+        None,
+        description="The channel whose ads your shop keeps from the control. Everybody whom it "
+        "reaches is a unit; contribution is among the metrics. What it finds is known to budgets "
+        "and claims orders. Of an own one of two variants.",
+    )
 
     def draft(self, advertiser_id: str, key: str, today: dt.date) -> Draft:
         """What it defines. Raises ExperimentError for what cannot be run."""
@@ -136,7 +142,7 @@ class ExperimentBody(BaseModel):
             guardrails=tuple(Guardrail(o.metric.metric(), o.margin) for o in self.guardrails),
             secondary=tuple(one.metric() for one in self.secondary), alpha=self.alpha,
             layer=self.layer, places=self.places, assigned_by="us" if is_own else "platform",
-            spend_cap=self.spend_cap,
+            spend_cap=self.spend_cap, holdout_of=self.holdout_of,
         )  # fmt: skip
         check_measures(list(definition.metrics()), definition.assigned_by)
         study = None if self.study is None else self.study.model_dump()

@@ -23,6 +23,8 @@ from dmp_assets.ads.tables.budget_days import (
     budget_days,
     public_holidays,
 )
+from dmp_assets.ads.tables.budget_priors import SOURCES as PRIORS
+from dmp_assets.ads.tables.budget_priors import Known, Priors
 from dmp_assets.ads.tables.budget_rows import (
     ADVICE_COLUMNS,
     ADVICE_KEY,
@@ -63,6 +65,7 @@ class _Made:
 @table_asset(
     "ml",
     deps=DEPS,
+    where_there=PRIORS,
     columns=FORECAST_COLUMNS,
     key=FORECAST_KEY,
     also={ADVICE: ADVICE_COLUMNS, CURVES: CURVE_COLUMNS},
@@ -96,14 +99,18 @@ def ads_budget_forecasts(run: TableRun) -> None:
     Grain: a day of a forecast, and a total of 7, 14 and 28 days. Key: forecast_id, day, days.
     Written with it: what is advised (ml/ads_budget_advice) and the curves behind it
     (ml/ads_budget_curves), of each advertiser the newest. Sources: modeled/order_ledger,
-    modeled/ad_performance_daily, modeled/ad_accounts, raw/meta_insight_readings.
+    modeled/ad_performance_daily, modeled/ad_accounts, raw/meta_insight_readings; where they are
+    there raw/experiments, modeled/experiment_readings, modeled/pooled_insights.
     """
     before = _Before.read(run)
     code = fingerprint.code(_MODEL)
-    versions = {key: run.lakehouse.tables.stamp(key).get("data_version") for key in DEPS}
-    made = _Made()
+    versions = {
+        key: run.lakehouse.tables.stamp(key).get("data_version")
+        for key in (*DEPS, *filter(run.exists, PRIORS))
+    }
+    made, known = _Made(), Known.read(run)
     for advertiser, days in budget_days(run).items():
-        _add(run, made, before, advertiser, days, code, versions)
+        _add(run, made, before, advertiser, days, code, versions, known)
     run.metadata["new_forecasts"] = len({row["forecast_id"] for row in made.forecasts})
     _overwrite(run, made.advice, ADVICE_COLUMNS, ADVICE, ADVICE_KEY)
     _overwrite(run, made.curves, CURVE_COLUMNS, CURVES, ADVICE_KEY)
@@ -153,6 +160,7 @@ def _add(
     days: BudgetDays | str,
     code: str,
     versions: Mapping[str, Any],
+    known: Known,
 ) -> None:
     """Add what there is to say of an advertiser, newly made unless it was already."""
     settings = run.settings.of(AdsSettings)
@@ -160,10 +168,12 @@ def _add(
     most = settings.ads_most_per_day.get(advertiser)
     caps = [settings.ads_greatest_step, str(most)]
     events: dict[str, list[date]] = {}
+    priors = Priors({}, (), ())
     rests_on = days if isinstance(days, str) else ""
     if not isinstance(days, str):
         events = public_holidays(settings.ads_holidays, days, DAYS)
-        rests_on = content(days, events)
+        priors = known.of(advertiser, days)
+        rests_on = content(days, events, priors.returns, priors.holdouts)
     forecast_id = digest(advertiser, currency, rests_on, code)
     evidence = digest(forecast_id, caps)
     if evidence in before.advice and (
@@ -173,11 +183,11 @@ def _add(
         made.curves += before.curves.get(evidence, [])
         return
     common = as_of(now, currency, advertiser_id=advertiser)
-    of_advice = {**common, "evidence_version": evidence}
+    of_advice = {**common, "evidence_version": evidence, "priors": priors.said}
     try:
         if isinstance(days, str):
             raise TooShortError(days)
-        model = learn(days.series(events))
+        model = learn(days.series(events), priors.knowledge)
         curves = Curves.of(model, DAYS)
         told = forecast(model, ahead(model))
         advice = _advised(model, settings.ads_greatest_step, None if most is None else float(most))

@@ -66,6 +66,9 @@ ADVICE_COLUMNS = {
     "reasons": Column("array<string>", "Why nothing is advised, or not for this one, as codes."),
     "reason": Column("string", "The same in words; empty where there is nothing to say."),
     "experiment": Column("string", "The experiment that would settle it; empty: none."),
+    "priors": Column(
+        "array<string>", "What was known of returns beside the days: experiments, pooled insights."
+    ),
     "days": Column("long", "Days that sums are of."),
     "present": Column(AMOUNT, f"Spend a day, mean of the last 28 days, {_UNIT}."),
     "advised": Column(AMOUNT, f"Spend a day that is advised, {_UNIT}; else the present one."),
@@ -101,11 +104,17 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def content(days: BudgetDays, events: Mapping[str, list[date]]) -> str:
+def content(days: BudgetDays, events: Mapping[str, list[date]], *priors: Any) -> str:
     """A hash of all that is learnt from."""
     inside = days.known()
     spend = {name: [of.get(day, 0) for day in inside] for name, of in days.spend.items()}
-    return digest(inside, [days.contribution.get(day, 0) for day in inside], spend, events)
+    return digest(
+        inside,
+        [days.contribution.get(day, 0) for day in inside],
+        spend,
+        events,
+        *filter(None, priors),
+    )
 
 
 def forecast_rows(

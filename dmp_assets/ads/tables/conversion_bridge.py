@@ -53,7 +53,7 @@ SELECT advertiser_id, shop, order_id, bool_or(is_meta AND clicked_at <= processe
          AND clicked_at > processed_at - to_days($days::INTEGER)) AS is_clicked,
        arg_max(campaign, clicked_at) FILTER (is_meta) AS campaign
 FROM modeled.conversion_claims JOIN cleaned.shopify_orders USING (advertiser_id, shop, order_id)
-WHERE credit > 0
+WHERE credit > 0 AND clicked_at IS NOT NULL
 GROUP BY ALL
 """
 _QUERY = f"""

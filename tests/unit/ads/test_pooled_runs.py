@@ -193,8 +193,8 @@ def test_months_that_are_shown_are_closed() -> None:
 
 
 def test_a_pooled_return_is_a_prior_of_the_same_mean_and_deviation() -> None:
-    draws = np.exp(np.random.default_rng(1).normal(math.log(2.0), math.log(1.5), 400_000))
-    found = belief(2.0, 1.5)
+    draws = np.exp(np.random.default_rng(1).normal(math.log(2.0), math.log(1.8), 400_000))
+    found = belief(2.0, 1.8)
     assert found.mean == pytest.approx(draws.mean(), rel=0.01)
     assert found.deviation == pytest.approx(draws.std(), rel=0.02)
 

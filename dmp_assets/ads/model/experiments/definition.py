@@ -15,6 +15,9 @@ from dmp_assets.platform.base.errors import GivenError
 SHARES = 10_000
 """A split and a place in a layer are counted in ten-thousandths."""
 
+HOLDOUT_METRIC = "contribution"
+"""What a holdout measures, whatever else: the same as budgets are planned for."""
+
 Kind = Literal["mean", "proportion", "ratio"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -84,6 +87,9 @@ class Definition:
     experiments of one layer whose places do not overlap never share a unit. `assigned_by`: "us" by
     `assignment`, or the ad "platform" in a split test of its own, whose cells reach whom they
     reach. `spend_cap`: what it may spend in all, in the advertiser's currency, None without a cap.
+    `holdout_of`: the channel whose ads the control is not shown, as in a lift test; None: another
+    question. Everybody whom the channel reaches is a unit then, and contribution is measured: what
+    they brought more is what the channel's spend brought.
     Raises ExperimentError for a definition that cannot be run, with the reason.
     """
 
@@ -103,12 +109,14 @@ class Definition:
     places: tuple[int, int] = (0, SHARES)
     assigned_by: Literal["us", "platform"] = "us"
     spend_cap: Decimal | None = None
+    holdout_of: str | None = None
 
     def __post_init__(self) -> None:
         _named(self.key, "an experiment")
         _named(self.layer, "a layer")
         self._check_variants()
         self._check_numbers()
+        self._check_holdout()
         names = [metric.name for metric in self.metrics()]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise ExperimentError(
@@ -132,6 +140,20 @@ class Definition:
         if not 0 <= first < last <= SHARES:
             raise ExperimentError(
                 f"{self.key} takes places from 0 up to {SHARES} of its layer, not {first} to {last}"
+            )
+
+    def _check_holdout(self) -> None:
+        if self.holdout_of is None:
+            return
+        if self.assigned_by != "us" or len(self.variants) != 2 or self.places != (0, SHARES):
+            raise ExperimentError(
+                f"{self.key} withholds the ads of {self.holdout_of}: that is an own experiment of "
+                "two variants, in all places of its layer"
+            )
+        if HOLDOUT_METRIC not in [metric.name for metric in self.metrics()]:
+            raise ExperimentError(
+                f"{self.key} withholds the ads of {self.holdout_of}: {HOLDOUT_METRIC} is one of "
+                "its metrics"
             )
 
     def _check_numbers(self) -> None:
@@ -166,7 +188,10 @@ class Definition:
 
     def digest(self) -> str:
         """SHA-256 of all that it says, in hexadecimal: noted at the start, compared ever after."""
-        said = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), default=str)
+        named = asdict(self)
+        if self.holdout_of is None:  # of experiments that began before there were holdouts
+            del named["holdout_of"]
+        said = json.dumps(named, sort_keys=True, separators=(",", ":"), default=str)
         return hashlib.sha256(said.encode()).hexdigest()
 
     def check_unchanged(self, digest: str) -> None:

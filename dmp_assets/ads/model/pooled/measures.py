@@ -47,6 +47,10 @@ MEASURES = {
 """What is pooled → its bounds, said beforehand, and its formula. Of a calendar month."""
 
 
+LEAST_DEVIATION = 0.5
+"""Of the mean: what attribution gives to ads is not what they caused, however alike shops are."""
+
+
 def belief(centre: float, spread: float) -> Belief:
     """A pooled return as what is believed of a channel before its own series is looked at.
 
@@ -56,4 +60,4 @@ def belief(centre: float, spread: float) -> Belief:
     """
     mean, variance = math.log(centre), math.log(spread) ** 2
     expected = math.exp(mean + variance / 2)
-    return Belief(expected, expected * math.sqrt(math.expm1(variance)))
+    return Belief(expected, expected * max(math.sqrt(math.expm1(variance)), LEAST_DEVIATION))

@@ -144,6 +144,9 @@ class Advice(BaseModel):
     reasons: list[str]
     reason: str = Field(description="Why nothing is advised; empty where there is an advice.")
     experiment: str = Field(description="The experiment that would settle it.")
+    priors: list[str] = Field(
+        description="What was known beside the days: experiments, pooled insights."
+    )
     made_at: dt.datetime
     learnt_from: dt.date | None
     learnt_until: dt.date | None

@@ -172,8 +172,8 @@ def claimant_label(name: str) -> str:
     """A claimant in words."""
     plain = {"first_utm": "First visit", "last_utm": "Last visit", "meta": "Meta"}
     kind, _, model = name.partition(":")
-    if kind == "model":
-        return f"Model {model.replace('_', ' ')}"
+    if kind in ("model", "experiment"):
+        return f"{kind.capitalize()} {model.replace('_', ' ')}"
     return plain.get(name, name.replace("_", " "))
 
 

@@ -75,6 +75,7 @@ ads_budget_advice = sa.Table(
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("reasons", ARRAY(sa.Text), nullable=False),
+    sa.Column("priors", ARRAY(sa.Text), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("experiment", sa.Text, nullable=False),
     sa.Column("days", sa.BigInteger, nullable=False),
