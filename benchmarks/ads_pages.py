@@ -55,6 +55,7 @@ def _ads(advertiser: str, count: int) -> pa.Table:
         "campaign_id": [f"c{i // 100}" for i in n],
         "campaign_name": [f"Campaign {i // 100}" for i in n],
         "objective": ["OUTCOME_SALES"] * count, "effective_status": ["ACTIVE"] * count,
+        "creative_title": [f"Headline {i}" for i in n], "creative_body": [f"Text {i}" for i in n],
         "is_listed": [True] * count,
     })  # fmt: skip
 

@@ -58,6 +58,7 @@ def _of(advertiser: str, times: int) -> dict[str, list[dict[str, Any]]]:
                        "adset_name": f"Set {adset}", "campaign_id": campaign,
                        "campaign_name": f"Campaign {campaign} of {advertiser}",
                        "objective": "OUTCOME_SALES", "effective_status": "ACTIVE",
+                       "creative_title": f"Title of {ad}", "creative_body": f"Body of {ad} <b>",
                        "is_listed": True}
             for campaign, adset, ad in LEVELS
         ],

@@ -34,6 +34,8 @@ AD_COLUMNS = {
     "campaign_name": Column("string", "What that is called."),
     "objective": Column("string", "What the campaign is to bring."),
     "effective_status": Column("string", "Its status with those above it and the review."),
+    "creative_title": Column("string", "The headline of what it shows."),
+    "creative_body": Column("string", "The text of what it shows."),
     **{name: Column("string", f"{name} that its links carry.") for name in UTM},
     "is_listed": Column("boolean", "False: Meta did not list it any more."),
 }
@@ -65,14 +67,21 @@ _ADS = f"""
 WITH told AS (
 SELECT advertiser_id, account_id, a.ad_id, a.name AS ad_name, a.adset_id, s.name AS adset_name,
        coalesce(a.campaign_id, s.campaign_id) AS campaign_id, c.name AS campaign_name, c.objective,
-       a.effective_status, k.url_tags, a.is_listed
+       a.effective_status, k.url_tags, a.is_listed,
+       coalesce(nullif(k.title, ''), story->>'$.link_data.name', story->>'$.video_data.title',
+                feed->>'$.titles[0].text') AS creative_title,
+       coalesce(nullif(k.body, ''), story->>'$.link_data.message', story->>'$.video_data.message',
+                feed->>'$.bodies[0].text') AS creative_body
 FROM ({latest("meta_ads", "ad_id")}) a
 LEFT JOIN ({latest("meta_ad_sets", "adset_id")}) s
   USING (advertiser_id, account_id, adset_id)
 LEFT JOIN ({latest("meta_campaigns", "campaign_id")}) c
   ON (c.advertiser_id, c.account_id, c.campaign_id)
    = (a.advertiser_id, a.account_id, coalesce(a.campaign_id, s.campaign_id))
-LEFT JOIN ({latest("meta_creatives", "creative_id")}) k
+LEFT JOIN (
+  SELECT *, TRY_CAST(object_story_spec AS JSON) AS story, TRY_CAST(asset_feed_spec AS JSON) AS feed
+  FROM ({latest("meta_creatives", "creative_id")})
+) k
   ON (k.advertiser_id, k.account_id, k.creative_id)
    = (a.advertiser_id, a.account_id, TRY_CAST(a.creative AS JSON)->>'$.id')
 )
@@ -124,7 +133,7 @@ def ad_accounts(run: TableRun) -> None:
     ),
 )
 def ads(run: TableRun) -> None:
-    """Ads as they are now, with their ad set, campaign and the UTM parameters of their links.
+    """Ads as they are now, with their ad set, campaign, creative and the UTM parameters of links.
 
     Grain: an ad. Key: advertiser_id, account_id, ad_id. Sources: raw/meta_ads, raw/meta_ad_sets,
     raw/meta_campaigns, raw/meta_creatives, cleaned/meta_exports.

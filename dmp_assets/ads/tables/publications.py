@@ -31,7 +31,8 @@ PUBLICATIONS = (
         "Ads as they are now, with their ad set and campaign. "
         "Key: advertiser_id, account_id, ad_id.",
         "SELECT advertiser_id, account_id, ad_id, ad_name, adset_id, adset_name, campaign_id, "
-        "campaign_name, objective, effective_status, coalesce(is_listed, false) AS is_listed "
+        "campaign_name, objective, effective_status, creative_title, creative_body, "
+        "coalesce(is_listed, false) AS is_listed "
         "FROM modeled.ads",
         owner=_OWNER,
     ),

@@ -186,6 +186,8 @@ def test_a_campaign_is_drilled_into_down_to_the_days_of_an_ad(api: Api) -> None:
     assert "Modelled ROAS" in seen[0] and "Modelled ROAS" not in seen[1]
     assert "All 2" in seen[0] and "All 2" in seen[1] and "All 2" in seen[2]
     assert days.count('<tr><th scope="row">2024-02-') >= 7
+    assert "Title of a1" in seen[2] and "Body of a1 &lt;b&gt;" in days
+    assert "Title of" not in seen[0] + seen[1]
     crumbs = words(days.partition('class="crumbs"')[2].partition("</p>")[0])
     assert "All campaigns › Campaign c1 of acme › Set s1 › Ad a1 of acme" in crumbs
 

@@ -184,11 +184,12 @@ def _chart(store: sa.Connection, focus: Focus, chosen: Chosen, currency: str) ->
 
 def _named(store: sa.Connection, focus: Focus, chosen: Chosen) -> dict[str, str]:
     """What was chosen, as it is called now; its id where nothing is known."""
-    names = {"campaign": chosen.campaign, "adset": chosen.adset, "ad": chosen.ad}
+    chosen_ids = {"campaign": chosen.campaign, "adset": chosen.adset, "ad": chosen.ad}
+    names = {**chosen_ids, "title": "", "body": ""}
     if not chosen.ids:
         return names
     row = store.execute(
-        sa.select(ads.c.campaign_name, ads.c.adset_name, ads.c.ad_name)
+        sa.select(ads)
         .where(
             ads.c.advertiser_id == focus.advertiser_id,
             *(ads.c[column] == value for column, value in chosen.ids),
@@ -197,5 +198,6 @@ def _named(store: sa.Connection, focus: Focus, chosen: Chosen) -> dict[str, str]
     ).one_or_none()
     if row is None:
         return names
-    known = {"campaign": row.campaign_name, "adset": row.adset_name, "ad": row.ad_name}
+    known = {"campaign": row.campaign_name, "adset": row.adset_name, "ad": row.ad_name,
+             "title": row.creative_title, "body": row.creative_body}  # fmt: skip
     return {part: known[part] or value for part, value in names.items()}

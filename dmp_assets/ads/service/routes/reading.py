@@ -105,6 +105,8 @@ class Performance(Day):
     ad_id: str = Field(description="Empty above the level of ads.")
     name: str = Field(description="What it is called now; its id where nothing is known.")
     status: str = Field(description="Of an ad: its effective status, else empty.")
+    creative_title: str = Field("", description="Of an ad: the headline of what it shows.")
+    creative_body: str = Field("", description="Of an ad: the text of what it shows.")
     impressions: int
     clicks: int
     spend: Decimal

@@ -31,6 +31,13 @@ _LEVELS: dict[Level, tuple[str, ...]] = {
 }
 
 
+_OF_AD = {
+    "status": "effective_status", "creative_title": "creative_title",
+    "creative_body": "creative_body",
+}  # fmt: skip
+"""What is known of an ad alone → its column."""
+
+
 def _over(above: sa.ColumnElement, below: sa.ColumnElement) -> sa.ColumnElement:
     return sa.cast(above, sa.Double) / sa.cast(sa.func.nullif(below, 0), sa.Double)
 
@@ -122,7 +129,7 @@ def performance(level: Level, by: By, within: Sequence[tuple[str, str]] = ()) ->
 def named(query: sa.Select, level: Level, advertiser_id: str) -> sa.Select:
     """The rows of `performance` with what they are called, their status and a `key` of their own.
 
-    Columns more: name, status, key.
+    Columns more: name, status, creative_title, creative_body (of ads alone), key.
     """
     of = query.subquery()
     name, column = {
@@ -136,15 +143,15 @@ def named(query: sa.Select, level: Level, advertiser_id: str) -> sa.Select:
         of.c.ad_id,
     ).label("key")  # fmt: skip
     if column is None:
-        return sa.select(of, of.c.account_id.label("name"), sa.literal("").label("status"), key)
+        unnamed = [sa.literal("").label(name) for name in _OF_AD]
+        return sa.select(of, of.c.account_id.label("name"), *unnamed, key)
+    own = [ads.c[from_] if level == "ad" else sa.null().cast(sa.Text) for from_ in _OF_AD.values()]
     known = (
         sa.select(
             ads.c.account_id,
             ads.c[column].label("thing"),
             sa.func.max(ads.c[name]).label("name"),
-            sa.func.max(ads.c.effective_status if level == "ad" else sa.null().cast(sa.Text)).label(
-                "status"
-            ),
+            *(sa.func.max(value).label(name) for name, value in zip(_OF_AD, own, strict=True)),
         )
         .where(ads.c.advertiser_id == advertiser_id)
         .group_by(ads.c.account_id, ads.c[column])
@@ -154,7 +161,7 @@ def named(query: sa.Select, level: Level, advertiser_id: str) -> sa.Select:
     return sa.select(
         of,
         sa.func.coalesce(known.c.name, of.c[column]).label("name"),
-        sa.func.coalesce(known.c.status, "").label("status"),
+        *(sa.func.coalesce(known.c[name], "").label(name) for name in _OF_AD),
         key,
     ).join_from(of, known, same, isouter=True)
 

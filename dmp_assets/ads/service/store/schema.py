@@ -61,7 +61,7 @@ ads = sa.Table(
     METADATA,
     *_key("advertiser_id", "account_id", "ad_id"),
     *_all(sa.Text, "ad_name", "adset_id", "adset_name", "campaign_id", "campaign_name",
-          "objective", "effective_status", nullable=True),
+          "objective", "effective_status", "creative_title", "creative_body", nullable=True),
     sa.Column("is_listed", sa.Boolean, nullable=False),
     schema=PUBLISHED,
     comment="Ads as they are now. One row per ad.",
