@@ -67,9 +67,6 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
         ["facebook", "instagram", "fb", "ig", "meta"],
         description="What utm_source says of visits by ads of Meta.",
     )
-    ads_web_advertiser: str = Field(
-        "", description="The advertiser whose shop the web database is of; empty: the only one."
-    )
     ads_meta_channels: list[str] = Field(
         ["meta_social"], description="Channels of the web's sessions that are ads of Meta."
     )

@@ -52,17 +52,25 @@ def let_in(
 ) -> None:
     """Make a person or a client a member. From the first member on only members see advertisers."""
     with explained():
+        from dmp_assets.platform.api.advertisers import used
         from dmp_assets.platform.store import advertisers
 
         _one_of(user, client)
         chosen: MemberRole = role  # type: ignore[assignment]  # checked where it is stored
 
-        def work(store: "sa.Connection") -> str:
-            actor = advertisers.actor_of(store, email=user, client=client)
-            advertisers.let_in(store, advertiser_id, actor, chosen, now=now())
-            return actor
+        member = in_store(
+            Home.current(), lambda store: advertisers.actor_of(store, email=user, client=client)
+        )
 
-        changed("advertiser let-in", work, advertiser=advertiser_id, role=role, client=client)
+        def work(store: "sa.Connection") -> None:
+            if not advertisers.is_known(store, advertiser_id, used(store)):
+                raise GivenError(
+                    f"there is no advertiser {advertiser_id}; `dmp advertiser add {advertiser_id}` "
+                    "makes it known"
+                )
+            advertisers.let_in(store, advertiser_id, member, chosen, now=now())
+
+        changed("advertiser let-in", work, advertiser=advertiser_id, role=role, member=member)
         out.print(f"let in to {advertiser_id} as {role}")
 
 
@@ -73,15 +81,19 @@ def shut_out(advertiser_id: Id, user: Email = "", client: Client = "") -> None:
         from dmp_assets.platform.store import advertisers
 
         _one_of(user, client)
+        member = in_store(
+            Home.current(), lambda store: advertisers.actor_of(store, email=user, client=client)
+        )
         changed(
             "advertiser shut-out",
-            lambda store: advertisers.shut_out(
-                store, advertiser_id, advertisers.actor_of(store, email=user, client=client)
-            ),
+            lambda store: advertisers.shut_out(store, advertiser_id, member),
             advertiser=advertiser_id,
-            client=client,
+            member=member,
         )
         out.print(f"shut out of {advertiser_id}")
+        left = in_store(Home.current(), lambda store: advertisers.members_of(store, advertiser_id))
+        if not left:
+            out.print(f"{advertiser_id} has no member left: only administrators see it.")
 
 
 @advertiser.command("list")
@@ -90,6 +102,7 @@ def listed() -> None:
     with explained():
         import sqlalchemy as sa
 
+        from dmp_assets.platform.store import advertisers
         from dmp_assets.platform.store.schema import advertiser as known
         from dmp_assets.platform.store.schema import advertiser_member as member
         from dmp_assets.platform.store.schema import person
@@ -111,7 +124,7 @@ def listed() -> None:
                 row.advertiser_id, terminal_text(row.name), row.member or "", row.role or ""
             )
         out.print(shown)
-        if not any(row.member for row in rows):
+        if not in_store(Home.current(), advertisers.is_closed):
             out.print("No member is named: whoever may read ads sees every advertiser.")
 
 

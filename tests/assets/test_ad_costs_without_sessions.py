@@ -86,11 +86,9 @@ def test_whose_the_web_is_must_be_said_where_there_are_several(
 ) -> None:
     ads(home, spent("seen", 1, "5.00"), spent("seen", 1, "70.00", "other"))
     web(home)
-    assert "DMP_ADS_WEB_ADVERTISER" in str(
-        failed_checks(materialized(costs.ad_costs_without_sessions))
-    )
+    assert "DMP_WEB_ADVERTISER" in str(failed_checks(materialized(costs.ad_costs_without_sessions)))
     assert found(home) == {}
-    monkeypatch.setenv("DMP_ADS_WEB_ADVERTISER", "other")
+    monkeypatch.setenv("DMP_WEB_ADVERTISER", "other")
     assert failed_checks(materialized(costs.ad_costs_without_sessions)) == {}
     assert found(home) == {("seen", 1): Decimal(70)}
 

@@ -72,7 +72,12 @@ def budget_rows(
         rows["ads_budget_forecasts"] += forecast_rows(
             days, told, {**common, "forecast_id": f"f-{own}"}, {"modeled/order_ledger": "1"}
         )
-        of_advice = {**common, "evidence_version": evidence, "priors": []}
+        of_advice = {
+            **common,
+            "evidence_version": evidence,
+            "priors": [],
+            "forecast_id": f"f-{own}",
+        }
         rows["ads_budget_advice"] += advice_rows(days, model, advice, curves, of_advice)
         rows["ads_budget_curves"] += curve_rows(
             days, curves, {"advertiser_id": own, "evidence_version": evidence}

@@ -58,7 +58,7 @@ def tell(
     `found`: what is known beside the table. Raises StoreError where the store does not answer;
     what Slack or a mail server does, never.
     """  # fmt: skip
-    now = now or datetime.now(UTC)
+    now = now or home.now()
     zone = home.settings().timezone
     rows = [*_rows(home), *found]
     states: Counter[str] = Counter()
@@ -72,6 +72,10 @@ def tell(
         with store.begin() as connection:
             waiting = notices.outgoing(connection)
         for one in waiting:
+            if not one.shown:  # what it was about is over and forgotten
+                with store.begin() as connection:
+                    notices.became(connection, one.message_id, "nobody", now, "nothing to tell")
+                continue
             with store.begin() as connection:
                 to, name = _to(connection, one), _name(connection, one.advertiser_id)
             state, reason = _sent(home, client, one, to, name)
@@ -242,7 +246,7 @@ def ads_notices_due(context: dg.SensorEvaluationContext, slack: SlackResource) -
     home = Home.current()
     if not where.is_configured(home) or not is_configured(home):
         return dg.SkipReason("ads, or the operational store, are not configured")
-    now = datetime.now(UTC)
-    states = tell(home, slack.client(), stuck(context.instance, now, _advertisers(home)), now)
+    hanging = stuck(context.instance, datetime.now(UTC), _advertisers(home))
+    states = tell(home, slack.client(), hanging)
     said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
     return dg.SkipReason(said or "nothing is due")

@@ -151,6 +151,13 @@ def _items(line: Line, own: Sequence[Budget], greatest: Decimal) -> tuple[list[I
         return [], f"no rate of {unrated[0]} is known"
     total = sum((one.daily_budget_in_sums or Decimal(0) for one in daily), Decimal(0))
     wanted = line.planned / total
+    if (wanted < 1) == (line.planned > line.present) and wanted != 1:
+        where = "above" if wanted < 1 else "below"
+        return [], (
+            f"budgets of {total:,.2f} stand there, {where} what is planned: they are left, since "
+            f"a plan that {'raises' if wanted < 1 else 'lowers'} spend never "
+            f"{'lowers' if wanted < 1 else 'raises'} a budget"
+        )
     factor = min(max(wanted, 1 - greatest), 1 + greatest)
     items = [_item(one, factor) for one in daily]
     changed = [item for item in items if item.after != item.before]

@@ -8,7 +8,7 @@ The web knows a cost by the visit that it bought. What is paid for being seen al
 that never became a visit, is in no visit, and a channel looks cheaper than it is. Where a visit of
 the campaign has a cost on the day, or on the one before or after it (the account's days are not the
 web's), the campaign is the web's own and is not here, so that nothing is counted twice. Days are
-those of which the web has visits. One web database is of one shop: DMP_ADS_WEB_ADVERTISER says
+those of which the web has visits. One web database is of one shop: DMP_WEB_ADVERTISER says
 whose, where there are several advertisers.
 """
 
@@ -16,6 +16,7 @@ from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.platform.cleaning.machine_values import AMOUNT
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+from dmp_assets.sources.web.settings import WebSettings
 
 COLUMNS = {
     "advertiser_id": Column("string", "Whose campaign it is."),
@@ -56,14 +57,14 @@ ORDER BY ALL
     where_there=WEB,
     columns=COLUMNS,
     key=KEY,
-    settings=["currency", "ads_currency", "ads_meta_channels", "ads_web_advertiser"],
+    settings=["currency", "ads_currency", "ads_meta_channels", "web_advertiser"],
     owner="team:marketing",
     kinds=("duckdb", "delta"),
     checks=(
         Check(
             "advertiser_and_currency_known",
             None,
-            "It is known whose the web's visits are (DMP_ADS_WEB_ADVERTISER), and sums are in "
+            "It is known whose the web's visits are (DMP_WEB_ADVERTISER), and sums are in "
             "their currency; else costs without visits reach no channel.",
         ),
     ),
@@ -81,12 +82,14 @@ def ad_costs_without_sessions(run: TableRun) -> None:
         return
     found = run.sql("SELECT DISTINCT advertiser_id FROM modeled.ad_performance_daily ORDER BY 1")
     there = found["advertiser_id"].to_pylist()
-    advertiser = own.ads_web_advertiser or (there[0] if len(there) == 1 else "")
+    advertiser = run.settings.of(WebSettings).web_advertiser or (
+        there[0] if len(there) == 1 else ""
+    )
     currency = currency_of_sums(run.settings)
     if there and not advertiser:
         run.metadata["problem"] = (
             f"{len(there)} advertisers, and nothing says whose the web's visits are: set "
-            "DMP_ADS_WEB_ADVERTISER"
+            "DMP_WEB_ADVERTISER"
         )
     elif currency != run.settings.currency:
         advertiser = ""

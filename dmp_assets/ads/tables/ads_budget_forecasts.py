@@ -192,6 +192,7 @@ def _add(
         told = forecast(model, ahead(model))
         advice = _advised(model, settings.ads_greatest_step, None if most is None else float(most))
         forecasts = forecast_rows(days, told, {**common, "forecast_id": forecast_id}, versions)
+        of_advice |= {"forecast_id": forecast_id}
         advised = advice_rows(days, model, advice, curves, of_advice)
     except (GivenError, np.linalg.LinAlgError) as error:
         run.log.warning(f"{advertiser} cannot be modelled: {error}")

@@ -61,6 +61,7 @@ ADVICE_COLUMNS = {
     "campaign_id": _CAMPAIGN,
     "campaign_name": Column("string", "What it is called; null of all."),
     "evidence_version": Column("string", "What it rests on; whoever approves a plan names it."),
+    "forecast_id": Column("string", "The forecast of the same days; null: none could be made."),
     **_MADE,
     "status": Column("string", "`advised`, `no_advice` or `not_modelled`."),
     "reasons": Column("array<string>", "Why nothing is advised, or not for this one, as codes."),

@@ -12,6 +12,7 @@ from dmp_assets.attribution.settings import AttributionSettings
 from dmp_assets.platform.faces.service import Caller, Entry, Headline, ServiceFace
 from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.settings import Settings
+from dmp_assets.sources.web.settings import WebSettings
 
 
 def _headlines(store: sa.Connection, settings: Settings, who: Caller) -> Sequence[Headline]:
@@ -42,4 +43,6 @@ FACE = ServiceFace(
         Entry("/v1/attribution", "the attribution models side by side", "attribution:read"),
     ),
     headlines=_headlines,
+    shop_of=lambda settings: settings.of(WebSettings).web_advertiser,
+    reports_of_shop=("attribution",),
 )

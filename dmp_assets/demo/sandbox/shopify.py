@@ -89,7 +89,7 @@ class ShopifySandbox:
             "shopify_client_secret": CLIENT_SECRET,
             "shopify_shops": {r["shop"]: r["advertiser_id"] for r in rows if r["advertiser_id"]},
             "shopify_all_orders": True,
-            "ads_web_advertiser": ADVERTISERS[0].advertiser_id,
+            "web_advertiser": ADVERTISERS[0].advertiser_id,
         }
 
     def routes(self) -> list[BaseRoute]:

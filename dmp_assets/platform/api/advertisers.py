@@ -13,13 +13,14 @@ from fastapi import Depends, Query, Request
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from dmp_assets.platform.api.access import DEFAULT_RATE, needs
+from dmp_assets.platform.api.access import DEFAULT_RATE, needs, principal_of
 from dmp_assets.platform.api.problems import LONGEST_NAME, NO_CONTROL, FieldError, Problem
 from dmp_assets.platform.api.state import service_of
-from dmp_assets.platform.faces.service import RateLimit, services
+from dmp_assets.platform.faces.service import RateLimit, ServiceFace, services
 from dmp_assets.platform.store import advertisers
 from dmp_assets.platform.store.access import Principal
 from dmp_assets.platform.store.advertisers import Visible
+from dmp_assets.settings import Settings
 
 Named = Annotated[
     str | None,
@@ -82,8 +83,11 @@ def is_seated(route: APIRoute) -> bool:
     return any(getattr(one.call, "is_seat", False) for one in route.dependant.dependencies)
 
 
-def see_all(request: Request, principal: Principal, report: str) -> None:
-    """Raise Problem 403 for a report of all advertisers and who does not see all of them."""
+def see_report(request: Request, principal: Principal, report: str) -> None:
+    """Raise Problem 403 for a report of advertisers that somebody does not see."""
+    for face in services().values():
+        if report in face.reports_of_shop:
+            _see_shop(request, principal, face)
     if not any(report in face.reports_of_all for face in services().values()):
         return
 
@@ -94,6 +98,39 @@ def see_all(request: Request, principal: Principal, report: str) -> None:
         raise Problem(
             403, "forbidden", "this report shows all advertisers, and you do not see all of them"
         )
+
+
+def sees_shop(
+    store: sa.Connection, principal: Principal, face: ServiceFace, settings: Settings
+) -> bool:
+    """Whether somebody sees the advertiser that all of a domain is about, if it is about one."""
+    if face.shop_of is None:
+        return True
+    if shop := face.shop_of(settings):
+        return any(one.advertiser_id == shop for one in seen_by(store, principal)) or (
+            principal.role == "admin" or not advertisers.is_closed(store)
+        )
+    return advertisers.sees_all(store, principal, used(store))
+
+
+def of_shop(face: ServiceFace) -> Callable[..., Awaitable[None]]:
+    """The dependency of all routes of a domain that is about one advertiser.
+
+    Raises Problem 403 for who is no member; who calls at all, the route asks.
+    """
+
+    async def seen(request: Request) -> None:
+        principal = await principal_of(request, form_token=False)
+        if principal is not None:
+            await run_in_threadpool(_see_shop, request, principal, face)
+
+    return seen
+
+
+def _see_shop(request: Request, principal: Principal, face: ServiceFace) -> None:
+    service = service_of(request)
+    if not service.in_store(lambda store: sees_shop(store, principal, face, service.settings)):
+        raise Problem(403, "forbidden", "this is about a shop that you are no member of")
 
 
 def seen_by(store: sa.Connection, principal: Principal) -> list[Visible]:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from dmp_assets.home import Home
 from dmp_assets.platform.api import problems, secret
 from dmp_assets.platform.api.access import COOKIE, scopes_of
+from dmp_assets.platform.api.advertisers import of_shop
 from dmp_assets.platform.api.counting import limiter_of
 from dmp_assets.platform.api.hosts import Hosts
 from dmp_assets.platform.api.known import Known
@@ -54,9 +55,12 @@ for it. Times are UTC, dates are days in UTC, ranges include both ends.
 
 def routers() -> list[APIRouter]:
     """Those of the domains, then the platform's own."""
-    brought = [router for face in services().values() for router in face.routers]
+    return [router for face in services().values() for router in face.routers] + _own()
+
+
+def _own() -> list[APIRouter]:
     own = (health, runs, reports, pages, login_link, oidc)
-    return [*brought, *(module.router for module in own)]
+    return [module.router for module in own]
 
 
 def api_routes() -> list[APIRoute]:
@@ -127,7 +131,11 @@ def create_app(home: Home, *, secure: bool = False, store: sa.Engine | None = No
     )
     problems.install(app)
     pages.install(app)
-    for router in routers():
+    for face in services().values():
+        about = [Depends(of_shop(face))] if face.shop_of is not None else []
+        for router in face.routers:
+            app.include_router(router, dependencies=about)
+    for router in _own():
         app.include_router(router)
     app.mount("/static", static_files())
     _describe(app)

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from dmp_assets.platform.api.access import write_denials
+from dmp_assets.platform.api.access import credential_of, write_denials
 from dmp_assets.platform.api.attempts import Attempt
 from dmp_assets.platform.api.denials import Denial
 from dmp_assets.platform.api.state import Entrance
@@ -47,14 +47,16 @@ def begin_session(
     try:
         with service.store.begin() as store:
             token: str = opened(store)
-            actor = access.person_of(store, token, now=service.now()).actor
+            principal = access.person_of(store, token, now=service.now())
             audit.record(
-                store, at=service.now(), actor=actor, action=_ACTION, outcome="done",
+                store, at=service.now(), actor=principal.actor, action=_ACTION, outcome="done",
                 request_id=request.state.request_id, detail=detail,
             )  # fmt: skip
     except NotLetInError as refused:
         note(service, request, refused.actor, refused.why, **detail)
         raise
+    # who logged in does not suffer from a neighbour's guesses
+    service.known.put(credential_of("session", token), principal)
     return token
 
 

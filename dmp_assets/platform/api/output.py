@@ -63,7 +63,14 @@ def csv_text(model: type[BaseModel], rows: Iterable[BaseModel]) -> str:
     """The rows as CSV with a header. Text that a spreadsheet would run is made plain."""
     names = list(model.model_fields)
     dumped = (row.model_dump(mode="json") for row in rows)
-    return foreign_text.csv_text(names, ([values[name] for name in names] for values in dumped))
+    return foreign_text.csv_text(
+        names, ([_plain(values[name]) for name in names] for values in dumped)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value as a cell has it: lists and objects as JSON, and truth as JSON says it."""
+    return json.dumps(value) if isinstance(value, dict | list | bool) else value
 
 
 def rows_answer(

@@ -96,6 +96,8 @@ class ServiceFace:
     right before it is served, read in one, too, where no `part` says it. `streams`: its logs that
     go to Kafka where one is configured. `advertisers`: those of which it serves rows.
     `reports_of_all`: its reports that show all advertisers at once, for who sees all of them.
+    `shop_of`: whose shop all of its routes, headlines and `reports_of_shop` are about, empty: the
+    only one's; None where they are about no advertiser.
     """
 
     routers: Sequence[APIRouter]
@@ -107,6 +109,8 @@ class ServiceFace:
     package: str | None = None
     advertisers: "Callable[[sa.Connection], Collection[str]] | None" = None
     reports_of_all: Collection[str] = ()
+    shop_of: "Callable[[Settings], str] | None" = None
+    reports_of_shop: Collection[str] = ()
 
 
 def services() -> Mapping[str, ServiceFace]:

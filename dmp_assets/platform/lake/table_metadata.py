@@ -145,11 +145,18 @@ def _figure(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else str(value)
 
 
+OWNED = "advertiser_id"
+"""The column of tables whose rows are an advertiser's."""
+
+
 def preview(store: Any, key: str, columns: Columns, *, rows: int = 5) -> str:
     """The first rows of the declared columns as a Markdown table, personal ones left out.
 
-    Of a column that nobody described, nobody said that it holds nothing personal.
+    Of a column that nobody described, nobody said that it holds nothing personal. Rows of
+    advertisers are left out: whoever may look at runs need not be a member of any.
     """
+    if OWNED in columns:
+        return f"Rows of advertisers: `dmp show {key}`."
     there = store.columns(key)
     names = [
         name

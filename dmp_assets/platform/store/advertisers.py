@@ -1,7 +1,8 @@
 """Advertisers, and who sees which: plain functions on a connection; the caller commits.
 
 While no member was ever named, whoever has a scope sees every advertiser: a home of one shop needs
-none. From the first one on, only members see an advertiser, and admins.
+none. From the first one on, only members see an advertiser, and admins; that stays so when the last
+one is gone.
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Literal, get_args
 import sqlalchemy as sa
 
 from dmp_assets.platform.store.access import Principal
-from dmp_assets.platform.store.errors import AccessError
+from dmp_assets.platform.store.errors import AccessError, LastManagerError
 from dmp_assets.platform.store.schema import advertiser, advertiser_member, api_client, person
 
 MemberRole = Literal["reader", "manager"]
@@ -73,6 +74,11 @@ def let_in(
         raise AccessError(f"{role!r} is no role of a member; known are reader, manager")
     ensure(connection, advertiser_id, now=now)
     connection.execute(
+        advertiser.update()
+        .where(advertiser.c.advertiser_id == advertiser_id, advertiser.c.members_since.is_(None))
+        .values(members_since=now)
+    )
+    connection.execute(
         sa.text(
             "INSERT INTO advertiser_member (advertiser_id, actor, role, created_at) "
             "VALUES (:id, :actor, :role, :now) "
@@ -82,15 +88,35 @@ def let_in(
     )
 
 
-def shut_out(connection: sa.Connection, advertiser_id: str, actor: str) -> None:
-    """End a membership. Raises AccessError where there is none."""
-    gone = connection.execute(
-        advertiser_member.delete().where(
-            advertiser_member.c.advertiser_id == advertiser_id, advertiser_member.c.actor == actor
-        )
-    )
-    if not gone.rowcount:
+def shut_out(
+    connection: sa.Connection, advertiser_id: str, actor: str, *, keeps_a_manager: bool = False
+) -> None:
+    """End a membership. Raises AccessError where there is none.
+
+    `keeps_a_manager`: raise LastManagerError where nobody would be left who can let somebody in.
+    """
+    lock(connection, advertiser_id)
+    own = advertiser_member.c
+    its = sa.and_(own.advertiser_id == advertiser_id, own.actor == actor)
+    role = connection.scalar(sa.select(own.role).where(its))
+    if role is None:
         raise AccessError("that is no member; `dmp advertiser list` shows them")
+    if keeps_a_manager and role == "manager":
+        others = sa.select(own.actor).where(
+            own.advertiser_id == advertiser_id, own.role == "manager", own.actor != actor
+        )
+        if not connection.scalar(sa.select(sa.exists(others))):
+            raise LastManagerError("that is the last manager; let in another one first")
+    connection.execute(advertiser_member.delete().where(its))
+
+
+def lock(connection: sa.Connection, advertiser_id: str) -> None:
+    """Have whoever else changes the advertiser's members wait until this transaction ends."""
+    connection.execute(
+        sa.select(advertiser.c.advertiser_id)
+        .where(advertiser.c.advertiser_id == advertiser_id)
+        .with_for_update()
+    )
 
 
 def actor_of(connection: sa.Connection, *, email: str = "", client: str = "") -> str:
@@ -118,7 +144,7 @@ def visible(connection: sa.Connection, who: Principal, used: Collection[str] = (
     `used`: those of which there are rows, whether somebody made them known or not.
     """
     known = _known(connection, used)
-    if who.role == "admin" or not _any_member(connection):
+    if who.role == "admin" or not is_closed(connection):
         seen: dict[str, MemberRole] = dict.fromkeys(known, "manager")
     else:
         rows = connection.execute(
@@ -133,17 +159,33 @@ def visible(connection: sa.Connection, who: Principal, used: Collection[str] = (
 
 def sees_all(connection: sa.Connection, who: Principal, used: Collection[str] = ()) -> bool:
     """Whether somebody sees every advertiser there is; `used` as for `visible`."""
-    if who.role == "admin" or not _any_member(connection):
+    if who.role == "admin" or not is_closed(connection):
         return True
     seen = {one.advertiser_id for one in visible(connection, who, used)}
     return seen >= _known(connection, used).keys()
 
 
+def is_known(connection: sa.Connection, advertiser_id: str, used: Collection[str] = ()) -> bool:
+    """Whether there is such an advertiser; `used` as for `visible`."""
+    return advertiser_id in _known(connection, used)
+
+
+def members_of(connection: sa.Connection, advertiser_id: str) -> list[str]:
+    """The actors that are members of an advertiser."""
+    own = advertiser_member.c
+    query = sa.select(own.actor).where(own.advertiser_id == advertiser_id).order_by(own.actor)
+    return list(connection.scalars(query))
+
+
 def _known(connection: sa.Connection, used: Collection[str]) -> dict[str, str]:
     """Advertiser → what people call it."""
-    known = {row.advertiser_id: row.name for row in connection.execute(sa.select(advertiser))}
+    of = sa.select(advertiser.c.advertiser_id, advertiser.c.name)
+    known = {row.advertiser_id: row.name for row in connection.execute(of)}
     return {one: one for one in used} | known
 
 
-def _any_member(connection: sa.Connection) -> bool:
-    return bool(connection.scalar(sa.select(sa.exists(sa.select(advertiser_member.c.actor)))))
+def is_closed(connection: sa.Connection) -> bool:
+    """Whether a member of any advertiser was ever named: until then all are open to who has a
+    scope."""
+    named = sa.select(advertiser.c.advertiser_id).where(advertiser.c.members_since.is_not(None))
+    return bool(connection.scalar(sa.select(sa.exists(named))))

@@ -13,3 +13,7 @@ class SchemaError(StoreError):
 
 class AccessError(UserError):
     """A client or person that cannot be made or changed; the message says why."""
+
+
+class LastManagerError(AccessError):
+    """An advertiser would be left without anybody who can let people in."""

@@ -223,7 +223,9 @@ advertiser = sa.Table(
     sa.Column("advertiser_id", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     time_column("created_at", required=True),
-    comment="Whose rows they are: a shop with its ad accounts. One row per advertiser.",
+    time_column("members_since"),
+    comment="Whose rows they are: a shop with its ad accounts. One row per advertiser. "
+    "members_since: when the first member was named, however many there still are.",
 )
 
 advertiser_member = sa.Table(

@@ -26,3 +26,6 @@ class WebSettings(BaseModel):
     web_first_day: date = Field(
         date(2023, 1, 1), description="First day that can be selected as a partition."
     )
+    web_advertiser: str = Field(
+        "", description="The advertiser whose shop the web database is of; empty: the only one."
+    )

@@ -20,7 +20,7 @@ from dmp_assets.platform.api.app import api_routes
 from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.platform.store import access, advertisers
 from dmp_assets.platform.store.roles import ROLES
-from dmp_assets.platform.store.schema import advertiser, advertiser_member, person
+from dmp_assets.platform.store.schema import advertiser, advertiser_member, audit_event, person
 from tests.support.ads_rows import DAYS, FIRST, LEVELS, OPEN, ads_rows
 from tests.support.postgres import fresh_database
 from tests.support.service import Api, email, fill, now, running_api
@@ -163,6 +163,7 @@ def test_what_cannot_be_meant_is_named(api: Api, params: dict[str, Any], field: 
 def test_without_members_a_home_is_open_to_who_has_the_scope(api: Api) -> None:
     with api.store.begin() as store:
         store.execute(advertiser_member.delete())
+        store.execute(advertiser.update().values(members_since=None))
     with api.as_role("analyst") as client:
         found = rows(client, "advertisers")
         answer = client.get("/v1/ads/roi")
@@ -275,6 +276,29 @@ def test_a_report_of_all_is_for_who_sees_all(api: Api) -> None:
             advertisers.shut_out(store, "bolt", "client:key-marketer")
 
 
+def test_what_is_of_one_shop_is_for_its_members(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = api.app.state.service.settings
+    with api.store.begin() as store:
+        for one in advertisers.members_of(store, "acme"):
+            advertisers.shut_out(store, "acme", one)
+        advertisers.let_in(store, "bolt", "client:key-marketer", "reader", now=now())
+
+    def seen() -> set[int]:
+        with api.as_role("marketer") as client:
+            paths = ("/v1/channels", "/v1/attribution", "/reports/attribution.html")
+            return {client.get(path).status_code for path in paths}
+
+    (api.home.reports / "attribution.html").write_text("<title>Channels</title>")
+    for whose, status in (("acme", 403), ("bolt", 200), ("", 403)):
+        monkeypatch.setattr(settings, "web_advertiser", whose)
+        assert seen() == {status}, whose
+    with api.store.begin() as store:
+        advertisers.let_in(store, "acme", "client:key-marketer", "reader", now=now())
+    assert seen() == {200}  # of all there are
+    with api.client() as nobody:
+        assert nobody.get("/v1/channels").status_code == 401
+
+
 # the commands ------------------------------------------------------------------------------------
 def test_members_are_named_by_commands(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     with api.store.begin() as store:
@@ -295,12 +319,25 @@ def test_members_are_named_by_commands(api: Api, monkeypatch: pytest.MonkeyPatch
     assert (only["name"], only["role"]) == ("Acme Ltd", "manager")
     with api.logged_in("marketer") as client:
         assert rows(client, "advertisers") == []
-    assert run("shut-out", "acme", "--user", email("analyst")).exit_code == 0
+    gone = run("shut-out", "acme", "--user", email("analyst"))
+    assert gone.exit_code == 0 and "only administrators see it" in gone.output
+    for role in ("analyst", "marketer"):  # it stays closed
+        with api.logged_in(role) as client:
+            assert rows(client, "advertisers") == []
+    with api.store.connect() as store:
+        noted = store.execute(
+            sa.select(audit_event.c.detail)
+            .where(audit_event.c.action.in_(("advertiser let-in", "advertiser shut-out")))
+            .order_by(audit_event.c.event_id.desc())
+            .limit(2)
+        ).scalars()
+        assert all(one["member"].startswith("person:") for one in noted)
     for words, said in (
         (("let-in", "acme", "--user", "nobody@shop.example"), "no person"),
         (("let-in", "acme", "--client", "nobody"), "no client"),
         (("let-in", "acme"), "one of them"),
         (("let-in", "acme", "--user", email("analyst"), "--role", "owner"), "no role"),
+        (("let-in", "acne", "--user", email("analyst")), "no advertiser acne"),
         (("add", "a b"), "no id"),
         (("shut-out", "acme", "--user", email("analyst")), "no member"),
     ):

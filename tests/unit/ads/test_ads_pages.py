@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,6 +20,7 @@ from dmp_assets.ads.service.store.schema_pages import ads_saved_view
 from dmp_assets.home import Home
 from dmp_assets.platform.postgres.embedded import Endpoint
 from dmp_assets.platform.store import access, advertisers
+from dmp_assets.platform.store.errors import LastManagerError
 from dmp_assets.platform.store.schema import (
     advertiser,
     advertiser_member,
@@ -268,6 +270,30 @@ def test_a_view_is_saved_opened_and_removed_by_who_saved_it(api: Api) -> None:
 
 
 # members -----------------------------------------------------------------------------------------
+def test_two_managers_who_shut_out_each_other_at_once_leave_one(api: Api) -> None:
+    ben = "ben@shop.example"
+
+    def out(address: str, other: str) -> int:
+        with api.client() as client:
+            client.post("/login", data={"email": address, "password": PASSWORD})
+            answer = posted(client, "/members/shut-out?advertiser=bolt", member=other)
+        return answer.status_code
+
+    with api.store.begin() as store:
+        for one in advertisers.members_of(store, "bolt"):
+            advertisers.shut_out(store, "bolt", one)
+        actors = [advertisers.actor_of(store, email=one) for one in (email("marketer"), ben)]
+        for actor in actors:
+            advertisers.let_in(store, "bolt", actor, "manager", now=now())
+    with ThreadPoolExecutor(2) as both:
+        answers = list(both.map(out, (email("marketer"), ben), reversed(actors)))
+    assert sorted(answers) in ([303, 403], [303, 404])
+    with api.store.begin() as store:
+        [left] = advertisers.members_of(store, "bolt")
+        with pytest.raises(LastManagerError):
+            advertisers.shut_out(store, "bolt", left, keeps_a_manager=True)
+
+
 def test_a_manager_lets_in_and_shuts_out_and_it_is_told(api: Api) -> None:
     with api.logged_in("marketer") as client:
         answer = posted(client, "/members?advertiser=acme", email="ben@shop.example", role="reader")
@@ -321,6 +347,7 @@ def test_nobody_shuts_themselves_out_and_an_unknown_address_is_said(api: Api) ->
 def test_who_lets_the_first_member_in_stays_a_manager(api: Api) -> None:
     with api.store.begin() as store:
         store.execute(advertiser_member.delete())
+        store.execute(advertiser.update().values(members_since=None))
     with api.logged_in("marketer") as client:
         assert "No member is named so far" in shown(client, "/members", advertiser="acme")
         answer = posted(client, "/members?advertiser=acme", email=email("analyst"), role="reader")

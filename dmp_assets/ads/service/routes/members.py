@@ -19,7 +19,7 @@ from dmp_assets.platform.api.routes.pages import PageRoute, wants_page
 from dmp_assets.platform.api.state import service_of
 from dmp_assets.platform.store import advertisers, audit
 from dmp_assets.platform.store.advertisers import MemberRole
-from dmp_assets.platform.store.errors import AccessError
+from dmp_assets.platform.store.errors import AccessError, LastManagerError
 
 api = APIRouter(prefix="/v1/ads", tags=["ads"])
 router = APIRouter(prefix="/ads", include_in_schema=False, route_class=PageRoute)
@@ -71,7 +71,7 @@ def _page(
     def read(store: sa.Connection, advertiser_id: str) -> dict[str, Any]:
         return {
             "members": store_of.members(store, advertiser_id),
-            "are_any": store_of.are_any(store),
+            "are_any": advertisers.is_closed(store),
             "events": store_of.events(store, advertiser_id, now=now),
         }
 
@@ -95,7 +95,8 @@ def let_in(
     service = service_of(request)
 
     def work(store: sa.Connection) -> None:
-        is_first = not store_of.are_any(store)
+        _still_manages(store, at)
+        is_first = not advertisers.is_closed(store)
         actor = advertisers.actor_of(store, email=email)
         if actor == at.principal.actor:
             raise AccessError("this is you; somebody else changes what you may do here")
@@ -130,14 +131,25 @@ def shut_out(
         raise Problem(422, "invalid", "this is you; somebody else shuts you out")
 
     def work(store: sa.Connection) -> None:
-        advertisers.shut_out(store, at.advertiser_id, member)
+        _still_manages(store, at)
+        advertisers.shut_out(store, at.advertiser_id, member, keeps_a_manager=True)
         _note(request, store, at, "advertiser shut-out", member)
 
     try:
         service.change(work)
+    except LastManagerError as error:
+        raise Problem(409, "conflict", str(error)) from error
     except AccessError as error:
         raise Problem(404, "not-found", "that is no member of this advertiser") from error
     return _back(at)
+
+
+def _still_manages(store: sa.Connection, at: Seat) -> None:
+    """Raise Problem 403 for who was shut out, or made a reader, since the request began."""
+    advertisers.lock(store, at.advertiser_id)
+    found = advertisers.visible(store, at.principal, [at.advertiser_id])
+    if not any(one.advertiser_id == at.advertiser_id and one.role == "manager" for one in found):
+        raise Problem(403, "forbidden", f"only a manager of {at.advertiser_id} may do this")
 
 
 def _note(

@@ -201,7 +201,7 @@ def put_preferences(request: Request, at: At, said: Preferences) -> None:
     except NoticeError as error:
         field = "body.quiet_to" if "quiet" in str(error) else "body.zone"
         raise _wrong(field, str(error)) from error
-    note_done(request, at.principal, "choose notices", advertiser_id=at.advertiser_id)
+    note_done(request, at.principal, "choose notices", advertiser=at.advertiser_id)
 
 
 @router.post(
@@ -236,7 +236,7 @@ def mute(request: Request, at: Acting, notice_id: NoticeId, said: MuteUntil) -> 
     mute_id = service.change(change)
     if mute_id is None:
         raise Problem(404, "not-found", "there is no such notice")
-    note_done(request, at.principal, "mute notices", advertiser_id=at.advertiser_id,
+    note_done(request, at.principal, "mute notices", advertiser=at.advertiser_id,
               notice_id=notice_id, what=said.what)  # fmt: skip
     return Muted(mute_id=mute_id)
 
@@ -250,7 +250,7 @@ def unmute(request: Request, at: Acting, mute_id: Annotated[int, Path(ge=1, le=2
     )
     if not gone:
         raise Problem(404, "not-found", "the caller has no such mute")
-    note_done(request, at.principal, "unmute notices", advertiser_id=at.advertiser_id)
+    note_done(request, at.principal, "unmute notices", advertiser=at.advertiser_id)
 
 
 def _person(at: Seat) -> uuid.UUID:

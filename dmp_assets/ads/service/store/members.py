@@ -30,7 +30,9 @@ class Member:
 
 def shown(actor: str, email: str | None) -> str:
     """How colleagues are shown to each other: `ann@…`, a program by its name."""
-    return f"{email.partition('@')[0]}@…" if email is not None else actor.partition(":")[2]
+    if email is not None:
+        return f"{email.partition('@')[0]}@…"
+    return actor.partition(":")[2] or actor
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,6 @@ def members(connection: sa.Connection, advertiser_id: str) -> Sequence[Member]:
         .order_by(of.role, person.c.email, of.actor)
     )
     return [Member(*row) for row in rows]
-
-
-def are_any(connection: sa.Connection) -> bool:
-    """Whether a member of any advertiser is named: until then all are open to who has a scope."""
-    return bool(connection.scalar(sa.select(sa.exists(sa.select(advertiser_member.c.actor)))))
 
 
 def events(connection: sa.Connection, advertiser_id: str, *, now: datetime) -> Sequence[Event]:

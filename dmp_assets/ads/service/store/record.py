@@ -5,22 +5,33 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dmp_assets.ads.service.store.schema_budgets import ads_budget_forecasts, ads_forecast_scores
+from dmp_assets.ads.service.store.schema_budgets import (
+    ads_budget_advice,
+    ads_budget_forecasts,
+    ads_forecast_scores,
+)
 
 
 def forecast(
     connection: sa.Connection, advertiser_id: str, forecast_id: str | None
 ) -> list[Mapping[str, Any]]:
-    """The rows of a forecast, without an id of the newest one; none where there is none."""
+    """The rows of a forecast, without an id of the one that the advice goes with, which need not
+    have been made last; none where there is none."""
     own = ads_budget_forecasts
     mine = own.c.advertiser_id == advertiser_id
     if forecast_id is None:
-        forecast_id = connection.scalar(
+        advised = ads_budget_advice.c
+        newest = (
             sa.select(own.c.forecast_id)
             .where(mine)
             .order_by(own.c.made_at.desc(), own.c.learnt_until.desc(), own.c.forecast_id)
             .limit(1)
         )
+        forecast_id = connection.scalar(
+            sa.select(advised.forecast_id).where(
+                advised.advertiser_id == advertiser_id, advised.campaign_id == ""
+            )
+        ) or connection.scalar(newest)
     rows = connection.execute(
         sa.select(own).where(mine, own.c.forecast_id == forecast_id).order_by(own.c.days, own.c.day)
     )

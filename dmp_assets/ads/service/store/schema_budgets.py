@@ -69,6 +69,7 @@ ads_budget_advice = sa.Table(
     sa.Column("campaign_id", sa.Text, primary_key=True),
     sa.Column("campaign_name", sa.Text),
     sa.Column("evidence_version", sa.Text, nullable=False),
+    sa.Column("forecast_id", sa.Text),
     time_column("made_at", required=True),
     sa.Column("learnt_from", sa.Date),
     sa.Column("learnt_until", sa.Date),

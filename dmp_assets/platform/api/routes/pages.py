@@ -27,6 +27,7 @@ from dmp_assets.platform.api.access import (
     from_our_page,
     principal_of,
 )
+from dmp_assets.platform.api.advertisers import sees_shop
 from dmp_assets.platform.api.logins import begin_session as begin_session
 from dmp_assets.platform.api.problems import (
     NO_NUL,
@@ -171,7 +172,7 @@ def _headlines(store: sa.Connection, service: Service, who: Principal) -> list[H
     return [
         headline
         for face in services().values()
-        if face.headlines is not None
+        if face.headlines is not None and sees_shop(store, who, face, service.settings)
         for headline in face.headlines(store, service.settings, who)
     ]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from dmp_assets.platform.api.access import needs
-from dmp_assets.platform.api.advertisers import see_all
+from dmp_assets.platform.api.advertisers import see_report
 from dmp_assets.platform.api.problems import Problem, responses
 from dmp_assets.platform.api.routes.pages import PageRoute
 from dmp_assets.platform.api.state import service_of
@@ -43,7 +43,7 @@ def report(
         there = False
     if not there:
         raise Problem(404, "not-found", "there is no such report; see /reports/index.html")
-    see_all(request, who, path.stem)
+    see_report(request, who, path.stem)
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "private, no-cache"}
     return Response(path.read_bytes(), media_type=kind, headers=headers)

@@ -347,6 +347,19 @@ def test_guessing_is_held_back_before_anything_is_looked_up(
         assert known.get("/v1/promo/usage").status_code == 200
 
 
+def test_who_logs_in_while_a_neighbour_guesses_is_let_in(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.app.state.service.settings, "api_denied_rate_limit", "3/minute")
+    with api.client() as guess:
+        for n in range(4):
+            wrong = {"Authorization": f"Bearer dmp_{n:016x}_" + "x" * 43}
+            guess.get("/v1/promo/usage", headers=wrong)
+        assert guess.get("/v1/promo/usage", headers=wrong).status_code == 429
+    with api.logged_in("analyst") as client:
+        assert client.get("/v1/promo/usage").status_code == 200
+
+
 def test_calls_without_a_credential_lock_nobody_out(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -516,7 +529,9 @@ def test_a_list_says_the_same_in_csv(api: Api, path: str) -> None:
     for row, given in zip(rows, as_json, strict=True):
         assert list(row) == list(given)
         for name, cell in row.items():
-            wanted = "" if given[name] is None else str(given[name])
+            is_said = isinstance(given[name], bool | dict | list)
+            wanted = json.dumps(given[name]) if is_said else str(given[name])
+            wanted = "" if given[name] is None else wanted
             assert cell.removeprefix("'") == wanted
 
 

@@ -761,3 +761,12 @@ def test_a_check_that_stops_at_a_value_does_not_tell_it(
     result = run(raw_users(calls, source), cleaned_users(calls, checks=(wrong,)))
     assert "ConversionException" in failure(result)
     assert "ann@mail.example" not in "\n".join(str(event) for event in result.all_events)
+
+
+def test_a_preview_shows_no_rows_of_advertisers(home: Home) -> None:
+    """Who may look at runs need not be a member of any."""
+    lakehouse = Lakehouse()
+    lakehouse.overwrite("raw/t", pa.table({"advertiser_id": ["acme"], "n": [1]}))
+    columns = {"advertiser_id": Column("string", "Whose."), "n": Column("long", "Number.")}
+    shown = preview(lakehouse.tables, "raw/t", columns)
+    assert "acme" not in shown and "dmp show raw/t" in shown
