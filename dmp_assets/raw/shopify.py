@@ -24,7 +24,7 @@ from dmp_assets.platform.connect.errors import ConnectError
 from dmp_assets.platform.connect.inbox import Webhook
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
-from dmp_assets.platform.lake.table_asset import TableRun, source_checks, table_asset
+from dmp_assets.platform.lake.table_asset import Check, TableRun, source_checks, table_asset
 from dmp_assets.platform.lake.window import Window
 from dmp_assets.platform.store import database, where
 from dmp_assets.sources.shopify import orders, webhooks
@@ -58,6 +58,15 @@ def _columns(table: str) -> dict[str, Column]:
     return {**columns_of(TABLES[table]), **LINEAGE_COLUMNS}
 
 
+CHECKS = (
+    Check(
+        "shopify_was_read",
+        None,
+        "Every shop could be read; one that could not stays as it was.",
+    ),
+)
+
+
 def _asked(lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
     """Shopify is asked in every run; whether anything is new, only the asking shows."""
     settings = shopify_settings(lakehouse.home)
@@ -77,7 +86,7 @@ def _shopify_table(
         probe=_asked,
         owner="team:marketing",
         kinds=("delta",),
-        checks=source_checks(table, key),
+        checks=(*source_checks(table, key), *CHECKS),
     )
 
 
@@ -217,8 +226,8 @@ class Shops:
         for error in self.failed.values():
             run.log.warning(f"a shop was not read: {error}")
         if self.failed:
-            told = [f"{shop} ({error.kind})" for shop, error in self.failed.items()]
-            run.metadata["shops_not_read"] = ", ".join(told)
+            told = [f"{shop}: {error}" for shop, error in self.failed.items()]
+            run.metadata["problem"] = "; ".join(told)
 
 
 @_shopify_table(ORDERS, "order_id", identified_by=("_state",), also=WITH_ORDERS)

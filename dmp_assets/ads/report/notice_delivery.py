@@ -27,6 +27,7 @@ from dmp_assets.ads.tables.ad_notices import NOTICES, row_of
 from dmp_assets.ads.tables.notice_findings import UNITS, Found
 from dmp_assets.home import Home
 from dmp_assets.platform.automation.schedules import zone
+from dmp_assets.platform.faces import lake
 from dmp_assets.platform.lake.code_places import code_at
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.tables import Tables
@@ -40,7 +41,7 @@ from dmp_assets.platform.store.schema import advertiser
 
 _NEW = timedelta(days=60)
 """Findings of older days are told to nobody any more."""
-_JOBS = ("daily_refresh", "weekly_report")
+_JOBS = ("ads_hourly", "daily_refresh", "weekly_report")
 """Jobs that make the tables of ads; of others nobody waits for ads."""
 _PAST_RUNS = 30
 _KEY = ["delivery", "ad_notices"]
@@ -213,24 +214,30 @@ def ad_notices(
 
 
 JOB = dg.define_asset_job(
-    "ads_notices",
-    selection=dg.AssetSelection.assets(
-        ["ml", "ad_notices"], ["ml", "ad_notice_coverage"], ["delivery", "ad_notices"]
+    "ads_hourly",
+    selection=lake.of("ads")
+    - dg.AssetSelection.key_prefixes("reports")
+    - dg.AssetSelection.assets(
+        ["delivery", "ads"], ["delivery", "ads_by_email"], ["ml", "ads_budget_forecasts"],
+        ["ml", "ads_budget_advice"], ["ml", "ads_budget_curves"], ["ml", "ads_forecast_scores"],
     ),
-    description="Look for what is not as usual with ads, orders and connections, and tell people.",
-)
+    description="Read what Meta and the shops changed, bring the tables of ads up to it, look for "
+    "what is not as usual, and tell people. Budgets are learnt anew once a day.",
+)  # fmt: skip
 
 
 def build_schedules() -> list[dg.ScheduleDefinition]:
-    """Each hour, for what is late becomes so by the clock; off unless ads are configured."""
+    """Each hour, for the last days are restated and what is late becomes so by the clock; off
+    unless ads are configured."""
     on, off = dg.DefaultScheduleStatus.RUNNING, dg.DefaultScheduleStatus.STOPPED
     return [
         dg.ScheduleDefinition(
-            name="ads_notices",
+            name="ads_hourly",
             job=JOB,
             cron_schedule="10 * * * *",
             execution_timezone=zone(),
-            description="Each hour: look for what is not as usual, and tell people.",
+            description="Each hour: read the last days of ads and what changed of orders, look for "
+            "what is not as usual, and tell people.",
             default_status=on if is_configured(Home.current()) else off,
         )
     ]

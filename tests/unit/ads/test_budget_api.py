@@ -17,6 +17,8 @@ import pytest
 import sqlalchemy as sa
 
 from dmp_assets.ads.model.budgets.scores import LEVELS
+from dmp_assets.ads.service import planning
+from dmp_assets.ads.service.store.advice import Budget
 from dmp_assets.ads.service.store.intents import StoreIntents
 from dmp_assets.ads.service.store.plans import Step
 from dmp_assets.ads.service.store.schema_budgets import ads_plan, ads_write_intent
@@ -621,3 +623,26 @@ def test_an_advertiser_that_is_not_connected_is_told(ads: Ads) -> None:
     finally:
         with ads.api.store.begin() as store:
             advertisers.shut_out(store, "bolt", "client:key-marketer")
+
+
+@pytest.mark.parametrize(
+    ("present", "planned", "stands", "is_left"),
+    [
+        ("30", "31", "90", True), ("30", "29", "20", True), ("30", "29", "90", False),
+        ("30", "31", "20", False), ("30", "31", "31", False),
+    ],
+)  # fmt: skip
+def test_a_plan_moves_no_budget_the_other_way(
+    present: str, planned: str, stands: str, is_left: bool
+) -> None:
+    line = planning.Line("c1", "C", Decimal(present), Decimal(planned))
+    budget = Budget(
+        account_id="1", object_id="2", object_kind="campaign", object_name="C", campaign_id="c1",
+        effective_status="ACTIVE", currency="EUR", daily_budget=Decimal(stands),
+        daily_budget_in_sums=Decimal(stands),
+    )  # fmt: skip
+    items, problem = planning._items(line, [budget], Decimal("0.3"))
+    assert ("they are left" in problem) is is_left
+    assert items == [] if is_left or stands == planned else items
+    for item in items:
+        assert (item.after > item.before) == (line.planned > line.present)

@@ -130,6 +130,31 @@ def test_without_members_the_channel_is_told_once(place: Place) -> None:
     assert place.mails() == []
 
 
+def test_of_a_home_whose_clock_stands_in_the_past_notices_are_told_and_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = NOON - timedelta(days=900)
+    monkeypatch.setattr(Home, "now", lambda own: then)
+    old = row(day=then.date(), since=then.date(), found_at=then)
+    assert dict(tell(place.home, place.client, [old])) == {"sent": 1}
+    [post] = place.posts()
+    assert "300.00 EUR" in json.dumps(post["blocks"])
+    with place.store.connect() as store:
+        assert store.scalar(sa.select(sa.func.count()).select_from(ad_notice)) == 1
+
+
+def test_a_message_of_nothing_is_not_sent(place: Place) -> None:
+    with place.store.begin() as store:
+        store.execute(ad_notice_message.insert().values(
+            message_id=uuid.uuid4(), advertiser_id="acme", recipient=preferences.EVERYONE,
+            channel="slack", is_digest=False, made_at=NOON, state="kept", state_at=NOON,
+        ))  # fmt: skip
+    assert place.tell() == {} and place.posts() == []
+    with place.store.connect() as store:
+        [one] = store.execute(sa.select(ad_notice_message)).all()
+    assert (one.state, one.reason) == ("nobody", "nothing to tell")
+
+
 def test_each_is_told_as_they_want_it_and_nobody_of_another_advertiser(place: Place) -> None:
     place.person("ann", "acme", channel="email")
     place.person("bob", "acme", channel="none", kinds={"tracking_broken": Told("email", False)})

@@ -25,7 +25,7 @@ from dmp_assets.raw import shopify as raw
 from dmp_assets.sources.shopify.access import SERVICE
 from dmp_assets.sources.shopify.settings import ShopifySettings
 from dmp_assets.sources.shopify.tables import CUSTOMER
-from tests.support.materialized import materialized
+from tests.support.materialized import failed_checks, materialized
 from tests.support.shopify import ORDERS, OTHER, SHOP, Service, refill, running
 
 Query = Callable[[str], list[tuple[Any, ...]]]
@@ -234,10 +234,13 @@ def test_a_shop_that_cannot_be_read_keeps_nobody_from_the_others(
     result = read()
     told = result.asset_materializations_for_node("raw__shopify_orders")
     metadata = {key: value for one in told for key, value in one.metadata.items()}
-    assert metadata["shops_not_read"].value.startswith(f"{OTHER} (")
+    assert metadata["problem"].value.startswith(f"{OTHER}: ")
+    assert "shopify_orders shopify_was_read" in failed_checks(result)
     assert query("SELECT DISTINCT shop FROM raw.shopify_orders") == [(SHOP,)]
     noted = Tables.of(shops, shops.settings()).stamp("raw/shopify_orders")["read"]
     assert set(noted) == {SHOP}
+    refill(service)
+    assert "shopify_orders shopify_was_read" not in failed_checks(materialized(raw.shopify_orders))
 
 
 def test_a_shop_that_fails_half_way_leaves_nothing_of_itself(
