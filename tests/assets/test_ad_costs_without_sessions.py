@@ -24,7 +24,7 @@ def spent(campaign: str, day: int, amount: str | None, advertiser: str = "acme")
     return {
         "advertiser_id": advertiser, "account_id": "7", "ad_id": f"{campaign} ad",
         "campaign_id": f"{campaign} id", "campaign_name": campaign,
-        "date": FIRST + timedelta(days=day - 1),
+        "date": FIRST + timedelta(days=day - 1), "spend": Decimal(amount or 1),
         "spend_in_sums": None if amount is None else Decimal(amount),
     }  # fmt: skip
 
@@ -63,8 +63,8 @@ def test_what_the_webs_own_costs_hold_is_not_counted_twice(home: Home) -> None:
     web(home, ("clicked", 4, "7.90"), ("free", 4, "0"))
     materialized(costs.ad_costs_without_sessions)
     assert found(home) == {
-        ("seen", 1): Decimal(5), ("seen", 2): Decimal(5), ("clicked", 7): Decimal(8),
-        ("free", 4): Decimal(3),
+        ("seen", 1): Decimal(5), ("seen", 2): Decimal(5), ("clicked", 4): Decimal("0.10"),
+        ("clicked", 5): Decimal(8), ("clicked", 7): Decimal(8), ("free", 4): Decimal(3),
     }  # fmt: skip
 
 
@@ -73,6 +73,14 @@ def test_days_of_which_the_web_has_no_visits_are_left_out(home: Home) -> None:
     web(home)
     materialized(costs.ad_costs_without_sessions)
     assert found(home).keys() == {("seen", 1), ("seen", 9)}
+
+
+def test_what_visits_carry_more_than_was_paid_is_made_up_for(home: Home) -> None:
+    """The account's days are not the web's."""
+    ads(home, spent("c", 1, "10.00"), spent("c", 2, "2.00"))
+    web(home, ("c", 1, "4.00"), ("c", 2, "7.00"), ("c", 9, "3.00"))  # the ads were read until 2
+    materialized(costs.ad_costs_without_sessions)
+    assert found(home) == {("c", 1): Decimal(6), ("c", 2): Decimal(-5)}
 
 
 def test_without_a_web_nothing_is_added(home: Home) -> None:

@@ -5,11 +5,11 @@ modeled/ad_performance_daily, and where they are there cleaned/web_sessions and
 cleaned/web_session_costs.
 
 The web knows a cost by the visit that it bought. What is paid for being seen alone, or for clicks
-that never became a visit, is in no visit, and a channel looks cheaper than it is. Where a visit of
-the campaign has a cost on the day, or on the one before or after it (the account's days are not the
-web's), the campaign is the web's own and is not here, so that nothing is counted twice. Days are
-those of which the web has visits. One web database is of one shop: DMP_WEB_ADVERTISER says
-whose, where there are several advertisers.
+that never became a visit, is in no visit, and a channel looks cheaper than it is. So this is what
+the platform says that a campaign cost, less what its visits carry: with both the channel costs what
+was paid. The account's days are not the web's: on a day it may be below 0, and the next makes up for
+it. Days are those of which both tell, and whose spend is known. One web database is of one
+shop: DMP_WEB_ADVERTISER says whose, where there are several advertisers.
 """
 
 from dmp_assets.ads.settings import AdsSettings, currency_of_sums
@@ -24,29 +24,39 @@ COLUMNS = {
     "campaign_name": Column("string", "What it is called."),
     "channel_name": Column("string", "The web's channel that it belongs to."),
     "date": Column("date", "Day, of the account's time zone."),
-    "cost": Column(AMOUNT, "What it cost, in the web's currency (DMP_CURRENCY)."),
+    "cost": Column(
+        AMOUNT, "What it cost less what its visits carry, in the web's currency (DMP_CURRENCY)."
+    ),
 }
 KEY = ("advertiser_id", "campaign_id", "date")
 WEB = ("cleaned/web_sessions", "cleaned/web_session_costs")
 _QUERY = """
 WITH spent AS (
   SELECT advertiser_id, coalesce(campaign_id, '') AS campaign_id,
-         any_value(campaign_name) AS campaign_name, date, sum(spend_in_sums) AS cost
+         any_value(campaign_name) AS campaign_name, date, sum(spend_in_sums) AS cost,
+         bool_and(spend_in_sums IS NOT NULL OR spend = 0) AS is_known
   FROM modeled.ad_performance_daily WHERE advertiser_id = $advertiser GROUP BY ALL
 ),
-told AS (
-  SELECT DISTINCT s.campaign_name, s.event_at::DATE AS day
-  FROM cleaned.web_session_costs c JOIN cleaned.web_sessions s USING (session_id)
-  WHERE c.cost > 0 AND list_contains($channels, s.channel_name)
+named AS (
+  SELECT campaign_name, min(campaign_id) AS campaign_id FROM spent
+  WHERE campaign_name IS NOT NULL GROUP BY ALL
 ),
-known AS (
-  SELECT DISTINCT campaign_name, unnest([day - 1, day, day + 1]) AS date FROM told
+visits AS (
+  SELECT n.campaign_id, s.event_at::DATE AS date, sum(c.cost) AS carried
+  FROM cleaned.web_session_costs c JOIN cleaned.web_sessions s USING (session_id)
+  JOIN named n USING (campaign_name)
+  WHERE c.cost > 0 AND list_contains($channels, s.channel_name) GROUP BY ALL
 ),
 web AS (SELECT min(event_at)::DATE AS first, max(event_at)::DATE AS last FROM cleaned.web_sessions)
-SELECT advertiser_id, campaign_id, campaign_name, $channel AS channel_name, date,
-       cost::DECIMAL(18, 4) AS cost
-FROM spent ANTI JOIN known USING (campaign_name, date)
-WHERE cost <> 0 AND date BETWEEN (SELECT first FROM web) AND (SELECT last FROM web)
+SELECT $advertiser AS advertiser_id, campaign_id,
+       any_value(coalesce(s.campaign_name, n.campaign_name)) AS campaign_name,
+       $channel AS channel_name, date,
+       (coalesce(sum(s.cost), 0) - coalesce(sum(carried), 0))::DECIMAL(18, 4) AS cost
+FROM spent s FULL JOIN visits USING (campaign_id, date) LEFT JOIN named n USING (campaign_id)
+WHERE date BETWEEN (SELECT first FROM web) AND (SELECT last FROM web)
+  AND date BETWEEN (SELECT min(date) FROM spent) AND (SELECT max(date) FROM spent)
+GROUP BY campaign_id, date
+HAVING cost <> 0 AND coalesce(bool_and(is_known), true)
 ORDER BY ALL
 """
 
