@@ -1,7 +1,10 @@
 """Experiments over real HTTP on a real store: defined, fixed, assigned, ended, one's own alone."""
 
+import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -326,3 +329,17 @@ def test_a_reader_and_a_key_that_assigns_decide_nothing(api: Api) -> None:
         assert shop.get(f"{ROUTE}/shipping").status_code == 403
         asked = reader.post("/v1/experiments/shipping/assign", json={"unit": "u"})
         assert asked.status_code == 403
+
+
+def test_the_examples_of_the_docs_are_answered(api: Api) -> None:
+    docs = Path(__file__).resolve().parents[3] / "docs/experiments.md"
+    asked, defined = re.findall(r"```json\n(.*?)```", docs.read_text(), re.DOTALL)[:2]
+    with api.as_role("marketer") as client:
+        plan = client.post(f"{ROUTE}/calculator", json=json.loads(asked))
+        assert plan.status_code == 200, plan.text
+        body = json.loads(defined)
+        assert 0.9 < body["tuning"] / plan.json()["tuning"] < 1.1
+        assert plan.json()["days"] <= body["days"]
+        made = client.post(ROUTE, json=body)
+        assert made.status_code == 201, made.text
+        assert client.post(f"{ROUTE}/free-shipping/start").json()["state"] == "running"
