@@ -254,12 +254,3 @@ def test_a_second_demo_connects_nothing_anew(demo: Demo) -> None:
     assert handed_out(demo) == before
     assert all(f"Ads of {name} " in ran.text for name in NAMES)
     assert "dmp show modeled/ad_roi_daily" in ran.text
-
-
-def test_the_ad_that_meta_rejected_is_noticed_and_nothing_else(demo: Demo) -> None:
-    rejected = modeled(demo, "FROM modeled.ads WHERE effective_status = 'DISAPPROVED'")
-    told = modeled(demo, "FROM ml.ad_notices")
-    assert [(row["kind"], row["subject"]) for row in told] == [
-        ("ad_rejected", f"ad:{row['ad_id']}") for row in rejected
-    ]
-    assert len(rejected) == 1

@@ -65,13 +65,9 @@ def ads_of(rng: Rng, trade: Trade) -> Ads:
                 "OFFSITE_CONVERSIONS", "start_time": began,
                 "view_days": 0 if name == ads_world.CLICKS_ONLY else 1,
             })  # fmt: skip
-            more = (
-                1 if name == ads_world.REJECTED and shop.advertiser_id == ads_world.TRACKED else 0
-            )
-            for n in range(count + more):
+            for n in range(count):
                 number = f"{(base + c) * 100 + s * 10 + n:012}"
-                if n < count:
-                    ads.append(f"25{number}")
+                ads.append(f"25{number}")
                 rows["creative"].append({
                     **own, "creative_id": f"26{number}", "name": f"{name} {n + 1}",
                     "title": f"New in {n + 1}", "body": "Free delivery from 60",
@@ -82,7 +78,6 @@ def ads_of(rng: Rng, trade: Trade) -> Ads:
                     **own, **made, "ad_id": f"25{number}", "adset_id": adset_id,
                     "campaign_id": campaign_id, "creative_id": f"26{number}",
                     "name": f"{name} ad {n + 1}",
-                    "review": "approved" if n < count else "disapproved",
                 })  # fmt: skip
         of_campaign[campaign.name] = tuple(ads)
     rows["audience"] = _audience(rng, [ad for ads_ in of_campaign.values() for ad in ads_])
