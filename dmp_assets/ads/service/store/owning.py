@@ -1,11 +1,13 @@
 """Whose the ad accounts, campaigns and ad sets are that somebody names: by the published tables."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from dmp_assets.ads.service.store.schema import ad_accounts, ads
+from dmp_assets.platform.store.schema import service_connection
+from dmp_assets.sources.meta.connection import SERVICE as META
 
 _COLUMNS = {"campaigns": ads.c.campaign_id, "adsets": ads.c.adset_id}
 _WORDS = {"campaigns": "campaigns", "adsets": "ad sets"}
@@ -48,3 +50,35 @@ def _unknown(ids: Collection[str], what: str, account: str) -> dict[str, str]:
         return {}
     shown = ", ".join(sorted(ids)[:_SHOWN]) + (" and others" if len(ids) > _SHOWN else "")
     return {"cells": f"account {account} has no {what} {shown} with ads as of the last run"}
+
+
+def held_by_others(
+    connection: sa.Connection,
+    advertiser_id: str,
+    ticked: Mapping[str, Sequence[str]],
+    by_settings: str | None = None,
+) -> list[str]:
+    """Ad accounts that were ticked for an advertiser and that another one has: they are left out.
+
+    ticked: advertiser → the accounts of its consent, the earliest consent first. by_settings: the
+    advertiser whose token is in the settings. One who has the rows has the account, else who
+    consented first.
+    """
+    if advertiser_id not in ticked:
+        return []
+    own, order = ticked[advertiser_id], list(ticked)
+    earlier = {one for whose in order[: order.index(advertiser_id)] for one in ticked[whose]}
+    table = service_connection.c
+    connected = {*connection.scalars(sa.select(table.account).where(table.service == META))}
+    with_rows: dict[str, set[str]] = {}
+    query = sa.select(ad_accounts.c.account_id, ad_accounts.c.advertiser_id).where(
+        ad_accounts.c.is_listed, ad_accounts.c.account_id.in_(own)
+    )
+    for account, whose in connection.execute(query):
+        if whose in connected or whose == by_settings:
+            with_rows.setdefault(account, set()).add(whose)
+    return sorted(
+        account
+        for account in own
+        if (advertiser_id not in with_rows[account] if account in with_rows else account in earlier)
+    )
