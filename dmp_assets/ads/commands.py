@@ -24,7 +24,9 @@ connect = typer.Typer(
     no_args_is_help=True, help="Connect advertisers to Meta and shops to Shopify."
 )
 
-ads = typer.Typer(no_args_is_help=True, help="Files of ads and orders that people exported.")
+ads = typer.Typer(
+    no_args_is_help=True, help="Ad accounts, and files of ads and orders that people exported."
+)
 
 Redirect = Annotated[
     str,
@@ -33,6 +35,13 @@ Redirect = Annotated[
         "answer. Without it: DMP_PUBLIC_URL and /connect."
     ),
 ]
+
+
+_ACCOUNTS = """
+SELECT advertiser_id, account_id, arg_max(is_listed, read_at) AS is_listed,
+       arg_max(name, read_at) AS name
+FROM raw.meta_accounts GROUP BY ALL ORDER BY ALL
+"""
 
 
 @contextmanager
@@ -94,7 +103,33 @@ def connect_meta(
             _known(home, advertiser)
             begun = connections.begin(client, advertiser, target)
             _consent(begun, target, lambda query: connections.finish(client, begun.cookie, query))
+            left_out = _left_out(home, advertiser)
         out.print(f"Meta is connected for {advertiser}; `dmp run --select group:ads` reads it.")
+        if left_out:
+            out.print(
+                f"Left out, as another advertiser of this installation has it connected and keeps "
+                f"it: {', '.join(left_out)}. Connect anew without it, or disconnect it there."
+            )
+
+
+def _left_out(home: Home, advertiser: str) -> list[str]:
+    """Ad accounts that were ticked for the advertiser and that another one has."""
+    from dmp_assets.ads.service.store import owning
+    from dmp_assets.cli.service import in_store
+    from dmp_assets.platform.connect.keys import KeyRing
+    from dmp_assets.platform.connect.tokens import targets
+    from dmp_assets.sources.meta.connection import SERVICE
+    from dmp_assets.sources.meta.settings import MetaSettings
+
+    settings = home.settings().of(MetaSettings)
+    by_settings = settings.meta_advertiser_id if settings.meta_system_user_token else None
+    ring = KeyRing.of(home)
+    return in_store(
+        home,
+        lambda store: owning.held_by_others(
+            store, advertiser, targets(store, ring, SERVICE), by_settings
+        ),
+    )
 
 
 @connect.command("shopify")
@@ -234,6 +269,65 @@ def import_files(
             what = f"{one.kept.rows:,} rows" if one.is_new else "there already, left alone"
             print("\n  ".join((f"{one.kept.name}: {what}", *one.notes)))
         out.print("`dmp run --select group:ads` brings them into the tables.")
+
+
+def _holders(home: Home) -> list[str]:
+    """Advertisers that are connected to Meta, whose store is started for it if need be."""
+    from dmp_assets.platform.run.outside import outside_systems
+    from dmp_assets.sources.meta.resource import holders
+
+    with outside_systems(home, sources=False):
+        return holders(home)
+
+
+@ads.command("accounts")
+def list_accounts(
+    remove: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="ADVERTISER ACCOUNT",
+            help="Take back an ad account that was connected for the wrong advertiser, once it is "
+            "not granted to it any more.",
+        ),
+    ] = None,
+) -> None:
+    """Show the ad accounts by advertiser, or take one back: the next run drops its rows."""
+    with explained():
+        from dmp_assets.cli.shared import tables
+        from dmp_assets.sources.meta import removed
+
+        home = Home.current().prepare()
+        there = tables(home)
+        rows = there.sql(_ACCOUNTS).to_pylist() if there.exists("raw/meta_accounts") else []
+        if remove is not None:
+            whose, account = remove[0].strip(), remove[1].strip().removeprefix("act_")
+            meant = [
+                one for one in rows if (one["advertiser_id"], one["account_id"]) == (whose, account)
+            ]
+            if not meant:
+                raise GivenError(
+                    f"--remove {whose} {account}: {whose} has no such account; see `dmp ads "
+                    "accounts`"
+                )
+            if meant[0]["is_listed"] and whose in _holders(home):
+                raise GivenError(
+                    f"--remove {whose} {account}: it is granted to {whose} still. Connect Meta "
+                    f"anew for {whose} without it (`dmp connect meta`), then run once"
+                )
+            removed.note(home, (whose, account))
+            out.print(
+                f"{account} was taken back from {whose}; the next run drops its rows "
+                "(`dmp run --select group:ads`)."
+            )
+            return
+        going = set(removed.noted(home))
+        for one in rows:
+            state = "granted" if one["is_listed"] else "not granted any more"
+            if (one["advertiser_id"], one["account_id"]) in going:
+                state = "taken back: the next run drops its rows"
+            print(f"{one['advertiser_id']}\t{one['account_id']}\t{state}\t{one['name'] or ''}")
+        if not rows:
+            out.print("no ad account was read")
 
 
 @ads.command("files")

@@ -96,6 +96,10 @@ DOMAIN = Domain(
     advice={
         "meta_was_read": "see what each connection lacks: `dmp connect list`; one that needs "
         "consent is connected anew",
+        "webhooks_were_usable": "nothing has to be done: what changed is read all the same. Where "
+        "it comes again, somebody repeats webhooks with other headers",
+        "split_tests_were_settled": "the experiment's page says why; mend it (`dmp connect meta "
+        "--writing`) or stop the experiment: the next run tries again",
         "rates_known": "add the currency to the file that DMP_ADS_EXCHANGE_RATES names; see what "
         'has no rate: `dmp show {asset} --where "rate IS NULL"`',
         "unit_costs_known": "say at Shopify what an item costs; see the orders: `dmp show {asset} "

@@ -3,7 +3,7 @@
 Every value is kept: a row is added when it differs from the last one of its key, with the time at
 which it was read, so that what was believed on any day can be asked. Nothing here stops a run: an
 account that cannot be read stays as it is, the check `meta_was_read` says why, and the next run
-reads on where this one ended.
+reads on where this one ended. An account is of one advertiser alone: the first that connected it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+import pyarrow as pa
+
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.cleaning.landed import LINEAGE_COLUMNS
 from dmp_assets.platform.cleaning.received_columns import columns_of
 from dmp_assets.platform.lake.columns import Column
+from dmp_assets.platform.lake.file_statistics import harmless
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.platform.lake.window import Window
@@ -35,10 +38,11 @@ from dmp_assets.raw.meta_readings import (
     received,
     table,
 )
-from dmp_assets.sources.meta import objects
+from dmp_assets.sources.meta import objects, removed
 from dmp_assets.sources.meta.config import is_connected
 from dmp_assets.sources.meta.days import due, zone_of
-from dmp_assets.sources.meta.resource import Connected, advertisers
+from dmp_assets.sources.meta.holding import HeldElsewhereError, owners
+from dmp_assets.sources.meta.resource import Connected, advertisers, holders
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.meta.sync import Account, Reading, changes, readings, side_by_side, text
 from dmp_assets.sources.meta.tables import OBJECTS
@@ -58,17 +62,24 @@ Row = dict[str, Any]
 Connections = Mapping[str, Connected]
 
 
-def _state(lakehouse: Lakehouse, window: Window) -> dict[str, str] | None:
+def _state(lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
     """Where Meta is connected it is asked in every run; that something changed it does not say."""
-    return {"run": lakehouse.run_id} if is_connected(lakehouse.home) else None
+    if is_connected(lakehouse.home):
+        return {"run": lakehouse.run_id}
+    gone = removed.noted(lakehouse.home)
+    return {"removed": [list(one) for one in gone]} if gone else None
 
 
 def _read(
     run: TableRun,
     jobs: Callable[[Connections], list[Any]],
     work: Callable[[Any], Iterable[Any]],
+    ended: Callable[[], list[str]] = list,
 ) -> Iterator[tuple[Any, Any]]:
-    """What the jobs of all connections give; what went wrong is told when all have ended."""
+    """What the jobs of all connections give; what went wrong is told when all have ended.
+
+    ended: called then, while the connections are there; gives further problems.
+    """
     problems: list[str] = []
     try:
         with advertisers(run.lakehouse.home) as connections:
@@ -80,12 +91,40 @@ def _read(
                     problems.append(f"{account.advertiser_id} {account.path}: {found}")
                 else:
                     yield job, found
+            problems += ended()
     except UserError as error:  # the store is not there, or its keys
         problems.append(str(error))
     for problem in problems:
         run.log.error(problem)
     if problems:
         run.metadata["problem"] = "; ".join(dict.fromkeys(problems))
+
+
+def _drop_removed(run: TableRun) -> int:
+    """Drop the rows of accounts that were taken back from their advertisers; how many."""
+    noted = removed.noted(run.lakehouse.home)
+    if not noted:
+        return 0
+    try:
+        in_use = holders(run.lakehouse.home)
+    except UserError as error:  # whose they are cannot be told now
+        run.log.warning(f"no rows of accounts that were taken back are dropped: {error}")
+        return 0
+    there = {(one.advertiser_id, one.account_id) for one in _accounts(run)}
+    gone = [one for one in noted if one not in there or one[0] not in in_use]
+    keys = pa.table({
+        "advertiser_id": pa.array([whose for whose, _ in gone], pa.string()),
+        "account_id": pa.array([account for _, account in gone], pa.string()),
+    })  # fmt: skip
+    dropped = sum(
+        run.lakehouse.delete(key, keys, bounded=harmless(columns))
+        for key, columns in run.tables.items()
+        if gone and run.exists(key)
+    )
+    if dropped:
+        run.metadata["rows_of_removed_accounts"] = dropped
+        run.log.info(f"{dropped} rows of accounts that were taken back are dropped")
+    return dropped
 
 
 def _accounts(run: TableRun) -> list[Account]:
@@ -153,6 +192,7 @@ def _object_table(kind: _Kind) -> Any:
 
 def read_objects(run: TableRun, kind: _Kind) -> None:
     """Append what changed of the objects of a kind; without any the table is left as it is."""
+    _drop_removed(run)
     known = latest(run, run.key, kind.key)
     now, rows = run.lakehouse.home.now(), list[Row]()
     others = (*kind.key, *VOLATILE, "read_at", *LINEAGE_COLUMNS)
@@ -174,7 +214,7 @@ def read_objects(run: TableRun, kind: _Kind) -> None:
             else:
                 yield list(objects.objects(client, job.account.path, kind.edge))
 
-    for job, listed in _read(run, jobs, work):
+    def land(job: _ObjectsJob, listed: list[Row]) -> None:
         own = [_object(row, job.account, kind) for row in listed]
         there = {tuple(row[name] for name in kind.key) for row in own}
         of = tuple(getattr(job.account, name) for name in kind.parent)
@@ -186,10 +226,68 @@ def read_objects(run: TableRun, kind: _Kind) -> None:
         for row in [*changes(own, known, kind.key, compared), *gone]:
             before = known.get(tuple(row[name] for name in kind.key))
             rows.append(row | {"read_at": after(before, now)})
+
+    if kind.edge == "accounts":
+        for job, listed in _own_accounts(run, jobs, work, known):
+            land(job, listed)
+    else:
+        for job, listed in _read(run, jobs, work):
+            land(job, listed)
     if rows or not run.exists(run.key):
         run.append(table(received(rows, next_row_id(run)), kind.columns))
     else:
         run.keep()
+
+
+def _own_accounts(
+    run: TableRun,
+    jobs: Callable[[Connections], list[_ObjectsJob]],
+    work: Callable[[_ObjectsJob], Iterable[list[Row]]],
+    known: Mapping[tuple[Any, ...], Row],
+) -> list[tuple[_ObjectsJob, list[Row]]]:
+    """The accounts of each advertiser without those that another one has, which is told."""
+    home, given, own = run.lakehouse.home, list[tuple[_ObjectsJob, list[Row]]](), []
+    since = _since(run, known)
+    in_use = list[str]()
+
+    def begun(connections: Connections) -> list[_ObjectsJob]:
+        in_use.extend(holders(home))
+        return jobs(connections)
+
+    def ended() -> list[str]:
+        listed = {job.account.advertiser_id: {_id(row) for row in rows} for job, rows in given}
+        owner, problems = owners(listed, since, in_use), list[str]()
+        for job, rows in given:
+            whose = job.account.advertiser_id
+            foreign = {one for one in listed[whose] if owner[one] != whose}
+            own.append((job, [row for row in rows if _id(row) not in foreign]))
+            if foreign:
+                error = HeldElsewhereError(foreign)
+                job.connected.note(error)
+                problems.append(f"{whose}: {error}")
+        return problems
+
+    for job, rows in _read(run, begun, work, ended):
+        given.append((job, rows))
+    removed.forget(home, [(j.account.advertiser_id, _id(row)) for j, rows in own for row in rows])
+    return own
+
+
+def _since(run: TableRun, known: Mapping[tuple[Any, ...], Row]) -> dict[tuple[str, str], datetime]:
+    """Since when the accounts are there that are listed."""
+    if not known:
+        return {}
+    found = run.sql(
+        "SELECT advertiser_id, account_id, min(read_at) AS since FROM raw.meta_accounts "
+        "GROUP BY advertiser_id, account_id"
+    ).to_pylist()
+    first = {(row["advertiser_id"], row["account_id"]): row["since"] for row in found}
+    return {(whose, account): first[(whose, account)] for (whose, account), row in known.items()
+            if row["is_listed"]}  # fmt: skip
+
+
+def _id(row: Row) -> str:
+    return str(row["account_id"])
 
 
 def _object(given: Row, account: Account, kind: _Kind) -> Row:
@@ -301,6 +399,7 @@ def meta_insights(run: TableRun) -> None:
     for key, columns in run.tables.items():
         if not run.exists(key):
             run.append(table([], columns), key)
+    dropped = _drop_removed(run)
     home, landing = run.lakehouse.home, Landing(run)
     now, history = home.now(), run.settings.of(MetaSettings).meta_history_days
     clock = home.now if home.profile == "live" else lambda: now
@@ -319,12 +418,13 @@ def meta_insights(run: TableRun) -> None:
     if landing.warnings:
         run.metadata["purchase_types"] = "; ".join(dict.fromkeys(landing.warnings))
     run.metadata |= {"days_read": landing.days, "rows_added": landing.changed}
-    _end(run, landing)
+    _end(run, is_new=bool(landing.changed or dropped))
 
 
-def _end(run: TableRun, landing: Landing) -> None:
-    """Note that both tables are as far as they can be now; where no row came nothing is new."""
-    if not landing.changed:
+def _end(run: TableRun, *, is_new: bool) -> None:
+    """Note that both tables are as far as they can be now; where no row came or went nothing is
+    new."""
+    if not is_new:
         before = run.lakehouse.tables.stamp(run.key)
         run.stamp["data_version"] = before.get("data_version") or run.stamp["data_version"]
     for key in run.tables:

@@ -50,6 +50,12 @@ VARIANTS = "shopify_variants"
 _THINGS = {VARIANTS: "shop, variant_id", "shopify_shops": "shop"}
 """Tables that are not of orders → what tells their things apart."""
 _BATCH = 20_000
+WEBHOOKS_USABLE = Check(
+    "webhooks_were_usable",
+    None,
+    "Every webhook that was noted could be acted on; others were set aside.",
+    noted="webhooks_set_aside",
+)
 _SENT_AGAIN = timedelta(days=30)
 """Beyond it no webhook comes again, so that its id need not be known."""
 
@@ -75,7 +81,12 @@ def _asked(lakehouse: Lakehouse, window: Window) -> dict[str, Any] | None:
 
 
 def _shopify_table(
-    table: str, key: str, *, identified_by: Sequence[str] = (), also: Sequence[str] = ()
+    table: str,
+    key: str,
+    *,
+    identified_by: Sequence[str] = (),
+    also: Sequence[str] = (),
+    checks: Sequence[Check] = (),
 ) -> Any:
     return table_asset(
         "raw",
@@ -86,7 +97,7 @@ def _shopify_table(
         probe=_asked,
         owner="team:marketing",
         kinds=("delta",),
-        checks=(*source_checks(table, key), *CHECKS),
+        checks=(*source_checks(table, key), *CHECKS, *checks),
     )
 
 
@@ -200,11 +211,12 @@ def _rows(run: TableRun, table: str) -> int:
 
 @dataclass
 class Shops:
-    """The shops of a home in one run: what of each was read, and which could not be."""
+    """The shops of a home in one run: which could not be read; of which webhooks were set aside."""
 
     home: Home
     settings: ShopifySettings
     failed: dict[str, ConnectError] = field(default_factory=dict)
+    aside: dict[str, int] = field(default_factory=dict)
 
     def each(self, read: Callable[[ConnectedShop], None]) -> None:
         """Work with every shop; one that cannot be read is noted and keeps nobody else.
@@ -222,15 +234,24 @@ class Shops:
             raise next(iter(self.failed.values()))
 
     def tell(self, run: TableRun) -> None:
-        """Say which shops were not read, and why."""
+        """Say which shops were not read, and why, and which webhooks were set aside."""
         for error in self.failed.values():
             run.log.warning(f"a shop was not read: {error}")
         if self.failed:
             told = [f"{shop}: {error}" for shop, error in self.failed.items()]
             run.metadata["problem"] = "; ".join(told)
+        if self.aside:
+            noted = ", ".join(f"{shop}: {count}" for shop, count in self.aside.items())
+            run.log.warning(
+                f"webhooks with times or ids that cannot be were set aside ({noted}); what changed "
+                "is read all the same"
+            )
+            run.metadata["webhooks_set_aside"] = noted
 
 
-@_shopify_table(ORDERS, "order_id", identified_by=("_state",), also=WITH_ORDERS)
+@_shopify_table(
+    ORDERS, "order_id", identified_by=("_state",), also=WITH_ORDERS, checks=(WEBHOOKS_USABLE,)
+)
 def shopify_orders(run: TableRun) -> None:
     """Every state of an order that was seen, every column as text.
 
@@ -243,13 +264,17 @@ def shopify_orders(run: TableRun) -> None:
     acted: list[Webhook] = []
 
     def read(work: ConnectedShop, collected: Collected) -> None:
-        reading = _reading(run, work, shops.settings, noted.get(work.shop, {}))
+        came = _came(home, work.shop)
+        usable = [one for one in came if webhooks.is_usable(one)]
+        reading = _reading(run, work, shops.settings, noted.get(work.shop, {}), usable)
         collected.keep(reading.rows())
         noted[work.shop] = {
             "bookmark": reading.bookmark.isoformat(),
             "swept_at": reading.swept_at.isoformat(),
         }
-        acted.extend(reading.came)
+        acted.extend(came)
+        if len(usable) < len(came):
+            shops.aside[work.shop] = len(came) - len(usable)
         if reading.withheld:
             run.log.warning(f"{work.shop} keeps back {', '.join(reading.withheld)}")
 
@@ -309,7 +334,11 @@ def _append(run: TableRun, table: str, rows: pa.RecordBatchReader | None) -> Non
 
 
 def _reading(
-    run: TableRun, work: ConnectedShop, settings: ShopifySettings, noted: Mapping[str, str]
+    run: TableRun,
+    work: ConnectedShop,
+    settings: ShopifySettings,
+    noted: Mapping[str, str],
+    came: Sequence[Webhook],
 ) -> ShopReading:
     home = run.lakehouse.home
     now = home.now()
@@ -324,7 +353,7 @@ def _reading(
         now=now,
         bulk=BulkReader(work.api, loopback_only=home.profile == "sandbox"),
         sees_all=settings.shopify_all_orders,
-        came=_came(home, work.shop),
+        came=came,
     )
 
 

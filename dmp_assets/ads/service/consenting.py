@@ -7,6 +7,9 @@ whom, and the service's own state. No token is on a page, in an address or in a 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
+from dmp_assets.ads.service.store import owning
 from dmp_assets.ads.service.store.connected import Connected
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.platform.api.state import Service
@@ -14,10 +17,16 @@ from dmp_assets.platform.base.addresses import service_address
 from dmp_assets.platform.connect.errors import ConnectError
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.oauth import OAuthClient
-from dmp_assets.platform.connect.tokens import BegunConsent, ConnectionCredentials, Connections
+from dmp_assets.platform.connect.tokens import (
+    BegunConsent,
+    ConnectionCredentials,
+    Connections,
+    targets,
+)
 from dmp_assets.sources.meta.config import meta_config
 from dmp_assets.sources.meta.connection import READING, WRITING, oauth_client
 from dmp_assets.sources.meta.connection import SERVICE as META
+from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.access import SERVICE as SHOPIFY
 from dmp_assets.sources.shopify.access import Installing, client_of, disconnect
 from dmp_assets.sources.shopify.webhooks import WEBHOOKS, subscribe
@@ -89,11 +98,25 @@ def finish(service: Service, begun: Begun, query: Mapping[str, str]) -> None:
     if begun.service == META:
         client = meta_client(service, is_writing=begun.is_writing)
         connections_of(service).finish(client, begun.cookie, query)
+        left_out = service.in_store(lambda store: left_out_of(service, store, begun.advertiser_id))
+        if left_out:
+            service.log.warning(
+                "ad accounts of another advertiser are left out", advertiser=begun.advertiser_id,
+                accounts=left_out,
+            )  # fmt: skip
         return
     installing = _installing(service)
     installing.finish(begun.cookie, query, service.now())
     if told := service_address(service.settings.public_url, WEBHOOKS):
         _hear_of_changes(service, installing, query["shop"], told)
+
+
+def left_out_of(service: Service, store: sa.Connection, advertiser_id: str) -> list[str]:
+    """Ad accounts that were ticked for an advertiser and that another one has."""
+    settings = service.settings.of(MetaSettings)
+    by_settings = settings.meta_advertiser_id if settings.meta_system_user_token else None
+    ticked = targets(store, KeyRing.of(service.home), META)
+    return owning.held_by_others(store, advertiser_id, ticked, by_settings)
 
 
 def _hear_of_changes(service: Service, installing: Installing, shop: str, to: str) -> None:

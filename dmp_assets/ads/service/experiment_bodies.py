@@ -256,6 +256,10 @@ class ExperimentAnswer(BaseModel):
     study: dict[str, Any] | None
     study_id: str | None = Field(description="The split test at Meta.")
     study_state: str | None = Field(description="creating, made, ending or ended; null: none yet.")
+    study_problem: str | None = Field(
+        description="Why it was not made or ended at Meta when that was last tried; each run tries "
+        "again. Null: nothing is known to be in the way."
+    )
     created_at: dt.datetime
     started_at: dt.datetime | None
     ended_at: dt.datetime | None

@@ -15,11 +15,12 @@ import sqlalchemy as sa
 import structlog
 
 from dmp_assets.ads.model.experiments.decide import FINAL, State
-from dmp_assets.ads.service.store import experiments
+from dmp_assets.ads.service.store import experiments, owning
 from dmp_assets.ads.service.store.experiments import Experiment
 from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import GivenError, UserError
 from dmp_assets.platform.connect.errors import (
+    ConnectError,
     NoAnswerError,
     StatusError,
     TryAgainError,
@@ -28,13 +29,15 @@ from dmp_assets.platform.connect.errors import (
 from dmp_assets.sources.meta import studies
 from dmp_assets.sources.meta.client import MetaClient
 from dmp_assets.sources.meta.days import zone_of
-from dmp_assets.sources.meta.errors import UnknownError
+from dmp_assets.sources.meta.errors import BadParameterError, ObjectGoneError, UnknownError
 from dmp_assets.sources.meta.resource import Connected, advertisers
 from dmp_assets.sources.meta.studies import Cell, Kind, Study
 
 log = structlog.get_logger("dmp.ads")
 _UNKNOWN = (NoAnswerError, StatusError, TryAgainError, UnreadableAnswerError, UnknownError)
 """What leaves open whether something was made."""
+_OF_IT_ALONE = (BadParameterError, ObjectGoneError)
+"""What Meta refuses for what a split test names; the connection itself goes well."""
 _LOCK = 0x7374756479  # "study"
 
 
@@ -75,7 +78,7 @@ def settle(
     """Make at Meta what has been started, and end what is over; what came of each.
 
     `wanted`: these alone, by advertiser and name; None: all. One that fails stays as it is, is
-    told with its problem, and is tried by the next call. Raises StoreError.
+    told with its problem, which is noted with it, and is tried by the next call. Raises StoreError.
     """
     with store.connect() as connection:
         due = [one for one in experiments.started(connection) if _is_due(one)]
@@ -97,20 +100,43 @@ def _is_due(one: Experiment) -> bool:
 def _settled(
     home: Home, store: sa.Engine, connections: Mapping[str, Connected], one: Experiment
 ) -> Settled:
-    connected = connections.get(one.advertiser_id)
+    problem = _tried(home, store, connections.get(one.advertiser_id), one)
+    with store.begin() as connection:
+        experiments.note_study_problem(connection, one.advertiser_id, one.experiment, problem)
+        found = experiments.one(connection, one.advertiser_id, one.experiment)
+    return Settled(one.advertiser_id, one.experiment, found.study_state if found else None, problem)
+
+
+def _tried(
+    home: Home, store: sa.Engine, connected: Connected | None, one: Experiment
+) -> str | None:
+    """Make or end it; why that did not go, if so."""
     if connected is None:
-        problem = "Meta is not connected: `dmp connect meta --writing`"
-        return Settled(one.advertiser_id, one.experiment, one.study_state, problem)
+        return "Meta is not connected: `dmp connect meta --writing`"
+    if one.state not in FINAL and (wrong := _not_own(store, one)):
+        return f"{wrong}: stop it and define another"
+    refused: ConnectError | None = None
     try:
         with _alone(store, one) as now_is, connected.noting() as client:
             at_meta = AtMeta(store, client, now_is, home.now())
-            at_meta.end() if now_is.state in FINAL else at_meta.make()
+            try:
+                at_meta.end() if now_is.state in FINAL else at_meta.make()
+            except _OF_IT_ALONE as error:
+                refused = error
     except UserError as error:
         log.warning("a split test waits", experiment=one.experiment, error=type(error).__name__)
-        return Settled(one.advertiser_id, one.experiment, one.study_state, str(error))
+        return str(error)
+    if refused is not None:
+        log.warning("a split test is refused", experiment=one.experiment, why=refused.kind)
+        return f"Meta refuses the split test: {refused}"
+    return None
+
+
+def _not_own(store: sa.Engine, one: Experiment) -> str:
+    """What of it is not the advertiser's: asking for it would only be refused."""
     with store.connect() as connection:
-        found = experiments.one(connection, one.advertiser_id, one.experiment)
-    return Settled(one.advertiser_id, one.experiment, found.study_state if found else None)
+        wrong = owning.not_own(connection, one.advertiser_id, one.study or {})
+    return "; ".join(wrong.values())
 
 
 @contextmanager

@@ -48,6 +48,7 @@ EXPERIMENTS = {
     "study": Column("string", "Account and cells of a split test (JSON)."),
     "definition": Column("string", "What it tries (JSON), fixed at its start."),
     "digest": Column("string", "SHA-256 of that at its start."),
+    "study_id": Column("string", "The split test at Meta, once it is made."),
     "keyed_by": Column("string", "By which secret its units are hashed."),
     "state": Column("string", "running, paused, proposed, stopped, promoted or ended."),
     "started_at": Column("timestamp", "When it was started (UTC)."),
@@ -198,7 +199,7 @@ def experiment_exposures(run: TableRun) -> None:
 # reach ------------------------------------------------------------------------------------------
 _SPLIT = """
 SELECT advertiser_id, experiment, study, definition FROM raw.experiments
-WHERE kind = 'meta_split' AND state IN ('running', 'paused', 'proposed')
+WHERE kind = 'meta_split' AND state IN ('running', 'paused', 'proposed') AND study_id IS NOT NULL
 ORDER BY advertiser_id, experiment
 """
 
@@ -226,7 +227,7 @@ def experiment_reach(run: TableRun) -> None:
     if run.exists(run.key):
         for row in run.sql("SELECT * FROM raw.experiment_reach").to_pylist():
             known.setdefault((row["advertiser_id"], row["experiment"]), []).append(row)
-    split = run.sql(_SPLIT).to_pylist()
+    split = run.sql(_SPLIT).to_pylist() if _says_made(run) else []
     if not split and run.exists(run.key):
         run.keep()
         return
@@ -253,6 +254,11 @@ def experiment_reach(run: TableRun) -> None:
         run.metadata["problem"] = "; ".join(dict.fromkeys(problems))
     rows = [row for listed in known.values() for row in listed]
     run.overwrite(pa.Table.from_pylist(rows, arrow_schema(REACH)))
+
+
+def _says_made(run: TableRun) -> bool:
+    """Whether the experiments say which test was made; not while they are of an older program."""
+    return "study_id" in run.lakehouse.tables.columns("raw/experiments")
 
 
 def _reach(client: Any, one: dict[str, Any], last: date, now: datetime) -> list[dict[str, Any]]:

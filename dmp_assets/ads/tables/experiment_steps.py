@@ -2,7 +2,8 @@
 
 A reading is judged once (`model/experiments/decide.py`): the state, the step and the audit row are
 of one transaction with it. Split tests that are over are then ended at Meta, those that were
-started are made there. Whatever fails is told when all else is done, and done by the next run.
+started are made there. What cannot be judged is told when all else is done, and done by the next
+run; what Meta refuses is of one advertiser alone: its experiment and a check say so.
 """
 
 import json
@@ -22,6 +23,10 @@ ABOUT = (
     "promote a winner, and end. Split tests that are over are ended at Meta."
 )
 DEPS = ("modeled/experiment_readings", "raw/experiments")
+SETTLED = (
+    "split_tests_were_settled",
+    "Every split test that is due was made or ended at Meta; the next run tries again.",
+)
 _READINGS = """
 SELECT r.advertiser_id, r.experiment, r.version, r.reading, e.definition
 FROM modeled.experiment_readings r JOIN raw.experiments e USING (advertiser_id, experiment)
@@ -30,7 +35,7 @@ ORDER BY advertiser_id, experiment, version
 
 
 class ExperimentsError(UserError):
-    """Some experiments could not be judged or settled; the message says which and why."""
+    """Some experiments could not be judged; the message says which and why."""
 
 
 def judge(lakehouse: Lakehouse) -> Published | None:
@@ -45,7 +50,7 @@ def judge(lakehouse: Lakehouse) -> Published | None:
 
     version, tables = made_of(lakehouse.tables, DEPS, __name__)
     is_automatic = home.settings().of(AdsSettings).ads_promotes_by_itself
-    judged, problems = 0, list[str]()
+    judged, problems, waiting = 0, list[str](), list[str]()
     store = database.engine(where.store_url(home), pool_size=3)
     try:
         database.check(store, published=False)
@@ -73,14 +78,14 @@ def judge(lakehouse: Lakehouse) -> Published | None:
             judged += step is not None
         for settled in split_tests.settle(home, store):
             if settled.problem:
-                problems.append(f"{settled.advertiser_id} {settled.experiment}: {settled.problem}")
+                waiting.append(f"{settled.advertiser_id} {settled.experiment}: {settled.problem}")
     finally:
         store.dispose()
     if problems:
         raise ExperimentsError("; ".join(dict.fromkeys(problems)))
-    return Published(judged, version, judged == 0)
+    return Published(judged, version, judged == 0, waiting)
 
 
 experiment_readings = published_asset(
-    NAME, ABOUT, judge, deps=DEPS, owner="team:marketing", kinds={"postgres"}
+    NAME, ABOUT, judge, deps=DEPS, owner="team:marketing", kinds={"postgres"}, check=SETTLED
 )

@@ -2,12 +2,13 @@
 
 A webhook is a sign to ask the service, not the truth: it may come twice, late, out of order or
 never. Each is noted once by its id; one that is older than what is known of the same thing is noted
-and left alone. Only ids are kept.
+and left alone. Only ids are kept. A row of a time that cannot be is told as such, and keeps nobody
+from the others.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -16,6 +17,13 @@ from sqlalchemy.dialects.postgresql import insert
 from dmp_assets.platform.store.schema import webhook_inbox
 
 Noted = Literal["new", "repeated", "older"]
+FROM, BEFORE = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Between them are the times that a webhook may have; the store takes later ones than Python."""
+
+
+def is_plausible(moment: datetime) -> bool:
+    """Whether a webhook may be of this time, which has a zone."""
+    return FROM <= moment < BEFORE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +32,8 @@ class Webhook:
 
     `account`: whose it is, as the connection is called; `subject`: the id of what it is about,
     `changed_at`: when that changed, where it says so; `triggered_at`: when the service began to
-    tell us; `told`: ids that are needed to act on it.
+    tell us; `told`: ids that are needed to act on it; `is_plausible`: False for a noted one with a
+    time that cannot be, which is not read.
     """
 
     service: str
@@ -35,6 +44,7 @@ class Webhook:
     changed_at: datetime | None = None
     triggered_at: datetime | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    is_plausible: bool = True
 
 
 def note(store: sa.Connection, webhook: Webhook, now: datetime) -> Noted:
@@ -50,6 +60,7 @@ def note(store: sa.Connection, webhook: Webhook, now: datetime) -> Noted:
                         table.account == webhook.account,
                         table.subject == webhook.subject,
                         table.changed_at > webhook.changed_at,
+                        table.changed_at < BEFORE,
                     )
                 )
             )
@@ -88,9 +99,17 @@ def waiting(
             table.account,
             table.topic,
             table.subject,
-            table.changed_at,
-            table.triggered_at,
+            *(
+                sa.case((_may_be(time), time)).label(time.name)
+                for time in (table.changed_at, table.triggered_at)
+            ),
             table.told,
+            sa.and_(
+                *(
+                    sa.or_(time.is_(None), _may_be(time))
+                    for time in (table.changed_at, table.triggered_at)
+                )
+            ).label("is_plausible"),
         )
         .where(
             table.service == service,
@@ -101,6 +120,10 @@ def waiting(
         .order_by(table.received_at, table.webhook_id)
     )
     return [Webhook(**row._mapping) for row in rows]
+
+
+def _may_be(time: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    return sa.and_(time >= FROM, time < BEFORE)
 
 
 def take(store: sa.Connection, webhooks: Collection[Webhook], now: datetime) -> None:

@@ -385,6 +385,29 @@ def purpose(connection_id: uuid.UUID) -> str:
     return f"connection {connection_id}"
 
 
+def targets(store: sa.Connection, ring: KeyRing, service: str) -> Mapping[str, Sequence[str]]:
+    """Account of a connection → ids of what its consent is for, the earliest consent first.
+
+    As the service told of the token; without those whose token is gone or does not open, and empty
+    for those whose consent is for all there is.
+    """
+    own = service_connection.c
+    query = (
+        sa.select(own.account, own.connection_id, service_token.c.sealed)
+        .join_from(service_connection, service_token)
+        .where(own.service == service)
+        .order_by(own.consented_at, own.account)
+    )
+    found: dict[str, Sequence[str]] = {}
+    for row in store.execute(query):
+        try:
+            opened = ring.load().open(purpose(row.connection_id), row.sealed)
+        except SealError:
+            continue
+        found[row.account] = Tokens.model_validate_json(opened).targets or ()
+    return found
+
+
 def rotate(store: sa.Engine, ring: KeyRing) -> int:
     """Seal all tokens with the newest key; how many were sealed anew.
 

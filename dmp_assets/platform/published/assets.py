@@ -18,11 +18,15 @@ from dmp_assets.platform.text.engine_errors import values_left_out
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: its rows, its version, and whether it was there already."""
+    """What was published: its rows, its version, and whether it was there already.
+
+    problems: what of it could not be done, each of somebody's own, for the asset's `check`.
+    """
 
     rows: int
     version: str
     unchanged: bool
+    problems: Sequence[str] = ()
 
 
 def made_of(tables: Tables, deps: Sequence[str], module: str, *more: str) -> tuple[str, Tables]:
@@ -41,9 +45,14 @@ def published_asset(
     deps: Sequence[str],
     owner: str,
     kinds: set[str],
+    check: tuple[str, str] | None = None,
 ) -> dg.AssetsDefinition:
-    """The asset `published/<name>`; `publish` gives None where there is no operational store."""
+    """The asset `published/<name>`; `publish` gives None where there is no operational store.
+
+    check: name and description of one that warns of what is among the problems.
+    """
     key = ["published", name]
+    checks = [dg.AssetCheckSpec(check[0], asset=key, description=check[1])] if check else []
 
     @dg.multi_asset(
         name="__".join(key),
@@ -58,17 +67,37 @@ def published_asset(
                 skippable=True,
             )
         ],
+        check_specs=checks,
     )
     def asset(context: dg.AssetExecutionContext, lakehouse: Lakehouse) -> Any:
         with values_left_out(), in_words(lakehouse.tables.root):
             done = publish(lakehouse)
         if done is None:
             context.log.info("not published: this home has no operational store (`dmp migrate`)")
+            yield from (_checked(spec, ()) for spec in checks)
             return
+        for problem in done.problems:
+            context.log.warning(problem)
         yield dg.MaterializeResult(
             asset_key=key,
-            metadata={"dagster/row_count": done.rows, "unchanged": done.unchanged},
+            metadata={
+                "dagster/row_count": done.rows,
+                "unchanged": done.unchanged,
+                **({"problems": len(done.problems)} if checks else {}),
+            },
             data_version=dg.DataVersion(done.version),
         )
+        yield from (_checked(spec, done.problems) for spec in checks)
 
     return asset
+
+
+def _checked(spec: dg.AssetCheckSpec, problems: Sequence[str]) -> dg.AssetCheckResult:
+    cause = {"cause": "; ".join(dict.fromkeys(problems))} if problems else {}
+    return dg.AssetCheckResult(
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"rule": spec.description or "", "offending": len(problems), **cause},
+    )

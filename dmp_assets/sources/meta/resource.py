@@ -57,6 +57,18 @@ def advertisers(
         yield found
 
 
+def holders(home: Home) -> list[str]:
+    """Advertisers with a connection, in use or not, the earliest consent first; before them the one
+    of a token of the settings. Raises StoreError."""
+    settings = home.settings().of(MetaSettings)
+    found = [settings.meta_advertiser_id] if settings.meta_system_user_token is not None else []
+    if where.is_configured(home):
+        with connections_of(home, SERVICE) as connections:
+            own = [one for one in connections.health() if one.service == SERVICE]
+        found += [one.account for one in sorted(own, key=lambda one: one.consented_at)]
+    return list(dict.fromkeys(found))
+
+
 class Connected:
     """An advertiser's client, by a token of the settings: there is nothing to note."""
 
@@ -67,6 +79,9 @@ class Connected:
     def noting(self) -> Iterator[MetaClient]:
         """Work with the client, and how it went is noted."""
         yield self.client
+
+    def note(self, error: ConnectError) -> None:
+        """Note what is wrong with the connection, though it answers."""
 
 
 class Stored(Connected):
@@ -95,3 +110,7 @@ class Stored(Connected):
             connections.note_failure(one, error, refused=used.get_secret_value() if used else None)
             raise
         connections.note_success(one)
+
+    def note(self, error: ConnectError) -> None:
+        """Note it in the connection's health."""
+        self._credentials.connections.note_failure(self._credentials.connection_id, error)

@@ -36,6 +36,8 @@ def shop_url(given: str) -> str:
 def shops_of(given: Mapping[str, str]) -> dict[str, str]:
     """Shop → advertiser, the domains checked. Raises ValueError."""
     found = {shop_domain(shop): advertiser.strip() for shop, advertiser in given.items()}
+    if len(found) < len(given):
+        raise ValueError("each shop is named once, whatever its letters' case: it is of one alone")
     if not all(found.values()):
         raise ValueError('each shop belongs to an advertiser, e.g. {"a.myshopify.com": "acme"}')
     return found

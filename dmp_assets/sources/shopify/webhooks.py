@@ -2,9 +2,11 @@
 
 The signature is over the raw body, so it is checked before anything is read of it. Orders are only
 signs to ask for them. Headers are not signed: what they say of the shop must agree with the body
-where that says so, too.
+where that says so, too, and has no effect on a shop that the body does not name. Numbers and times
+are taken within bounds alone.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -43,8 +45,14 @@ SUBSCRIBED = {
     "APP_UNINSTALLED": ["id", "myshopify_domain"],
 }
 """Topic → the fields that are sent, nothing of the buyer among them."""
+NAMES_SHOP = {UNINSTALLED: "myshopify_domain", **dict.fromkeys(PRIVACY, "shop_domain")}
+"""Topic → the field of its body that must name the shop: they say something of it as a whole, or
+of its people, and a header alone could name any other."""
 MOST_BYTES = 4 * 1024 * 1024
 _LONGEST_ID = 200
+_DIGITS, _MOST = 19, 2**63
+"""Shopify's ids have 64 bits."""
+_ORDER = re.compile(rf"gid://shopify/Order/([0-9]{{1,{_DIGITS}}})", re.ASCII)
 
 Outcome = Literal["new", "repeated", "older", "unknown"]
 
@@ -109,9 +117,12 @@ def read(headers: Mapping[str, str], body: bytes, secrets: Secrets) -> Webhook |
     told = json_object(body)
     if told is None:
         raise WebhookRefusedError("a webhook that holds no object")
-    named = told.get("shop_domain") or told.get("myshopify_domain")
-    if isinstance(named, str) and named.lower() != shop:
-        raise WebhookRefusedError("a webhook of another shop than it says")
+    for field in ("shop_domain", "myshopify_domain"):
+        named = told.get(field)
+        if named is None and NAMES_SHOP.get(topic) == field:
+            raise WebhookRefusedError(f"a webhook {topic} whose body names no shop ({field})")
+        if named is not None and (not isinstance(named, str) or named.lower() != shop):
+            raise WebhookRefusedError("a webhook of another shop than it says")
     about = _ABOUT.get(topic)
     if about is None:
         return None
@@ -149,15 +160,20 @@ def _person(told: Mapping[str, Any]) -> About:
     """Of a customer the id alone: address and number are nowhere kept here."""
     customer = told.get("customer")
     customer_id = customer.get("id") if isinstance(customer, dict) else None
-    listed = told.get("orders_to_redact") or told.get("orders_requested") or ()
+    listed = told.get("orders_to_redact") or told.get("orders_requested") or []
+    if not isinstance(listed, list):
+        raise WebhookRefusedError("a webhook whose orders are no list")
     orders = [f"gid://shopify/Order/{_id(one)}" for one in listed]
     request = told.get("data_request")
     asked = request.get("id") if isinstance(request, dict) else None
     subject = f"gid://shopify/Customer/{_id(customer_id)}"
-    return subject, None, {"orders": orders} | ({"data_request": asked} if asked else {})
+    return subject, None, {"orders": orders} | ({"data_request": _id(asked)} if asked else {})
 
 
 def _shop(told: Mapping[str, Any]) -> About:
+    """About all of a shop; a body about one customer is not, whatever the header says."""
+    if "customer" in told:
+        raise WebhookRefusedError("a webhook about a customer that says it is about a shop")
     return "shop", None, {}
 
 
@@ -171,19 +187,28 @@ _ABOUT: Mapping[str, Callable[[Mapping[str, Any]], About]] = {
 
 
 def _id(given: Any) -> int:
-    if isinstance(given, str) and given.isascii() and given.isdecimal():
-        return int(given)
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise WebhookRefusedError("a webhook that does not say what it is about")
+    if isinstance(given, str) and given.isascii() and given.isdecimal() and len(given) <= _DIGITS:
+        given = int(given)
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < _MOST:
+        raise WebhookRefusedError("a webhook that does not say what it is about: no id of 64 bits")
     return given
 
 
 def _time(given: Any) -> datetime | None:
+    """A time; None where none is said that can be read. Raises WebhookRefusedError for one that
+    cannot be."""
     try:
         found = datetime.fromisoformat(given)
     except (TypeError, ValueError):
         return None
-    return found if found.tzinfo else None
+    if found.tzinfo is None:
+        return None
+    if not inbox.is_plausible(found):
+        raise WebhookRefusedError(
+            f"a webhook of a time that cannot be: from {inbox.FROM.year} to {inbox.BEFORE.year} "
+            "is taken"
+        )
+    return found
 
 
 def subscribe(api: ShopApi, address: str) -> list[str]:
@@ -210,3 +235,10 @@ def subscribe(api: ShopApi, address: str) -> list[str]:
 def orders_to_ask(came: Iterable[Webhook]) -> list[str]:
     """Global ids of the orders that webhooks are about, each once, the first told of first."""
     return list(dict.fromkeys(one.subject for one in came))
+
+
+def is_usable(one: Webhook) -> bool:
+    """Whether a noted webhook about an order can be acted on; what came before it was checked on
+    its receipt may not."""
+    found = _ORDER.fullmatch(one.subject)
+    return one.is_plausible and found is not None and 0 < int(found[1]) < _MOST

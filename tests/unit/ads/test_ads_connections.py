@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
@@ -24,9 +25,9 @@ from dmp_assets.platform.store.schema import (
     service_token,
 )
 from tests.support import shopify
-from tests.support.meta import BERLIN, Meta, consent_at, running
+from tests.support.meta import BERLIN, TOKYO, Meta, consent_at, running
 from tests.support.postgres import fresh_database
-from tests.support.service import PASSWORD, Api, now, running_api
+from tests.support.service import PASSWORD, Api, fill, now, running_api
 from tests.unit.ads.test_ads_pages import HTML, person_of, posted, shown, words
 
 PATH = "/ads/connections"
@@ -91,9 +92,9 @@ def api(_api: Api, meta: Meta) -> Iterator[Api]:
             store.execute(table.delete())
 
 
-def begun(client: httpx.Client, service: str = "meta", **form: str) -> str:
+def begun(client: httpx.Client, service: str = "meta", *, whose: str = "acme", **form: str) -> str:
     """Where the page sends the browser."""
-    answer = posted(client, f"/connections/{service}?advertiser=acme", **form)
+    answer = posted(client, f"/connections/{service}?advertiser={whose}", **form)
     assert answer.status_code == 200, answer.text
     found = re.search(r'content="0; url=([^"]*)"', answer.text)
     assert found is not None
@@ -121,13 +122,20 @@ def listed(client: httpx.Client, advertiser_id: str = "acme") -> list[dict[str, 
     return found
 
 
-def connect(client: httpx.Client, access: str = "reading") -> None:
+def connect(
+    client: httpx.Client,
+    access: str = "reading",
+    *,
+    whose: str = "acme",
+    accounts: tuple[str, ...] = (BERLIN,),
+) -> None:
     scopes = ("ads_read",) if access == "reading" else (
         "ads_read", "ads_management", "business_management")  # fmt: skip
-    back = consent_at(begun(client, access=access), accounts=(BERLIN,), scopes=scopes)
+    url = begun(client, whose=whose, access=access)
+    back = consent_at(url, accounts=accounts, scopes=scopes)
     answer = come_back(client, back)
     assert answer.status_code == 303, answer.text
-    assert answer.headers["location"] == "/ads/connections?advertiser=acme&told=connected"
+    assert answer.headers["location"] == f"/ads/connections?advertiser={whose}&told=connected"
 
 
 def tokens(api: Api) -> list[str]:
@@ -194,6 +202,30 @@ def test_a_connection_is_of_one_advertiser(api: Api) -> None:
         )  # fmt: skip
         assert gone.status_code == 404
         assert listed(ben) == [one]
+
+
+def test_an_account_that_another_advertiser_has_is_left_out_and_the_page_says_so(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(client: httpx.Client, whose: str) -> str:
+        return words(shown(client, "/connections", advertiser=whose))
+
+    with api.client() as ben:
+        ben.post("/login", data={"email": "ben@shop.example", "password": PASSWORD})
+        connect(ben)
+        connect(ben, whose="bolt", accounts=(BERLIN, TOKYO))
+        assert "accounts of another advertiser are left out" in capsys.readouterr().out
+        said = told(ben, "bolt")
+        assert "1 ad account ticked for this advertiser belongs to another" in said
+        assert f"first: {BERLIN} ." in said and "belongs to another" not in told(ben, "acme")
+        row = {"account_id": BERLIN, "name": "A", "currency": "EUR", "timezone": "Europe/Berlin",
+               "account_status": "1", "is_listed": True}  # fmt: skip
+        fill(api.store, {"ad_accounts": pa.Table.from_pylist([{"advertiser_id": "acme", **row}])})
+        connect(ben)  # anew, so later than bolt; who has the rows keeps it
+        assert "belongs to another" not in told(ben, "acme")
+        assert "belongs to another" in told(ben, "bolt")
+        connect(ben, whose="bolt", accounts=(TOKYO,))
+        assert "belongs to another" not in told(ben, "bolt")
 
 
 def test_a_reader_sees_how_it_goes_and_changes_nothing(api: Api) -> None:

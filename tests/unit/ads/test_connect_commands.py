@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from dmp_assets.home import Home
 from dmp_assets.sources.shopify.webhooks import SUBSCRIBED
 from tests.support.dmp import PROGRAM
-from tests.support.meta import BERLIN, REDIRECT, Meta, consent_at, environment, running
+from tests.support.meta import BERLIN, REDIRECT, TOKYO, Meta, consent_at, environment, running
 from tests.support.shopify import REDIRECT as SHOP_REDIRECT
 from tests.support.shopify import SHOP, browse
 from tests.support.shopify import Service as Shopify
@@ -58,6 +58,19 @@ def test_an_advertisers_accounts_are_connected_by_what_a_person_pastes(
     listed, _ = dmp(env, "connect", "list").communicate(timeout=60)
     assert listed.startswith("Meta\tacme\tactive")
     assert back["code"] not in out + err + listed
+
+
+def test_an_account_that_another_advertiser_has_is_left_out_and_said(
+    env: Mapping[str, str],
+) -> None:
+    said = {}
+    for advertiser, accounts in (("acme", (BERLIN,)), ("bolt", (BERLIN, TOKYO))):
+        child = dmp(env, "connect", "meta", "--advertiser", advertiser, "--redirect", REDIRECT)
+        back = consent_at(address_of(child), accounts=accounts, scopes=("ads_read",))
+        said[advertiser], err = child.communicate(f"{REDIRECT}?{urlencode(back)}\n", timeout=60)
+        assert child.returncode == 0, err
+    assert "Left out" not in said["acme"]
+    assert f"keeps it: {BERLIN}." in " ".join(said["bolt"].split())
 
 
 def test_an_address_of_another_page_connects_nothing(env: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr, ValidationError
 
@@ -25,10 +26,11 @@ from dmp_assets.sources.meta.studies import Study
 from tests.support.experiment_home import STARTED, World, day, definition
 from tests.support.experiments import split_body
 from tests.support.materialized import failed_checks
-from tests.support.meta import BERLIN, NOW, Meta, environment, running
-from tests.support.service import running_api, until
+from tests.support.meta import BERLIN, NOW, TOKYO, Meta, environment, running
+from tests.support.service import fill, running_api, until
 
 CELLS = {"control": [f"{BERLIN}20"], "free": [f"{BERLIN}21"]}
+SETTLED = "experiment_readings split_tests_were_settled"
 STUDY = {"business_id": "501", "account_id": BERLIN, "entities": "adsets", "cells": CELLS}
 
 
@@ -49,6 +51,25 @@ def meta(_meta: Meta) -> Meta:
     return _meta
 
 
+def published(accounts: tuple[tuple[str, str], ...] = (("acme", BERLIN),)) -> dict[str, pa.Table]:
+    """Published rows of accounts by advertiser, each with an ad in both ad sets of `CELLS`."""
+    own = [{"advertiser_id": whose, "account_id": account} for whose, account in accounts]
+    return {
+        "ad_accounts": pa.Table.from_pylist(
+            [one | {"name": "A", "currency": "EUR", "timezone": "Europe/Berlin",
+                    "account_status": "1", "is_listed": True} for one in own]
+        ),
+        "ads": pa.Table.from_pylist([
+            one | {"ad_id": f"{one['account_id']}30000{n}", "ad_name": "Ad",
+                   "adset_id": f"{one['account_id']}2{n}", "adset_name": "Set",
+                   "campaign_id": f"{one['account_id']}1{n}", "campaign_name": "Campaign",
+                   "objective": "OUTCOME_SALES", "effective_status": "ACTIVE",
+                   "creative_title": "T", "creative_body": "B", "is_listed": True}
+            for one in own for n in range(2)
+        ]),
+    }  # fmt: skip
+
+
 @pytest.fixture
 def world(
     meta: Meta, tmp_path: Path, store_url: SecretStr, monkeypatch: pytest.MonkeyPatch
@@ -59,6 +80,7 @@ def world(
     monkeypatch.setenv("DMP_META_ADVERTISER_ID", "acme")
     store = database.engine(store_url)
     found = World.of(Home(tmp_path / "home").prepare("live"), store, monkeypatch)
+    fill(store, published())
     clock(found, meta, STARTED)
     yield found
     store.dispose()
@@ -149,8 +171,81 @@ def test_what_meta_refuses_is_told_and_tried_again(world: World, meta: Meta) -> 
     world.begin(split(), study=STUDY | {"business_id": "999"})
     (found,) = settle(world)
     assert found.problem and world.state().study_state is None
+    assert world.state().study_problem == found.problem
     note(world, study=STUDY)
     assert settle(world) == [Settled("acme", "shipping", "made")]
+    assert world.state().study_problem is None
+
+
+def test_what_meta_refuses_of_one_keeps_no_others_waiting_and_is_told(
+    world: World, meta: Meta
+) -> None:
+    world.begin(split(key="foreign"), study=STUDY | {"business_id": "999"})
+    world.begin(split(), study=STUDY)
+    result = world.run(STARTED)
+    told = failed_checks(result)
+    assert set(told) == {SETTLED}, told
+    (done,) = result.asset_materializations_for_node("published__experiment_readings")
+    assert done.metadata["problems"].value == 1
+    assert world.state("foreign").study_problem and world.state().study_state == "made"
+
+
+OF_ANOTHER = [
+    ({"account_id": TOKYO}, "account_id", f"{TOKYO} is no ad account of acme"),
+    ({"cells": {"control": [f"{TOKYO}20"], "free": [f"{BERLIN}21"]}}, "cells",
+     f"no ad sets {TOKYO}20"),
+    ({"entities": "campaigns"}, "cells", f"no campaigns {BERLIN}20"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("study", "field", "said"), OF_ANOTHER)
+def test_one_of_what_is_not_the_advertisers_is_neither_defined_nor_started(
+    world: World, meta: Meta, store_url: SecretStr, study: dict[str, Any], field: str, said: str
+) -> None:
+    route, own = "/v1/ads/experiments", split_body(CELLS, BERLIN)
+    foreign = own | {"study": own["study"] | study}
+    with running_api(world.home, store_url) as api, api.as_role("admin") as client:
+        fill(world.store, published((("acme", BERLIN), ("bolt", TOKYO))), "v2")
+
+        def refused(method: str, path: str, prefix: str, **json: Any) -> None:
+            answer = client.request(method, f"{route}{path}", json=json or None)
+            assert answer.status_code == 422, answer.text
+            ((wrong, text),) = [(e["field"], e["message"]) for e in answer.json()["errors"]]
+            assert wrong == f"{prefix}.{field}" and said in text
+
+        refused("POST", "", "body.study", experiment="shipping", **foreign)
+        assert client.get(f"{route}/shipping").status_code == 404
+        made = client.post(route, json={"experiment": "shipping", **own})
+        assert made.status_code == 201, made.text
+        refused("PUT", "/shipping", "body.study", **foreign)
+        note(world, study=foreign["study"])  # as it could be defined before
+        refused("POST", "/shipping/start", "study")
+        assert client.get(f"{route}/shipping").json()["state"] == "draft"
+
+
+@pytest.mark.parametrize(("study", "field", "said"), OF_ANOTHER)
+def test_one_that_was_started_so_before_is_not_asked_of_meta(
+    world: World, meta: Meta, study: dict[str, Any], field: str, said: str
+) -> None:
+    world.begin(split(), study=STUDY | study)
+    before = len(meta.calls())
+    assert set(failed_checks(world.run(day(3)))) == {SETTLED}
+    assert said in str(world.state().study_problem)
+    assert len(meta.calls()) == before
+
+
+def test_its_page_says_why_it_is_not_made(world: World, meta: Meta, store_url: SecretStr) -> None:
+    world.begin(split(), study=STUDY | {"business_id": "999"})
+    settle(world)
+    with running_api(world.home, store_url) as api:
+        with api.as_role("admin") as client:
+            told = client.get("/v1/ads/experiments/shipping").json()
+        assert told["study_state"] is None and "Meta" in told["study_problem"]
+        with api.logged_in("admin") as browser:
+            page = browser.get("/ads/experiments", params={"experiment": "shipping"}).text
+        assert "not made" in page and "waits" in page and told["study_problem"][:30] in page
+    stop(world)
+    assert world.state().study_problem is None
 
 
 def test_without_a_connection_it_waits_and_says_so(
@@ -277,6 +372,7 @@ def test_who_starts_and_stops_one_by_the_api_makes_and_ends_it_at_meta(
     clock(world, meta, datetime.now(UTC))
     route = "/v1/ads/experiments"
     with running_api(world.home, store_url) as api, api.as_role("admin") as client:
+        fill(world.store, published(), "v2")
 
         def study_state() -> str:
             return str(client.get(f"{route}/shipping").json()["study_state"])

@@ -89,6 +89,31 @@ def test_an_uninstall_ends_the_connection(service: Delivering, home: Home) -> No
     assert (health.state, health.last_failure_kind) == ("needs_consent", "uninstalled")
 
 
+def test_a_signed_body_with_other_headers_ends_no_connection(
+    service: Delivering, home: Home
+) -> None:
+    order = {"id": 2001, "updated_at": "2026-11-28T09:00:00Z"}
+    assert service.deliver("app/uninstalled", told=order) == [401]
+    with connections_of(home, "tests") as connections:
+        assert [one.state for one in connections.health()] == ["active"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "told"),
+    [
+        ("orders/updated", {"id": 10**400}),
+        ("orders/updated", {"id": 1001, "updated_at": "9999-12-31T23:59:59-14:00"}),
+        ("customers/redact", {"customer": {"id": 1}, "orders_to_redact": 5}),
+        ("customers/redact", {"shop_domain": SHOP, "customer": {"id": 1}, "orders_to_redact": 5}),
+    ],
+)
+def test_what_cannot_be_is_refused_and_not_noted(
+    service: Delivering, topic: str, told: dict[str, object]
+) -> None:
+    assert service.deliver(topic, told=told) == [401]
+    assert service.noted() == []
+
+
 def test_of_a_body_without_a_secret_of_ours_nothing_is_believed(api: Api) -> None:
     with api.client() as client:
         answer = client.post("/webhooks/shopify", content=b"{}")

@@ -82,7 +82,7 @@ def _check_dmp(words: list[str]) -> None:
             continue
         assert word in known, f"{command.name} has no option {word}"
         if words and not getattr(known[word], "is_flag", False):
-            words.pop(0)
+            del words[: known[word].nargs]
     assert given <= allowed, f"{command.name} takes {allowed} arguments"
 
 

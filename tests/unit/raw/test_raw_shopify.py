@@ -226,6 +226,39 @@ def test_what_webhooks_told_of_is_asked_for_and_acted_on_once(
     store.dispose()
 
 
+def test_a_webhook_that_cannot_be_is_set_aside_and_told(
+    service: Service, store_url: SecretStr, query: Query
+) -> None:
+    read()
+    store = database.engine(store_url)
+    now = datetime.now(UTC)
+    subjects = {"1": f"gid://shopify/Order/{'9' * 400}", "2": "app", "3": "gid://shopify/Order/1004",
+                "4": "gid://shopify/Order/1004"}  # fmt: skip
+    with store.begin() as rows:
+        for number, subject in subjects.items():
+            one = Webhook(service=SERVICE, webhook_id=number, account=SHOP, topic="orders/updated",
+                           subject=subject)  # fmt: skip
+            inbox.note(rows, one, now)
+        poisoned = "UPDATE webhook_inbox SET triggered_at = '9999-12-31T23:59:59-14:00'"
+        rows.execute(sa.text(f"{poisoned} WHERE webhook_id = '3'"))
+    service.world.change(1004, now - timedelta(days=3), tags='["a list that lagged"]')
+    result = read()
+    assert query("SELECT count(*) FROM raw.shopify_orders WHERE order_id = '1004'") == [(2,)]
+    told = result.asset_materializations_for_node("raw__shopify_orders")
+    metadata = {key: value for one in told for key, value in one.metadata.items()}
+    assert metadata["webhooks_set_aside"].value == f"{SHOP}: 3"
+    assert "shops_not_read" not in metadata
+    (check,) = [
+        one for one in result.get_asset_check_evaluations()
+        if one.check_name == "webhooks_were_usable"
+    ]  # fmt: skip
+    assert not check.passed
+    with store.connect() as rows:
+        waiting = sa.text("SELECT count(*) FROM webhook_inbox WHERE taken_at IS NULL")
+        assert rows.scalar(waiting) == 0
+    store.dispose()
+
+
 def test_a_shop_that_cannot_be_read_keeps_nobody_from_the_others(
     service: Service, shops: Home, query: Query
 ) -> None:

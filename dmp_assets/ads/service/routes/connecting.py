@@ -74,6 +74,7 @@ def _page(
             "connected": connected.of(store, advertiser_id, shops),
             "fresh": connected.freshness(store, advertiser_id),
             "accounts": store.execute(accounts.order_by(ad_accounts.c.account_id)).all(),
+            "left_out": consenting.left_out_of(service, store, advertiser_id),
         }
 
     return plain_page(

@@ -1,7 +1,9 @@
 """Experiments of an advertiser: planned, defined, started, judged by people, ended."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query, Request, Response
 
 from dmp_assets.ads.model.experiments import planning
@@ -19,7 +21,7 @@ from dmp_assets.ads.service.experiment_bodies import (
     ReadingAnswer,
     StepAnswer,
 )
-from dmp_assets.ads.service.store import experiments
+from dmp_assets.ads.service.store import experiments, owning
 from dmp_assets.ads.service.store.experiments import ConflictError
 from dmp_assets.ads.service.units import UnitKey
 from dmp_assets.platform.api.advertisers import Seat, seat
@@ -67,12 +69,15 @@ def define(request: Request, at: Acting, body: NewExperimentBody) -> ExperimentD
     service = service_of(request)
     try:
         draft = body.draft(at.advertiser_id, body.experiment, service.home.now().date())
-        service.change(
-            lambda store: experiments.define(
+
+        def change(store: sa.Connection) -> None:
+            _check_own(store, at, draft.study)
+            experiments.define(
                 store, draft, by=at.principal.actor, now=service.home.now(),
                 request_id=request.state.request_id,
-            )
-        )  # fmt: skip
+            )  # fmt: skip
+
+        service.change(change)
     except ExperimentError as error:
         raise _refused(error) from error
     return _detail(request, at, body.experiment)
@@ -145,12 +150,15 @@ def redefine(
     _existing(request, at, experiment)
     try:
         draft = body.draft(at.advertiser_id, experiment, service.home.now().date())
-        service.change(
-            lambda store: experiments.redefine(
+
+        def change(store: sa.Connection) -> None:
+            _check_own(store, at, draft.study)
+            experiments.redefine(
                 store, draft, by=at.principal.actor, now=service.home.now(),
                 request_id=request.state.request_id,
-            )
-        )  # fmt: skip
+            )  # fmt: skip
+
+        service.change(change)
     except ExperimentError as error:
         raise _refused(error) from error
     return _detail(request, at, experiment)
@@ -162,17 +170,23 @@ def start(
 ) -> ExperimentDetail:
     """Start it; from now on its definition is fixed. Its first full day is tomorrow's (UTC).
 
-    A split test is then made at Meta, else by the next run; `study_state` says how far that is.
+    A split test is then made at Meta, else by the next run; `study_state` says how far that is,
+    and `study_problem` why it is not.
     """
     service = service_of(request)
     key = UnitKey.of(service.home)
-    try:
-        is_there = service.change(
-            lambda store: experiments.start(
-                store, at.advertiser_id, experiment, keyed_by=key.known_as,
-                by=at.principal.actor, now=service.home.now(), request_id=request.state.request_id,
-            )
+
+    def change(store: sa.Connection) -> bool:
+        found = experiments.one(store, at.advertiser_id, experiment)
+        if found is not None and found.state == experiments.DRAFT:
+            _check_own(store, at, found.study, "study")
+        return experiments.start(
+            store, at.advertiser_id, experiment, keyed_by=key.known_as, by=at.principal.actor,
+            now=service.home.now(), request_id=request.state.request_id,
         )  # fmt: skip
+
+    try:
+        is_there = service.change(change)
     except ExperimentError as error:
         raise _refused(error) from error
     if not is_there:
@@ -254,6 +268,16 @@ def _settle(request: Request, later: BackgroundTasks, at: Seat, experiment: str)
             service.log.warning("a split test waits for the next run", error=type(error).__name__)
 
     later.add_task(work)
+
+
+def _check_own(
+    store: sa.Connection, at: Seat, study: Mapping[str, Any] | None, field: str = "body.study"
+) -> None:
+    """Raises Problem 422 for a split test of what is not the advertiser's."""
+    wrong = {} if study is None else owning.not_own(store, at.advertiser_id, study)
+    if wrong:
+        told = [FieldError(field=f"{field}.{name}", message=one) for name, one in wrong.items()]
+        raise Problem(422, "invalid", errors=told)
 
 
 def _existing(request: Request, at: Seat, experiment: str) -> None:

@@ -22,12 +22,14 @@ from dmp_assets.ads.service.store.schema_experiments import (
     ads_experiment_step,
 )
 from dmp_assets.platform.store import audit
+from dmp_assets.platform.text.foreign_text import cut, visible
 
 MACHINE = "automation"
 """Who acts where no person does."""
 DRAFT = "draft"
 _GOING_ON = sorted(state.value for state in decide.GOING_ON)
 _OWN = ads_experiment.c
+_LONGEST_PROBLEM = 500
 
 
 class ConflictError(ExperimentError):
@@ -67,6 +69,7 @@ class Experiment:
     winner: str | None
     study_id: str | None
     study_state: str | None
+    study_problem: str | None
     created_at: datetime
     created_by: str
     started_at: datetime | None
@@ -307,6 +310,7 @@ def _go(
         .values(
             state=after.state.value, version=after.version, winner=after.winner,
             ended_at=now if after.state in decide.FINAL else None,
+            study_problem=None if after.state in decide.FINAL else found.study_problem,
         )
     )  # fmt: skip
     if step.cause is not None or step.has_changed:
@@ -428,3 +432,15 @@ def note_study(
         action=f"split test {state or 'not made'}",
         detail={"advertiser": advertiser_id, "experiment": experiment, "study_id": study_id},
     )  # fmt: skip
+
+
+def note_study_problem(
+    connection: sa.Connection, advertiser_id: str, experiment: str, problem: str | None
+) -> None:
+    """Note why what is due at the ad platform was not done; None: it was."""
+    told = None if problem is None else cut(visible(problem), _LONGEST_PROBLEM)
+    connection.execute(
+        ads_experiment.update()
+        .where(_at(advertiser_id, experiment), _OWN.study_problem.is_distinct_from(told))
+        .values(study_problem=told)
+    )

@@ -28,6 +28,7 @@ ads_experiment = sa.Table(
     sa.Column("winner", sa.Text),
     sa.Column("study_id", sa.Text),
     sa.Column("study_state", sa.Text),
+    sa.Column("study_problem", sa.Text),
     time_column("created_at", required=True),
     sa.Column("created_by", sa.Text, nullable=False),
     time_column("started_at"),
@@ -38,7 +39,8 @@ ads_experiment = sa.Table(
     sa.CheckConstraint("state = 'draft' OR digest IS NOT NULL", name="started_is_fixed"),
     comment="What an advertiser tries, and where it stands. One row per experiment. digest: of "
     "the definition at its start, after which it does not change. version: of its newest reading. "
-    "study_state: what was last intended or done at the ad platform.",
+    "study_state: what was last intended or done at the ad platform. study_problem: why what is "
+    "due there was not done when it was last tried.",
 )
 
 ads_experiment_step = sa.Table(

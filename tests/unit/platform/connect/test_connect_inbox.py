@@ -53,6 +53,24 @@ def test_older_news_of_the_same_thing_is_left_alone(store: sa.Engine) -> None:
         assert [one.webhook_id for one in inbox.waiting(rows, "S", "a", ["t"])] == list("1345")
 
 
+@pytest.mark.parametrize("column", ["changed_at", "triggered_at"])
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-14:00", "infinity", "0044-03-15 BC"])
+def test_a_row_of_a_time_that_cannot_be_keeps_nobody_from_the_others(
+    store: sa.Engine, column: str, moment: str
+) -> None:
+    with store.begin() as rows:
+        for number in (1, 2):
+            inbox.note(rows, told(number, changed_at=NOW, triggered_at=NOW), NOW)
+        poisoned = f"UPDATE webhook_inbox SET {column} = :at WHERE webhook_id = '1'"
+        rows.execute(sa.text(poisoned), {"at": moment})
+        bad, good = inbox.waiting(rows, "S", "a", ["t"])
+        assert (bad.webhook_id, bad.is_plausible, getattr(bad, column)) == ("1", False, None)
+        assert (good.webhook_id, good.is_plausible, getattr(good, column)) == ("2", True, NOW)
+        assert inbox.note(rows, told(3, changed_at=NOW), NOW) == "new"
+        inbox.take(rows, [bad, good], NOW)
+        assert [one.webhook_id for one in inbox.waiting(rows, "S", "a", ["t"])] == ["3"]
+
+
 def test_what_was_acted_on_long_ago_is_dropped(store: sa.Engine) -> None:
     one = told(1, changed_at=NOW)
     with store.begin() as rows:

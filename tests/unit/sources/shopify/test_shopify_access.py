@@ -133,6 +133,8 @@ def test_a_shop_is_known_by_its_domain_in_lower_case() -> None:
     assert shops_of({"A1.myshopify.com": " acme "}) == {"a1.myshopify.com": "acme"}
     with pytest.raises(ValueError, match="belongs to an advertiser"):
         shops_of({"a1.myshopify.com": " "})
+    with pytest.raises(ValueError, match="named once"):
+        shops_of({"a1.myshopify.com": "acme", "A1.myshopify.com": "bolt"})
     assert shop_url("https://{shop}/") == "https://{shop}"
     for wrong in ("https://shop.example", "ftp://{shop}", "https://{shop}/{shop}"):
         with pytest.raises(ValueError, match="such as https"):

@@ -227,20 +227,71 @@ def test_headers_that_cannot_be_are_refused(
         received(receiver, service, hook)
 
 
-@pytest.mark.parametrize("body", [b"[1]", b"{", b'{"id": "x"}', b'{"id": true}', b"{}"])
-def test_a_signed_body_that_means_nothing_is_refused(
-    service: Service, receiver: Receiver, body: bytes
-) -> None:
+def signed(service: Service, body: bytes, topic: str, **more: str) -> dict[str, str]:
+    """The headers of a body that Shopify signed, with which it comes."""
     secret = service.settings.shopify_client_secret
     assert secret is not None
-    headers = {
+    return {
         "x-shopify-hmac-sha256": body_hmac(body, secret),
         "x-shopify-shop-domain": SHOP,
         "x-shopify-webhook-id": str(uuid.uuid4()),
-        "x-shopify-topic": "orders/updated",
-    }
-    with pytest.raises(WebhookRefusedError):
+        "x-shopify-topic": topic,
+    } | more
+
+
+LONG_ID = b'{"id": 1%s}'
+OF_CUSTOMER = b'{"shop_domain": "%s", "customer": {"id": 1}, %%s}' % SHOP.encode()
+
+
+@pytest.mark.parametrize(
+    ("topic", "body"),
+    [
+        *(
+            ("orders/updated", body)
+            for body in (
+                b"[1]", b"{", b'{"id": "x"}', b'{"id": true}', b"{}", b'{"id": 0}', b'{"id": -1}',
+                b'{"id": 9223372036854775808}', b'{"id": 1e400}', LONG_ID % (b"0" * 400),
+                LONG_ID % (b"0" * 5000), b'{"id": "%s"}' % (b"1" * 5000),
+            )
+        ),
+        ("refunds/create", b'{"id": 1, "order_id": 9223372036854775808}'),
+        *(
+            ("customers/redact", OF_CUSTOMER % more)
+            for more in (
+                b'"orders_to_redact": 5', b'"orders_to_redact": {"a": 1}',
+                b'"orders_to_redact": ["a@example.com"]',
+                b'"data_request": {"id": {"email": "a@example.com"}}',
+                b'"data_request": {"id": "a@example.com"}',
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_signed_body_that_means_nothing_is_refused(
+    service: Service, receiver: Receiver, store: sa.Engine, topic: str, body: bytes
+) -> None:
+    with pytest.raises(WebhookRefusedError) as told:
+        receiver.receive(signed(service, body, topic), body, secrets(service), NOW)
+    assert "example.com" not in str(told.value)
+    assert waiting(store) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "header"),
+    [
+        (b'{"id": 1001}', "9999-12-31T23:59:59-14:00"),
+        (b'{"id": 1001}', "0001-01-01T00:00:00+14:00"),
+        (b'{"id": 1001, "updated_at": "9999-12-31T23:59:59-14:00"}', None),
+        (b'{"id": 1001, "updated_at": "1969-01-01T00:00:00Z"}', None),
+    ],
+)
+def test_a_time_that_cannot_be_is_refused(
+    service: Service, receiver: Receiver, store: sa.Engine, body: bytes, header: str | None
+) -> None:
+    more = {} if header is None else {"x-shopify-triggered-at": header}
+    headers = signed(service, body, "orders/updated", **more)
+    with pytest.raises(WebhookRefusedError, match="of a time that cannot be"):
         receiver.receive(headers, body, secrets(service), NOW)
+    assert waiting(store) == []
 
 
 # uninstalled -------------------------------------------------------------------------------------
@@ -262,6 +313,36 @@ def test_an_uninstall_of_before_the_last_consent_ends_nothing(
     service.deliver(topic="app/uninstalled", to=[hook.url], **late)
     assert received(receiver, service, hook) == ["new"]
     assert receiver.connections.health()[0].state == "active"
+
+
+@pytest.mark.parametrize("topic", webhooks.NAMES_SHOP)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id": 2001, "updated_at": "2026-11-28T09:00:00Z"}',  # an order of another shop
+        b'{"id": 2001, "customer": {"id": 7}}',
+        b'{"myshopify_domain": 5, "shop_domain": 5, "customer": {"id": 7}}',
+        b'{"shop_domain": "%s", "myshopify_domain": "%s"}' % (SHOP.encode(), OTHER.encode()),
+    ],
+)
+def test_headers_alone_say_nothing_of_a_whole_shop(
+    service: Service, receiver: Receiver, store: sa.Engine, topic: str, body: bytes
+) -> None:
+    with pytest.raises(WebhookRefusedError, match=r"names no shop|of another shop"):
+        receiver.receive(signed(service, body, topic), body, secrets(service), NOW)
+    assert receiver.connections.health()[0].state == "active"
+    assert waiting(store) == []
+
+
+@pytest.mark.parametrize("topic", [webhooks.UNINSTALLED, "shop/redact"])
+def test_what_was_asked_of_a_customer_is_not_said_of_the_shop(
+    service: Service, receiver: Receiver, store: sa.Engine, topic: str
+) -> None:
+    body = OF_CUSTOMER % b'"orders_to_redact": []'
+    with pytest.raises(WebhookRefusedError):
+        receiver.receive(signed(service, body, topic), body, secrets(service), NOW)
+    assert receiver.connections.health()[0].state == "active"
+    assert waiting(store) == []
 
 
 # privacy -----------------------------------------------------------------------------------------
