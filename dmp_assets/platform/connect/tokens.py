@@ -24,7 +24,13 @@ from dmp_assets.platform.connect.errors import (
     RefusedConsentError,
 )
 from dmp_assets.platform.connect.keys import KeyRing, SealError
-from dmp_assets.platform.connect.oauth import CONSENT_SECONDS, Consent, OAuthClient, Tokens
+from dmp_assets.platform.connect.oauth import (
+    CONSENT_SECONDS,
+    Consent,
+    OAuthClient,
+    OAuthService,
+    Tokens,
+)
 from dmp_assets.platform.store.schema import consent_request, service_connection, service_token
 from dmp_assets.platform.text.foreign_text import cut, visible
 
@@ -49,6 +55,13 @@ class Health:
     last_success_at: datetime | None
     last_failure_at: datetime | None
     last_failure_kind: str | None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether what was tried last went wrong."""
+        if self.last_failure_at is None:
+            return False
+        return self.last_success_at is None or self.last_failure_at > self.last_success_at
 
 
 @dataclass(frozen=True)
@@ -238,7 +251,16 @@ class Connections:
             ) from None
 
     def _read(self, client: OAuthClient, connection_id: uuid.UUID) -> Tokens:
-        """What is stored; read again where a rotation of keys came between row and keys."""
+        found = self.stored(connection_id)
+        if found is None:
+            raise _needs_consent(client)
+        return found
+
+    def stored(self, connection_id: uuid.UUID) -> Tokens | None:
+        """Tokens as they are stored, never renewed; None where a person has to consent first.
+
+        Read again where a rotation of keys came between row and keys. Raises SealError, HomeError.
+        """
         for attempt in range(_TRIES):
             with self._store.connect() as store:
                 sealed = store.scalar(
@@ -247,7 +269,7 @@ class Connections:
                     )
                 )
             if sealed is None:
-                raise _needs_consent(client)
+                return None
             try:
                 return self._opened(connection_id, sealed)
             except SealError:
@@ -374,6 +396,20 @@ class ConnectionCredentials:
         token = refused[service.header].removeprefix(service.prefix)
         found = self.connections.tokens(self.client, self.connection_id, refused=token)
         return found.access != token
+
+
+@dataclass(frozen=True)
+class AsStored:
+    """An access token as it was found, as `http.Credentials`: for a look that renews nothing."""
+
+    service: OAuthService
+    access: SecretStr
+
+    def headers(self) -> Mapping[str, str]:
+        return {self.service.header: f"{self.service.prefix}{self.access.get_secret_value()}"}
+
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        return False
 
 
 def _needs_consent(client: OAuthClient) -> NeedsConsentError:
