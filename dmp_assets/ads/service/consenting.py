@@ -7,19 +7,16 @@ whom, and the service's own state. No token is on a page, in an address or in a 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dmp_assets.ads import grants
 from dmp_assets.ads.service.store.connected import Connected
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.platform.api.state import Service
 from dmp_assets.platform.base.addresses import service_address
 from dmp_assets.platform.connect.errors import ConnectError
 from dmp_assets.platform.connect.keys import KeyRing
-from dmp_assets.platform.connect.oauth import OAuthClient
-from dmp_assets.platform.connect.tokens import BegunConsent, ConnectionCredentials, Connections
-from dmp_assets.sources.meta.config import meta_config
-from dmp_assets.sources.meta.connection import READING, WRITING, oauth_client
+from dmp_assets.platform.connect.tokens import BegunConsent, Connections
 from dmp_assets.sources.meta.connection import SERVICE as META
-from dmp_assets.sources.shopify.access import SERVICE as SHOPIFY
-from dmp_assets.sources.shopify.access import Installing, client_of, disconnect
+from dmp_assets.sources.shopify.access import Installing, client_of
 from dmp_assets.sources.shopify.webhooks import WEBHOOKS, subscribe
 
 PURPOSE = "ads connection"
@@ -53,14 +50,6 @@ def connections_of(service: Service) -> Connections:
     return Connections(service.store, KeyRing.of(service.home), clock=service.home.now)
 
 
-def meta_client(service: Service, *, is_writing: bool) -> OAuthClient:
-    """We at Meta. Raises ConnectError where no app is configured."""
-    config = meta_config(service.home)
-    if config is None:
-        raise ConnectError("Meta: set DMP_META_APP_ID and DMP_META_APP_SECRET first", "no app")
-    return oauth_client(config, WRITING if is_writing else READING)
-
-
 def _installing(service: Service) -> Installing:
     settings = service.settings.of(AdsSettings)
     return Installing(settings, connections_of(service), service.home.profile == "sandbox")
@@ -69,7 +58,7 @@ def _installing(service: Service) -> Installing:
 def begin_meta(service: Service, advertiser_id: str, redirect: str, *, is_writing: bool
                ) -> BegunConsent:  # fmt: skip
     """Where somebody who runs the ad accounts ticks them. Raises ConnectError."""
-    client = meta_client(service, is_writing=is_writing)
+    client = grants.meta_client(service.home, is_writing=is_writing)
     return connections_of(service).begin(client, advertiser_id, redirect)
 
 
@@ -84,16 +73,22 @@ def begin_shopify(service: Service, shop: str, redirect: str) -> BegunConsent | 
     return None
 
 
-def finish(service: Service, begun: Begun, query: Mapping[str, str]) -> None:
-    """Connect by what the browser brought back. Raises ConnectError."""
+def finish(service: Service, begun: Begun, query: Mapping[str, str]) -> bool:
+    """Connect by what the browser brought back; whether there is anything to read by it.
+
+    Raises ConnectError.
+    """
     if begun.service == META:
-        client = meta_client(service, is_writing=begun.is_writing)
-        connections_of(service).finish(client, begun.cookie, query)
-        return
+        client = grants.meta_client(service.home, is_writing=begun.is_writing)
+        connections = connections_of(service)
+        connection_id = connections.finish(client, begun.cookie, query)
+        told = grants.granted_at_meta(service.home, connections, client, connection_id)
+        return told.accounts != []
     installing = _installing(service)
     installing.finish(begun.cookie, query, service.now())
-    if told := service_address(service.settings.public_url, WEBHOOKS):
-        _hear_of_changes(service, installing, query["shop"], told)
+    if to := service_address(service.settings.public_url, WEBHOOKS):
+        _hear_of_changes(service, installing, query["shop"], to)
+    return True
 
 
 def _hear_of_changes(service: Service, installing: Installing, shop: str, to: str) -> None:
@@ -111,11 +106,4 @@ def give_back(service: Service, one: Connected) -> None:
     Raises ConnectError.
     """
     connections = connections_of(service)
-    if one.service == META:
-        connections.forget(meta_client(service, is_writing=False), one.connection_id)
-        return
-    assert one.service == SHOPIFY
-    settings = service.settings.of(AdsSettings)
-    client = client_of(settings, one.account, loopback_only=service.home.profile == "sandbox")
-    ours = ConnectionCredentials(connections, client, one.connection_id)
-    disconnect(settings, one.account, ours)
+    grants.give_back(service.home, connections, one.service, one.account, one.connection_id)

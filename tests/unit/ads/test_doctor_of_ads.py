@@ -1,4 +1,4 @@
-"""`dmp doctor` of what ads need: Meta, Shopify, their tokens and keys, rates, channels of notices."""
+"""`dmp doctor` of what ads need: Meta, Shopify, tokens and their keys, rates, channels."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,7 +123,7 @@ def connections(
 
 
 def test_keys_that_open_every_token_are_good(connections: Connections) -> None:
-    assert "✓ Token keys: generated; they open all tokens that are stored (1)" == said("Token keys")
+    assert said("Token keys") == "✓ Token keys: generated; they open all tokens that are stored (1)"
     assert said("Connections") == "✓ Connections: 1, all in use"
 
 
