@@ -295,6 +295,17 @@ def connect_disconnect(
         print(grants.KEPT)
 
 
+@connect.command("claim")
+def connect_claim() -> None:
+    """Let a home that was copied, moved or restored renew its tokens: the other one has ended."""
+    with explained():
+        from dmp_assets.platform.connect.copies import Place
+
+        home = Home.current().prepare()
+        Place(home).claim()
+        out.print(f"the connections are those of {home.root} from now on", highlight=False)
+
+
 def _meant(
     settings: "ShopifySettings", there: "Sequence[Health]", service: str, advertiser: str, shop: str
 ) -> "Health":

@@ -50,8 +50,12 @@ def rotate() -> None:
 
 
 def connections_state(home: Home) -> str:
-    """What `dmp doctor` says of the connections. Raises NeedsConsentError for those that need a
-    person, NotKnownError where some failed last, and as `looked_at`."""
+    """What `dmp doctor` says of the connections.
+
+    Raises NeedsConsentError for those that need a person, NotKnownError where another home may hold
+    the same or some failed last, and as `looked_at`.
+    """
+    from dmp_assets.platform.connect.copies import CopiedError, Place
     from dmp_assets.platform.connect.own import looked_at
 
     with looked_at(home, "dmp doctor") as connections:
@@ -60,6 +64,8 @@ def connections_state(home: Home) -> str:
     if dead:
         names = ", ".join(f"{_named(home, one)} ({one.last_failure_kind})" for one in dead)
         raise NeedsConsentError(f"these need a new consent: {names}")
+    if found and Place(home).is_elsewhere:
+        raise NotKnownError(f"{len(found)}; {CopiedError(home)}")
     failing = [one for one in found if one.is_failing]
     if failing:
         names = ", ".join(f"{_named(home, one)} ({one.last_failure_kind})" for one in failing)

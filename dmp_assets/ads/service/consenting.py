@@ -12,6 +12,7 @@ from dmp_assets.ads.service.store.connected import Connected
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.platform.api.state import Service
 from dmp_assets.platform.base.addresses import service_address
+from dmp_assets.platform.connect.copies import Place
 from dmp_assets.platform.connect.errors import ConnectError
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.tokens import BegunConsent, Connections
@@ -47,7 +48,8 @@ class Begun:
 
 def connections_of(service: Service) -> Connections:
     """The connections in the service's store."""
-    return Connections(service.store, KeyRing.of(service.home), clock=service.home.now)
+    home = service.home
+    return Connections(service.store, KeyRing.of(home), clock=home.now, place=Place(home))
 
 
 def _installing(service: Service) -> Installing:

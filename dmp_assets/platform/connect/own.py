@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from dmp_assets.home import Home
+from dmp_assets.platform.connect.copies import Place
 from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.oauth import OAuthClient
@@ -29,7 +30,7 @@ def connections_of(home: Home, service: str) -> Iterator[Connections]:
         )
     with database.opened(where.store_url(home), checked=False) as store:
         database.check(store, published=False)
-        yield Connections(store, KeyRing.of(home), clock=_clock(home))
+        yield Connections(store, KeyRing.of(home), clock=_clock(home), place=Place(home))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.dialects.postgresql import insert
 
+from dmp_assets.platform.connect.copies import Place
 from dmp_assets.platform.connect.errors import (
     ConnectError,
     NeedsConsentError,
@@ -28,7 +29,6 @@ from dmp_assets.platform.connect.oauth import (
     CONSENT_SECONDS,
     Consent,
     OAuthClient,
-    OAuthService,
     Tokens,
 )
 from dmp_assets.platform.store.schema import consent_request, service_connection, service_token
@@ -82,13 +82,20 @@ def _now() -> datetime:
 class Connections:
     """The connections of a home's store. `accounts` are what people call them, e.g. a shop's host.
 
+    `place`: of the home, which renews what opens once only where it is no copy.
+
     All methods raise SealError for a token that does not open, and ConnectError as `OAuthClient`.
     """
 
     def __init__(
-        self, store: sa.Engine, ring: KeyRing, *, clock: Callable[[], datetime] = _now
+        self,
+        store: sa.Engine,
+        ring: KeyRing,
+        *,
+        clock: Callable[[], datetime] = _now,
+        place: Place | None = None,
     ) -> None:
-        self._store, self._ring, self._now = store, ring, clock
+        self._store, self._ring, self._now, self._place = store, ring, clock, place
         self._renewing: dict[uuid.UUID, threading.Lock] = defaultdict(threading.Lock)
 
     # connecting ----------------------------------------------------------------------------------
@@ -188,6 +195,8 @@ class Connections:
             )
             assert connection_id is not None
             self._write(store, connection_id, tokens)
+        if self._place is not None:
+            self._place.settle()
         return uuid.UUID(str(connection_id))
 
     # using ---------------------------------------------------------------------------------------
@@ -215,6 +224,8 @@ class Connections:
             if old.access != refused and old.is_fresh(self._now()):
                 return old  # somebody else has renewed it meanwhile
             try:
+                if self._place is not None and client.service.opens_once:
+                    self._place.check()
                 new = client.renewed(old, self._now())
                 client.check_scopes(new)
             except NeedsConsentError as error:
@@ -396,20 +407,6 @@ class ConnectionCredentials:
         token = refused[service.header].removeprefix(service.prefix)
         found = self.connections.tokens(self.client, self.connection_id, refused=token)
         return found.access != token
-
-
-@dataclass(frozen=True)
-class AsStored:
-    """An access token as it was found, as `http.Credentials`: for a look that renews nothing."""
-
-    service: OAuthService
-    access: SecretStr
-
-    def headers(self) -> Mapping[str, str]:
-        return {self.service.header: f"{self.service.prefix}{self.access.get_secret_value()}"}
-
-    def renew(self, refused: Mapping[str, str]) -> bool:
-        return False
 
 
 def _needs_consent(client: OAuthClient) -> NeedsConsentError:

@@ -10,8 +10,9 @@ from dmp_assets.home import Home
 from dmp_assets.platform.connect.errors import ConnectError, NoAnswerError
 from dmp_assets.platform.connect.http import Patience
 from dmp_assets.platform.connect.keys import SealError
+from dmp_assets.platform.connect.oauth import AsStored
 from dmp_assets.platform.connect.own import looked_at
-from dmp_assets.platform.connect.tokens import AsStored, Connections, Health
+from dmp_assets.platform.connect.tokens import Connections, Health
 from dmp_assets.platform.faces.probes import NotKnownError, UnreachableError
 from dmp_assets.sources.shopify.access import SERVICE, missing_scopes, oauth_of
 from dmp_assets.sources.shopify.graphql import ShopApi

@@ -12,10 +12,12 @@ from dmp_assets.cli.main import app
 from dmp_assets.demo.sandbox.server import Endpoint, Sandbox
 from dmp_assets.demo.sandbox.slack import SlackSandbox
 from dmp_assets.home import Home
+from dmp_assets.platform.connect import copies
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.tokens import Connections
 from dmp_assets.platform.store import database
 from dmp_assets.platform.store.schema import service_connection
+from dmp_assets.sources.meta.granted import NoAccountsError
 from dmp_assets.sources.shopify.access import client_of
 from tests.support import shopify
 from tests.support.meta import BERLIN, REDIRECT, Meta, consent_at, environment, running
@@ -155,6 +157,20 @@ def test_what_needs_a_consent_is_named_with_its_advertiser(
         )
     assert said("Connections") == (
         "✗ Connections: these need a new consent: Meta of acme (invalid_grant)"
+    )
+
+
+def test_a_copied_home_is_said(connections: Connections, home: Home) -> None:
+    home.remember(**{copies.NOTED: "/srv/original"})
+    line = said("Connections")
+    assert line.startswith("–") and "dmp connect claim" in line, line
+
+
+def test_what_failed_last_is_said(connections: Connections) -> None:
+    [one] = connections.health()
+    connections.note_failure(one.connection_id, NoAccountsError())
+    assert said("Connections") == (
+        "– Connections: 1 in use; these failed last: Meta of acme (no ad account)"
     )
 
 
