@@ -1,40 +1,23 @@
-"""The commands by which Meta and shops at Shopify are connected, and exports of theirs taken."""
+"""The commands of ad performance: connections (`connect_commands`), and exports that are taken."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import parse_qsl, urlsplit
 
 import typer
 
+from dmp_assets.ads.connect_commands import connect
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
-from dmp_assets.platform.base.addresses import service_address
-from dmp_assets.platform.base.errors import GivenError, UserError
+from dmp_assets.platform.base.errors import GivenError
 
 if TYPE_CHECKING:
-    from dmp_assets.platform.connect.tokens import BegunConsent, Connections
     from dmp_assets.sources.exports.columns import Kind
     from dmp_assets.sources.exports.taking import Account
-    from dmp_assets.sources.shopify.access import Installing
-
-connect = typer.Typer(
-    no_args_is_help=True, help="Connect advertisers to Meta and shops to Shopify."
-)
 
 ads = typer.Typer(
     no_args_is_help=True, help="Ad accounts, and files of ads and orders that people exported."
 )
-
-Redirect = Annotated[
-    str,
-    typer.Option(
-        help="Where the service sends the browser back to, as it is registered there; nothing need "
-        "answer. Without it: DMP_PUBLIC_URL and /connect."
-    ),
-]
 
 
 _ACCOUNTS = """
@@ -44,150 +27,6 @@ FROM raw.meta_accounts GROUP BY ALL ORDER BY ALL
 """
 
 
-@contextmanager
-def _connections(home: Home) -> "Iterator[Connections]":
-    """The home's connections, whose store is started for it if need be. Raises ConnectError."""
-    from dmp_assets.platform.connect.own import connections_of
-    from dmp_assets.platform.run.outside import outside_systems
-
-    with outside_systems(home, sources=False), connections_of(home, "dmp connect") as found:
-        yield found
-
-
-def _known(home: Home, advertiser: str) -> None:
-    """Have the service know the advertiser, before it has rows. Raises AccessError."""
-    from dmp_assets.cli.service import in_store, now
-    from dmp_assets.platform.store import advertisers
-
-    in_store(home, lambda store: advertisers.ensure(store, advertiser, now=now()))
-
-
-def _redirect(home: Home, given: str) -> str:
-    if to := given or service_address(home.settings().public_url, "connect"):
-        return to
-    raise GivenError("say by --redirect where the browser is sent back to, or set DMP_PUBLIC_URL")
-
-
-def _consent(begun: "BegunConsent", redirect: str, finish: "Callable[[Mapping[str, str]], object]",
-             ) -> None:  # fmt: skip
-    """Have a person consent in a browser and paste where it was sent to."""
-    out.print("Open this address and consent:", highlight=False)
-    print(begun.url)
-    out.print(f"Then paste the whole address that the browser was sent to ({redirect}?…).")
-    returned = typer.prompt("Address").strip()
-    if not returned.startswith(redirect):
-        raise GivenError(f"the address must begin with {redirect}")
-    finish(dict(parse_qsl(urlsplit(returned).query)))
-
-
-@connect.command("meta")
-def connect_meta(
-    advertiser: Annotated[str, typer.Option(help="Whose accounts they are.")],
-    redirect: Redirect = "",
-    writing: Annotated[
-        bool, typer.Option("--writing", help="Ask for budgets and split tests, too.")
-    ] = False,
-) -> None:
-    """Connect an advertiser's ad accounts: a person ticks them on Meta's page."""
-    with explained():
-        from dmp_assets.sources.meta.config import meta_config
-        from dmp_assets.sources.meta.connection import READING, WRITING, oauth_client
-
-        home = Home.current().prepare()
-        config = meta_config(home)
-        if config is None:
-            raise UserError("set DMP_META_APP_ID and DMP_META_APP_SECRET first")
-        target = _redirect(home, redirect)
-        client = oauth_client(config, WRITING if writing else READING)
-        with _connections(home) as connections:
-            _known(home, advertiser)
-            begun = connections.begin(client, advertiser, target)
-            _consent(begun, target, lambda query: connections.finish(client, begun.cookie, query))
-            left_out = _left_out(home, advertiser)
-        out.print(f"Meta is connected for {advertiser}; `dmp run --select group:ads` reads it.")
-        if left_out:
-            out.print(
-                f"Left out, as another advertiser of this installation has it connected and keeps "
-                f"it: {', '.join(left_out)}. Connect anew without it, or disconnect it there."
-            )
-
-
-def _left_out(home: Home, advertiser: str) -> list[str]:
-    """Ad accounts that were ticked for the advertiser and that another one has."""
-    from dmp_assets.ads.service.store import owning
-    from dmp_assets.cli.service import in_store
-    from dmp_assets.platform.connect.keys import KeyRing
-    from dmp_assets.platform.connect.tokens import targets
-    from dmp_assets.sources.meta.connection import SERVICE
-    from dmp_assets.sources.meta.settings import MetaSettings
-
-    settings = home.settings().of(MetaSettings)
-    by_settings = settings.meta_advertiser_id if settings.meta_system_user_token else None
-    ring = KeyRing.of(home)
-    return in_store(
-        home,
-        lambda store: owning.held_by_others(
-            store, advertiser, targets(store, ring, SERVICE), by_settings
-        ),
-    )
-
-
-@connect.command("shopify")
-def connect_shopify(
-    shop: Annotated[str, typer.Argument(help="some-shop.myshopify.com")], redirect: Redirect = ""
-) -> None:
-    """Connect a shop by consent; one of the app's own organisation needs none."""
-    with explained():
-        from dmp_assets.sources.shopify.access import Installing
-        from dmp_assets.sources.shopify.resource import shopify_settings
-
-        home = Home.current().prepare()
-        settings = shopify_settings(home)
-        if settings.shopify_client_secret is None:
-            raise UserError("set DMP_SHOPIFY_CLIENT_ID and DMP_SHOPIFY_CLIENT_SECRET first")
-        target = _redirect(home, redirect)
-        with _connections(home) as connections:
-            installing = Installing(settings, connections, home.profile == "sandbox")
-            begun = installing.begin(shop, target)
-            _consent(
-                begun,
-                target,
-                lambda query: installing.finish(begun.cookie, query, datetime.now(UTC)),
-            )
-            if whose := settings.shopify_shops.get(shop):
-                _known(home, whose)
-            told = _subscribed(home, installing, shop)
-        out.print(f"{shop} is connected; name its advertiser in DMP_SHOPIFY_SHOPS. {told}")
-
-
-def _subscribed(home: Home, installing: "Installing", shop: str) -> str:
-    """Have the shop tell what changes, where it can reach us; says which."""
-    from dmp_assets.sources.shopify.webhooks import WEBHOOKS, subscribe
-
-    to = service_address(home.settings().public_url, WEBHOOKS)
-    if to is None:
-        return "Set DMP_PUBLIC_URL for webhooks; without, each run asks what changed."
-    with installing.opened(shop) as api:
-        subscribe(api, to)
-    return "It tells us what changes from now on."
-
-
-@connect.command("list")
-def connect_list() -> None:
-    """Show the connections: which state they are in, and when they worked last."""
-    with explained():
-        with _connections(Home.current().prepare()) as connections:
-            found = connections.health()
-        for one in found:
-            worked = one.last_success_at or "never"
-            failed = f"; failed at {one.last_failure_at}: {one.last_failure_kind}" if (
-                one.last_failure_at) else ""  # fmt: skip
-            print(f"{one.service}\t{one.account}\t{one.state}\tworked: {worked}{failed}")
-        if not found:
-            out.print("nothing is connected")
-
-
-# files -------------------------------------------------------------------------------------------
 def _accounts_of(home: Home, advertiser: str) -> "Mapping[Kind, Sequence[Account]]":
     """The accounts and shops of an advertiser, as services told of them."""
     from dmp_assets.cli.shared import tables
@@ -254,7 +93,8 @@ def import_files(
     the one that was taken last holds, and what the API tells goes before all of them.
     """
     with explained():
-        from dmp_assets.platform.store import where
+        from dmp_assets.cli.service import in_store, now
+        from dmp_assets.platform.store import advertisers, where
         from dmp_assets.sources.csv.reading import Reading
         from dmp_assets.sources.exports.kept import checked_advertiser
         from dmp_assets.sources.exports.taking import Said, take
@@ -263,9 +103,13 @@ def import_files(
         home = Home.current().prepare()
         reading = Reading.of(delimiter, (), encoding)
         said = Said(whose, kind, account, currency, timezone, numbers, dates, reading)
-        if where.is_configured(home):
-            _known(home, whose)
-        for one in take(home, files, said, _accounts_of(home, whose)):
+        has_store = where.is_configured(home)
+        if has_store:
+            advertisers.checked_id(whose)
+        taken = take(home, files, said, _accounts_of(home, whose))
+        if has_store:
+            in_store(home, lambda store: advertisers.ensure(store, whose, now=now()))
+        for one in taken:
             what = f"{one.kept.rows:,} rows" if one.is_new else "there already, left alone"
             print("\n  ".join((f"{one.kept.name}: {what}", *one.notes)))
         out.print("`dmp run --select group:ads` brings them into the tables.")

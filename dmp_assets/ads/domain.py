@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.home import Home
 from dmp_assets.platform.faces.domain import Domain, Scope
+from dmp_assets.platform.faces.probes import Probe
+from dmp_assets.platform.reporting.mail_settings import mail_lacks
 from dmp_assets.sources.exports import kept
-from dmp_assets.sources.meta.config import meta_config
+from dmp_assets.sources.meta.config import meta_config, meta_lacks
 from dmp_assets.sources.shopify.tables import CUSTOMER, ORDER
 
 if TYPE_CHECKING:
@@ -28,15 +30,32 @@ def is_configured(home: Home) -> bool:
 
 def _lacks(home: Home) -> Sequence[str]:
     lacks: list[str] = []
-    if home.profile == "live" and is_configured(home) and not home.settings().smtp_host:
-        lacks.append("DMP_SMTP_HOST and DMP_SMTP_FROM: notices by e-mail wait in the outbox")
+    no_mail = mail_lacks(home.settings())
+    if home.profile == "live" and is_configured(home) and no_mail:
+        lacks.append(f"{' and '.join(no_mail)}: notices by e-mail wait in the outbox")
     if kept.are_there(home):
         return lacks
-    if meta_config(home) is None:
-        lacks.append("DMP_META_APP_ID and DMP_META_APP_SECRET: no ads of Meta")
+    if no_app := meta_lacks(home.settings().of(AdsSettings)):
+        lacks.append(f"{' and '.join(no_app)}: no ads of Meta")
     if not home.settings().of(AdsSettings).shopify_shops:
         lacks.append("DMP_SHOPIFY_SHOPS: no orders of Shopify")
     return lacks
+
+
+def _probes(home: Home) -> Sequence[Probe]:
+    from dmp_assets.ads import probes
+
+    return probes.probes(home)
+
+
+def _whose(home: Home, service: str, account: str) -> str | None:
+    """Meta's account is the advertiser; a shop's advertiser is named by the settings."""
+    from dmp_assets.sources.meta.connection import SERVICE as META
+    from dmp_assets.sources.shopify.access import SERVICE as SHOPIFY
+
+    if service == SHOPIFY:
+        return home.settings().of(AdsSettings).shopify_shops.get(account)
+    return account if service == META else None
 
 
 def _summary(home: Home) -> Sequence[str]:
@@ -81,6 +100,8 @@ DOMAIN = Domain(
     title="Ad performance",
     is_configured=is_configured,
     lacks=_lacks,
+    probes=_probes,
+    whose=_whose,
     summary=_summary,
     examples=("modeled/ad_roi_daily", "modeled/conversion_bridge"),
     scopes=(

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from dmp_assets.platform.config import setting_values
 from dmp_assets.platform.config.setting_kinds import Outside, each, given
-from dmp_assets.platform.reporting.mail_settings import sender
+from dmp_assets.platform.reporting.mail_settings import is_bare
 from dmp_assets.sources.exports.settings import ExportSettings
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.shopify.settings import ShopifySettings
@@ -32,8 +32,12 @@ def holiday_region(given: str) -> str:
 
 def _addresses(given: list[str]) -> list[str]:
     """Addresses without names. Raises ValueError, which quotes none of them."""
-    if any("<" in sender(one) for one in given):
-        raise ValueError("addresses stand without names, such as reports@example.com")
+    for place, one in enumerate(given, 1):
+        if not is_bare(one):
+            raise ValueError(
+                f"number {place} of the list is not an e-mail address without a name, such as "
+                "reports@example.com"
+            )
     return [one.strip() for one in given]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,9 @@ from dmp_assets.cli import reach, secret_keys, service
 from dmp_assets.cli.ports import free_port
 from dmp_assets.cli.shared import explained, out, typed
 from dmp_assets.home import Home, HomeError
+from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.faces.probes import USUAL_SECONDS, NotKnownError
 from dmp_assets.platform.lake import java
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.outside import missing_parts
@@ -31,12 +34,12 @@ _MARKS = {"good": "[green]✓[/]", "note": "[yellow]–[/]", "bad": "[red]✗[/]
 @dataclass(frozen=True)
 class Check:
     """One thing to look at. `need` is the verdict when it is not as it should be, or takes longer
-    than `longest` seconds."""
+    than `longest` seconds; what cannot be known is a note."""
 
     name: str
     look: Callable[[], str]
     need: Literal["note", "bad"] = "bad"
-    longest: float = reach.USUAL_SECONDS
+    longest: float = USUAL_SECONDS
 
 
 def doctor() -> None:
@@ -48,12 +51,13 @@ def doctor() -> None:
     with explained():
         home = Home.current()
         bad = 0
-        for name, verdict, text in examined(_checks(home)):
+        checks, is_readable = _checks(home)
+        for name, verdict, text in examined(checks):
             bad += verdict == "bad"
             out.print(
                 f"{_MARKS[verdict]} {name}: {escape(typed(text))}", highlight=False, soft_wrap=True
             )
-        for part in missing_parts(home) if home.state() or not bad else ():
+        for part in missing_parts(home) if is_readable and (home.state() or not bad) else ():
             out.print(
                 f"{_MARKS['note']} not configured: {escape(typed(part))}",
                 highlight=False,
@@ -62,13 +66,15 @@ def doctor() -> None:
         raise typer.Exit(1 if bad else 0)
 
 
-def _checks(home: Home) -> list[Check]:
+def _checks(home: Home) -> tuple[list[Check], bool]:
+    """What to look at, and whether the settings can be read: without them the rest is unknown."""
     checks = [
         Check("Python", lambda: sys.version.split()[0]),
         Check("Java", lambda: str(java.find_java())),
         Check("JARs", lambda: f"{len(java.jar_paths())} in {java.jars_dir()}"),
         Check("Home", lambda: f"{home.root} ({home.profile})"),
         Check("Home is writable", lambda: _writable(home)),
+        Check("Secrets are its owner's", lambda: _private(home)),
         Check("Free disk", lambda: _free_disk(home)),
         Check("Settings", lambda: str(home.settings() and "readable")),
         Check("Quarto", _quarto, "note"),
@@ -77,7 +83,7 @@ def _checks(home: Home) -> list[Check]:
         settings = home.settings()
         outside = reach.probes(home)
     except UserError:
-        return checks  # what the check of the settings says comes first
+        return checks, False  # what the check of the settings says comes first
     checks += [Check(probe.name, probe.look, longest=probe.longest) for probe in outside]
     configured = settings.store_url is not None
     if settings.of(ShopSettings).shop_database_url is None or where.is_embedded(home):
@@ -87,10 +93,14 @@ def _checks(home: Home) -> list[Check]:
             "Operational store", lambda: service.store_state(home), "bad" if configured else "note"
         ),
         *(
-            [Check("Connections", lambda: secret_keys.connections_state(home))]
+            [
+                Check("Connections", lambda: secret_keys.connections_state(home)),
+                Check("Token keys", lambda: secret_keys.keys_state(home)),
+            ]
             if configured or (where.is_embedded(home) and EmbeddedPostgres(home).status().running)
             else []
         ),
+        Check("Who is served", lambda: _served(home)),
         Check(
             "Dagster's port",
             lambda: _port(settings.webserver_host, settings.webserver_port, "DMP_WEBSERVER_PORT"),
@@ -102,7 +112,7 @@ def _checks(home: Home) -> list[Check]:
             "note",
         ),
     ]
-    return checks
+    return checks, True
 
 
 def examined(checks: list[Check]) -> Iterator[tuple[str, Verdict, str]]:
@@ -112,6 +122,8 @@ def examined(checks: list[Check]) -> Iterator[tuple[str, Verdict, str]]:
         for check, future in [(check, pool.submit(check.look)) for check in checks]:
             try:
                 yield check.name, "good", future.result(timeout=check.longest)
+            except NotKnownError as error:
+                yield check.name, "note", str(error)
             except LateError:
                 yield check.name, check.need, f"no answer within {check.longest:.0f} s"
             except (UserError, OSError) as error:
@@ -132,6 +144,34 @@ def _writable(home: Home) -> str:
             f"cannot write to {nearest}; set DMP_HOME to a folder that you can write to"
         )
     return "yes"
+
+
+def _private(home: Home) -> str:
+    """Whether nobody else can read what is in the home's folder of secrets."""
+    if not home.secrets.exists():
+        return "none yet"
+    paths = [home.secrets, *sorted(home.secrets.iterdir())]
+    opened = [path for path in paths if stat.S_IMODE(path.lstat().st_mode) & 0o077]
+    if opened:
+        names = ", ".join(str(path) for path in opened)
+        raise HomeError(
+            f"others may read or change {names}: `chmod -R go= {home.secrets}`, and change what "
+            "they may have read"
+        )
+    return "nobody else reads them"
+
+
+def _served(home: Home) -> str:
+    """What `dmp up` would refuse to serve, which is said before it does."""
+    from dmp_assets.platform.api import serve
+
+    settings = home.settings()
+    serve.check_address(home)
+    serve.check_address(home, settings.webserver_host, "Dagster's UI")
+    hosts = {settings.api_host, settings.webserver_host}
+    if all(is_loopback(host) for host in hosts):
+        return "this machine alone"
+    return f"whoever reaches {' and '.join(sorted(hosts))}"
 
 
 def _free_disk(home: Home) -> str:

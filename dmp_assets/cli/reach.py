@@ -1,44 +1,31 @@
 """Trying what is configured outside this machine, once each, as a run or the API would use it.
 
-`probes(home)` gives what to try; each probe returns one line on what it found, or raises an error
-whose message says what to put right. Nothing stays written anywhere, and no secret is in any line.
+`probes(home)` gives what to try, what domains bring among it; see `platform/faces/probes.py`.
 """
 
 import asyncio
 import os
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from dmp_assets.home import Home
-from dmp_assets.platform.base.addresses import is_loopback
-from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.base.addresses import is_loopback, place_of
+from dmp_assets.platform.base.answers import why_unanswered
+from dmp_assets.platform.faces.domain import known_domains
+from dmp_assets.platform.faces.probes import (
+    PATIENCE_SECONDS,
+    USUAL_SECONDS,
+    Probe,
+    UnreachableError,
+)
 from dmp_assets.settings import Settings
 from dmp_assets.sources.ihc.settings import IhcSettings
 from dmp_assets.sources.shop.settings import ShopSettings
 from dmp_assets.sources.web.settings import WebSettings
 
-PATIENCE_SECONDS = 5.0
-USUAL_SECONDS = 20.0
 SPARK_SECONDS = 150.0  # a JVM, executors on every worker and four small jobs
-_SLACK_SCOPES = ("chat:write", "files:write", "files:read")
-_SLACK_CHANNEL = re.compile(r"[CGD][A-Z0-9]{6,}")
-
-
-class Unreachable(UserError):
-    """What is wrong with something outside, and which setting names it."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One thing to try: its name for people, how, and how long at most in seconds."""
-
-    name: str
-    look: Callable[[], str]
-    longest: float
 
 
 def probes(home: Home) -> list[Probe]:
@@ -58,16 +45,19 @@ def probes(home: Home) -> list[Probe]:
         (not spark_conf.runs_here(settings), "Spark", lambda: _spark(home, settings)),
         (settings.kafka_bootstrap_servers, "Kafka", lambda: _kafka(home)),
         (settings.slack_token, "Slack", lambda: _slack(settings)),
-        (settings.smtp_host, "Mail server", lambda: _mail(settings)),
+        (settings.smtp_host or settings.smtp_from, "Mail server", lambda: _mail(settings)),
         (ihc.ihc_api_key, "IHC API", lambda: _http(ihc.ihc_url, "DMP_IHC_URL")),
         (settings.oidc_issuer, "OpenID provider", lambda: _oidc(settings)),
         (settings.api_rate_limit_storage, "Rate limits", lambda: _limits(settings)),
         (settings.api_health_url, "API's health", lambda: _health(settings)),
     ]
     return [
-        Probe(name, look, SPARK_SECONDS if name == "Spark" else USUAL_SECONDS)
-        for configured, name, look in wanted
-        if configured
+        *(
+            Probe(name, look, SPARK_SECONDS if name == "Spark" else USUAL_SECONDS)
+            for configured, name, look in wanted
+            if configured
+        ),
+        *(probe for domain in known_domains() for probe in domain.probes(home)),
     ]
 
 
@@ -91,7 +81,7 @@ def _web(settings: WebSettings) -> str:
     source = WebSource(settings.web_database)
     problems = source.check()
     if problems:
-        raise Unreachable("; ".join(problems))
+        raise UnreachableError("; ".join(problems))
     return source.name
 
 
@@ -107,11 +97,11 @@ def _lakehouse(home: Home, settings: Settings) -> str:
     if "://" not in root:
         nearest = next(p for p in (Path(root), *Path(root).absolute().parents) if p.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            raise Unreachable(f"cannot write to {nearest} (DMP_LAKEHOUSE_ROOT)")
+            raise UnreachableError(f"cannot write to {nearest} (DMP_LAKEHOUSE_ROOT)")
     try:
         return f"{root}: {len(tables.written())} tables"
     except (OSError, ValueError) as error:  # what pyarrow's file systems raise
-        raise Unreachable(
+        raise UnreachableError(
             f"{root} cannot be listed ({_first_line(error)}); look at DMP_LAKEHOUSE_ROOT and the "
             "credentials in the environment (AWS_…)"
         ) from error
@@ -136,7 +126,7 @@ def _spark(home: Home, settings: Settings) -> str:
 
     found = spark_probe.found(settings, home.root / "spark" / "doctor")
     if found.problems:
-        raise Unreachable("; ".join(found.problems))
+        raise UnreachableError("; ".join(found.problems))
     return str(found)
 
 
@@ -151,47 +141,15 @@ def _kafka(home: Home) -> str:
 
 
 def _slack(settings: Settings) -> str:
-    from slack_sdk.errors import SlackApiError, SlackClientError
+    from dmp_assets.platform.reporting import slack_probe
 
-    from dmp_assets.platform.reporting.slack import build_client
-
-    client = build_client(settings, timeout=int(PATIENCE_SECONDS), pause=0.1)
-    assert client is not None
-    client.retry_handlers = []
-    try:
-        answer = client.auth_test()
-    except SlackApiError as error:
-        code = error.response.get("error") or "no reason given"
-        raise Unreachable(f"Slack refuses the token: {code}; see DMP_SLACK_TOKEN") from error
-    except (SlackClientError, OSError) as error:
-        raise Unreachable(f"Slack does not answer ({type(error).__name__})") from error
-    problems = []
-    scopes = answer.headers.get("x-oauth-scopes") or answer.headers.get("X-OAuth-Scopes")
-    if scopes is not None:
-        granted = {scope.strip() for scope in str(scopes).split(",")}
-        problems += [
-            f"the scope {scope} is missing" for scope in _SLACK_SCOPES if scope not in granted
-        ]
-    for setting, channel in (
-        ("DMP_SLACK_CHANNEL", settings.slack_channel),
-        ("DMP_SLACK_ALERT_CHANNEL", settings.slack_alert_channel),
-    ):
-        if not _SLACK_CHANNEL.fullmatch(channel):
-            problems.append(
-                f"{setting} is no channel id (like C0123456789; see the channel's details)"
-            )
-    if problems:
-        raise Unreachable(f"{answer.get('team') or 'Slack'}: {'; '.join(problems)}")
-    return f"{answer.get('team')}, as {answer.get('user')}"
+    return slack_probe.look(settings)
 
 
 def _mail(settings: Settings) -> str:
-    from dmp_assets.platform.reporting.email import MailError, reached
+    from dmp_assets.platform.reporting.email import reached
 
-    try:
-        return reached(settings, timeout=int(PATIENCE_SECONDS))
-    except MailError as error:
-        raise Unreachable(str(error)) from error
+    return reached(settings, timeout=int(PATIENCE_SECONDS))
 
 
 def _http(url: str, setting: str) -> str:
@@ -202,7 +160,9 @@ def _http(url: str, setting: str) -> str:
         with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=not local) as client:
             answer = client.get(url)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Unreachable(f"no answer ({type(error).__name__}); see {setting}") from error
+        raise UnreachableError(
+            f"no answer from {place_of(url)} ({why_unanswered(error)}); see {setting}"
+        ) from error
     return f"{httpx.URL(url).host} answers (HTTP {answer.status_code}); the first run tries the key"
 
 
@@ -215,13 +175,13 @@ def _oidc(settings: Settings) -> str:
         with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=not local) as client:
             answer = client.get(url).raise_for_status().json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise Unreachable(
-            f"{url} gives no configuration ({type(error).__name__}); see DMP_OIDC_ISSUER"
+        raise UnreachableError(
+            f"{url} gives no configuration ({why_unanswered(error)}); see DMP_OIDC_ISSUER"
         ) from error
     if not isinstance(answer, dict) or answer.get("issuer") != settings.oidc_issuer:
-        raise Unreachable(f"{url} is of another issuer than DMP_OIDC_ISSUER")
+        raise UnreachableError(f"{url} is of another issuer than DMP_OIDC_ISSUER")
     if not settings.oidc_client_id:
-        raise Unreachable("DMP_OIDC_CLIENT_ID is empty: nobody can log in by it")
+        raise UnreachableError("DMP_OIDC_CLIENT_ID is empty: nobody can log in by it")
     return str(settings.oidc_issuer)
 
 
@@ -237,12 +197,13 @@ def _limits(settings: Settings) -> str:
         assert isinstance(found, limits.aio.storage.Storage)  # as the API counts
         alive = asyncio.run(found.check())
     except (limits.errors.ConfigurationError, ImportError, ValueError, OSError) as error:
-        raise Unreachable(
+        raise UnreachableError(
             f"cannot be used ({type(error).__name__}); see DMP_API_RATE_LIMIT_STORAGE and, for "
             "Redis, the extra `redis`"
         ) from None  # the message may quote the URL with its password
     if not alive:
-        raise Unreachable("does not answer; see DMP_API_RATE_LIMIT_STORAGE")
+        at = place_of(storage.get_secret_value())
+        raise UnreachableError(f"no answer from {at}; see DMP_API_RATE_LIMIT_STORAGE")
     return "answers"
 
 
@@ -251,7 +212,7 @@ def _health(settings: Settings) -> str:
 
     answer = readiness.ask(settings.api_health_url)
     if not answer.ready:
-        raise Unreachable(f"not ready: {answer.cause}; see DMP_API_HEALTH_URL")
+        raise UnreachableError(f"not ready: {answer.cause}; see DMP_API_HEALTH_URL")
     return "ready"
 
 

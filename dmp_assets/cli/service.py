@@ -12,9 +12,10 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from dmp_assets.cli.ports import free_port
+from dmp_assets.cli.ports import answers, free_port
 from dmp_assets.cli.shared import explained, out
 from dmp_assets.home import Home
+from dmp_assets.platform.base.addresses import service_address
 from dmp_assets.platform.base.errors import GivenError
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.run.instance import prepare_instance
@@ -305,10 +306,21 @@ def user_link(
             return person
 
         changed("user link", make)
-        settings = home.settings()
-        scheme = "http" if settings.api_tls_certificate is None else "https"
-        here = f"{scheme}://{settings.webserver_host}:{settings.webserver_port}"
-        print((settings.webserver_url or settings.public_url or here).rstrip("/") + made[0])
+        print(_address(home) + made[0])
+
+
+def _address(home: Home) -> str:
+    """Where a person reaches a page of login: Dagster's UI, or the API where that alone runs."""
+    settings = home.settings()
+    if settings.webserver_url:
+        return settings.webserver_url.rstrip("/")
+    if public := service_address(settings.public_url, ""):
+        return public.rstrip("/")
+    host, port = settings.webserver_host, settings.webserver_port
+    if not answers(host, port) and answers(settings.api_host, settings.api_port):
+        host, port = settings.api_host, settings.api_port
+    scheme = "http" if settings.api_tls_certificate is None else "https"
+    return f"{scheme}://{host}:{port}"
 
 
 @user.command("disable")

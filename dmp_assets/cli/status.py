@@ -17,6 +17,7 @@ from dmp_assets.cli.shared import explained, out, tables, typed
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.lake import leases
+from dmp_assets.platform.reporting.mail_settings import mail_lacks
 from dmp_assets.platform.run.instance import prepare_instance
 from dmp_assets.platform.store import where
 
@@ -127,7 +128,8 @@ def _waiting(home: Home) -> Iterator[Line]:
         )
     mails = _mails(home)
     if mails:
-        why = "" if home.settings().smtp_host else " for a DMP_SMTP_HOST"
+        lacks = mail_lacks(home.settings())
+        why = f" for {' and '.join(lacks)}" if lacks else ""
         yield Line("waiting", f"{_count(mails, 'mail')} in the outbox{why}", attention=not why)
     spooled = [path for path in home.spool.glob("*") if path.is_file() and path.stat().st_size]
     if spooled:

@@ -20,6 +20,7 @@ from pathlib import Path
 from dmp_assets.home import Home, HomeError
 from dmp_assets.platform import archive
 from dmp_assets.platform.base import whole_file
+from dmp_assets.platform.connect import copies
 from dmp_assets.platform.faces.domain import known_domains
 from dmp_assets.platform.lake import leases, remembered
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
@@ -143,6 +144,7 @@ def restore(file: Path, home: Home, *, trust: bool = False) -> Restored:
         if not home.state():
             raise HomeError(f"{file} is no backup of a home")
         home.forget("id")
+        copies.restored(home)
         (home.sandbox / "endpoint.json").unlink(missing_ok=True)  # where the other's stand-ins were
         remembered.refuse_another(home, "shop")
         left_out = () if is_ours or trust else _leave_out(home)

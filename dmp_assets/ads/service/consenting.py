@@ -9,26 +9,17 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from dmp_assets.ads.service.store import owning
+from dmp_assets.ads import grants
 from dmp_assets.ads.service.store.connected import Connected
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.platform.api.state import Service
 from dmp_assets.platform.base.addresses import service_address
+from dmp_assets.platform.connect.copies import Place
 from dmp_assets.platform.connect.errors import ConnectError
 from dmp_assets.platform.connect.keys import KeyRing
-from dmp_assets.platform.connect.oauth import OAuthClient
-from dmp_assets.platform.connect.tokens import (
-    BegunConsent,
-    ConnectionCredentials,
-    Connections,
-    targets,
-)
-from dmp_assets.sources.meta.config import meta_config
-from dmp_assets.sources.meta.connection import READING, WRITING, oauth_client
+from dmp_assets.platform.connect.tokens import BegunConsent, Connections
 from dmp_assets.sources.meta.connection import SERVICE as META
-from dmp_assets.sources.meta.settings import MetaSettings
-from dmp_assets.sources.shopify.access import SERVICE as SHOPIFY
-from dmp_assets.sources.shopify.access import Installing, client_of, disconnect
+from dmp_assets.sources.shopify.access import Installing, client_of
 from dmp_assets.sources.shopify.webhooks import WEBHOOKS, subscribe
 
 PURPOSE = "ads connection"
@@ -59,15 +50,8 @@ class Begun:
 
 def connections_of(service: Service) -> Connections:
     """The connections in the service's store."""
-    return Connections(service.store, KeyRing.of(service.home), clock=service.home.now)
-
-
-def meta_client(service: Service, *, is_writing: bool) -> OAuthClient:
-    """We at Meta. Raises ConnectError where no app is configured."""
-    config = meta_config(service.home)
-    if config is None:
-        raise ConnectError("Meta: set DMP_META_APP_ID and DMP_META_APP_SECRET first", "no app")
-    return oauth_client(config, WRITING if is_writing else READING)
+    home = service.home
+    return Connections(service.store, KeyRing.of(home), clock=home.now, place=Place(home))
 
 
 def _installing(service: Service) -> Installing:
@@ -78,7 +62,7 @@ def _installing(service: Service) -> Installing:
 def begin_meta(service: Service, advertiser_id: str, redirect: str, *, is_writing: bool
                ) -> BegunConsent:  # fmt: skip
     """Where somebody who runs the ad accounts ticks them. Raises ConnectError."""
-    client = meta_client(service, is_writing=is_writing)
+    client = grants.meta_client(service.home, is_writing=is_writing)
     return connections_of(service).begin(client, advertiser_id, redirect)
 
 
@@ -93,30 +77,33 @@ def begin_shopify(service: Service, shop: str, redirect: str) -> BegunConsent | 
     return None
 
 
-def finish(service: Service, begun: Begun, query: Mapping[str, str]) -> None:
-    """Connect by what the browser brought back. Raises ConnectError."""
+def finish(service: Service, begun: Begun, query: Mapping[str, str]) -> bool:
+    """Connect by what the browser brought back; whether there is anything to read by it.
+
+    Raises ConnectError.
+    """
     if begun.service == META:
-        client = meta_client(service, is_writing=begun.is_writing)
-        connections_of(service).finish(client, begun.cookie, query)
+        client = grants.meta_client(service.home, is_writing=begun.is_writing)
+        connections = connections_of(service)
+        connection_id = connections.finish(client, begun.cookie, query)
         left_out = service.in_store(lambda store: left_out_of(service, store, begun.advertiser_id))
         if left_out:
             service.log.warning(
                 "ad accounts of another advertiser are left out", advertiser=begun.advertiser_id,
                 accounts=left_out,
             )  # fmt: skip
-        return
+        told = grants.granted_at_meta(service.home, connections, client, connection_id)
+        return told.accounts != []
     installing = _installing(service)
     installing.finish(begun.cookie, query, service.now())
-    if told := service_address(service.settings.public_url, WEBHOOKS):
-        _hear_of_changes(service, installing, query["shop"], told)
+    if to := service_address(service.settings.public_url, WEBHOOKS):
+        _hear_of_changes(service, installing, query["shop"], to)
+    return True
 
 
 def left_out_of(service: Service, store: sa.Connection, advertiser_id: str) -> list[str]:
     """Ad accounts that were ticked for an advertiser and that another one has."""
-    settings = service.settings.of(MetaSettings)
-    by_settings = settings.meta_advertiser_id if settings.meta_system_user_token else None
-    ticked = targets(store, KeyRing.of(service.home), META)
-    return owning.held_by_others(store, advertiser_id, ticked, by_settings)
+    return grants.left_out_of(service.home, store, advertiser_id)
 
 
 def _hear_of_changes(service: Service, installing: Installing, shop: str, to: str) -> None:
@@ -134,11 +121,4 @@ def give_back(service: Service, one: Connected) -> None:
     Raises ConnectError.
     """
     connections = connections_of(service)
-    if one.service == META:
-        connections.forget(meta_client(service, is_writing=False), one.connection_id)
-        return
-    assert one.service == SHOPIFY
-    settings = service.settings.of(AdsSettings)
-    client = client_of(settings, one.account, loopback_only=service.home.profile == "sandbox")
-    ours = ConnectionCredentials(connections, client, one.connection_id)
-    disconnect(settings, one.account, ours)
+    grants.give_back(service.home, connections, one.service, one.account, one.connection_id)

@@ -7,8 +7,8 @@ cleaned/web_session_costs.
 The web knows a cost by the visit that it bought. What is paid for being seen alone, or for clicks
 that never became a visit, is in no visit, and a channel looks cheaper than it is. So this is what
 the platform says that a campaign cost, less what its visits carry: with both the channel costs what
-was paid. The account's days are not the web's: on a day it may be below 0, and the next makes up for
-it. Days are those of which both tell, and whose spend is known. One web database is of one
+was paid. The account's days are not the web's: on a day it may be below 0, and the next makes up
+for it. Days are those of which both tell, and whose spend is known. One web database is of one
 shop: DMP_WEB_ADVERTISER says whose, where there are several advertisers.
 """
 

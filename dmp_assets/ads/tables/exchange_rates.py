@@ -7,11 +7,10 @@ import hashlib
 from pathlib import Path
 
 import pyarrow as pa
-from pyarrow import csv
 
+from dmp_assets.ads.rates import RatesError, received
 from dmp_assets.ads.settings import AdsSettings
 from dmp_assets.home import Home
-from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.lake.columns import Column, arrow_schema
 from dmp_assets.platform.lake.lakehouse import Lakehouse
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
@@ -23,7 +22,6 @@ RECEIVED = {
     "rate": Column("string", "As received."),
     "line": Column("long", "Which line of the file it was, the first after the header being 1."),
 }
-GIVEN = ("date", "currency", "rate")
 RATE = "decimal(18,8)"
 COLUMNS = {
     "currency": Column("string", "ISO 4217."),
@@ -32,10 +30,6 @@ COLUMNS = {
 }
 LONGEST = 7
 """Days for which a rate holds where no newer one is given: weekends and holidays have none."""
-
-
-class RatesError(UserError):
-    """The file of exchange rates cannot be used."""
 
 
 def _file(home: Home) -> Path | None:
@@ -69,15 +63,9 @@ def exchange_rates(run: TableRun) -> None:
     if file is None:
         run.overwrite(schema.empty_table())
         return
-    try:
-        options = csv.ConvertOptions(
-            column_types={name: pa.string() for name in GIVEN}, include_columns=list(GIVEN)
-        )
-        read = csv.read_csv(file, convert_options=options)
-        lines = pa.array(range(1, read.num_rows + 1), pa.int64())
-        run.overwrite(read.append_column("line", lines).cast(schema))
-    except (pa.ArrowInvalid, KeyError, OSError) as error:
-        raise RatesError(f"{file} is no list of date,currency,rate: {error}") from error
+    read = received(file)
+    lines = pa.array(range(1, read.num_rows + 1), pa.int64())
+    run.overwrite(read.append_column("line", lines).cast(schema))
 
 
 @table_asset(

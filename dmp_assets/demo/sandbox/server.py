@@ -97,7 +97,7 @@ class Fault(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     method: str = "*"
-    kind: Literal["429", "500", "slow", "truncated", "drop", "token_expired"]
+    kind: Literal["429", "500", "slow", "truncated", "drop", "token_expired", "missing_scope"]
     times: int = 1
     retry_after: int = 1
     seconds: float = 1.0

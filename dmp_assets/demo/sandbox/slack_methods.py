@@ -65,6 +65,11 @@ class Methods:
         self._workspace.save(channel, message)
         return {"channel": channel, "ts": message["ts"], "text": message["text"]}
 
+    def info(self, params: dict[str, Any]) -> dict[str, Any]:
+        row = self._workspace.known(str(params.get("channel", "")))
+        about = {"id": row["id"], "name": row["name"], "is_member": bool(row["member"])}
+        return {"channel": about | {"is_channel": True, "is_im": False, "is_archived": False}}
+
     def history(self, params: dict[str, Any]) -> dict[str, Any]:
         channel = self._workspace.channel(params)
         rows = self._db.execute(
@@ -229,6 +234,7 @@ METHODS = MappingProxyType(
         "auth.test": Methods.auth_test,
         "chat.postMessage": Methods.post_message,
         "chat.update": Methods.update,
+        "conversations.info": Methods.info,
         "conversations.history": Methods.history,
         "conversations.replies": Methods.replies,
         "files.getUploadURLExternal": Methods.get_upload_url,

@@ -44,12 +44,16 @@ class Workspace:
     def channel(self, params: dict[str, Any], name: str = "channel") -> str:
         """The channel that the parameters name. Raises Refusal for one that we are not in."""
         wanted = str(params.get(name, ""))
-        row = self._db.execute("SELECT * FROM channel WHERE id = ?", (wanted,)).fetchone()
-        if row is None:
-            raise Refusal("channel_not_found")
-        if not row["member"]:
+        if not self.known(wanted)["member"]:
             raise Refusal("not_in_channel")
         return wanted
+
+    def known(self, channel: str) -> sqlite3.Row:
+        """A channel, also one that we are not in. Raises Refusal where there is none."""
+        row = self._db.execute("SELECT * FROM channel WHERE id = ?", (channel,)).fetchone()
+        if row is None:
+            raise Refusal("channel_not_found")
+        return row  # type: ignore[no-any-return]
 
     def message(self, channel: str, ts: str) -> dict[str, Any] | None:
         """A message by its time; None when there is none."""

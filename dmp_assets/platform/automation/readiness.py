@@ -7,8 +7,8 @@ import httpx
 from pydantic import BaseModel
 
 from dmp_assets.home import Home
-from dmp_assets.platform.base.addresses import is_loopback
-from dmp_assets.platform.base.answers import UNREADABLE, json_object
+from dmp_assets.platform.base.addresses import is_loopback, place_of
+from dmp_assets.platform.base.answers import UNREADABLE, json_object, why_unanswered
 from dmp_assets.platform.reporting.alerts import Alert
 from dmp_assets.platform.store import where
 from dmp_assets.platform.text.foreign_text import visible
@@ -76,7 +76,7 @@ def ask(url: str) -> Answer:
         with httpx.Client(timeout=PATIENCE_SECONDS, trust_env=not local) as client:
             answer = client.get(url)
     except (httpx.HTTPError, httpx.InvalidURL, *UNREADABLE) as error:
-        return Answer(False, f"no answer ({type(error).__name__})")
+        return Answer(False, f"no answer from {place_of(url)} ({why_unanswered(error)})")
     body = json_object(answer.content) or {}
     if answer.status_code == 200 and body.get("ready") is True:
         return Answer(True)

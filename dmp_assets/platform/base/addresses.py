@@ -3,6 +3,8 @@
 import ipaddress
 from urllib.parse import urlsplit
 
+from dmp_assets.platform.text.foreign_text import visible
+
 
 def is_loopback(host: str) -> bool:
     """Whether an address reaches this machine only."""
@@ -12,6 +14,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def place_of(url: str) -> str:
+    """Host and port of an address, as far as it says them, for people: no user, no password."""
+    try:
+        netloc = urlsplit(url).netloc
+    except ValueError:
+        netloc = ""
+    return visible(netloc.rpartition("@")[2]) or "an address that cannot be read"
 
 
 def service_address(public_url: str | None, path: str) -> str | None:

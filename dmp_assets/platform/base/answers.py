@@ -50,6 +50,22 @@ def retry_after(header: object, now: datetime) -> float | None:
     return min(max(0.0, wait), LONGEST_WAIT) if math.isfinite(wait) else None
 
 
+def why_unanswered(error: BaseException) -> str:
+    """Why no answer came, as the machine says it (`Connection refused`), else the error's kind.
+
+    Whichever library raised it: of what it was raised from the first that is the system's.
+    """
+    found: BaseException | None = error
+    for _ in range(10):
+        if found is None:
+            break
+        if isinstance(found, OSError) and isinstance(found.strerror, str):
+            return visible(found.strerror)
+        inner = getattr(found, "reason", None)
+        found = inner if isinstance(inner, BaseException) else found.__cause__ or found.__context__
+    return type(error).__name__
+
+
 def json_object(body: bytes | str) -> dict[str, Any] | None:
     """The JSON object that a body is; None for anything else."""
     try:

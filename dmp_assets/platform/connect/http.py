@@ -19,8 +19,8 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import tenacity
 
-from dmp_assets.platform.base.addresses import is_loopback
-from dmp_assets.platform.base.answers import retry_after
+from dmp_assets.platform.base.addresses import is_loopback, place_of
+from dmp_assets.platform.base.answers import retry_after, why_unanswered
 from dmp_assets.platform.connect.answer import (
     ENCODING,
     BrokenError,
@@ -366,7 +366,10 @@ class HttpClient:
                 f"{place}: the answer is larger than {self.service.limit:,} bytes"
             ) from None
         except httpx.RequestError as error:
-            raise _lost(place, type(error).__name__, not isinstance(error, _NOT_SENT)) from None
+            why = why_unanswered(error)
+            raise _lost(
+                place, type(error).__name__, not isinstance(error, _NOT_SENT), why
+            ) from None
         except BrokenError:
             raise _lost(place, "BrokenCompression", True) from None
         self._note_pace(
@@ -402,8 +405,8 @@ class HttpClient:
             raise _Lost(_raising(again), again.seconds, is_done=not again.is_undone) from again
 
 
-def _lost(place: str, name: str, is_unknown: bool) -> _Lost:
-    error = NoAnswerError(f"{place}: no answer ({name})", name, is_unknown=is_unknown)
+def _lost(place: str, name: str, is_unknown: bool, why: str = "") -> _Lost:
+    error = NoAnswerError(f"{place}: no answer ({why or name})", name, is_unknown=is_unknown)
     return _Lost(_raising(error), None, is_done=is_unknown)
 
 
@@ -415,8 +418,7 @@ def _raising(error: Exception) -> Callable[[], Any]:
 
 
 def _place(method: str, url: str) -> str:
-    parts = urlsplit(url)
-    return cut(visible(f"{method} {parts.hostname}{parts.path}"), 200)
+    return cut(f"{method} {place_of(url)}{visible(urlsplit(url).path)}", 200)
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

@@ -92,6 +92,11 @@ class KeyRing:
         """Whether keys of our own making are in use; whoever is reached by others refuses them."""
         return self.configured is None and self.path.exists()
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there are keys; where there are none, `load` makes one."""
+        return self.configured is not None or self.path.exists()
+
     def load(self) -> TokenKeys:
         """All keys. Raises HomeError when they must be given and are not, or cannot be read."""
         return TokenKeys(self._texts())

@@ -160,6 +160,25 @@ class OAuthService:
     introspect: "Callable[[OAuthClient, Tokens], Tokens] | None" = None
     revoke: "Callable[[OAuthClient, Tokens], None] | None" = None
 
+    @property
+    def opens_once(self) -> bool:
+        """Whether a renewal uses up what it sends, for whoever else holds the same."""
+        return self.rotates and self.renewal.sends == "refresh"
+
+
+@dataclass(frozen=True)
+class AsStored:
+    """An access token as it was found, as `http.Credentials`: for a look that renews nothing."""
+
+    service: OAuthService
+    access: SecretStr
+
+    def headers(self) -> Mapping[str, str]:
+        return {self.service.header: f"{self.service.prefix}{self.access.get_secret_value()}"}
+
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        return False
+
 
 class Tokens(BaseModel):
     """What is stored of a connection, encrypted. `renew_at`: from when on a new one is asked for.

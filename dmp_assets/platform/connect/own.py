@@ -5,11 +5,15 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from dmp_assets.home import Home
+from dmp_assets.platform.connect.copies import Place
 from dmp_assets.platform.connect.errors import ConnectError, NeedsConsentError
 from dmp_assets.platform.connect.keys import KeyRing
 from dmp_assets.platform.connect.oauth import OAuthClient
 from dmp_assets.platform.connect.tokens import ConnectionCredentials, Connections
+from dmp_assets.platform.faces.probes import NotKnownError
+from dmp_assets.platform.postgres.embedded import PostgresError
 from dmp_assets.platform.store import database, where
+from dmp_assets.platform.store.errors import StoreError
 
 
 @contextmanager
@@ -26,7 +30,22 @@ def connections_of(home: Home, service: str) -> Iterator[Connections]:
         )
     with database.opened(where.store_url(home), checked=False) as store:
         database.check(store, published=False)
-        yield Connections(store, KeyRing.of(home), clock=_clock(home))
+        yield Connections(store, KeyRing.of(home), clock=_clock(home), place=Place(home))
+
+
+@contextmanager
+def looked_at(home: Home, service: str) -> Iterator[Connections]:
+    """The home's connections to look at, with nothing started or changed for it.
+
+    Raises NotKnownError where their store is not there, or does not answer.
+    """
+    if not where.is_configured(home):
+        raise NotKnownError("tokens are kept in the operational store; `dmp migrate` makes it")
+    try:
+        with connections_of(home, service) as found:
+            yield found
+    except (StoreError, PostgresError):
+        raise NotKnownError("not known while the operational store does not answer") from None
 
 
 def _clock(home: Home) -> Callable[[], datetime]:

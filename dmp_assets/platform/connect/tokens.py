@@ -18,13 +18,19 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy.dialects.postgresql import insert
 
+from dmp_assets.platform.connect.copies import Place
 from dmp_assets.platform.connect.errors import (
     ConnectError,
     NeedsConsentError,
     RefusedConsentError,
 )
 from dmp_assets.platform.connect.keys import KeyRing, SealError
-from dmp_assets.platform.connect.oauth import CONSENT_SECONDS, Consent, OAuthClient, Tokens
+from dmp_assets.platform.connect.oauth import (
+    CONSENT_SECONDS,
+    Consent,
+    OAuthClient,
+    Tokens,
+)
 from dmp_assets.platform.store.schema import consent_request, service_connection, service_token
 from dmp_assets.platform.text.foreign_text import cut, visible
 
@@ -50,6 +56,13 @@ class Health:
     last_failure_at: datetime | None
     last_failure_kind: str | None
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether what was tried last went wrong."""
+        if self.last_failure_at is None:
+            return False
+        return self.last_success_at is None or self.last_failure_at > self.last_success_at
+
 
 @dataclass(frozen=True)
 class BegunConsent:
@@ -69,13 +82,20 @@ def _now() -> datetime:
 class Connections:
     """The connections of a home's store. `accounts` are what people call them, e.g. a shop's host.
 
+    `place`: of the home, which renews what opens once only where it is no copy.
+
     All methods raise SealError for a token that does not open, and ConnectError as `OAuthClient`.
     """
 
     def __init__(
-        self, store: sa.Engine, ring: KeyRing, *, clock: Callable[[], datetime] = _now
+        self,
+        store: sa.Engine,
+        ring: KeyRing,
+        *,
+        clock: Callable[[], datetime] = _now,
+        place: Place | None = None,
     ) -> None:
-        self._store, self._ring, self._now = store, ring, clock
+        self._store, self._ring, self._now, self._place = store, ring, clock, place
         self._renewing: dict[uuid.UUID, threading.Lock] = defaultdict(threading.Lock)
 
     # connecting ----------------------------------------------------------------------------------
@@ -175,6 +195,8 @@ class Connections:
             )
             assert connection_id is not None
             self._write(store, connection_id, tokens)
+        if self._place is not None:
+            self._place.settle()
         return uuid.UUID(str(connection_id))
 
     # using ---------------------------------------------------------------------------------------
@@ -202,6 +224,8 @@ class Connections:
             if old.access != refused and old.is_fresh(self._now()):
                 return old  # somebody else has renewed it meanwhile
             try:
+                if self._place is not None and client.service.opens_once:
+                    self._place.check()
                 new = client.renewed(old, self._now())
                 client.check_scopes(new)
             except NeedsConsentError as error:
@@ -238,7 +262,16 @@ class Connections:
             ) from None
 
     def _read(self, client: OAuthClient, connection_id: uuid.UUID) -> Tokens:
-        """What is stored; read again where a rotation of keys came between row and keys."""
+        found = self.stored(connection_id)
+        if found is None:
+            raise _needs_consent(client)
+        return found
+
+    def stored(self, connection_id: uuid.UUID) -> Tokens | None:
+        """Tokens as they are stored, never renewed; None where a person has to consent first.
+
+        Read again where a rotation of keys came between row and keys. Raises SealError, HomeError.
+        """
         for attempt in range(_TRIES):
             with self._store.connect() as store:
                 sealed = store.scalar(
@@ -247,7 +280,7 @@ class Connections:
                     )
                 )
             if sealed is None:
-                raise _needs_consent(client)
+                return None
             try:
                 return self._opened(connection_id, sealed)
             except SealError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dmp_assets import domains
 from dmp_assets.home import Home
+from dmp_assets.platform.faces.probes import Probe
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -42,6 +43,14 @@ def _as_it_was(home: Home, databases: Sequence[str]) -> None:
 
 def _none(home: Home) -> int:
     return 0
+
+
+def _nobody_tried(home: Home) -> Sequence[Probe]:
+    return ()
+
+
+def _nobodys(home: Home, service: str, account: str) -> str | None:
+    return None
 
 
 def _never(home: Home) -> bool:
@@ -90,6 +99,8 @@ class Domain:
         schedules and sensors are off.
     reads_embedded: whether its source is the home's embedded PostgreSQL, which then runs meanwhile.
     lacks: what is not configured and therefore skipped, in words.
+    probes: what `dmp doctor` tries of what is configured for it, in a live home.
+    whose: (home, service, account) → the advertiser whose connection it is; None for another's.
     summary: lines on its results for the end of a command.
     results: label → file that a run leaves for people.
     examples: tables to look at.
@@ -120,6 +131,8 @@ class Domain:
     is_configured: Callable[[Home], bool] = _always
     reads_embedded: Callable[[Home], bool] = _never
     lacks: Callable[[Home], Sequence[str]] = _nothing
+    probes: Callable[[Home], Sequence[Probe]] = _nobody_tried
+    whose: Callable[[Home, str, str], str | None] = _nobodys
     summary: Callable[[Home], Sequence[str]] = _nothing
     results: Callable[[Home], Mapping[str, Path]] = _no_results
     examples: Sequence[str] = ()
@@ -148,6 +161,12 @@ class Domain:
 def known_domains() -> Sequence[Domain]:
     """Every domain, as anybody may know it."""
     return [module.DOMAIN for module in domains.rooms("domain").values()]
+
+
+def advertiser_of(home: Home, service: str, account: str) -> str | None:
+    """The advertiser whose connection to a service it is, where some domain knows."""
+    said = (domain.whose(home, service, account) for domain in known_domains())
+    return next((one for one in said if one is not None), None)
 
 
 def known_sources() -> Sequence[Source]:

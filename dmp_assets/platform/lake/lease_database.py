@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from dmp_assets.home import HomeError
 from dmp_assets.platform.config import connection_urls
+from dmp_assets.platform.postgres.refusals import why_refused
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS dmp_leases;
@@ -90,9 +91,11 @@ class LeaseDatabase:
                     return self._once(work)
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if time.monotonic() >= until:
+                    kept = f"the leases of the lakehouse are kept at {self.where}, which"
+                    setting = "DMP_LEASE_DATABASE_URL (empty: DMP_STORE_URL)"
                     raise LeaseDatabaseError(
-                        f"the leases of the lakehouse are kept at {self.where}, which does not "
-                        f"answer ({_said(error)}); see DMP_LEASE_DATABASE_URL"
+                        why_refused(kept, _said(error), setting)
+                        or f"{kept} does not answer ({_said(error)}); see DMP_LEASE_DATABASE_URL"
                     ) from error
             except psycopg.Error as error:
                 may_not = isinstance(error, psycopg.errors.InsufficientPrivilege)

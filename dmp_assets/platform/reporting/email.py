@@ -13,7 +13,7 @@ import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,10 +25,9 @@ from email.utils import format_datetime, parseaddr
 
 from dmp_assets.platform.base.addresses import is_loopback
 from dmp_assets.platform.base.errors import UserError
-from dmp_assets.platform.reporting.mail_settings import MailSettings
+from dmp_assets.platform.reporting.mail_settings import MailSettings, mail_lacks
 from dmp_assets.platform.text.foreign_text import cut, visible
 
-NOT_SET_UP = "no mail server is set (DMP_SMTP_HOST and DMP_SMTP_FROM)"
 _SUBJECT = 200
 _ENHANCED = re.compile(r"\A[245]\.\d{1,3}\.\d{1,3}(?=\s|\Z)")
 _LOGIN_NEEDED = frozenset({530, 534, 535, 538})
@@ -45,6 +44,13 @@ class RefusedError(MailError):
 
 class LaterError(MailError):
     """It was certainly not taken; the same may go well later."""
+
+
+class NotSetUpError(LaterError):
+    """No mail is sent here as long as a setting is missing; the message names it."""
+
+    def __init__(self, lacks: Sequence[str]) -> None:
+        super().__init__(f"no mail is sent: set {' and '.join(lacks)}")
 
 
 class UnsureError(MailError):
@@ -83,10 +89,10 @@ def recipient(address: str) -> Address:
 def composed(email: Email, settings: MailSettings, at: datetime) -> EmailMessage:
     """The message with its headers, as text and as HTML.
 
-    Raises RefusedError for an address that is none, LaterError where no sender is set.
+    Raises RefusedError for an address that is none, NotSetUpError where no sender is set.
     """
     if not settings.smtp_from:
-        raise LaterError(NOT_SET_UP)
+        raise NotSetUpError(mail_lacks(settings))
     to = recipient(email.to)
     message = EmailMessage(policy=SMTP if to.addr_spec.isascii() else SMTPUTF8)
     name, address = parseaddr(settings.smtp_from)
@@ -115,15 +121,15 @@ def send(
     `handing_over` is called once all is accepted but the message itself: when it has returned, the
     message may be taken. Raises RefusedError, LaterError, UnsureError, and what it raises.
     """
-    if not settings.smtp_host or not settings.smtp_from:
-        raise LaterError(NOT_SET_UP)
+    if lacks := mail_lacks(settings):
+        raise NotSetUpError(lacks)
     message, to = composed(email, settings, at), recipient(email.to).addr_spec
     server = _opened(settings)
     try:
-        with _in_words(server):
-            _envelope(server, parseaddr(settings.smtp_from)[1], to, message)
+        with _in_words(settings, server):
+            _envelope(server, parseaddr(str(settings.smtp_from))[1], to, message)
         handing_over()
-        with _in_words(server):
+        with _in_words(settings, server):
             code, said = server.data(message.as_bytes())
             if code != 250:
                 raise smtplib.SMTPDataError(code, said)
@@ -138,11 +144,11 @@ def reached(settings: MailSettings, *, timeout: int) -> str:
 
     `timeout`: seconds of patience, in place of the setting's. Raises LaterError.
     """
-    if not settings.smtp_host or not settings.smtp_from:
-        raise LaterError(NOT_SET_UP)
+    if lacks := mail_lacks(settings):
+        raise NotSetUpError(lacks)
     server = _opened(settings.model_copy(update={"smtp_timeout": timeout}))
     try:
-        with _in_words():
+        with _in_words(settings):
             server.ehlo_or_helo_if_needed()
             server.quit()
     finally:
@@ -179,7 +185,7 @@ def _opened(settings: MailSettings) -> _Server:
     own = parseaddr(str(settings.smtp_from))[1].rpartition("@")[2]
     server: _Server | None = None
     try:
-        with _in_words():
+        with _in_words(settings):
             if settings.smtp_security == "tls":
                 server = _TlsServer(
                     host, port, own, timeout=settings.smtp_timeout, context=_trust(settings)
@@ -222,7 +228,7 @@ def _envelope(server: smtplib.SMTP, sender: str, to: str, message: EmailMessage)
 
 
 @contextmanager
-def _in_words(server: _Server | None = None) -> Iterator[None]:
+def _in_words(settings: MailSettings, server: _Server | None = None) -> Iterator[None]:
     """Raise MailError for whatever a mail server, or the way to it, does."""
     try:
         yield
@@ -232,10 +238,11 @@ def _in_words(server: _Server | None = None) -> Iterator[None]:
                 "the connection broke before the mail server had answered: it may have been sent, "
                 "and is not sent again"
             ) from None
-        raise _explained(error) from None  # whose texts may name the recipient
+        raise _explained(error, settings) from None  # whose texts may name the recipient
 
 
-def _explained(error: Exception) -> MailError:
+def _explained(error: Exception, settings: MailSettings) -> MailError:
+    at = f"the mail server {settings.smtp_host}:{settings.smtp_port}"
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         [(code, said)] = error.recipients.values()
         if 500 <= code < 600 and code not in _LOGIN_NEEDED:
@@ -245,8 +252,7 @@ def _explained(error: Exception) -> MailError:
         codes = _codes(error.smtp_code, error.smtp_error)
         if isinstance(error, smtplib.SMTPAuthenticationError):
             return LaterError(
-                f"the mail server refuses the login ({codes}): check DMP_SMTP_USER and "
-                "DMP_SMTP_PASSWORD"
+                f"{at} refuses the login ({codes}): check DMP_SMTP_USER and DMP_SMTP_PASSWORD"
             )
         if isinstance(error, smtplib.SMTPSenderRefused):
             return LaterError(
@@ -259,21 +265,20 @@ def _explained(error: Exception) -> MailError:
     if isinstance(error, smtplib.SMTPNotSupportedError):
         return LaterError(f"{error} Check DMP_SMTP_SECURITY and DMP_SMTP_PORT")  # smtplib's words
     if isinstance(error, ssl.SSLCertVerificationError):
-        return LaterError(f"the mail server's certificate is not valid: {error.verify_message}")
+        return LaterError(f"the certificate of {at} is not valid: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return LaterError(
-            f"TLS with the mail server fails ({error.reason}): check DMP_SMTP_SECURITY and "
-            "DMP_SMTP_PORT"
+            f"TLS with {at} fails ({error.reason}): check DMP_SMTP_SECURITY and DMP_SMTP_PORT"
         )
     if isinstance(error, TimeoutError) or "timed out" in str(error):
-        return LaterError("the mail server did not answer in DMP_SMTP_TIMEOUT seconds")
+        return LaterError(f"{at} did not answer in {settings.smtp_timeout} s (DMP_SMTP_TIMEOUT)")
     if isinstance(error, smtplib.SMTPServerDisconnected):
-        return LaterError("the mail server broke off the connection")
+        return LaterError(f"{at} broke off the connection")
     if isinstance(error, socket.gaierror):
-        return LaterError("there is no host of the name DMP_SMTP_HOST")
+        return LaterError(f"there is no host of the name {settings.smtp_host} (DMP_SMTP_HOST)")
     if isinstance(error, OSError) and error.strerror:
-        return LaterError(f"the mail server cannot be reached: {error.strerror}")
-    return LaterError("the mail server cannot be understood")
+        return LaterError(f"{at} cannot be reached: {error.strerror}")
+    return LaterError(f"{at} cannot be understood")
 
 
 def _codes(code: int, said: bytes | str) -> str:

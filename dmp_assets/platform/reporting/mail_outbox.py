@@ -21,9 +21,9 @@ from pydantic import BaseModel, ValidationError
 
 from dmp_assets.platform.base import whole_file
 from dmp_assets.platform.reporting.email import (
-    NOT_SET_UP,
     Email,
     LaterError,
+    NotSetUpError,
     RefusedError,
     UnsureError,
     send,
@@ -172,7 +172,7 @@ def _tried(settings: MailSettings, outbox: Path, record: MailRecord, now: dateti
     try:
         send(settings, record.email, record.created_at, hand_over)
     except LaterError as error:
-        is_set_up = str(error) != NOT_SET_UP
+        is_set_up = not isinstance(error, NotSetUpError)
         pause = PAUSES[min(record.tries, len(PAUSES) - 1)]
         later = _save(
             outbox, record, stage=Stage.KEPT, tries=record.tries + is_set_up, reason=str(error),

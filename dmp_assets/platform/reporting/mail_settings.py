@@ -29,6 +29,14 @@ def sender(text: str) -> str:
     return text.strip()
 
 
+def is_bare(text: str) -> bool:
+    """Whether it is an address without a name, such as reports@example.com."""
+    try:
+        return "<" not in sender(text)
+    except ValueError:
+        return False
+
+
 class MailSettings(BaseModel):
     """Where e-mail is handed over, and how one logs in there."""
 
@@ -60,3 +68,9 @@ class MailSettings(BaseModel):
     smtp_timeout: int = Field(
         30, ge=1, le=600, description="Seconds after which a silent mail server is given up."
     )
+
+
+def mail_lacks(settings: MailSettings) -> tuple[str, ...]:
+    """The settings without which no mail is sent and that are not set."""
+    needed = {"DMP_SMTP_HOST": settings.smtp_host, "DMP_SMTP_FROM": settings.smtp_from}
+    return tuple(name for name, value in needed.items() if not value)

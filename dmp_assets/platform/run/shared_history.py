@@ -26,6 +26,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dmp_assets.platform.base.errors import UserError
+from dmp_assets.platform.postgres.refusals import why_refused
 
 PATIENCE = 60  # seconds
 _PAUSE = 0.25
@@ -70,9 +71,11 @@ def _connected(engine: sa.Engine) -> Iterator[sa.Connection]:
         except (OperationalError, PoolTimeout) as error:
             if time.monotonic() >= until:
                 said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+                where = f"{engine.url.host}:{engine.url.port or 5432}"
+                kept = f"Dagster's history is kept at {where}, which"
                 raise HistoryError(
-                    f"Dagster's history is kept at {engine.url.host}:{engine.url.port or 5432}, "
-                    f"which did not answer for {PATIENCE} s ({said}); tables that were written "
+                    why_refused(kept, said, "DMP_DAGSTER_DATABASE_URL")
+                    or f"{kept} did not answer for {PATIENCE} s ({said}); tables that were written "
                     "stay, run again when it does (DMP_DAGSTER_DATABASE_URL)"
                 ) from error
             time.sleep(_PAUSE)

@@ -17,10 +17,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from dmp_assets import domains
 from dmp_assets.platform.config import connection_urls
+from dmp_assets.platform.postgres.refusals import why_refused
 from dmp_assets.platform.store import publish, rights
 from dmp_assets.platform.store.errors import SchemaError, StoreError
 
@@ -140,7 +141,8 @@ def check(store: sa.Engine, *, published: bool = True) -> None:
 
     `published`: the tables that assets publish too, which a publication makes where they are not.
     """
-    with _reachable(store) as connection:
+    may_not = "`dmp migrate` as its owner (DMP_STORE_OWNER_URL) gives that role its rights"
+    with _reachable(store, may_not) as connection:
         found = revision(connection)
         lacks = publish.misfits(connection) if found == head() and published else []
     if lacks:
@@ -184,10 +186,16 @@ def migrate(
 
     `role`: whom its tables are for, beside their owner: it gets its rights in the same transaction.
 
-    Raises StoreError for a schema that this code does not know.
+    Raises StoreError for a schema that this code does not know, and for a role that may not change
+    the schema.
     """
     config = _config()
-    with _reachable(store) as connection, connection.begin():
+    may_not = (
+        "set DMP_STORE_OWNER_URL to the same database as the role that owns its tables "
+        "(docs/deploy.md, Roles of the store)"
+    )
+    setting = "DMP_STORE_URL" if role is None else "DMP_STORE_OWNER_URL"
+    with _reachable(store, may_not, setting) as connection, connection.begin():
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         before = revision(connection)
         scripts = ScriptDirectory.from_config(config)
@@ -213,13 +221,26 @@ def migrate(
 
 
 @contextmanager
-def _reachable(store: sa.Engine) -> Iterator[sa.Connection]:
+def _reachable(
+    store: sa.Engine, may_not: str, setting: str = "DMP_STORE_URL"
+) -> Iterator[sa.Connection]:
+    """A connection. Raises StoreError where nobody answers, and for a role that is not let in.
+
+    `may_not`: what to do where the role lacks a right; `setting`: where the URL comes from.
+    """
+    where = f"the operational store at {store.url.host}:{store.url.port or 5432}"
     try:
         with store.connect() as connection:
             yield connection
     except OperationalError as error:
-        where = f"{store.url.host}:{store.url.port or 5432}"
+        said = str(error.orig).strip().splitlines()[0]
         raise StoreError(
-            f"no PostgreSQL serves the operational store at {where}: "
-            f"{str(error.orig).strip().splitlines()[0]}"
+            why_refused(where, said, setting) or f"no PostgreSQL serves {where}: {said}"
+        ) from error
+    except ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        told = error.orig.diag.message_primary
+        raise StoreError(
+            f"the role {store.url.username} may not do this in {where} ({told}): {may_not}"
         ) from error

@@ -44,6 +44,14 @@ def meta_config(home: Home) -> MetaConfig | None:
     )
 
 
+def meta_lacks(settings: MetaSettings) -> tuple[str, ...]:
+    """The settings without which there is no app at Meta and that are not set."""
+    needed = {
+        "DMP_META_APP_ID": settings.meta_app_id, "DMP_META_APP_SECRET": settings.meta_app_secret,
+    }  # fmt: skip
+    return tuple(name for name, value in needed.items() if not value)
+
+
 def is_connected(home: Home) -> bool:
     """Whether the home may have a connection: an app, and a store or a system user's token."""
     if meta_config(home) is None:

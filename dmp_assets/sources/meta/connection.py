@@ -100,20 +100,7 @@ def introspected(config: MetaConfig, client: OAuthClient, tokens: Tokens) -> Tok
     `consent_ends_at` is the second clock, the end of access to data. `targets` are the ids of the
     accounts that were ticked; empty: none. Raises NeedsConsentError for a token that opens nothing.
     """
-    app_token = f"{client.client_id}|{client.client_secret.get_secret_value()}"
-    with client.http(f"{config.api}/debug_token") as http:
-        answer = http.get(
-            params={"input_token": tokens.access},
-            headers={"Authorization": f"Bearer {app_token}"},
-        )
-    refused = fault_of(answer)
-    if refused is not None:
-        raise error_of(refused)
-    data = answer.checked().object().get("data")
-    if not isinstance(data, dict):
-        raise UnreadableAnswerError("Meta: what it tells of a token holds no data")
-    if isinstance(data.get("error"), dict):
-        raise error_of(fault(data["error"]))
+    data = told_of(config, client, tokens.access)
     if data.get("is_valid") is not True or str(data.get("app_id")) != client.client_id:
         raise NeedsConsentError("Meta: the token opens nothing for this app; connect it anew")
     try:
@@ -127,6 +114,24 @@ def introspected(config: MetaConfig, client: OAuthClient, tokens: Tokens) -> Tok
     except UNREADABLE:
         raise UnreadableAnswerError("Meta: what it tells of a token makes no sense") from None
     return tokens.model_copy(update=told)
+
+
+def told_of(config: MetaConfig, client: OAuthClient, token: str) -> Mapping[str, Any]:
+    """What Meta tells of a token, asked as the app. Raises ConnectError for what it refuses."""
+    app_token = f"{client.client_id}|{client.client_secret.get_secret_value()}"
+    with client.http(f"{config.api}/debug_token") as http:
+        answer = http.get(
+            params={"input_token": token}, headers={"Authorization": f"Bearer {app_token}"}
+        )
+    refused = fault_of(answer)
+    if refused is not None:
+        raise error_of(refused)
+    data = answer.checked().object().get("data")
+    if not isinstance(data, dict):
+        raise UnreadableAnswerError("Meta: what it tells of a token holds no data")
+    if isinstance(data.get("error"), dict):
+        raise error_of(fault(data["error"]))
+    return data
 
 
 def _targets(data: Mapping[str, Any]) -> tuple[str, ...] | None:

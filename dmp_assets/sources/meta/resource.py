@@ -14,6 +14,7 @@ from dmp_assets.sources.meta.client import PATIENCE, FixedToken, MetaClient
 from dmp_assets.sources.meta.config import meta_config
 from dmp_assets.sources.meta.connection import SERVICE, explained, oauth_client
 from dmp_assets.sources.meta.errors import PermissionMissingError
+from dmp_assets.sources.meta.granted import NoAccountsError
 from dmp_assets.sources.meta.settings import MetaSettings
 from dmp_assets.sources.meta.usage import Governor, Pace
 
@@ -109,6 +110,10 @@ class Stored(Connected):
             used = self.client.used
             connections.note_failure(one, error, refused=used.get_secret_value() if used else None)
             raise
+        held = connections.stored(one)
+        if held is not None and held.targets == ():
+            connections.note_failure(one, NoAccountsError())
+            return
         connections.note_success(one)
 
     def note(self, error: ConnectError) -> None:

@@ -166,6 +166,17 @@ def test_a_manager_connects_meta_by_the_browser(api: Api, access_: str) -> None:
                for event in events)  # fmt: skip
 
 
+def test_a_consent_without_an_account_is_told_as_one_by_which_nothing_is_read(api: Api) -> None:
+    with api.logged_in("marketer") as client:
+        back = consent_at(begun(client, access="reading"), accounts=(), scopes=("ads_read",))
+        answer = come_back(client, back)
+        assert answer.headers["location"].endswith("told=no-accounts"), answer.text
+        page = words(client.get(answer.headers["location"], headers=HTML).text)
+        [one] = listed(client)
+    assert "no ad account was ticked, so nothing is read" in page
+    assert (one["state"], one["last_failure_kind"]) == ("active", "no ad account")
+
+
 def test_a_shop_is_connected_by_consent(api: Api, shop: shopify.Service) -> None:
     with api.logged_in("marketer") as client:
         url = begun(client, "shopify", shop=shopify.SHOP)

@@ -50,6 +50,12 @@ UNREACHABLE = {
     "Spark": {"DMP_SPARK_MASTER": "spark://127.0.0.1:{port}"},
     "API's health": {"DMP_API_HEALTH_URL": "http://127.0.0.1:{port}/health/ready"},
     "Lakehouse root": {"DMP_LAKEHOUSE_ROOT": "/dev/null/lakehouse"},
+    "Meta": {
+        "DMP_META_APP_ID": "900100200300",
+        "DMP_META_APP_SECRET": SECRET,
+        "DMP_META_URL": "http://127.0.0.1:{port}",
+    },
+    "Exchange rates": {"DMP_ADS_EXCHANGE_RATES": "/dev/null/rates.csv"},
 }
 
 
@@ -57,11 +63,14 @@ UNREACHABLE = {
 def test_doctor_tries_what_is_configured_and_names_what_does_not_answer(
     name: str, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    port = _closed_port()
     for setting, value in UNREACHABLE[name].items():
-        monkeypatch.setenv(setting, value.format(port=_closed_port()))
+        monkeypatch.setenv(setting, value.format(port=port))
     ran = CliRunner().invoke(app, ["doctor"])
     wrong = [line for line in ran.output.splitlines() if line.startswith("✗")]
     assert [line.split(":")[0] for line in wrong] == [f"✗ {name}"], ran.output
+    where = [value for value in UNREACHABLE[name].values() if "{port}" in value]
+    assert not where or f"127.0.0.1:{port}" in wrong[0], wrong
     assert ran.exit_code == 1
     assert SECRET not in ran.output and "Traceback" not in ran.output
 
@@ -96,6 +105,35 @@ def test_a_sandbox_home_is_examined_without_leaving_this_machine(
     assert "✗" not in ran.output, ran.output
 
 
+def test_secrets_that_others_may_read_are_named(home: Home) -> None:
+    home.prepare("live")
+    home.secrets.mkdir(mode=0o700)
+    key = home.secrets / "token_keys"
+    key.touch(0o600)
+    assert "✓ Secrets are its owner's" in CliRunner().invoke(app, ["doctor"]).output
+    key.chmod(0o640)
+    ran = CliRunner().invoke(app, ["doctor"])
+    assert f"✗ Secrets are its owner's: others may read or change {key}:" in ran.output, ran.output
+
+
+def test_what_is_wrong_with_settings_is_said_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.prepare("live")
+    monkeypatch.setenv("DMP_ADS_REPORT_EMAILS", '["a@shop.example", "nobody"]')
+    ran = CliRunner().invoke(app, ["doctor"])
+    assert ran.exit_code == 1 and "✗ Settings:" in ran.output, ran.output
+    assert ran.output.count("setting DMP_ADS_REPORT_EMAILS: number 2 of the list") == 1
+    assert "to send from" not in ran.output and "nobody" not in ran.output
+
+
+def test_a_host_that_is_not_there_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DMP_SMTP_HOST", "mail.nowhere.invalid")
+    monkeypatch.setenv("DMP_SMTP_FROM", "a@shop.example")
+    ran = CliRunner().invoke(app, ["doctor"])
+    assert "there is no host of the name mail.nowhere.invalid (DMP_SMTP_HOST)" in ran.output
+
+
 def test_status_says_what_a_new_home_lacks(home: Home) -> None:
     ran = CliRunner().invoke(app, ["status"])
     assert ran.exit_code == 0 and "is not made yet" in ran.output
@@ -114,7 +152,7 @@ def test_status_tells_of_messages_and_scores_that_wait(home: Home) -> None:
     ran = CliRunner().invoke(app, ["status", "--json"])
     said = {line["text"]: line["attention"] for line in json.loads(ran.output)}
     assert said["1 message in the outbox for a DMP_SLACK_TOKEN"] is False
-    assert said["1 mail in the outbox for a DMP_SMTP_HOST"] is False
+    assert said["1 mail in the outbox for DMP_SMTP_HOST and DMP_SMTP_FROM"] is False
     assert said["scores in 1 spool file: the store did not take them yet"] is True
     assert ran.exit_code == 1
 

@@ -32,9 +32,10 @@ from dmp_assets.platform.base.errors import UserError
 from dmp_assets.platform.connect.oauth import CONSENT_SECONDS
 from dmp_assets.platform.store import advertisers
 from dmp_assets.platform.store.access import Principal
-from dmp_assets.sources.meta.config import meta_config
+from dmp_assets.sources.meta.config import meta_lacks
 from dmp_assets.sources.meta.connection import SERVICE as META
 from dmp_assets.sources.shopify.access import SERVICE as SHOPIFY
+from dmp_assets.sources.shopify.resource import shopify_lacks
 
 router = APIRouter(prefix="/ads", include_in_schema=False, route_class=PageRoute)
 PATH = "/ads/connections"
@@ -44,7 +45,7 @@ BEGUN_COOKIE, ANSWER_COOKIE = "dmp_consent", "dmp_consent_answer"
 LONGEST_ANSWER = 2800
 """Characters of a service's answer, so that it fits into a cookie."""
 Acts = Annotated[Seat, Depends(seat("ads:write", acts=True))]
-Told = Literal["connected", "disconnected", "kept-there"]
+Told = Literal["connected", "no-accounts", "disconnected", "kept-there"]
 
 
 @router.get("/connections")
@@ -79,8 +80,8 @@ def _page(
 
     return plain_page(
         request, viewer, "connections", "ads_connections.html", read, status, told=told,
-        problem=problem, has_app=meta_config(service.home) is not None,
-        has_shopify=settings.shopify_client_secret is not None,
+        problem=problem,
+        meta_lacks=meta_lacks(settings), shopify_lacks=shopify_lacks(settings),
         by_consent=settings.shopify_access == "consent", now=service.home.now(),
     )  # fmt: skip
 
@@ -174,13 +175,14 @@ def finish(request: Request, who: Annotated[Principal, Depends(needs("ads:write"
     parts = opened(service.seal, cookies[1], consenting.ANSWER, "cookie")
     at = _seat(service, who, begun)
     try:
-        consenting.finish(service, begun, dict(zip(parts[::2], parts[1::2], strict=True)))
+        answer = dict(zip(parts[::2], parts[1::2], strict=True))
+        told: Told = "connected" if consenting.finish(service, begun, answer) else "no-accounts"
     except UserError as error:
         shown = page(service, "ads_finished.html", 422, who=who, problem=str(error))
         return _forgotten(service, shown)
     service.change(lambda store: advertisers.ensure(store, begun.advertiser_id, now=service.now()))
     _note(request, who, "connect", begun.advertiser_id, begun.service)
-    return _forgotten(service, _back(at, "connected"))
+    return _forgotten(service, _back(at, told))
 
 
 def _seat(service: Service, who: Principal, begun: Begun) -> Seat:

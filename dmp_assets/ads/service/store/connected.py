@@ -11,6 +11,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from dmp_assets.ads.grants import ends_at
 from dmp_assets.ads.service.store.schema import (
     ad_performance_daily,
     ads_claims_daily,
@@ -93,19 +94,13 @@ def of(connection: sa.Connection, advertiser_id: str, shops: Collection[str]) ->
             state=row.state,
             scopes=tuple(row.scopes),
             consented_at=row.consented_at,
-            ends_at=_ends(row),
+            ends_at=ends_at(row.service, row.expires_at, row.consent_ends_at),
             last_success_at=row.last_success_at,
             last_failure_at=row.last_failure_at,
             last_failure_kind=row.last_failure_kind,
         )
         for row in rows
     ]
-
-
-def _ends(row: sa.Row) -> datetime | None:
-    """Of Meta the earlier of both clocks; a shop's access token is renewed by itself."""
-    clocks = [row.consent_ends_at] + ([row.expires_at] if row.service == META else [])
-    return min((one for one in clocks if one is not None), default=None)
 
 
 @dataclass(frozen=True)

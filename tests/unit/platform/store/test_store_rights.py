@@ -13,6 +13,7 @@ from dmp_assets.cli import service
 from dmp_assets.home import Home
 from dmp_assets.platform.postgres.embedded import EmbeddedPostgres
 from dmp_assets.platform.store import access, audit, database, publish, rights, where
+from dmp_assets.platform.store.errors import StoreError
 from dmp_assets.platform.store.schema import audit_event, every
 from tests.support.postgres import stoppable_server
 from tests.support.service import fill, now, published
@@ -114,3 +115,37 @@ def test_migrating_again_takes_back_what_is_too_much(stores: Stores) -> None:
     service.migrate_home(stores.home)
     with stores.service.connect() as store:
         assert rights.too_much(store) == []
+
+
+def test_a_role_that_may_not_migrate_is_told_whose_work_that_is(stores: Stores) -> None:
+    with psycopg.connect(
+        EmbeddedPostgres(stores.home).endpoint().url("postgres").get_secret_value(), autocommit=True
+    ) as server:
+        server.execute("CREATE DATABASE empty OWNER dmp_owner")
+    url = EmbeddedPostgres(stores.home).access("dmp_service").url(database="empty")
+    with database.opened(url, checked=False) as empty, pytest.raises(StoreError) as refused:
+        database.migrate(empty)
+    said = str(refused.value)
+    assert "dmp_service" in said and "set DMP_STORE_OWNER_URL" in said, said
+    with pytest.raises(StoreError, match="set DMP_STORE_OWNER_URL"):
+        database.migrate(stores.service, "0001")
+
+
+def test_a_role_without_rights_is_told_to_be_given_them(stores: Stores) -> None:
+    with stores.admin.begin() as store:
+        store.execute(sa.text("CREATE ROLE newcomer LOGIN PASSWORD 'newcomer'"))
+        store.execute(sa.text("GRANT CONNECT ON DATABASE store TO newcomer"))
+    url = stores.service.url.set(username="newcomer", password="newcomer")
+    newcomer = sa.create_engine(url, hide_parameters=True)
+    with pytest.raises(StoreError, match=r"newcomer may not .* gives that role its rights"):
+        database.check(newcomer)
+    newcomer.dispose()
+
+
+def test_a_wrong_password_is_no_server_that_is_away(stores: Stores) -> None:
+    wrong = sa.create_engine(stores.service.url.set(password="s3cr3t"), hide_parameters=True)
+    with pytest.raises(StoreError) as refused:
+        database.check(wrong)
+    assert "refuses the user or password; check DMP_STORE_URL" in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)
+    wrong.dispose()
