@@ -8,11 +8,11 @@ its names. Where files tell of the same ad and day, the one that was taken last 
 
 from collections.abc import Sequence
 
-from dmp_assets.cleaned.exports import are_none, numbers_read
+from dmp_assets.cleaned.exports import RECEIVED_ROWS, are_none, checks, numbers_read
 from dmp_assets.platform.cleaning import machine_values
 from dmp_assets.platform.cleaning.machine_values import read_columns
 from dmp_assets.platform.lake.columns import Column
-from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.raw.exports import COLUMNS as RAW
 from dmp_assets.sources.exports import values
 from dmp_assets.sources.exports.meta import CELL
@@ -22,7 +22,8 @@ from dmp_assets.sources.meta.purchases import TYPES
 KEY = ("advertiser_id", "file", "line")
 EXACT = f"decimal(18,{values.EXACT})"
 _OWN = {name: RAW["meta"][name] for name in (*KEY, "file_number", "timezone")} | {
-    "received_at": Column("timestamp", "When the file was taken (UTC).")
+    "received_at": Column("timestamp", "When the file was taken (UTC)."),
+    "received_rows": RECEIVED_ROWS,
 }
 _READ = read_columns(RECEIVED)
 COLUMNS = {
@@ -48,7 +49,8 @@ WITH named AS (
          unnest($days::DATE[]) AS named_day
 ),
 row AS (
-  SELECT * FROM raw.meta_exports WHERE NOT is_total
+  SELECT *, count(*) OVER (PARTITION BY advertiser_id, file, row_hash) AS received_rows
+  FROM raw.meta_exports WHERE NOT is_total
   QUALIFY row_number() OVER (PARTITION BY advertiser_id, file, row_hash ORDER BY line) = 1
 )
 SELECT r.*, r._received_at AS received_at, d.named_day AS read_day,
@@ -111,13 +113,7 @@ _RULES = {
     also={"quarantine/meta_exports": machine_values.quarantine_columns(RECEIVED, _OWN)},
     owner="team:marketing",
     kinds=("duckdb", "delta"),
-    checks=(
-        Check(
-            "all_rows_used",
-            "SELECT count(*) FROM quarantine.meta_exports",
-            "Every row of the files can be used; the others are in quarantine with their lines.",
-        ),
-    ),
+    checks=checks("meta_exports"),
 )
 def meta_exports(run: TableRun) -> None:
     """Rows of Ads Manager's exports that people gave, typed.
