@@ -1,9 +1,41 @@
-"""What the tables of all exports share: how numbers are read; that most homes have no files."""
+"""What the tables of all exports share: how numbers are read; that no row of a file is lost; that
+most homes have no files."""
 
 from dmp_assets.platform.cleaning.received import ReceivedColumns
-from dmp_assets.platform.lake.columns import arrow_schema
-from dmp_assets.platform.lake.table_asset import TableRun
+from dmp_assets.platform.lake.columns import Column, arrow_schema
+from dmp_assets.platform.lake.table_asset import Check, TableRun
 from dmp_assets.sources.exports import values
+
+RECEIVED_ROWS = Column(
+    "long", "Rows of files that it stands for: itself, and what was told before it of the same."
+)
+
+
+def checks(table: str) -> tuple[Check, ...]:
+    """The checks of cleaned/<table>: that no row of a file is lost, and that each can be used."""
+    return (
+        Check(
+            "rows_add_up",
+            f"""
+            WITH counted AS (
+              SELECT (SELECT count(*) FROM raw.{table} WHERE NOT is_total) AS received,
+                     (SELECT count(*) FROM cleaned.{table}) AS kept,
+                     (SELECT coalesce(sum(received_rows - 1), 0)::BIGINT FROM (
+                        SELECT received_rows FROM cleaned.{table} UNION ALL
+                        SELECT received_rows FROM quarantine.{table})) AS duplicates,
+                     (SELECT count(*) FROM quarantine.{table}) AS quarantined
+            )
+            SELECT abs(received - kept - duplicates - quarantined) AS offending, * FROM counted
+            """,
+            "Rows received, but for the files' own sums = kept + duplicates + quarantined.",
+            blocking=True,
+        ),
+        Check(
+            "all_rows_used",
+            f"SELECT count(*) FROM quarantine.{table}",
+            "Every row of the files can be used; the others are in quarantine with their lines.",
+        ),
+    )
 
 
 def numbers_read(

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 import pytest
 
@@ -361,3 +362,98 @@ def test_lines_of_an_order_whose_first_line_is_missing_are_put_aside(
     assert one["line"] == 9
     assert {"order_without_first_line", "time_missing"} <= set(one["failed_rules"])
     assert len(ledger(apart)) == 7
+
+
+def filled(further: list[str], first: list[str], *names: str) -> list[str]:
+    """A further line on which a file fills these columns of the order, too."""
+    return [one if name in names else own for name, one, own in zip(ORDER, first, further,
+                                                                    strict=True)]  # fmt: skip
+
+
+def not_passed(result: dg.ExecuteInProcessResult) -> set[str]:
+    """Names of the checks that did not pass."""
+    return {e.check_name for e in result.get_asset_check_evaluations() if not e.passed}
+
+
+OF_EVERY_LINE = [name for name in ORDER if not name.startswith("Lineitem")]
+
+
+def add_up(home: Home, table: str) -> None:
+    """Every row that was received is kept, a duplicate or in quarantine; counted here anew."""
+    (one,) = rows(home, f"""
+        SELECT (SELECT count(*) FROM raw.{table} WHERE NOT is_total) AS received,
+               (SELECT sum(received_rows) FROM (
+                  SELECT received_rows FROM cleaned.{table} UNION ALL
+                  SELECT received_rows FROM quarantine.{table})) AS told
+    """)  # fmt: skip
+    assert one["received"] == one["told"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(), ("Created at",), ("Created at", "Currency", "Financial Status"), OF_EVERY_LINE],
+    ids=["bare", "created_at", "status", "all"],
+)
+def test_an_order_is_whole_whatever_files_fill_on_its_further_lines(
+    apart: Home, tmp_path: Path, names: list[str]
+) -> None:
+    first = order("#1", Id="501", Total="50.00")
+    further = [filled(line("#1", "1", price, sku), first, *names)
+               for price, sku in (("20.00", "CUP"), ("5.00", "PEN"))]  # fmt: skip
+    given = [first, *further, order("#2", Id="502")]
+    taken(apart, written(tmp_path / "o.csv", ORDER, given), timezone="Europe/Berlin")
+    result = materialized(*OF_SHOPIFY)
+    assert not_passed(result).isdisjoint({"rows_add_up", "all_rows_used"})
+    add_up(apart, "shopify_exports")
+    assert {key: row["gross"] for key, row in ledger(apart).items()} == {
+        ("501", "sale"): Decimal(50), ("502", "sale"): Decimal(25),
+    }  # fmt: skip
+    found = rows(apart, "SELECT order_id, line_sku, total FROM cleaned.shopify_exports "
+                        "ORDER BY line")  # fmt: skip
+    assert [(row["order_id"], row["line_sku"], row["total"]) for row in found] == [
+        ("501", "MUG", Decimal(50)), ("501", "CUP", Decimal(50)), ("501", "PEN", Decimal(50)),
+        ("502", "MUG", Decimal(25)),
+    ]  # fmt: skip
+    assert rows(apart, "FROM quarantine.shopify_exports") == []
+
+
+@pytest.mark.parametrize("names", [(), ("Created at",), OF_EVERY_LINE])
+def test_an_order_that_a_file_has_twice_is_one_and_its_rows_are_counted(
+    apart: Home, tmp_path: Path, names: list[str]
+) -> None:
+    both = [order("#1", Id="501", Total=total) for total in ("50.00", "60.00")]
+    told = [[first, filled(line("#1", "1", "20.00"), first, *names)] for first in both]
+    given = [*told[0], *told[1], *told[1], order("#2", Id="502")]
+    taken(apart, written(tmp_path / "o.csv", ORDER, given), timezone="Europe/Berlin")
+    materialized(*OF_SHOPIFY)
+    add_up(apart, "shopify_exports")
+    found = rows(apart, "SELECT order_id, total, received_rows FROM cleaned.shopify_exports "
+                        "ORDER BY line")  # fmt: skip
+    assert [(row["order_id"], row["total"], row["received_rows"]) for row in found] == [
+        ("501", Decimal(60), 5), ("501", Decimal(60), 1), ("502", Decimal(25), 1),
+    ]  # fmt: skip
+
+
+def test_no_row_of_a_file_is_lost_however_it_was_sorted_or_broken(
+    apart: Home, tmp_path: Path
+) -> None:
+    given = [
+        line("#1", "1", "20.00"), order("#1", Id="501", Total="45.00"),  # sorted by a person
+        order("#2", Id="502"), order("#2", Id="902"),  # two shops whose names are the same
+        order("", Id="503"), order("", Id="504"), line("", "1", "3.00"),  # no name
+        order("#5", Id="505"), [*order("#5", Id="505"), "beyond"],  # broken
+        *(order(f"#{n}", Id=f"5{n}") for n in range(10, 90)),
+    ]  # fmt: skip
+    taken(apart, written(tmp_path / "a.csv", ORDER, given), timezone="Europe/Berlin")
+    no_ids = [name for name in ORDER if name != "Id"]
+    later = [one[: ORDER.index("Id")] + one[ORDER.index("Id") + 1 :]
+             for one in (order("#1", Total="46.00"), order("#2", Total="26.00"))]  # fmt: skip
+    taken(apart, written(tmp_path / "b.csv", no_ids, later), timezone="Europe/Berlin")
+    result = materialized(*OF_SHOPIFY)
+    assert "rows_add_up" not in not_passed(result)
+    add_up(apart, "shopify_exports")
+    assert len(rows(apart, "FROM quarantine.shopify_exports")) == 4
+    found = {key[0]: row["gross"] for key, row in ledger(apart).items() if len(key[0]) == 3}
+    assert found["501"] == Decimal(46), "a file without ids tells of the order of that name"
+    assert (found["502"], found["902"]) == (Decimal(25), Decimal(25))
+    assert found["505"] == Decimal(25)

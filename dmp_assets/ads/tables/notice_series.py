@@ -24,7 +24,9 @@ LOOKED_AT = 120
 _DELIVERY = """
 SELECT advertiser_id, account_id, campaign_id, any_value(campaign_name) AS campaign_name, date,
        sum(spend)::DOUBLE AS spend, sum(clicks)::DOUBLE AS clicks,
-       sum(purchases)::DOUBLE AS purchases, sum(purchase_value)::DOUBLE AS value,
+       CASE WHEN bool_or(purchases IS NULL) THEN 'nan' ELSE sum(purchases) END::DOUBLE AS purchases,
+       CASE WHEN bool_or(purchase_value IS NULL) THEN 'nan' ELSE sum(purchase_value) END::DOUBLE
+         AS value,
        bool_or(is_open) AS is_open
 FROM modeled.ad_performance_daily WHERE date >= ? GROUP BY ALL ORDER BY ALL
 """
@@ -170,7 +172,8 @@ def _daily(
             values[place] += value(row) or 0.0
             is_open[place] |= bool(row.get("is_open"))
     read = np.array([is_read(first + timedelta(days=n)) for n in range(size)], dtype=np.bool_)
-    return Daily(first, values, read, is_open)
+    is_unknown = np.isnan(values)  # files of ads that have no column of what Meta claims
+    return Daily(first, np.where(is_unknown, 0.0, values), read & ~is_unknown, is_open)
 
 
 def accounts_of(run: TableRun, now: datetime) -> list[AccountDays]:

@@ -4,25 +4,29 @@ Grain: a row of a file. Key: advertiser_id, file, line. Source: raw/meta_exports
 in a file is one; the file's own sums are none. Files name ads, and many no ids: an ad without an id
 has that of the ad of the same names in the account, where one file tells it, and else one made of
 its names. Where files tell of the same ad and day, the one that was taken last holds (`holding`).
+What Meta claims is null, which is unknown and not 0, in rows of a file that has no column of it.
 """
 
 from collections.abc import Sequence
 
-from dmp_assets.cleaned.exports import are_none, numbers_read
+from dmp_assets.cleaned.exports import RECEIVED_ROWS, are_none, checks, numbers_read
 from dmp_assets.platform.cleaning import machine_values
 from dmp_assets.platform.cleaning.machine_values import read_columns
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
 from dmp_assets.raw.exports import COLUMNS as RAW
 from dmp_assets.sources.exports import values
-from dmp_assets.sources.exports.meta import CELL
+from dmp_assets.sources.exports.meta import CELL, CLAIMS
 from dmp_assets.sources.exports.meta import COLUMNS as RECEIVED
 from dmp_assets.sources.meta.purchases import TYPES
 
 KEY = ("advertiser_id", "file", "line")
 EXACT = f"decimal(18,{values.EXACT})"
+TELLS = ("tells_purchases", "tells_value")
+"""Columns by which it is known whether a file says what Meta claims."""
 _OWN = {name: RAW["meta"][name] for name in (*KEY, "file_number", "timezone")} | {
-    "received_at": Column("timestamp", "When the file was taken (UTC).")
+    "received_at": Column("timestamp", "When the file was taken (UTC)."),
+    "received_rows": RECEIVED_ROWS,
 }
 _READ = read_columns(RECEIVED)
 COLUMNS = {
@@ -36,19 +40,32 @@ COLUMNS = {
         and not name.startswith("website_")
     },
     "spend": Column(EXACT, RECEIVED["spend"].about),
-    "purchases": Column("long", "Purchases that Meta claims."),
-    "purchase_value": Column(EXACT, "What they were worth, in the currency."),
+    "purchases": Column("long", "Purchases that Meta claims; null: the file has no column of it."),
+    "purchase_value": Column(
+        EXACT, "What they were worth, in the currency; null: the file has no column of it."
+    ),
     "purchase_type": Column("string", "The type of action that holds them, as the API has it."),
     "has_ids": Column("boolean", "Whether the file names the ad by its id."),
 }  # fmt: skip
 _DAYS = ("day", "reporting_starts", "reporting_ends")
-_LATEST = """
+
+
+def _tells(claim: str) -> str:
+    """SQL of whether the row's file has a column of what Meta claims; where it has it, what is not
+    there is 0. A text that is empty stands for nothing, and null for a column that is missing."""
+    columns = ", ".join(CLAIMS[claim])
+    return f"count(coalesce({columns})) OVER (PARTITION BY advertiser_id, file) > 0"
+
+
+_LATEST = f"""
 WITH named AS (
   SELECT unnest($texts::VARCHAR[]) AS text, unnest($sides::VARCHAR[]) AS side,
          unnest($days::DATE[]) AS named_day
 ),
 row AS (
-  SELECT * FROM raw.meta_exports WHERE NOT is_total
+  SELECT *, count(*) OVER (PARTITION BY advertiser_id, file, row_hash) AS received_rows,
+         {_tells("purchases")} AS tells_purchases, {_tells("their value")} AS tells_value
+  FROM raw.meta_exports WHERE NOT is_total
   QUALIFY row_number() OVER (PARTITION BY advertiser_id, file, row_hash ORDER BY line) = 1
 )
 SELECT r.*, r._received_at AS received_at, d.named_day AS read_day,
@@ -85,12 +102,13 @@ _FURTHER = {
         regexp_extract_all(lower(attribution_setting), '[0-9]+-day (?:click|view|engaged-view)'),
         lambda one: replace(replace(replace(one, '-day ', 'd_'), 'engaged-view', 'ev'), ' ', '_')
       ), '_'), ''), attribution_setting)""",
-    "purchases": "coalesce(purchases, website_purchases, 0)",
-    "purchase_value": """coalesce(
+    "purchases": "CASE WHEN tells_purchases THEN coalesce(purchases, website_purchases, 0) END",
+    "purchase_value": """CASE WHEN tells_value THEN coalesce(
         purchase_value, round(purchase_roas * spend, 2), website_purchase_value,
-        round(website_purchase_roas * spend, 2), 0)::DECIMAL(18, 8)""",
-    "purchase_type": f"CASE WHEN purchases IS NOT NULL THEN '{TYPES[0]}' "
-    f"WHEN website_purchases IS NOT NULL THEN '{TYPES[2]}' END",
+        round(website_purchase_roas * spend, 2), 0)::DECIMAL(18, 8) END""",
+    "purchase_type": "CASE WHEN coalesce(purchases, purchase_value, purchase_roas) IS NOT NULL "
+    f"THEN '{TYPES[0]}' WHEN coalesce(website_purchases, website_purchase_value, "
+    f"website_purchase_roas) IS NOT NULL THEN '{TYPES[2]}' END",
 }
 _RULES = {
     "row_broken": "problem IS NOT NULL",
@@ -112,10 +130,15 @@ _RULES = {
     owner="team:marketing",
     kinds=("duckdb", "delta"),
     checks=(
+        *checks("meta_exports"),
         Check(
-            "all_rows_used",
-            "SELECT count(*) FROM quarantine.meta_exports",
-            "Every row of the files can be used; the others are in quarantine with their lines.",
+            "claims_known",
+            """
+            SELECT count(DISTINCT file) AS offending FROM cleaned.meta_exports
+            WHERE purchases IS NULL OR purchase_value IS NULL
+            """,
+            "Every file has columns of the purchases that Meta claims and of their value; of the "
+            "others that is unknown, and their days are in no bridge.",
         ),
     ),
 )
@@ -126,7 +149,7 @@ def meta_exports(run: TableRun) -> None:
     """
     if are_none(run, "meta_exports"):
         return
-    own = (*_OWN, "problem", "numbers", *(f"read_{name}" for name in _DAYS))
+    own = (*_OWN, "problem", "numbers", *TELLS, *(f"read_{name}" for name in _DAYS))
     reads = numbers_read(run, "meta_exports", RECEIVED, values.EXACT)
     reads |= {name: f"read_{name}" for name in _DAYS}
     machine_values.write(
@@ -185,6 +208,8 @@ SUMS = f"""
   CASE WHEN any_value(purchase_type) IS NOT NULL THEN to_json([{{
     action_type: any_value(purchase_type), value: sum(purchase_value)::VARCHAR}}])::VARCHAR END
     AS action_values,
-  max(received_at) AS read_at, max(received_at) AS last_read
+  max(received_at) AS read_at, max(received_at) AS last_read,
+  bool_and(purchases IS NOT NULL) AS tells_purchases,
+  bool_and(purchase_value IS NOT NULL) AS tells_value
 """
 """SQL of sums over such rows, as texts with the names of what Meta's API tells."""

@@ -3,12 +3,13 @@
 Grain: an ad on a day of its account's time zone. Key: advertiser_id, account_id, ad_id, date.
 Sources: raw/meta_insights, raw/meta_insight_readings, cleaned/meta_exports. Purchases are of one
 type of action, which raw chose (`purchase_type`), so that none is counted twice. Files tell of the
-days of which the API does not; in their tables they are as in those of the API.
+days of which the API does not; in their tables they are as in those of the API. What Meta claims is
+null, and unknown, of days whose files have no column of it.
 """
 
 from collections.abc import Callable, Sequence
 
-from dmp_assets.cleaned.meta.meta_exports import SUMS, holding
+from dmp_assets.cleaned.meta.meta_exports import SUMS, TELLS, holding
 from dmp_assets.platform.cleaning import machine_values
 from dmp_assets.platform.lake.columns import Column
 from dmp_assets.platform.lake.table_asset import TableRun, table_asset
@@ -72,12 +73,13 @@ def _unread(actions: str, read: Callable[[str], str]) -> str:
 _READ = machine_values.read_columns(INSIGHTS)
 _SEEN = "as Meta attributes it"
 PURCHASES = {
-    f"purchases{end}": Column("long", f"Purchases, {_SEEN} ({window}).")
+    f"purchases{end}": Column("long", f"Purchases, {_SEEN} ({window}); null: unknown.")
     for end, window in WINDOWS.items()
 }
 VALUES = {
     f"purchase_value{end}": Column(
-        machine_values.AMOUNT, f"What they were worth, {_SEEN} ({window}); the account's currency."
+        machine_values.AMOUNT,
+        f"What they were worth, {_SEEN} ({window}); the account's currency; null: unknown.",
     )
     for end, window in WINDOWS.items()
 }
@@ -141,11 +143,16 @@ def write(run: TableRun, cells: Sequence[str]) -> None:
     """Write a table of insights, broken down by `cells`, and its quarantine."""
     further = {
         "currency": "account_currency",
-        **{f"purchases{end}": f"coalesce({_count(w)}, 0)" for end, w in WINDOWS.items()},
-        **{f"purchase_value{end}": f"coalesce({_value(w)}, 0)" for end, w in WINDOWS.items()},
+        **{
+            f"{column}{end}": f"CASE WHEN {tells} IS NOT false THEN coalesce({read(w)}, 0) END"
+            for column, tells, read in zip(
+                ("purchases", "purchase_value"), TELLS, (_count, _value), strict=True
+            )
+            for end, w in WINDOWS.items()
+        },
         "is_open": f"coalesce(last_read::DATE, date) < date + {OPEN_DAYS}",
     }
-    own = (*OWN, *cells, "last_read", "told_actions", "told_action_values")
+    own = (*OWN, *cells, *TELLS, "last_read", "told_actions", "told_action_values")
     rules = {
         "actions_unread": _unread("actions", _count),
         "action_values_unread": _unread("action_values", _value),

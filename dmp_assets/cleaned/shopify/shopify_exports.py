@@ -1,16 +1,18 @@
 """cleaned/shopify_exports: lines of orders of Shopify's exports, typed, as they hold.
 
 Grain: a line of an order. Key: advertiser_id, shop, order_id, line. Source: raw/shopify_exports.
-What is of an order stands on the first of its lines in the file and is on all of them here. An
-order that several files have, or one file twice, is as the last of them has it. Orders that the
-Admin API told of are left out where the tables of orders are made (`FILES`).
+What is of an order stands on the first of its lines in the file, which is told by its total, and is
+on all of them here; files may fill some of it, or all, on the further lines too. An order that
+several files have, or one file twice, is as the last of them has it; one file has it twice where a
+line with a total says otherwise of the order than the one before, or where its first line comes
+again. Orders that the Admin API told of are left out where the tables of orders are made (`FILES`).
 """
 
-from dmp_assets.cleaned.exports import are_none, numbers_read
+from dmp_assets.cleaned.exports import RECEIVED_ROWS, are_none, checks, numbers_read
 from dmp_assets.platform.cleaning import machine_values
 from dmp_assets.platform.cleaning.machine_values import AMOUNT, read_columns
 from dmp_assets.platform.lake.columns import Column
-from dmp_assets.platform.lake.table_asset import Check, TableRun, table_asset
+from dmp_assets.platform.lake.table_asset import TableRun, table_asset
 from dmp_assets.raw.exports import COLUMNS as RAW
 from dmp_assets.sources.exports import values
 from dmp_assets.sources.exports.shopify import COLUMNS as RECEIVED
@@ -20,7 +22,10 @@ KEY = ("advertiser_id", "shop", "order_id", "line")
 _OWN = {
     name: RAW["shopify"][name]
     for name in ("advertiser_id", "shop", "file", "file_number", "line", "timezone")
-} | {"received_at": Column("timestamp", "When the file was taken (UTC).")}
+} | {
+    "received_at": Column("timestamp", "When the file was taken (UTC)."),
+    "received_rows": RECEIVED_ROWS,
+}
 _READ = read_columns(RECEIVED)
 COLUMNS = {
     **_OWN,
@@ -28,37 +33,85 @@ COLUMNS = {
     "line_total": Column(AMOUNT, "Price of all of the line after its discount.", "behaviour"),
     "is_test": Column("boolean", "Paid by Shopify's gateway for tests."),
 }
-_FIRST = "created_at IS NOT NULL AND trim(created_at) <> ''"
+_ORDER = "advertiser_id, shop, file, named"
+_TOLD = [name for name in OF_ORDER if name not in ("order_id", "order_name")]
+
+
+def _text(name: str) -> str:
+    return f"nullif(trim({name}), '')"
+
+
+_OTHERWISE = " OR ".join(
+    f"{_text(name)} <> lag(CASE WHEN is_first THEN {_text(name)} END IGNORE NULLS) OVER before"
+    for name in OF_ORDER
+)
+"""SQL of whether a line says something else of its order than the one with a total before it."""
 _LATEST = f"""
-WITH named AS (
+WITH moment AS (
   SELECT unnest($texts::VARCHAR[]) AS text, unnest($sides::VARCHAR[]) AS side,
          unnest($zones::VARCHAR[]) AS zone, unnest($moments::TIMESTAMPTZ[]) AS moment
 ),
-block AS (
-  SELECT *, count(*) FILTER ({_FIRST}) OVER (
-    PARTITION BY advertiser_id, shop, file, order_name ORDER BY line) AS block
+row AS (
+  SELECT *, {_text("total")} IS NOT NULL AS is_first,
+         coalesce(CASE WHEN problem IS NULL THEN 'name ' || {_text("order_name")} END,
+                  'line ' || file || ' ' || line) AS named
   FROM raw.shopify_exports
 ),
-last AS (
-  SELECT * FROM block QUALIFY (_received_at, file_number, block) = max((
-    _received_at, file_number, block)) OVER (PARTITION BY advertiser_id, shop, order_name)
+otherwise AS (
+  SELECT *, is_first AND coalesce({_OTHERWISE}, false) AS is_otherwise
+  FROM row WINDOW before AS (PARTITION BY {_ORDER} ORDER BY line)
+),
+variant AS (
+  SELECT *, count(*) FILTER (is_otherwise) OVER (PARTITION BY {_ORDER} ORDER BY line) AS variant
+  FROM otherwise
+),
+again AS (
+  SELECT *, is_otherwise OR (is_first AND row_number() OVER same > 1
+    AND row_hash = first_value(row_hash) OVER first) AS is_again
+  FROM variant
+  WINDOW same AS (PARTITION BY {_ORDER}, variant, row_hash ORDER BY line),
+         first AS (PARTITION BY {_ORDER}, variant ORDER BY is_first DESC, line)
+),
+block AS (
+  SELECT *, count(*) FILTER (is_again) OVER (PARTITION BY {_ORDER} ORDER BY line) AS block
+  FROM again
 ),
 whole AS (
   SELECT * REPLACE ({
     ", ".join(
-        f"first_value({name}) OVER one AS {name}" for name in OF_ORDER if name != "order_name"
+        f"first_value({_text(name)} IGNORE NULLS) OVER one AS {name}"
+        for name in ("order_id", *_TOLD)
     )
 })
-  FROM last WINDOW one AS (
-    PARTITION BY advertiser_id, shop, order_name ORDER BY line
+  FROM block WINDOW one AS (
+    PARTITION BY {_ORDER}, block ORDER BY is_first DESC, line
     ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+),
+known AS (
+  SELECT * REPLACE (coalesce(order_id, CASE WHEN min(order_id) OVER one = max(order_id) OVER one
+                                            THEN min(order_id) OVER one END) AS order_id)
+  FROM whole WINDOW one AS (PARTITION BY advertiser_id, shop, named)
+),
+told AS (
+  SELECT *, CASE WHEN starts_with(named, 'name ') THEN coalesce(order_id, named) ELSE named END
+              AS told_of
+  FROM known
+),
+counted AS (
+  SELECT *, count(*) OVER (PARTITION BY advertiser_id, shop, told_of) - count(*) OVER last
+              AS before,
+         row_number() OVER (last ORDER BY line) AS number
+  FROM told WINDOW last AS (PARTITION BY advertiser_id, shop, told_of, file_number, block)
+  QUALIFY (_received_at, file_number, block) = max((_received_at, file_number, block)) OVER (
+    PARTITION BY advertiser_id, shop, told_of)
 )
 SELECT w.*, w._received_at AS received_at, c.moment AS read_created_at,
-       d.moment AS read_cancelled_at
-FROM whole w
-LEFT JOIN named c ON (c.text, c.side, c.zone)
+       d.moment AS read_cancelled_at,
+       CASE WHEN w.number = 1 THEN w.before + 1 ELSE 1 END AS received_rows
+FROM counted w
+LEFT JOIN moment c ON (c.text, c.side, c.zone)
   = (trim(w.created_at), coalesce(w.dates, ''), w.timezone)
-LEFT JOIN named d ON (d.text, d.side, d.zone)
+LEFT JOIN moment d ON (d.text, d.side, d.zone)
   = (trim(w.cancelled_at), coalesce(w.dates, ''), w.timezone)
 """
 _FURTHER = {
@@ -85,13 +138,7 @@ _RULES = {
     also={"quarantine/shopify_exports": machine_values.quarantine_columns(RECEIVED, _OWN)},
     owner="team:marketing",
     kinds=("duckdb", "delta"),
-    checks=(
-        Check(
-            "all_rows_used",
-            "SELECT count(*) FROM quarantine.shopify_exports",
-            "Every row of the files can be used; the others are in quarantine with their lines.",
-        ),
-    ),
+    checks=checks("shopify_exports"),
 )
 def shopify_exports(run: TableRun) -> None:
     """Lines of orders of Shopify's exports that people gave, typed, as they hold.

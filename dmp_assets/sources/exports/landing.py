@@ -39,7 +39,8 @@ def reopened(home: Home, kept: Kept) -> Opened:
 
 
 def batches(file: Opened, home: Home) -> Iterator[pa.RecordBatch]:
-    """The rows: every column of ours as text, null for what the file does not have, and `OWN`.
+    """The rows: every column of ours as text, empty for nothing and null for what the file does not
+    have, and `OWN`.
 
     Raises ExportError, as `Opened.rows` does.
     """
@@ -52,8 +53,8 @@ def batches(file: Opened, home: Home) -> Iterator[pa.RecordBatch]:
 
 def _landed(row: Row, file: Opened, key: bytes) -> dict[str, Any]:
     texts = dict(row.texts)
-    if texts.get(CUSTOMER_COLUMN):
-        texts[CUSTOMER_COLUMN] = _customer(str(texts[CUSTOMER_COLUMN]), key)
+    if email := texts.get(CUSTOMER_COLUMN, "").strip():
+        texts[CUSTOMER_COLUMN] = _customer(email, key)
     return {
         "line": row.line,
         "is_total": file.export.kind == "meta" and is_total(texts),

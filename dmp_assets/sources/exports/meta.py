@@ -1,11 +1,11 @@
-"""Exports of Meta's Ads Manager, by day: what their columns are called, and what they are.
+"""Exports of Meta's Ads Manager, by day: what their columns are.
 
-Names are Ads Manager's own in English, German, French, Spanish, Portuguese and Italian; others are
-told by DMP_ADS_EXPORT_COLUMNS. Nothing here leads to a person: ads are shown to many.
+Nothing here leads to a person: ads are shown to many.
 """
 
 from dmp_assets.platform.cleaning.received import Kind, Received, ReceivedColumns
 from dmp_assets.sources.exports.columns import Export
+from dmp_assets.sources.exports.meta_headers import HEADERS
 
 
 def _of(kind: Kind, about: str) -> Received:
@@ -53,65 +53,12 @@ COLUMNS: ReceivedColumns = {
     "attribution_setting": _of("text", "Which purchases count, as the ad set has it."),
     "objective": _of("text", "What the campaign is to bring."),
 }
-HEADERS = {
-    "account_id": ("Account ID",),
-    "currency": ("Currency", "Währung", "Devise", "Divisa", "Moeda", "Valuta"),
-    "campaign_id": ("Campaign ID",),
-    "campaign_name": (
-        "Campaign name", "Kampagnenname", "Name der Kampagne", "Nom de la campagne",
-        "Nombre de la campaña", "Nome da campanha", "Nome della campagna",
-    ),
-    "adset_id": ("Ad set ID",),
-    "adset_name": (
-        "Ad set name", "Anzeigengruppenname", "Name der Anzeigengruppe",
-        "Nom de l'ensemble de publicités", "Nom de l’ensemble de publicités",
-        "Nombre del conjunto de anuncios", "Nome do conjunto de anúncios",
-        "Nome del gruppo di inserzioni",
-    ),
-    "ad_id": ("Ad ID",),
-    "ad_name": (
-        "Ad name", "Anzeigenname", "Name der Anzeige", "Nom de la publicité", "Nombre del anuncio",
-        "Nome do anúncio", "Nome dell'inserzione", "Nome dell’inserzione",
-    ),
-    "day": ("Day", "Tag", "Jour", "Día", "Dia", "Giorno"),
-    "reporting_starts": (
-        "Reporting starts", "Début des rapports", "Inicio del informe", "Início dos relatórios",
-    ),
-    "reporting_ends": (
-        "Reporting ends", "Fin des rapports", "Fin del informe", "Término dos relatórios",
-        "Encerramento dos relatórios",
-    ),
-    "age": ("Age", "Alter", "Âge", "Edad", "Idade", "Età"),
-    "gender": ("Gender", "Geschlecht", "Genre", "Sexo", "Gênero"),
-    "publisher_platform": ("Platform",),
-    "platform_position": ("Placement",),
-    "country": ("Country",),
-    "region": ("Region",),
-    "impressions": ("Impressions", "Impressionen", "Impresiones", "Impressões", "Impression"),
-    "reach": ("Reach", "Reichweite", "Couverture", "Alcance", "Copertura"),
-    "clicks": ("Clicks (all)", "Klicks (alle)", "Clics (tous)", "Clics (todos)",
-               "Cliques (todos)", "Clic (tutti)"),
-    "inline_link_clicks": (
-        "Link clicks", "Link-Klicks", "Clics sur un lien", "Clics en el enlace", "Cliques no link",
-        "Clic sul link",
-    ),
-    "spend": (
-        "Amount spent", "Ausgegebener Betrag", "Montant dépensé", "Importe gastado",
-        "Valor usado", "Valor gasto", "Importo speso",
-    ),
-    "purchases": ("Purchases", "Achats", "Compras", "Acquisti"),
-    "purchase_value": (
-        "Purchases conversion value", "Purchase conversion value",
-        "Valeur de conversion des achats", "Valor de conversión de compras",
-        "Valor de conversão da compra", "Valor de conversão de compras",
-    ),
-    "purchase_roas": ("Purchase ROAS (return on ad spend)",),
-    "website_purchases": ("Website purchases",),
-    "website_purchase_value": ("Website purchases conversion value",),
-    "website_purchase_roas": ("Website purchase ROAS (return on ad spend)",),
-    "attribution_setting": ("Attribution setting",),
-    "objective": ("Objective",),
+CLAIMS = {
+    "purchases": ("purchases", "website_purchases"),
+    "their value": ("purchase_value", "purchase_roas", "website_purchase_value",
+                    "website_purchase_roas"),
 }  # fmt: skip
+"""What Meta claims → the columns of which a file has one at least, that it is known."""
 META = Export(
     kind="meta",
     table="meta_exports",

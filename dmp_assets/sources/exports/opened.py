@@ -18,11 +18,11 @@ from dmp_assets.sources.shop.connection import ShopError
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a file. line: where it begins. texts: column → its text, None for nothing. hash: of
+    """A row of a file. line: where it begins. texts: column → its text, empty for nothing. hash: of
     all that it holds. problem: what is wrong with its shape."""
 
     line: int
-    texts: Mapping[str, str | None]
+    texts: Mapping[str, str]
     hash: str
     problem: str | None
 
@@ -77,8 +77,8 @@ class Opened:
             return None
         return f"{len(cells)} values for {self.width} columns"
 
-    def _taken(self, cells: Sequence[str], line: int) -> dict[str, str | None]:
-        found: dict[str, str | None] = {}
+    def _taken(self, cells: Sequence[str], line: int) -> dict[str, str]:
+        found: dict[str, str] = {}
         for name, places in self.columns.items():
             texts = {cells[place] for place in places if place < len(cells)}
             if len(texts) > 1:
@@ -87,7 +87,7 @@ class Opened:
                     f"{', '.join(str(place + 1) for place in places)}, which differ here; remove "
                     "or rename all but one"
                 )
-            found[name] = next(iter(texts), "") or None
+            found[name] = next(iter(texts), "")
         return found
 
 

@@ -23,7 +23,7 @@ from dmp_assets.sources.exports import values
 from dmp_assets.sources.exports.columns import Kind
 from dmp_assets.sources.exports.kept import ExportError, Kept
 from dmp_assets.sources.exports.landing import batches, is_grand
-from dmp_assets.sources.exports.meta import CELL, SUMMED
+from dmp_assets.sources.exports.meta import CELL, CLAIMS, SUMMED
 from dmp_assets.sources.exports.opened import Opened, opened
 from dmp_assets.sources.exports.settings import ExportSettings
 
@@ -154,7 +154,23 @@ class _Look:
         )
         if file.unused:
             self._notes.append(f"not used: {', '.join(filter(None, file.unused))}")
-        return Taken(kept, is_new=True, notes=self._notes)
+        return Taken(kept, is_new=True, notes=[*self._lacking(), *self._notes])
+
+    def _lacking(self) -> list[str]:
+        """What a file of ads does not say of Meta's claims, for people to notice first."""
+        if self._file.export.kind != "meta":
+            return []
+        headers = self._file.export.headers
+        return [
+            f"ATTENTION: no column of {claim} was found: {what} unknown, not 0, and its days are "
+            f"in no bridge; export with the column {headers[columns[0]][0]}, or say how it is "
+            "called: "
+            f'DMP_ADS_EXPORT_COLUMNS=\'{{"NAME": "{columns[0]}"}}\''
+            for (claim, columns), what in zip(
+                CLAIMS.items(), ("Meta's claims are", "what its claims are worth is"), strict=True
+            )
+            if not set(columns) & set(self._file.columns)
+        ]
 
     def _error(self, what: str) -> ExportError:
         return ExportError(f"{self._file.path.name}: {what}")

@@ -7,10 +7,12 @@ import pytest
 
 from dmp_assets.home import Home
 from dmp_assets.platform.base.errors import GivenError
+from dmp_assets.sources.csv.header import plain
 from dmp_assets.sources.exports import kept
 from dmp_assets.sources.exports.kept import ExportError, checked_advertiser
 from dmp_assets.sources.exports.kinds import KINDS
 from dmp_assets.sources.exports.landing import batches, reopened
+from dmp_assets.sources.exports.meta import META
 from dmp_assets.sources.exports.taking import Account
 from tests.support.exports import AD, ORDER, ad, line, order, taken, written
 
@@ -94,6 +96,50 @@ def test_headers_are_known_in_several_languages_and_any_order(
         "ad_name", "day", "spend", "impressions", "inline_link_clicks",
     }  # fmt: skip
     assert (one.kept.currency, one.kept.numbers) == ("EUR", "comma")
+
+
+CLAIMS = {
+    "de": (("Kampagnen-ID", "Anzeigengruppen-ID", "Anzeigen-ID", "Konto-ID"),
+           ("Käufe", "Conversion-Wert für Käufe"), ("Berichtsstart", "Berichtsende")),
+    "fr": (("ID de la campagne", "ID de l’ensemble de publicités", "ID de la publicité",
+            "ID du compte"),
+           ("Achats", "Valeur de conversion des achats"),
+           ("Début des rapports", "Fin des rapports")),
+    "es": (("Identificador de la campaña", "Identificador del conjunto de anuncios",
+            "Identificador del anuncio", "Identificador de la cuenta"),
+           ("Compras", "Valor de conversión de compras"),
+           ("Inicio del informe", "Fin del informe")),
+    "pt": (("Identificação da campanha", "Identificação do conjunto de anúncios",
+            "Identificação do anúncio", "Identificação da conta"),
+           ("Compras", "Valor de conversão da compra"),
+           ("Início dos relatórios", "Término dos relatórios")),
+    "it": (("ID campagna", "ID gruppo di inserzioni", "ID inserzione", "ID account"),
+           ("Acquisti", "Valore di conversione degli acquisti"),
+           ("Inizio dei report", "Fine dei report")),
+    "nl": (("Campagne-ID", "Advertentieset-ID", "Advertentie-ID", "Advertentieaccount-ID"),
+           ("Aankopen", "Conversiewaarde aankopen"), ("Start rapportage", "Einde rapportage")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("language", CLAIMS)
+def test_ids_claims_and_days_are_known_in_each_language(language: str) -> None:
+    ids, claims, days = CLAIMS[language]
+    for headers, columns in (
+        (ids, ("campaign_id", "adset_id", "ad_id", "account_id")),
+        (claims, ("purchases", "purchase_value")),
+        (days, ("reporting_starts", "reporting_ends")),
+    ):
+        assert [META.meant(one, {})[0] for one in headers] == list(columns)
+
+
+def test_a_file_without_claims_is_noticed_before_all_else(home: Home, tmp_path: Path) -> None:
+    (one,) = taken(home, written(tmp_path / "a.csv", (*AD, "Kaufe"), [[*ad(DAYS[0]), "1"]]))
+    assert one.notes[0].startswith("ATTENTION: no column of purchases was found: Meta's claims are")
+    assert "no column of their value was found" in one.notes[1]
+    assert "not used: Kaufe" in one.notes
+    header = (*AD, "Website purchases", "Purchase ROAS (return on ad spend)")
+    (other,) = taken(home, written(tmp_path / "b.csv", header, [[*ad(DAYS[0]), "", ""]]))
+    assert not any("ATTENTION" in note for note in other.notes)
 
 
 def test_other_headers_are_told_by_a_setting(
@@ -278,7 +324,7 @@ def test_an_advertiser_is_part_of_a_path(given: str) -> None:
 
 def test_no_header_means_two_columns_of_one_kind() -> None:
     for export in KINDS.values():
-        names = [name.casefold() for headers in export.headers.values() for name in headers]
+        names = [plain(name) for headers in export.headers.values() for name in headers]
         assert len(names) == len(set(names)), export.kind
         assert set(export.headers) == set(export.columns)
 
