@@ -48,7 +48,9 @@ def _of(advertiser: str, times: int) -> dict[str, list[dict[str, Any]]]:
     account = {"account_id": f"10{times}"}
     opened = days[-OPEN]
     return {
-        "ads_advertisers": [{"first_day": FIRST, "last_day": days[-1], "open_from": opened}],
+        "ads_advertisers": [
+            {"first_day": FIRST, "last_day": days[-1], "whole_from": FIRST, "open_from": opened}
+        ],
         "ad_accounts": [
             account | {"name": f"Account of {advertiser}", "currency": "EUR",
                        "timezone": "Europe/Berlin", "account_status": "1", "is_listed": True}

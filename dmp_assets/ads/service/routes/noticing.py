@@ -27,7 +27,6 @@ from dmp_assets.ads.service.viewing import (
     Views,
     ads_page,
     file_of,
-    rows_of,
 )
 from dmp_assets.platform.api.advertisers import Seat, seat
 from dmp_assets.platform.api.problems import NO_CONTROL, FieldError, Problem
@@ -90,7 +89,7 @@ def _page(
 def _mine(focus: Focus, span: Span) -> list[sa.ColumnElement[bool]]:
     """Of the advertiser, and lasting into these days; later than the newest row where they end."""
     of = ad_notice.c
-    last = span.last if span.last < focus.last_day else span.last + timedelta(days=28)
+    last = span.last if span.last < focus.full_day else span.last + timedelta(days=28)
     return [
         of.advertiser_id == focus.advertiser_id, of.day >= span.first, of.since <= last,
     ]  # fmt: skip
@@ -117,12 +116,12 @@ def file(
     request: Request, viewer: Views, asked: Days, kind: Annotated[Kind | None, Query()] = None
 ) -> Response:
     """The same as a file."""
-    rows = rows_of(
-        request, viewer, asked,
-        lambda store, focus: store.execute(_listed(focus, focus.span, kind)).mappings().all(),
-    )  # fmt: skip
-    shown = [notices.Notice(**row, meaning=MEANINGS[row["kind"]]) for row in rows]
-    return file_of("notices.csv", notices.Notice, shown)
+
+    def read(store: sa.Connection, focus: Focus) -> list[dict[str, Any]]:
+        rows = store.execute(_listed(focus, focus.span, kind)).mappings()
+        return [{**row, "meaning": MEANINGS[row["kind"]]} for row in rows]
+
+    return file_of(request, viewer, asked, "notices", notices.Notice, read)
 
 
 # not hearing of it, and how to be told -----------------------------------------------------------

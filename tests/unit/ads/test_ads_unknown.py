@@ -1,0 +1,206 @@
+"""Pages and routes of an advertiser of whom something is not known: it is a dash, and said."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from dmp_assets.ads.service import part
+from dmp_assets.ads.service.spans import Span, preset
+from dmp_assets.home import Home
+from dmp_assets.platform.postgres.embedded import Endpoint
+from dmp_assets.platform.store import advertisers
+from tests.support.ads_rows import DAYS, FIRST, ads_rows
+from tests.support.postgres import fresh_database
+from tests.support.service import Api, fill, now, running_api
+from tests.unit.ads.test_ads_pages import person_of, shown, words
+
+LAST = FIRST + timedelta(days=DAYS - 1)
+UNRATED_FROM = LAST - timedelta(days=2)
+_AMOUNTS = {
+    "ad_performance_daily": ("spend", "purchase_value"),
+    "ads_campaigns_daily": ("spend", "purchase_value"),
+    "ad_roi_daily": ("spend", "platform_value"),
+}
+_MODELLED = ("modelled_revenue", "modelled_contribution", "modelled_orders")
+
+
+def changed(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """Of bolt the last three days have no rate of USD, of cosy no visit is known, of dove the shop
+    has no rate."""
+    found = dict(tables)
+    for name, table in tables.items():
+        rows = table.to_pylist()
+        for row in rows:
+            whose, day = row["advertiser_id"], row.get("date")
+            if whose == "bolt" and name == "ad_accounts":
+                row["currency"] = "USD"
+            if whose == "bolt" and name in _AMOUNTS and day >= UNRATED_FROM:
+                row |= dict.fromkeys(_AMOUNTS[name])
+            if whose == "cosy" and name == "ad_roi_daily":
+                row |= dict.fromkeys(_MODELLED)
+            if whose == "dove" and name == "ads_orders_daily":
+                row["currency"] = "CHF"
+            if whose == "dove" and name == "ad_roi_daily" and day == LAST:
+                row |= dict.fromkeys(("revenue", "contribution"))
+            if whose == "dove" and name == "ads_claims_daily" and day == LAST:
+                row["value"] = None
+        found[name] = pa.Table.from_pylist(rows, schema=table.schema)
+    return found
+
+
+@pytest.fixture(scope="module")
+def api(postgres: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    home = Home(tmp_path_factory.mktemp("ads") / "home").prepare("live")
+    with fresh_database(postgres) as url, running_api(home, url) as api:
+        fill(api.store, changed(ads_rows(("acme", "bolt", "cosy", "dove"))), "v2")
+        with api.store.begin() as store:
+            for whose in ("acme", "bolt", "cosy", "dove"):
+                advertisers.let_in(store, whose, person_of(store, "marketer"), "manager", now=now())
+        yield api
+
+
+@pytest.fixture
+def client(api: Api) -> Iterator[httpx.Client]:
+    with api.logged_in("marketer") as client:
+        yield client
+
+
+def tile(page: str, name: str) -> str:
+    return words(page.partition(f'<div data-name="{name}">')[2].partition("</div>")[0])
+
+
+# no exchange rate --------------------------------------------------------------------------------
+@pytest.mark.parametrize("path", ["", "/bridge", "/campaigns", "/orders", "/claims", "/notices"])
+def test_every_page_says_what_has_no_rate_and_what_mends_it(
+    client: httpx.Client, path: str
+) -> None:
+    page = words(shown(client, path, advertiser="bolt"))
+    assert "Account of bolt: no exchange rate of USD is known on 3 days" in page
+    assert f"({UNRATED_FROM} to {LAST})" in page and "DMP_ADS_EXCHANGE_RATES" in page
+    assert "DMP_ADS_CURRENCY" not in page, "other accounts are in another currency"
+    before = {"start": str(FIRST), "end": str(UNRATED_FROM - timedelta(days=1))}
+    assert "no exchange rate" not in shown(client, path, advertiser="bolt", **before)
+    assert "no exchange rate" not in shown(client, path, advertiser="acme")
+    shop = words(shown(client, path, advertiser="dove"))
+    assert "dove.myshopify.com: no exchange rate of CHF is known on 1 day (" in shop
+
+
+def test_a_sum_that_holds_what_has_no_rate_is_a_dash(client: httpx.Client) -> None:
+    page = shown(client, "", advertiser="bolt")
+    for name in ("ad_spend", "mer", "modelled_roas", "cac"):
+        assert "—" in tile(page, name), name
+    assert "28,000 EUR" in tile(page, "ads_revenue")
+    known = shown(client, "", advertiser="bolt", start="2024-02-01", end="2024-02-10")
+    assert "2,000 EUR" in tile(known, "ad_spend")
+    campaigns = words(shown(client, "/campaigns", advertiser="bolt"))
+    assert "0.00" not in campaigns.partition("All 2")[2].partition("Spend, delivery")[0]
+    orders = words(shown(client, "/orders", advertiser="bolt"))
+    assert "after ads" not in orders and "stayed before ads" in orders
+    claims = words(shown(client, "/claims", advertiser="dove"))
+    assert "70.0 — EUR" in claims
+
+
+def test_routes_and_files_leave_empty_what_has_no_rate(client: httpx.Client) -> None:
+    days = {"advertiser": "bolt", "start": str(FIRST), "end": str(LAST)}
+    [row] = client.get("/v1/ads/roi", params=days | {"by": "range"}).json()["items"]
+    assert row["spend"] is None and row["mer"] is None and row["cac"] is None
+    assert row["currency"] == "EUR" and float(row["revenue"]) == 1000 * DAYS
+    text = client.get("/ads/campaigns.csv", params=days).text
+    assert {row["spend"] for row in csv.DictReader(io.StringIO(text))} == {""}
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    for sort in ("-spend", "spend"):
+        found, cursor = [], None
+        while True:
+            more = {"cursor": cursor} if cursor else {}
+            answer = client.get("/v1/ads/performance", params=days | more | {
+                "by": "day", "level": "ad", "limit": 7, "sort": sort,
+            })  # fmt: skip
+            assert answer.status_code == 200, answer.text
+            found += answer.json()["items"]
+            cursor = answer.json()["next"]
+            if cursor is None:
+                break
+        assert len({(row["date"], row["ad_id"]) for row in found}) == len(found) == 4 * DAYS
+        assert [row["spend"] is None for row in found] == [False] * (4 * DAYS - 12) + [True] * 12
+
+
+# no visits ---------------------------------------------------------------------------------------
+def test_what_no_model_can_claim_is_a_dash_and_no_zero(client: httpx.Client) -> None:
+    page = shown(client, "", advertiser="cosy")
+    assert "Modelled ROAS — No visits known. Meta claims 3.00, with tax." in tile(
+        page, "modelled_roas"
+    )
+    assert "Meta claims 3.00 for 1 EUR of ads; no visits are known to our model" in words(page)
+    campaigns = words(shown(client, "/campaigns", advertiser="cosy"))
+    assert (
+        "modelled and profit ROAS are unknown: no visits" in campaigns and "0.00" not in campaigns
+    )
+    [row] = client.get("/v1/ads/roi", params={"advertiser": "cosy", "by": "range"}).json()["items"]
+    assert [row[name] for name in (*_MODELLED, "modelled_roas", "profit_roas")] == [None] * 5
+    tracked = words(shown(client, "", advertiser="acme"))
+    assert (
+        "1 EUR of ads brought 2.00 by our model, without tax; Meta claims 3.00, with tax" in tracked
+    )
+    assert "no visits" not in words(shown(client, "/campaigns", advertiser="acme")).lower()
+
+
+def test_claims_are_said_to_be_with_tax(client: httpx.Client) -> None:
+    page = words(shown(client, "/claims", advertiser="acme"))
+    assert "worth with tax" in page and "worth without" not in page
+
+
+# days --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("name", "newest", "expected"),
+    [
+        ("last-7", date(2024, 4, 1), Span(date(2024, 3, 25), date(2024, 3, 31))),
+        ("last-28", date(2024, 4, 1), Span(date(2024, 3, 4), date(2024, 3, 31))),
+        ("this-month", date(2024, 4, 1), Span(date(2024, 4, 1), date(2024, 4, 1))),
+        ("last-month", date(2024, 4, 1), Span(date(2024, 3, 1), date(2024, 3, 31))),
+        ("this-month", date(2024, 3, 31), Span(date(2024, 3, 1), date(2024, 3, 31))),
+    ],
+)
+def test_a_preset_ends_with_the_last_day_that_is_over(
+    name: Any, newest: date, expected: Span
+) -> None:
+    assert preset(name, newest, date(2024, 3, 31), None) == expected
+
+
+def test_today_is_in_no_preset_and_is_seen_by_choosing_it(
+    client: httpx.Client, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = part.part_of(api.app.state.service)
+    noon = datetime(LAST.year, LAST.month, LAST.day, 12, tzinfo=UTC)
+    monkeypatch.setattr(at, "now", lambda: noon)
+    page = words(shown(client, "", advertiser="acme", range="last-7"))
+    assert f"{LAST - timedelta(days=7)} to {LAST - timedelta(days=1)}" in page
+    assert f"Rows to {LAST}, which is not over: presets end before it" in page
+    chosen = words(shown(client, "", advertiser="acme", start=str(LAST), end=str(LAST)))
+    assert "100.00 EUR" in chosen
+    monkeypatch.setattr(at, "now", lambda: noon + timedelta(hours=11, minutes=30))
+    late = words(shown(client, "", advertiser="acme", range="last-7"))
+    assert f"to {LAST}" in late, "past midnight in Berlin, where the account is"
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"range": "last-90"}, "none of 90 days before are known"),
+        ({"start": "2024-01-03", "end": "2024-02-29"}, "only 2 of 58 days before are known"),
+        ({"range": "last-7", "compare": "year"}, "none of 7 days a year earlier are known"),
+    ],
+)
+def test_a_comparison_with_days_that_are_not_known_says_so_and_no_change(
+    client: httpx.Client, params: dict[str, str], said: str
+) -> None:
+    page = words(shown(client, "", advertiser="acme", **params))
+    figures = page.partition("Compared with")[0]
+    assert said in page
+    assert "×" not in figures and "unchanged" not in figures and "%" not in figures
