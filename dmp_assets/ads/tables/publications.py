@@ -17,12 +17,8 @@ PUBLICATIONS = (
         "How far the rows of an advertiser go, from which day on ads and orders are both known, "
         "and which days may still change. Key: advertiser_id.",
         "SELECT advertiser_id, min(date) AS first_day, max(date) AS last_day, "
-        "greatest(any_value(ads_from), any_value(orders_from), min(date)) AS whole_from, "
-        "min(date) FILTER (is_open) AS open_from FROM modeled.ad_roi_daily "
-        "LEFT JOIN (SELECT advertiser_id, min(date) AS ads_from "
-        "FROM modeled.ad_performance_daily GROUP BY ALL) USING (advertiser_id) "
-        "LEFT JOIN (SELECT advertiser_id, min(date) AS orders_from "
-        "FROM modeled.order_ledger GROUP BY ALL) USING (advertiser_id) "
+        "greatest(min(date) FILTER (campaign_id <> ''), min(date) FILTER (orders > 0), min(date)) "
+        "AS whole_from, min(date) FILTER (is_open) AS open_from FROM modeled.ad_roi_daily "
         "GROUP BY ALL",
         owner=_OWNER,
     ),
