@@ -27,14 +27,13 @@ FIGURES = (
     ),
     CataloguedFigure(
         "platform_roas", "Platform ROAS",
-        "Value of the purchases that the ad platform claims, mostly with tax as the pixel tells it / "
-        "ad spend.",
+        "Value of the purchases that the ad platform claims, mostly with tax / ad spend.",
         "ratio", "period",
     ),
     CataloguedFigure(
         "modelled_roas", "Modelled ROAS",
-        "Revenue, without tax, that the reporting model of attribution gives to the ads / ad spend; "
-        "unknown without visits.",
+        "Revenue, without tax, that the reporting model of attribution gives to the ads / ad "
+        "spend; unknown without visits.",
         "ratio", "period",
     ),
     CataloguedFigure(

@@ -211,7 +211,10 @@ def ad_notices(
 JOB = dg.define_asset_job(
     "ads_notices",
     selection=dg.AssetSelection.assets(
-        ["ml", "ad_notices"], ["ml", "ad_notice_coverage"], ["delivery", "ad_notices"]
+        ["ml", "ad_notices"],
+        ["ml", "ad_notice_coverage"],
+        ["delivery", "ad_notices"],
+        ["published", "ad_notice_coverage"],
     ),
     description="Look for what is not as usual with ads, orders and connections, and tell people.",
 )

@@ -109,6 +109,14 @@ PUBLICATIONS = (
         owner=_OWNER,
     ),
     Publication(
+        "ad_notice_coverage",
+        "Up to which day each kind of notice was judged, and why not where there is no data. "
+        "Key: advertiser_id, account_id, kind.",
+        "SELECT advertiser_id, account_id, kind, judged_through, no_data "
+        "FROM ml.ad_notice_coverage",
+        owner=_OWNER,
+    ),
+    Publication(
         "pooled_insight",
         "What works for shops like yours, of ten advertisers at least. Key: period, industry, "
         "size, measure.",

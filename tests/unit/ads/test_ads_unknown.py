@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from dmp_assets.ads.service import part
+from dmp_assets.ads.service.routes import budgets, planner
 from dmp_assets.ads.service.spans import Span, preset
 from dmp_assets.home import Home
 from dmp_assets.platform.postgres.embedded import Endpoint
@@ -18,7 +21,7 @@ from dmp_assets.platform.store import advertisers
 from tests.support.ads_rows import DAYS, FIRST, ads_rows
 from tests.support.postgres import fresh_database
 from tests.support.service import Api, fill, now, running_api
-from tests.unit.ads.test_ads_pages import person_of, shown, words
+from tests.unit.ads.test_ads_pages import person_of, posted, shown, words
 
 LAST = FIRST + timedelta(days=DAYS - 1)
 UNRATED_FROM = LAST - timedelta(days=2)
@@ -31,8 +34,8 @@ _MODELLED = ("modelled_revenue", "modelled_contribution", "modelled_orders")
 
 
 def changed(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
-    """Of bolt the last three days have no rate of USD, of cosy no visit is known, of dove the shop
-    has no rate."""
+    """Of bolt the last three days have no rate of USD, cosy is from files and no visit of it is
+    known, of dove the shop has no rate."""
     found = dict(tables)
     for name, table in tables.items():
         rows = table.to_pylist()
@@ -42,6 +45,8 @@ def changed(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
                 row["currency"] = "USD"
             if whose == "bolt" and name in _AMOUNTS and day >= UNRATED_FROM:
                 row |= dict.fromkeys(_AMOUNTS[name])
+            if whose == "cosy" and name == "ad_accounts":
+                row |= {"is_listed": False, "account_status": None, "name": None}
             if whose == "cosy" and name == "ad_roi_daily":
                 row |= dict.fromkeys(_MODELLED)
             if whose == "dove" and name == "ads_orders_daily":
@@ -154,6 +159,71 @@ def test_what_no_model_can_claim_is_a_dash_and_no_zero(client: httpx.Client) -> 
 def test_claims_are_said_to_be_with_tax(client: httpx.Client) -> None:
     page = words(shown(client, "/claims", advertiser="acme"))
     assert "worth with tax" in page and "worth without" not in page
+
+
+# notices -----------------------------------------------------------------------------------------
+def test_what_was_not_judged_is_not_called_usual(client: httpx.Client) -> None:
+    page = words(shown(client, "/notices", advertiser="acme"))
+    assert "Everything that was judged is as usual" in page and "1 of 3 could be judged" in page
+    assert "Account of acme" in page and str(LAST) in page and "no budget for it" in page
+    assert "all shops — orders are loaded from files" in page
+    of_kind = words(shown(client, "/notices", advertiser="acme", kind="pacing"))
+    assert "Nothing was judged yet" in of_kind and "as usual" not in of_kind.partition("told")[0]
+    later = words(
+        shown(client, "/notices", advertiser="acme", start="2024-05-01", end="2024-05-02")
+    )
+    assert "Nothing was judged of these days" in later and f"after {LAST}" in later
+
+
+# connections -------------------------------------------------------------------------------------
+def test_what_is_from_files_is_said_to_be(client: httpx.Client) -> None:
+    page = words(shown(client, "/connections", advertiser="cosy"))
+    assert f"from files (last day {LAST})" in page and "ticked off" not in page
+    assert f"cosy.myshopify.com From files (last day {LAST})" in page
+    assert "No shop is this advertiser’s" not in page
+    assert "from files (last day" not in words(shown(client, "/connections", advertiser="acme"))
+
+
+# budget ------------------------------------------------------------------------------------------
+def test_an_approved_plan_is_set_by_hand_where_nothing_is_written(client: httpx.Client) -> None:
+    advice = client.get("/v1/ads/budget", params={"advertiser": "acme"}).json()
+    given = {line["campaign_id"]: float(line["present"]) for line in advice["lines"]}
+    spends = {name: round(0.8 * spend, 2) for name, spend in given.items()}
+    asked = {"campaign": list(spends), "spend": list(spends.values())}
+    assert posted(
+        client, "/budget/propose?advertiser=acme", evidence=advice["evidence_version"], **asked
+    ).status_code == 303  # fmt: skip
+    page = shown(client, "/budget", advertiser="acme")
+    assert "Expected of the planned spend:" in words(page)
+    [plan] = re.findall(r'name="plan" value="([\w-]+)"', page)
+    assert posted(
+        client, "/budget/approve?advertiser=acme", evidence=advice["evidence_version"], plan=plan
+    ).status_code == 303  # fmt: skip
+    page = words(shown(client, "/budget", advertiser="acme"))
+    assert "Write to Meta" not in page and "DMP_ADS_APPLY_BUDGETS=true" in page
+    assert "Set them there as they stand above" in page
+    tried = words(shown(client, "/budget", advertiser="acme", **asked))
+    is_part = any(
+        line["problem"]
+        for one in client.get("/v1/ads/plans", params={"advertiser": "acme"}).json()["items"]
+        for line in one["lines"]
+    )
+    assert ("goes a part of the way" in page) == is_part
+    assert ("goes a part of the way" in tried) == is_part
+
+
+def test_the_advice_says_whether_the_budget_changes() -> None:
+    interval = budgets.Interval(low=Decimal(1), middle=Decimal(690), high=Decimal(900))
+
+    def said(present: str, advised: str) -> str:
+        given = {"status": "advised", "gain": interval, "currency": "EUR", "days": 28,
+                 "present": Decimal(present), "advised": Decimal(advised)}  # fmt: skip
+        return planner.answer(budgets.Advice.model_construct(**given))
+
+    assert said("158.33", "130.51").startswith(
+        "A budget of 130.51 a day (now 158.33) would bring 690.00 EUR more profit in 28 days"
+    )
+    assert said("158.33", "158.33").startswith("Another split of the budget would bring")
 
 
 # days --------------------------------------------------------------------------------------------

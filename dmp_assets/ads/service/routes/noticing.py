@@ -3,7 +3,8 @@ told. What is shown and done is that of the API's routes, which these call.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import time, timedelta
+from dataclasses import dataclass
+from datetime import date, time, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from dmp_assets.ads.model.notices.words import figure, usual
 from dmp_assets.ads.service.routes import notices
 from dmp_assets.ads.service.routes.notices import KindChoice, MuteUntil, OwnPreferences, Preferences
 from dmp_assets.ads.service.spans import Span
+from dmp_assets.ads.service.store.schema import ad_accounts, ad_notice_coverage
 from dmp_assets.ads.service.store.schema_notices import ad_notice
 from dmp_assets.ads.service.viewing import (
     Asked,
@@ -73,17 +75,50 @@ def _page(
             .where(*_mine(focus, focus.span))
             .group_by(ad_notice.c.kind)
         )
+        coverage = _coverage(store, focus, kind)
         return {
+            "coverage": coverage,
+            "judged": max((one.through for one in coverage if one.through), default=None),
             "notices": store.execute(query).mappings().all(),
             "counts": {row.kind: row.count for row in store.execute(counted)},
         }
 
     return ads_page(
         request, viewer, "notices", "ads_notices.html", read, asked=asked,
-        tables=("ads_advertisers",), meanings=MEANINGS, kind=kind, own=own,
+        tables=("ad_notice_coverage",), meanings=MEANINGS, kind=kind, own=own,
         chosen=entered or own, problem=problem, mute_days=MUTE_DAYS, figured=figure,
         usual=usual, status=problem.status_code if problem else 200, most=MOST,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Up to which day a kind was judged of an account, or of all shops; `why` it was not."""
+
+    kind: str
+    of: str
+    through: date | None
+    why: str | None
+
+
+def _coverage(store: sa.Connection, focus: Focus, kind: Kind | None) -> list[Covered]:
+    """What is looked at, in the order in which kinds are told."""
+    of, account = ad_notice_coverage.c, ad_accounts.c
+    same = sa.and_(account.advertiser_id == of.advertiser_id, account.account_id == of.account_id)
+    query = (
+        sa.select(ad_notice_coverage, account.name)
+        .join_from(ad_notice_coverage, ad_accounts, same, isouter=True)
+        .where(of.advertiser_id == focus.advertiser_id)
+        .order_by(of.account_id)
+    )
+    rows = [row for row in store.execute(query) if row.kind in MEANINGS]
+    kinds = list(MEANINGS)
+    return [
+        Covered(row.kind, row.name or row.account_id or "all shops", row.judged_through,
+                row.no_data)
+        for row in sorted(rows, key=lambda row: kinds.index(row.kind))
+        if kind in (None, row.kind)
+    ]  # fmt: skip
 
 
 def _mine(focus: Focus, span: Span) -> list[sa.ColumnElement[bool]]:

@@ -153,3 +153,14 @@ ads_claims_daily = sa.Table(
     comment="Who says of the orders of a day that they are theirs; values in the currency of "
     "sums, null without a rate. One row per day, claimant, channel and campaign.",
 )
+
+ad_notice_coverage = sa.Table(
+    "ad_notice_coverage",
+    METADATA,
+    *_key("advertiser_id", "account_id", "kind"),
+    *_all(sa.Date, "judged_through", nullable=True),
+    *_all(sa.Text, "no_data", nullable=True),
+    schema=PUBLISHED,
+    comment="Up to which day each kind of notice was judged, and why not where there is no data. "
+    "One row per account, empty for all shops together, and kind.",
+)
