@@ -6,16 +6,16 @@ first by name; the page says which, and its links keep it.
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from fastapi import Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from dmp_assets.ads.service import numbers
@@ -37,9 +37,9 @@ from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.platform.api.access import needs
 from dmp_assets.platform.api.advertisers import Named, Seat, chosen, seen_by
 from dmp_assets.platform.api.output import CSV, csv_text
-from dmp_assets.platform.api.problems import Problem
+from dmp_assets.platform.api.problems import NO_CONTROL, FieldError, Problem
 from dmp_assets.platform.api.ranges import Day, date_range
-from dmp_assets.platform.api.routes.pages import page
+from dmp_assets.platform.api.routes.pages import page, wants_page
 from dmp_assets.platform.api.state import Service, service_of
 from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.platform.store.access import Principal
@@ -96,38 +96,49 @@ Views = Annotated[Viewer, Depends(_viewer)]
 # which days --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Asked:
-    """Days as a page's address says them: a preset, or a first and a last day."""
+    """Days as a page's address says them: a preset, or a first and a last day, which may be wrong
+    and are looked at by `span`."""
 
     range: Preset
-    start: date | None
-    end: date | None
+    start: str
+    end: str
     compare: Compare
 
     @property
     def preset(self) -> Preset | None:
         """The preset; None where days are given."""
-        return self.range if self.start is None and self.end is None else None
+        return self.range if not self.start and not self.end else None
 
     def span(self, newest: date, full: date, open_from: date | None) -> Span:
         """The days. `newest`: the last of which there are rows; `full`: the last that is over.
         Raises Problem 422."""
         if self.preset is not None:
             return preset(self.preset, newest, full, open_from)
-        first, last = date_range(self.start, self.end).days(newest) or (newest, newest)
+        given = date_range(_day("start", self.start), _day("end", self.end))
+        first, last = given.days(newest) or (newest, newest)
         if (last - first).days >= LONGEST:
             raise Problem(422, "invalid", f"at most {LONGEST} days on one page")
         return Span(first, last)
 
 
+def _day(name: str, text: str) -> date | None:
+    try:
+        return _A_DAY.validate_python(text) if text else None
+    except ValidationError as error:
+        wrong = FieldError(field=f"query.{name}", message="a day is written as 2024-03-31")
+        raise Problem(422, "invalid", errors=[wrong]) from error
+
+
+_A_DAY: TypeAdapter[date] = TypeAdapter(Day)
+
+
 def _asked(
     range: Annotated[Preset, Query()] = DEFAULT,
-    start: Annotated[Literal[""] | Day, Query()] = "",
-    end: Annotated[Literal[""] | Day, Query()] = "",
+    start: Annotated[str, Query(max_length=40, pattern=NO_CONTROL)] = "",
+    end: Annotated[str, Query(max_length=40, pattern=NO_CONTROL)] = "",
     compare: Annotated[Compare, Query()] = "before",
 ) -> Asked:
-    first, last = start or None, end or None
-    date_range(first, last)
-    return Asked(range, first, last, compare)
+    return Asked(range, start, end, compare)
 
 
 Days = Annotated[Asked, Depends(_asked)]
@@ -242,9 +253,20 @@ def ads_page(
     now, currency = part_of(service).now(), currency_of_sums(service.settings)
 
     def work(store: sa.Connection) -> dict[str, Any]:
-        focus = focus_of(store, advertiser_id, asked, now)
+        wrong, shown = "", asked
+        try:
+            focus = focus_of(store, advertiser_id, shown, now)
+        except Problem as problem:
+            if not wants_page(request):
+                raise
+            said = "; ".join(one.message for one in problem.errors or ())
+            wrong, shown = said or str(problem.detail), Asked(DEFAULT, "", "", asked.compare)
+            focus = focus_of(store, advertiser_id, shown, now)
         found: dict[str, Any] = {
             "focus": focus,
+            "asked": shown,
+            "entered": asked,
+            "wrong": wrong,
             "as_of": _age(store, tables),
             "views": saved_views.of(store, viewer.principal.actor, advertiser_id),
         }
@@ -256,7 +278,9 @@ def ads_page(
     found = service.in_store(work)
     if found["focus"] is None:
         return _nothing(request, viewer, here)
-    return _rendered(request, viewer, here, template, status, asked=asked, **found, **values)
+    return _rendered(
+        request, viewer, here, template, 422 if found["wrong"] else status, **found, **values
+    )  # fmt: skip
 
 
 def plain_page(
@@ -280,7 +304,7 @@ def plain_page(
 
 
 NO_DAYS: Mapping[str, Any] = {
-    "focus": None, "as_of": None, "asked": None, "views": (), "unrated": (),
+    "focus": None, "as_of": None, "asked": None, "views": (), "unrated": (), "wrong": "",
 }  # fmt: skip
 
 
@@ -294,6 +318,8 @@ def _rendered(
     """A page by values that are there, with what all of them use."""
     service, seat = service_of(request), viewer.seat
     links = Links.of(request, seat)
+    if values["wrong"]:
+        links = replace(links, given=links.others("range", "start", "end"))
     return page(
         service, template, status, who=viewer.principal, seat=seat, here=here, pages=PAGES,
         links=links, title=PAGES[here][1], presets=PRESETS, compares=COMPARES, when=when,

@@ -274,3 +274,54 @@ def test_a_comparison_with_days_that_are_not_known_says_so_and_no_change(
     figures = page.partition("Compared with")[0]
     assert said in page
     assert "×" not in figures and "unchanged" not in figures and "%" not in figures
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"start": "2024-02-10", "end": "2024-02-01"}, "2024-02-01 is before the start"),
+        ({"start": "10.02.2024", "end": "2024-02-11"}, "a day is written as 2024-03-31"),
+        ({"start": "1990-01-01", "end": "2024-02-11"}, "At most 3660 days"),
+        ({"start": "2024-02-30"}, "a day is written as 2024-03-31"),
+    ],
+)
+@pytest.mark.parametrize("path", ["", "/campaigns", "/notices"])
+def test_days_that_are_wrong_are_said_beside_their_form(
+    client: httpx.Client, path: str, params: dict[str, str], said: str
+) -> None:
+    answer = client.get(
+        f"/ads{path}", params={"advertiser": "acme"} | params, headers={"Accept": "text/html"}
+    )
+    assert answer.status_code == 422
+    page = words(answer.text)
+    assert said.lower() in page.lower() and "Shown instead: 28 days" in page
+    assert f'value="{params["start"]}"' in answer.text, "what was entered is kept"
+    others = re.findall(r'href="(/ads[^"]*)"', answer.text)
+    assert others and not any(params["start"] in link for link in others)
+    told = client.get(f"/ads{path}", params={"advertiser": "acme"} | params)
+    assert told.status_code == 422 and told.json()["title"]
+
+
+def test_a_problem_leads_back_to_where_the_person_may_be(client: httpx.Client) -> None:
+    html = {"Accept": "text/html"}
+    wrong = client.get("/ads/campaigns", params={"sort": "no"}, headers=html)
+    assert wrong.status_code == 422 and '<a href="/ads">' in wrong.text
+    assert "/review" not in wrong.text
+    refused = client.get("/review", headers=html)
+    assert refused.status_code == 403 and 'href="/review"' not in refused.text
+
+
+# forms -------------------------------------------------------------------------------------------
+def test_a_name_of_blanks_is_none(client: httpx.Client) -> None:
+    blank = posted(client, "/views?advertiser=acme", name="   ", page="overview", query="")
+    assert blank.status_code == 422
+    named = posted(client, "/views?advertiser=acme", name="  Mine  ", page="overview", query="")
+    assert named.status_code == 303 and ">Mine</a>" in shown(client, "", advertiser="acme")
+
+
+def test_nothing_is_chosen_for_who_takes_part(client: httpx.Client) -> None:
+    page = shown(client, "/insights", advertiser="acme")
+    for name in ("industry", "size"):
+        assert f'name="{name}" required><option value="">' in page
+    empty = posted(client, "/insights/consent?advertiser=acme", terms="1", industry="", size="")
+    assert empty.status_code == 422

@@ -227,7 +227,7 @@ def _done(
     except Problem as problem:
         if not wants_page(request):
             raise
-        asked = Asked("last-28", None, None, "before")
+        asked = Asked("last-28", "", "", "before")
         return _page(request, Viewer(at.principal, at), asked, problem=problem, entered=entered)
     query = urlencode({"advertiser": at.advertiser_id})
     return RedirectResponse(f"{PATH}?{query}", 303)
