@@ -6,7 +6,7 @@ FIGURES = (
     CataloguedFigure(
         "ad_spend", "Ad spend",
         "What the ad accounts say that was spent on the days of the period; other currencies by "
-        "the rate of the day.",
+        "the rate of the day, unknown where there is none.",
         "money", "period",
     ),
     CataloguedFigure(
@@ -27,17 +27,19 @@ FIGURES = (
     ),
     CataloguedFigure(
         "platform_roas", "Platform ROAS",
-        "Value of the purchases that the ad platform claims / ad spend.",
+        "Value of the purchases that the ad platform claims, mostly with tax / ad spend.",
         "ratio", "period",
     ),
     CataloguedFigure(
         "modelled_roas", "Modelled ROAS",
-        "Revenue that the reporting model of attribution gives to the ads / ad spend.",
+        "Revenue, without tax, that the reporting model of attribution gives to the ads / ad "
+        "spend; unknown without visits.",
         "ratio", "period",
     ),
     CataloguedFigure(
         "profit_roas", "Profit ROAS",
-        "Contribution of the share of the orders that the model gives to the ads / ad spend.",
+        "Contribution of the share of the orders that the model gives to the ads / ad spend; "
+        "unknown without visits.",
         "ratio", "period",
     ),
     CataloguedFigure(
@@ -52,7 +54,8 @@ FIGURES = (
     ),
     CataloguedFigure(
         "platform_claimed", "Claimed by the platform",
-        "Value of the purchases that the ad platform claims, in the currency of the ad account.",
+        "Value of the purchases that the ad platform claims, mostly with tax, in the currency of "
+        "the ad account.",
         "money", "period",
     ),
 )  # fmt: skip

@@ -23,7 +23,7 @@ def ads_rows(advertisers: Collection[str] = ("acme",)) -> dict[str, pa.Table]:
         for name in (
             "ads_advertisers", "ad_accounts", "ads", "ad_performance_daily", "ads_campaigns_daily",
             "ad_roi_daily",
-            "conversion_bridge", "ads_orders_daily", "ads_claims_daily",
+            "conversion_bridge", "ads_orders_daily", "ads_claims_daily", "ad_notice_coverage",
         )
     }  # fmt: skip
     for times, advertiser in enumerate(advertisers, start=1):
@@ -48,7 +48,9 @@ def _of(advertiser: str, times: int) -> dict[str, list[dict[str, Any]]]:
     account = {"account_id": f"10{times}"}
     opened = days[-OPEN]
     return {
-        "ads_advertisers": [{"first_day": FIRST, "last_day": days[-1], "open_from": opened}],
+        "ads_advertisers": [
+            {"first_day": FIRST, "last_day": days[-1], "whole_from": FIRST, "open_from": opened}
+        ],
         "ad_accounts": [
             account | {"name": f"Account of {advertiser}", "currency": "EUR",
                        "timezone": "Europe/Berlin", "account_status": "1", "is_listed": True}
@@ -104,6 +106,12 @@ def _of(advertiser: str, times: int) -> dict[str, list[dict[str, Any]]]:
                "revenue": Decimal(500 * times), "cost_of_goods": Decimal(300 * times),
                "contribution": Decimal(200 * times)}
             for day in days
+        ],
+        "ad_notice_coverage": [
+            account | {"kind": "spend_spike", "judged_through": days[-1], "no_data": None},
+            account | {"kind": "pacing", "judged_through": None, "no_data": "no budget for it"},
+            {"account_id": "", "kind": "data_late", "judged_through": None,
+             "no_data": "orders are loaded from files"},
         ],
         "ads_claims_daily": [
             {"date": day, "claimant": claimant, "channel": channel, "campaign": "",

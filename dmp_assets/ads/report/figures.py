@@ -1,8 +1,9 @@
 """Figures of ad performance that its summary, reports and messages share; see docs/ads.md.
 
 All are of one advertiser and of some days: of the ad accounts for spend and claims, of the shop for
-orders. Amounts are in the currency of sums, those of a bridge in that of its account. A ratio that
-means nothing is None.
+orders. Amounts are in the currency of sums, those of a bridge in that of its account. What is not
+known is None and never 0: a sum a part of which has no exchange rate, what is modelled of an
+advertiser of whom no visit is known, what is sold without a shop; so is a ratio that means nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dmp_assets.platform.reporting.period import Period
 from dmp_assets.platform.reporting.reader import Report
 
 ROI, BRIDGE, LEDGER = "modeled/ad_roi_daily", "modeled/conversion_bridge", "modeled/order_ledger"
+ADS = "modeled/ad_performance_daily"
 PARTS = ("matched", "reversed", "test", "boundary", "view_through", "unexplained")
 
 
@@ -21,24 +23,26 @@ PARTS = ("matched", "reversed", "test", "boundary", "view_through", "unexplained
 class Totals:
     """Sums of some days of an advertiser, whose names are those of modeled/ad_roi_daily.
 
-    `known_customers`: orders whose customer is known, new or not. What is modelled is None where no
-    visit of the advertiser's is known to attribution.
+    `known_customers`: orders whose customer is known, new or not. `modelled_spend`, `sold_spend`:
+    the spend of those of whom visits, and orders, are known, by which their ratios are.
     """
 
-    spend: Decimal
-    platform_value: Decimal
+    spend: Decimal | None
+    platform_value: Decimal | None
     modelled_revenue: Decimal | None
     modelled_contribution: Decimal | None
-    revenue: Decimal
-    contribution: Decimal
-    orders: int
-    new_customers: int
-    known_customers: int
+    modelled_spend: Decimal | None
+    revenue: Decimal | None
+    contribution: Decimal | None
+    sold_spend: Decimal | None
+    orders: int | None
+    new_customers: int | None
+    known_customers: int | None
 
     @property
     def mer(self) -> float | None:
         """Marketing efficiency ratio: revenue of the shop / spend."""
-        return ratio(self.revenue, self.spend)
+        return ratio(self.revenue, self.sold_spend)
 
     @property
     def platform_roas(self) -> float | None:
@@ -48,17 +52,17 @@ class Totals:
     @property
     def modelled_roas(self) -> float | None:
         """Revenue that the reporting model gives to the ads / spend."""
-        return ratio(self.modelled_revenue, self.spend)
+        return ratio(self.modelled_revenue, self.modelled_spend)
 
     @property
     def profit_roas(self) -> float | None:
         """Contribution that the reporting model gives to the ads / spend."""
-        return ratio(self.modelled_contribution, self.spend)
+        return ratio(self.modelled_contribution, self.modelled_spend)
 
     @property
     def cac(self) -> float | None:
         """Customer acquisition cost: spend / orders of new customers; None without spend."""
-        return ratio(self.spend, self.new_customers) if self.spend else None
+        return ratio(self.sold_spend, self.new_customers) if self.sold_spend else None
 
     @property
     def new_customer_share(self) -> float | None:
@@ -68,9 +72,9 @@ class Totals:
     def named(self) -> Mapping[str, float | None]:
         """Figure of the catalogue → its value."""
         return {
-            "ad_spend": float(self.spend),
-            "ads_revenue": float(self.revenue),
-            "ads_contribution": float(self.contribution),
+            "ad_spend": _float(self.spend),
+            "ads_revenue": _float(self.revenue),
+            "ads_contribution": _float(self.contribution),
             "mer": self.mer,
             "platform_roas": self.platform_roas,
             "modelled_roas": self.modelled_roas,
@@ -101,9 +105,33 @@ class Bridge:
         return f"{self.claimed_value:,.2f} {self.currency} claimed = {parts}"
 
 
-def ratio(above: Decimal | int | None, below: Decimal | int) -> float | None:
+@dataclass(frozen=True)
+class Unrated:
+    """What has no exchange rate. `of`: `account 7`, or the shop; `currency`: None: not known."""
+
+    advertiser_id: str
+    of: str
+    currency: str | None
+
+    @property
+    def line(self) -> str:
+        """What is missing, and what mends it."""
+        lacks = f"no exchange rate of {self.currency}" if self.currency else "no currency"
+        return (
+            f"{self.advertiser_id} is in no sum: {lacks} is known for {self.of} "
+            "(DMP_ADS_EXCHANGE_RATES, or DMP_ADS_CURRENCY where there is one currency)."
+        )
+
+
+def ratio(above: Decimal | int | None, below: Decimal | int | None) -> float | None:
     """above / below; None where that means nothing."""
-    return None if above is None or below <= 0 else float(above) / float(below)
+    if above is None or below is None or below <= 0:
+        return None
+    return float(above) / float(below)
+
+
+def _float(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def advertisers(report: Report) -> Sequence[str]:
@@ -118,7 +146,7 @@ def period(report: Report, advertiser_id: str) -> Period | None:
     """The days on which the advertiser's ads cost anything; None where there are none."""
     days = report.row(
         "SELECT min(date) AS first, max(date) AS last FROM modeled.ad_roi_daily "
-        "WHERE advertiser_id = $1 AND campaign_id = '' AND spend <> 0",
+        "WHERE advertiser_id = $1 AND campaign_id = '' AND spend IS DISTINCT FROM 0",
         [advertiser_id],
     )
     return None if days["first"] is None else Period(days["first"], days["last"])
@@ -137,28 +165,61 @@ def open_since(report: Report, advertiser_id: str, days: Period) -> date | None:
 
 def totals(report: Report, advertiser_id: str, days: Period) -> Totals:
     """Sums of the days."""
-    (found,) = report.rows(
-        """
-        SELECT coalesce(sum(spend), 0) AS spend,
-               coalesce(sum(platform_value), 0) AS platform_value,
-               CASE WHEN any_value(is_modelled) THEN sum(modelled_revenue) END AS modelled_revenue,
-               CASE WHEN any_value(is_modelled) THEN sum(modelled_contribution) END
-                 AS modelled_contribution,
-               coalesce(sum(revenue), 0) AS revenue,
-               coalesce(sum(contribution), 0) AS contribution,
-               coalesce(sum(orders), 0)::BIGINT AS orders,
-               coalesce(sum(new_customers), 0)::BIGINT AS new_customers,
+    found = report.row(
+        f"""
+        SELECT coalesce(count(modelled_orders), 0) > 0 AS is_modelled, count(orders) > 0 AS is_sold,
+               {_known("spend")}, {_known("platform_value")}, {_known("modelled_revenue")},
+               {_known("modelled_contribution")}, {_known("revenue")}, {_known("contribution")},
+               sum(orders)::BIGINT AS orders, sum(new_customers)::BIGINT AS new_customers,
                (SELECT count(*) FROM modeled.order_ledger
                 WHERE advertiser_id = $1 AND entry = 'sale' AND is_new_customer IS NOT NULL
                   AND date BETWEEN $2 AND $3) AS known_customers
-        FROM modeled.ad_roi_daily, (
-          SELECT count(*) > 0 AS is_modelled FROM modeled.conversion_claims
-          WHERE advertiser_id = $1 AND claimant LIKE 'model:%'
-        )
+        FROM modeled.ad_roi_daily
         WHERE advertiser_id = $1 AND campaign_id = '' AND date BETWEEN $2 AND $3""",
         [advertiser_id, *days.bounds],
     )
-    return Totals(**found)
+    is_modelled, is_sold = found.pop("is_modelled"), found.pop("is_sold")
+    return Totals(
+        **found,
+        modelled_spend=found["spend"] if is_modelled else None,
+        sold_spend=found["spend"] if is_sold else None,
+    )
+
+
+def _known(name: str) -> str:
+    return f"CASE WHEN count(*) = count({name}) THEN coalesce(sum({name}), 0) END AS {name}"
+
+
+def unrated(report: Report, days: Period) -> Sequence[Unrated]:
+    """What had no exchange rate on the days, of every advertiser."""
+    found = []
+    if report.has(ADS):
+        found += report.rows(
+            "SELECT DISTINCT advertiser_id, 'account ' || account_id AS of, currency "
+            "FROM modeled.ad_performance_daily WHERE date BETWEEN $1 AND $2 AND rate IS NULL "
+            "AND (spend <> 0 OR purchase_value <> 0)",
+            [*days.bounds],
+        )
+    if report.has(LEDGER):
+        found += report.rows(
+            "SELECT DISTINCT advertiser_id, shop AS of, currency FROM modeled.order_ledger "
+            "WHERE date BETWEEN $1 AND $2 AND rate IS NULL "
+            "AND (revenue <> 0 OR contribution <> 0)",
+            [*days.bounds],
+        )
+    by_name = sorted(found, key=lambda row: (row["advertiser_id"], row["of"]))
+    return [Unrated(row["advertiser_id"], row["of"], row["currency"]) for row in by_name]
+
+
+def whole_from(report: Report, advertiser_id: str) -> date | None:
+    """The first day of which both ads and orders are known."""
+    found = report.row(
+        "SELECT greatest(min(date) FILTER (campaign_id <> ''), min(date) FILTER (orders > 0)) "
+        "AS first FROM modeled.ad_roi_daily WHERE advertiser_id = $1",
+        [advertiser_id],
+    )
+    first: date | None = found["first"]
+    return first
 
 
 def bridges(report: Report, advertiser_id: str, days: Period) -> Sequence[Bridge]:

@@ -1,11 +1,11 @@
 """Figures of the weekly report on ad performance, and of its message; see docs/ads.md.
 
-They are of all advertisers of the home together, in the currency of sums, and of some days: those
-asked for, else the last full week before the data ends. Days are the ad account's for spend and
-claims and the shop's for orders.
+They are of all advertisers of the home together whose amounts are known in the currency of sums,
+and of some days: those asked for, else the last full week before the data ends. Days are the ad
+account's for spend and claims and the shop's for orders.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -26,7 +26,7 @@ EVENTS = {"cleaned/shopify_orders": "processed_at"}
 """By what is told how far the data goes: days of ads are told by a day, which has no time."""
 RECORD = "ml/ads_forecast_scores"
 READS = (
-    ROI, BRIDGE, figures.LEDGER, "modeled/conversion_claims", "modeled/ad_accounts",
+    ROI, BRIDGE, figures.LEDGER, figures.ADS, "modeled/ad_accounts",
     "cleaned/shopify_orders", "cleaned/meta_insights", "raw/shopify_orders", RECORD,
 )  # fmt: skip
 HEADLINE = (
@@ -39,21 +39,23 @@ _MOST = 40
 
 @dataclass(frozen=True)
 class Change:
-    """A campaign in the days and in as many before."""
+    """A campaign in the days and in as many before; None is not known."""
 
     advertiser_id: str
     campaign_id: str
     campaign_name: str
-    spend: Decimal
-    spend_before: Decimal
+    spend: Decimal | None
+    spend_before: Decimal | None
     platform_roas: float | None
     modelled_roas: float | None
     profit_roas: float | None
     platform_roas_before: float | None
 
     @property
-    def change(self) -> Decimal:
+    def change(self) -> Decimal | None:
         """How much more was spent than before."""
+        if self.spend is None or self.spend_before is None:
+            return None
         return self.spend - self.spend_before
 
 
@@ -64,46 +66,87 @@ def period(report: Report, start: str = "", end: str = "") -> Period | None:
     if not report.has(ROI):
         return None
     last = report.row(
-        "SELECT max(date) AS last FROM modeled.ad_roi_daily WHERE campaign_id = '' AND spend <> 0"
+        "SELECT max(date) AS last FROM modeled.ad_roi_daily WHERE campaign_id = '' "
+        "AND spend IS DISTINCT FROM 0"
     )["last"]
     return None if last is None else Period(*last_full_week(last + DAY, "UTC"))
 
 
-def totals(report: Report, days: Period) -> Totals:
-    """Sums of the days over all advertisers; what is modelled of none is None."""
-    found = [figures.totals(report, one, days) for one in figures.advertisers(report)]
+def rated(report: Report, days: Period) -> Sequence[str]:
+    """The advertisers whom sums of the days, and of those before, are of: all whose amounts are
+    known in the currency of sums; all, where nobody's are."""
+    every = figures.advertisers(report)
+    lack = {one.advertiser_id for one in figures.unrated(report, _with_before(days))}
+    return [one for one in every if one not in lack] or every
+
+
+def _with_before(days: Period) -> Period:
+    return Period(days.before().first, days.last)
+
+
+def left_out(report: Report, days: Period) -> Sequence[str]:
+    """What is in no sum, as it has no exchange rate, in sentences."""
+    return [one.line for one in figures.unrated(report, _with_before(days))]
+
+
+def incomparable(report: Report, days: Period) -> str:
+    """Why no change is said; empty where the days before are known of everybody."""
+    before, found = days.before(), []
+    for one in rated(report, days):
+        whole = figures.whole_from(report, one)
+        known = 0 if whole is None else (before.last - max(before.first, whole)).days + 1
+        found.append(max(known, 0))
+    least = min(found, default=0)
+    if least >= before.length:
+        return ""
+    some = f"only {least}" if least else "none"
+    return f"{some} of {before.length} days before are known"
+
+
+def totals(report: Report, days: Period, of: Sequence[str] | None = None) -> Totals:
+    """Sums of the days over these advertisers, over all whose amounts are known without any.
+
+    What is modelled, and what is sold, is of those of whom it is known.
+    """
+    whose = rated(report, days) if of is None else of
+    found = [figures.totals(report, one, days) for one in whose]
     return Totals(**{
-        one.name: _sum(one.name, (getattr(total, one.name) for total in found))
+        one.name: _sum(one.name, [getattr(total, one.name) for total in found])
         for one in fields(Totals)
     })  # fmt: skip
 
 
-def _sum(name: str, values: Iterable[Any]) -> Any:
-    """Of nothing that is modelled None, since no model is no 0; of nothing else 0."""
+_OF_ALL = ("spend", "platform_value")
+
+
+def _sum(name: str, values: Sequence[Any]) -> Any:
+    """None where nothing is known, or a part of what everybody has is not."""
     there = [value for value in values if value is not None]
-    if not there:
-        return None if name.startswith("modelled_") else 0
+    if not there or (name in _OF_ALL and len(there) < len(values)):
+        return None
     return sum(there, start=type(there[0])(0))
 
 
 def campaigns(report: Report, days: Period) -> Sequence[Change]:
-    """Campaigns that cost anything in the days or before them, the greatest change first."""
+    """Campaigns that cost anything in the days or before them, the greatest change first; those of
+    which it is not known what last."""
     before = days.before()
     found = report.rows(
-        """
+        f"""
         WITH named AS (
           SELECT *, date >= $2 AS is_now FROM modeled.ad_roi_daily
           WHERE campaign_id <> '' AND date BETWEEN $1 AND $3
         )
         SELECT advertiser_id, campaign_id,
                coalesce(arg_max(campaign_name, date), campaign_id) AS campaign_name,
-               coalesce(sum(spend) FILTER (is_now), 0) AS spend,
-               coalesce(sum(spend) FILTER (NOT is_now), 0) AS spend_before,
-               coalesce(sum(platform_value) FILTER (is_now), 0) AS claimed,
-               coalesce(sum(platform_value) FILTER (NOT is_now), 0) AS claimed_before,
-               coalesce(sum(modelled_revenue) FILTER (is_now), 0) AS modelled,
-               coalesce(sum(modelled_contribution) FILTER (is_now), 0) AS contribution
-        FROM named GROUP BY advertiser_id, campaign_id HAVING sum(abs(named.spend)) > 0
+               {_known("spend", "is_now")} AS spend,
+               {_known("spend", "NOT is_now")} AS spend_before,
+               {_known("platform_value", "is_now")} AS claimed,
+               {_known("platform_value", "NOT is_now")} AS claimed_before,
+               {_known("modelled_revenue", "is_now")} AS modelled,
+               {_known("modelled_contribution", "is_now")} AS contribution
+        FROM named GROUP BY advertiser_id, campaign_id
+        HAVING sum(abs(named.spend)) > 0 OR count(*) > count(named.spend)
         """,
         [before.first, days.first, days.last],
     )
@@ -117,37 +160,49 @@ def campaigns(report: Report, days: Period) -> Sequence[Change]:
         )
         for row in found
     ]  # fmt: skip
-    return sorted(changes, key=lambda one: (-abs(one.change), one.advertiser_id, one.campaign_id))
+    return sorted(
+        changes,
+        key=lambda one: (
+            one.change is None, -abs(one.change or Decimal(0)), one.advertiser_id, one.campaign_id,
+        ),
+    )  # fmt: skip
 
 
-def by_day(report: Report, last: date, *, back: timedelta = _LOOKS_BACK) -> pd.DataFrame:
-    """A row per day, of `back` until the last: date, spend, revenue, contribution, claimed, is_open
-    (Meta may still change it), mer; days without a row are left out."""
+def _known(name: str, which: str) -> str:
+    """SQL of the sum of some rows; null where one is."""
+    rows = f"FILTER ({which})"
+    return (
+        f"CASE WHEN count(*) {rows} = count({name}) {rows} THEN coalesce(sum({name}) {rows}, 0) END"
+    )
+
+
+def by_day(report: Report, days: Period, *, back: timedelta = _LOOKS_BACK) -> pd.DataFrame:
+    """A row per day, of `back` until the last of the days: date, spend, revenue, contribution,
+    claimed, is_open (Meta may still change it), mer; days without a row are left out. They are of
+    those whom sums of the days are of."""
     return report.sql(
-        """
-        SELECT date, sum(spend)::DOUBLE AS spend, sum(revenue)::DOUBLE AS revenue,
-               sum(contribution)::DOUBLE AS contribution, sum(platform_value)::DOUBLE AS claimed,
-               bool_or(is_open) AS is_open,
-               CASE WHEN sum(spend) > 0 THEN sum(revenue)::DOUBLE / sum(spend)::DOUBLE END AS mer
+        f"""
+        SELECT date, ({_known("spend", "true")})::DOUBLE AS spend, sum(revenue)::DOUBLE AS revenue,
+               sum(contribution)::DOUBLE AS contribution,
+               ({_known("platform_value", "true")})::DOUBLE AS claimed, bool_or(is_open) AS is_open,
+               sum(revenue)::DOUBLE / nullif(({_known("spend", "revenue IS NOT NULL")}), 0)::DOUBLE
+                 AS mer
         FROM modeled.ad_roi_daily
-        WHERE campaign_id = '' AND date > $1 AND date <= $2 GROUP BY date ORDER BY date
+        WHERE campaign_id = '' AND date > $1 AND date <= $2 AND list_contains($3, advertiser_id)
+        GROUP BY date ORDER BY date
         """,
-        [last - back, last],
+        [days.last - back, days.last, list(rated(report, days))],
     )
 
 
 def drawn(report: Report, days: Period) -> tuple[Sequence[float], Sequence[float]]:
-    """(spend, revenue) of each of the days, 0 where nothing is known."""
+    """(spend, revenue) of each of the days, 0 where there is none; NaN where it is not known."""
     if not report.has(ROI):
         return [0.0] * days.length, [0.0] * days.length
+    known = by_day(report, days, back=timedelta(days=days.length))
     found = {
-        row["date"]: (row["spend"], row["revenue"] or 0.0)
-        for row in report.rows(
-            "SELECT date, sum(spend)::DOUBLE AS spend, sum(revenue)::DOUBLE AS revenue "
-            "FROM modeled.ad_roi_daily WHERE campaign_id = '' AND date BETWEEN $1 AND $2 "
-            "GROUP BY date",
-            [*days.bounds],
-        )
+        pd.Timestamp(row["date"]).date(): (float(row["spend"]), float(row["revenue"]))
+        for row in known.to_dict("records")
     }
     every = [found.get(day, (0.0, 0.0)) for day in days.days()]
     return [spend for spend, _ in every], [revenue for _, revenue in every]
@@ -203,34 +258,67 @@ def message(
 
 def _figures(report: Report, days: Period) -> dict[str, Any]:
     currency = currency_of_sums(report.settings)
-    now, then = totals(report, days).named(), totals(report, days.before()).named()
-    is_known = bool(then["ad_spend"] or then["ads_revenue"])
+    of, why = rated(report, days), incomparable(report, days)
+    now, then = (totals(report, one, of).named() for one in (days, days.before()))
     headline = [
         Figure.of(
-            name, value, then[name] if is_known else None, currency=currency,
-            incomparable="" if is_known else "no days before with ads or orders",
+            name, value, None if why else then[name], currency=currency, incomparable=why
         )
         for name in HEADLINE
         if (value := now[name]) is not None
     ]  # fmt: skip
-    rows = [
-        (one.campaign_name, round(float(one.spend)), arrow(one.change, 0),
-         "—" if one.platform_roas is None else f"{one.platform_roas:.2f}")
-        for one in sorted(campaigns(report, days), key=lambda one: -one.spend)
-        if one.spend
-    ]  # fmt: skip
     return {
         "headline": headline,
         "table_headers": ("Campaign", currency, "Change", "ROAS"),
-        "table_rows": rows[:_MOST],
-        "notes": _notes(report, days),
+        "table_rows": _rows(report, days, of, "" if why else "before")[:_MOST],
+        "notes": [*left_out(report, days), *_notes(report, days)],
     }
 
 
-def arrow(change: Decimal, places: int = 2) -> str:
+def _rows(
+    report: Report, days: Period, of: Sequence[str], before: str
+) -> Sequence[tuple[str, int, str, str]]:
+    """Campaigns with most spend; of several advertisers each begins with its name and sums. Without
+    `before` no change is said."""
+    spent = [one for one in campaigns(report, days) if one.spend and one.advertiser_id in of]
+    spent.sort(key=lambda one: -(one.spend or 0))
+    whose = list(dict.fromkeys(one.advertiser_id for one in spent))
+    rows = []
+    for advertiser in whose:
+        own = [one for one in spent if one.advertiser_id == advertiser]
+        if len(whose) > 1:
+            now, then = (figures.totals(report, advertiser, one) for one in (days, days.before()))
+            rows.append(_row(advertiser, now.spend, then.spend, now.platform_roas, before))
+        mark = "– " if len(whose) > 1 else ""
+        rows += [
+            _row(mark + one.campaign_name, one.spend, one.spend_before, one.platform_roas, before)
+            for one in own
+        ]
+    return rows
+
+
+def _row(
+    name: str, spend: Decimal | None, then: Decimal | None, roas: float | None, before: str
+) -> tuple[str, int, str, str]:
+    changed = share(spend, then) if before else "—"
+    return name, round(float(spend or 0)), changed, "—" if roas is None else f"{roas:.2f}"
+
+
+def share(now: Decimal | None, then: Decimal | None) -> str:
+    """By what share something changed: `▲ 12 %`, or `new`."""
+    if now is None or then is None:
+        return "—"
+    if not then:
+        return "new"
+    percent = round(100 * (float(now) / float(then) - 1))
+    return f"{'▲' if percent > 0 else '▼'} {abs(percent):,} %" if percent else "0 %"
+
+
+def arrow(change: Decimal | None, places: int = 2) -> str:
     """A change as people read it; a plus before figures would look like a phone number."""
-    shown = f"{abs(float(change)):,.{places}f}"
-    return f"{'▲' if change > 0 else '▼'} {shown}" if change else "—"
+    if not change:
+        return "—"
+    return f"{'▲' if change > 0 else '▼'} {abs(float(change)):,.{places}f}"
 
 
 def _notes(report: Report, days: Period) -> Sequence[str]:

@@ -84,3 +84,10 @@ def over(above: Number | None, below: Number | None) -> float | None:
     if above is None or not below:
         return None
     return float(above) / float(below)
+
+
+def plus(one: Number | None, other: Number | None) -> Number | None:
+    """A sum; None where a part of it is not known."""
+    if one is None or other is None:
+        return None
+    return one + other  # type: ignore[operator]

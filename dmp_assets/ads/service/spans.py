@@ -53,18 +53,24 @@ class Span:
         return [self.first + timedelta(days=n) for n in range(self.days)]
 
 
-def preset(name: Preset, newest: date, open_from: date | None) -> Span:
-    """The days of a preset. `newest`: the last day of which there are rows; `open_from`: the first
-    that may still change, before which `closed-28` ends."""
+def preset(name: Preset, newest: date, full: date, open_from: date | None) -> Span:
+    """The days of a preset, which end with the last one that is over.
+
+    `newest`: the last day of which there are rows; `full`: the last of these that is over;
+    `open_from`: the first that may still change, before which `closed-28` ends. Of a month of which
+    no day is over yet, this month is what there is of it.
+    """
+    month = full if (full.year, full.month) == (newest.year, newest.month) else newest
     if name == "this-month":
-        return Span(newest.replace(day=1), newest)
+        return Span(month.replace(day=1), month)
     if name == "last-month":
-        end = newest.replace(day=1) - timedelta(days=1)
+        end = month.replace(day=1) - timedelta(days=1)
         return Span(end.replace(day=1), end)
     kind, _, days = name.partition("-")
+    last = full
     if kind == "closed" and open_from is not None:
-        newest = min(newest, open_from - timedelta(days=1))
-    return Span(newest - timedelta(days=int(days) - 1), newest)
+        last = min(last, open_from - timedelta(days=1))
+    return Span(last - timedelta(days=int(days) - 1), last)
 
 
 def earlier(span: Span, compare: Compare) -> Span | None:

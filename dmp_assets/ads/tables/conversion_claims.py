@@ -34,7 +34,9 @@ COLUMNS = {
     "campaign": Column("string", "Its campaign; empty: none is named."),
     "is_meta": Column("boolean", "Whether that is an ad of Meta."),
     "credit": Column("double", "Share of the order, 0 to 1."),
-    "value": Column(AMOUNT, "That share of its total, in the shop's currency.", "behaviour"),
+    "value": Column(
+        AMOUNT, "That share of its total with tax, in the shop's currency.", "behaviour"
+    ),
     "clicked_at": Column(
         "timestamp", "The visit, of UTM claimants; of models the newest one.", "behaviour"
     ),

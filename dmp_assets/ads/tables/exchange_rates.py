@@ -115,3 +115,26 @@ def with_rate(rows: str, day: str) -> str:
         FROM ({rows}) p ASOF LEFT JOIN cleaned.rates r
           ON p.currency = r.currency AND p.{day} >= r.date
     """
+
+
+def in_sums(amount: str) -> str:
+    """SQL of a row's amount in the currency of sums: 0 where it is none, null without a rate."""
+    return f"CASE WHEN {_unrated(amount)} THEN NULL ELSE coalesce({amount}_in_sums, 0) END"
+
+
+def summed(amount: str) -> str:
+    """SQL of the sum of rows' amounts in the currency of sums; null where one has no rate, for what
+    is not known is not 0."""
+    return (
+        f"CASE WHEN bool_or({_unrated(amount)}) IS NOT TRUE "
+        f"THEN coalesce(sum({amount}_in_sums), 0) END"
+    )
+
+
+def _unrated(amount: str) -> str:
+    return f"({amount} <> 0 AND {amount}_in_sums IS NULL)"
+
+
+def known_sum(name: str) -> str:
+    """SQL of the sum of a column; null where it is null in a row."""
+    return f"CASE WHEN count(*) = count({name}) THEN sum({name}) END"

@@ -318,9 +318,15 @@ class Watch:
             days = [before + timedelta(days=n + 1) for n in range((last - before).days)]
         for day in days[-_MISSED:]:
             self._shop_day(shop, accounts, day)
+        unknown = {
+            row["date"] for row in shop.rows if row["spend"] is None or row["revenue"] is None
+        }
+        through = max((day for day in days if day not in unknown), default=before)
         why = None if last is not None else "no ads were delivered for it"
+        if last in unknown:
+            why = "a currency has no exchange rate (DMP_ADS_EXCHANGE_RATES)"
         for kind in _OF_SHOPS:
-            self.judged.append(Judged(advertiser, "", kind, max(days, default=before), why))
+            self.judged.append(Judged(advertiser, "", kind, through, why))
 
     def _last_full(self, shop: ShopDays, accounts: Sequence[AccountDays]) -> date | None:
         """The last day of which spend and orders are whole; None where ads never delivered."""

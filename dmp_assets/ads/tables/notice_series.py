@@ -161,7 +161,7 @@ def _daily(
     rows: Sequence[Row],
     first: date,
     last: date,
-    value: Callable[[Row], float],
+    value: Callable[[Row], float | None],
     is_read: Callable[[date], bool],
 ) -> Daily:
     size = (last - first).days + 1
@@ -241,9 +241,14 @@ class ShopDays:
     through: date
     late: Mapping[str, tuple[date, ZoneInfo]]
 
-    def series(self, first: date, last: date, value: Callable[[Row], float]) -> Daily:
-        """A series of days none of which changes any more: refunds have days of their own."""
-        return _daily(self.rows, first, last, value, lambda day: day <= self.through)
+    def series(self, first: date, last: date, value: Callable[[Row], float | None]) -> Daily:
+        """A series of days none of which changes any more: refunds have days of their own. A day
+        whose value is not known, as an amount has no rate, is as one that was not read."""
+        unknown = {row["date"] for row in self.rows if value(row) is None}
+        return _daily(
+            self.rows, first, last, value,
+            lambda day: day <= self.through and day not in unknown,
+        )  # fmt: skip
 
 
 def shops_of(run: TableRun, now: datetime, bookmarks: Mapping[str, Any]) -> list[ShopDays]:

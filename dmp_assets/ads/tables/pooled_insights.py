@@ -20,6 +20,7 @@ from dmp_assets.ads.model.pooled.cells import Pool
 from dmp_assets.ads.model.pooled.measures import MEASURES, PERIODS, TERMS_VERSION
 from dmp_assets.ads.service.store import pooled
 from dmp_assets.ads.service.store.pooled import Given
+from dmp_assets.ads.tables.exchange_rates import known_sum
 from dmp_assets.home import Home
 from dmp_assets.platform.config import secret_files
 from dmp_assets.platform.lake.columns import Column, arrow_schema
@@ -40,15 +41,22 @@ COLUMNS = {
     "spread": Column("double", "Factor of one deviation on logarithms, of a share the deviation."),
 }
 KEY = ("period", "industry", "size", "measure")
-_VALUES = """
+
+
+def _over(above: str, below: str) -> str:
+    """SQL of a ratio of a month's sums; null where a day of it is not known."""
+    return f"({known_sum(above)})::DOUBLE / nullif({known_sum(below)}, 0)::DOUBLE"
+
+
+_VALUES = f"""
 SELECT advertiser_id, date_trunc('month', date)::DATE AS period,
-       sum(revenue)::DOUBLE / nullif(sum(spend), 0)::DOUBLE AS mer,
-       sum(platform_value)::DOUBLE / nullif(sum(spend), 0)::DOUBLE AS platform_roas,
-       sum(modelled_revenue)::DOUBLE / nullif(sum(spend), 0)::DOUBLE AS modelled_roas,
-       sum(modelled_contribution)::DOUBLE / nullif(sum(spend), 0)::DOUBLE AS profit_roas,
-       sum(spend)::DOUBLE / nullif(sum(new_customers), 0) AS cac,
-       sum(new_customers)::DOUBLE / nullif(sum(known_customers), 0) AS new_share,
-       sum(revenue)::DOUBLE / nullif(sum(orders), 0) AS order_value
+       {_over("revenue", "spend")} AS mer,
+       {_over("platform_value", "spend")} AS platform_roas,
+       {_over("modelled_revenue", "spend")} AS modelled_roas,
+       {_over("modelled_contribution", "spend")} AS profit_roas,
+       {_over("spend", "new_customers")} AS cac,
+       {_over("new_customers", "known_customers")} AS new_share,
+       {_over("revenue", "orders")} AS order_value
 FROM modeled.ad_roi_daily WHERE campaign_id = '' AND date >= $first AND date < $end
 GROUP BY ALL
 """

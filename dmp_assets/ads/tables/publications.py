@@ -1,6 +1,7 @@
 """published tables of ad performance, which the API and the pages serve."""
 
 from dmp_assets.ads.parts import BRIDGE, LEDGER
+from dmp_assets.ads.tables.exchange_rates import in_sums, summed
 from dmp_assets.platform.published.publication import Publication
 
 _OWNER = "team:marketing"
@@ -13,10 +14,12 @@ def _zero(*names: str, kind: str = "DECIMAL(18, 4)") -> str:
 PUBLICATIONS = (
     Publication(
         "ads_advertisers",
-        "How far the rows of an advertiser go, and which days may still change. "
-        "Key: advertiser_id.",
+        "How far the rows of an advertiser go, from which day on ads and orders are both known, "
+        "and which days may still change. Key: advertiser_id.",
         "SELECT advertiser_id, min(date) AS first_day, max(date) AS last_day, "
-        "min(date) FILTER (is_open) AS open_from FROM modeled.ad_roi_daily GROUP BY ALL",
+        "greatest(min(date) FILTER (campaign_id <> ''), min(date) FILTER (orders > 0), min(date)) "
+        "AS whole_from, min(date) FILTER (is_open) AS open_from FROM modeled.ad_roi_daily "
+        "GROUP BY ALL",
         owner=_OWNER,
     ),
     Publication(
@@ -38,27 +41,27 @@ PUBLICATIONS = (
     ),
     Publication(
         "ad_performance_daily",
-        "What ads cost and delivered, and what Meta claims; amounts in the currency of sums, 0 "
+        "What ads cost and delivered, and what Meta claims; amounts in the currency of sums, null "
         "without a rate. Key: advertiser_id, date, account_id, ad_id.",
         "SELECT advertiser_id, date, account_id, ad_id, coalesce(adset_id, '') AS adset_id, "
         "coalesce(campaign_id, '') AS campaign_id, "
         f"{_zero('impressions', 'clicks', 'purchases', kind='BIGINT')}, "
-        "coalesce(spend_in_sums, 0)::DECIMAL(18, 4) AS spend, "
-        "coalesce(purchase_value_in_sums, 0)::DECIMAL(18, 4) AS purchase_value, "
+        f"({in_sums('spend')})::DECIMAL(18, 4) AS spend, "
+        f"({in_sums('purchase_value')})::DECIMAL(18, 4) AS purchase_value, "
         "coalesce(is_open, false) AS is_open FROM modeled.ad_performance_daily",
         owner=_OWNER,
     ),
     Publication(
         "ads_campaigns_daily",
-        "Sums of what ads cost, delivered and claim by campaign and day, in the currency of sums. "
-        "Key: advertiser_id, date, account_id, campaign_id.",
+        "Sums of what ads cost, delivered and claim by campaign and day, in the currency of sums; "
+        "null where a part has no rate. Key: advertiser_id, date, account_id, campaign_id.",
         "SELECT advertiser_id, date, account_id, coalesce(campaign_id, '') AS campaign_id, "
         + ", ".join(
             f"coalesce(sum({name}), 0)::BIGINT AS {name}"
             for name in ("impressions", "clicks", "purchases")
         )
-        + ", coalesce(sum(spend_in_sums), 0)::DECIMAL(18, 4) AS spend, "
-        "coalesce(sum(purchase_value_in_sums), 0)::DECIMAL(18, 4) AS purchase_value, "
+        + f", ({summed('spend')})::DECIMAL(18, 4) AS spend, "
+        f"({summed('purchase_value')})::DECIMAL(18, 4) AS purchase_value, "
         "coalesce(bool_or(is_open), false) AS is_open FROM modeled.ad_performance_daily "
         "GROUP BY ALL",
         owner=_OWNER,
@@ -93,15 +96,24 @@ PUBLICATIONS = (
     ),
     Publication(
         "ads_claims_daily",
-        "Who says of the orders of a day that they are theirs, in the currency of sums. "
-        "Key: advertiser_id, date, claimant, channel, campaign.",
+        "Who says of the orders of a day that they are theirs, tax included, in the currency of "
+        "sums; null without a rate. Key: advertiser_id, date, claimant, channel, campaign.",
         "SELECT c.advertiser_id, date, claimant, channel, campaign, bool_or(is_meta) AS is_meta, "
         "sum(credit::DECIMAL(38, 17))::DOUBLE AS orders, "
-        "coalesce(sum((c.value * rate)::DECIMAL(18, 4)), 0)::DECIMAL(18, 4) AS value "
+        "CASE WHEN bool_or(c.value <> 0 AND rate IS NULL) IS NOT TRUE THEN "
+        "coalesce(sum((c.value * rate)::DECIMAL(18, 4)), 0) END::DECIMAL(18, 4) AS value "
         "FROM modeled.conversion_claims c "
         "JOIN modeled.order_ledger USING (advertiser_id, shop, order_id) "
         "WHERE entry = 'sale' AND date IS NOT NULL "
         "GROUP BY c.advertiser_id, date, claimant, channel, campaign",
+        owner=_OWNER,
+    ),
+    Publication(
+        "ad_notice_coverage",
+        "Up to which day each kind of notice was judged, and why not where there is no data. "
+        "Key: advertiser_id, account_id, kind.",
+        "SELECT advertiser_id, account_id, kind, judged_through, no_data "
+        "FROM ml.ad_notice_coverage",
         owner=_OWNER,
     ),
     Publication(

@@ -101,14 +101,16 @@ def rows_answer(
 class Listing:
     """A table that is read page by page.
 
-    `sorts` names the columns to sort by (never null), `key` the unique column that breaks ties.
-    `name`: what its cursors belong to; may be left out of a table.
+    `sorts` names the columns to sort by, `key` the unique column that breaks ties. `nullable`:
+    those of `sorts` that may be null, which then come last either way. `name`: what its cursors
+    belong to; may be left out of a table.
     """
 
     table: sa.Table | sa.Subquery
     key: str
     sorts: tuple[str, ...]
     name: str = ""
+    nullable: frozenset[str] = frozenset()
 
     def order(self, sort: str) -> tuple[str, bool]:
         """(column, descending) of `usages` or `-usages`. Raises Problem 422."""
@@ -140,16 +142,24 @@ class Listing:
             value, last = opened(seal, cursor, purpose)
             typed = sa.cast(sa.literal(value, sa.Text), column.type)
             further = column < typed if descending else column > typed
-            query = query.where(sa.or_(further, sa.and_(column == typed, key > last)))
-        query = query.order_by(column.desc() if descending else column, key).limit(limit + 1)
+            same = column == typed
+            if name in self.nullable:
+                further = sa.false() if value is None else sa.or_(further, column.is_(None))
+                same = column.is_not_distinct_from(typed)
+            query = query.where(sa.or_(further, sa.and_(same, key > last)))
+        by = column.desc() if descending else column.asc()
+        if name in self.nullable:
+            by = by.nulls_last()
+        query = query.order_by(by, key).limit(limit + 1)
         rows = [dict(row._mapping) for row in connection.execute(query)]
         if len(rows) <= limit:
             return list(rows), None
         final = rows[limit - 1]
-        return list(rows[:limit]), sealed(seal, purpose, str(final[name]), final[self.key])
+        value = None if final[name] is None else str(final[name])
+        return list(rows[:limit]), sealed(seal, purpose, value, final[self.key])
 
 
-def sealed(seal: Fernet, purpose: str, *values: str | float) -> str:
+def sealed(seal: Fernet, purpose: str, *values: str | float | None) -> str:
     """Values that the caller gives back and cannot read or change."""
     return seal.encrypt(json.dumps([purpose, *values]).encode()).decode()
 

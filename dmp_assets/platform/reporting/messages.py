@@ -197,7 +197,9 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[str | int | float
     over = sum(widths) + 2 * (len(widths) - 1) - PHONE_WIDTH
     widths[0] = max(6, widths[0] - max(0, over))
     out = []
-    for line in lines:
+    names = _told_apart([line[0] for line in lines], widths[0])
+    for name, line in zip(names, lines, strict=True):
+        line[0] = name
         cells = [
             cut(cell, width).rjust(width) if is_number else cut(cell, width).ljust(width)
             for cell, width, is_number in zip(line, widths, right, strict=True)
@@ -206,6 +208,19 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[str | int | float
     if len(rows) > MAX_ROWS:
         out.append(f"… and {len(rows) - MAX_ROWS} more in the report")
     return "\n".join(out)
+
+
+def _told_apart(names: Sequence[str], width: int) -> list[str]:
+    """Names in at most `width` characters; those that would be cut to the same keep their ends."""
+    short = [cut(name, width) for name in names]
+    whose: dict[str, set[str]] = {}
+    for name, one in zip(names, short, strict=True):
+        whose.setdefault(one, set()).add(name)
+    head = (width - 1) // 2
+    return [
+        f"{name[:head]}…{name[head + 1 - width :]}" if len(whose[one]) > 1 else one
+        for name, one in zip(names, short, strict=True)
+    ]
 
 
 def _lines(notes: Sequence[str]) -> str:

@@ -221,9 +221,13 @@ def test_every_table_is_a_file(api: Api, name: str) -> None:
     with api.logged_in("marketer") as client:
         answer = client.get(f"/ads/{name}.csv", params={"advertiser": "acme"})
     assert answer.headers["content-type"].startswith("text/csv")
-    assert answer.headers["content-disposition"] == f'attachment; filename="{name}.csv"'
+    called = f"{name}-acme-2024-02-02-2024-02-29.csv"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{called}"'
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert rows and "bolt" not in answer.text and "advertiser_id" not in rows[0]
+    assert {row["currency"] for row in rows} == {"EUR"}
+    if name == "campaigns":
+        assert {(row["modelled_roas"], row["profit_roas"]) for row in rows} == {("2.0", "1.0")}
 
 
 def test_what_stands_in_a_name_is_text(api: Api) -> None:
@@ -371,13 +375,13 @@ def test_who_lets_the_first_member_in_stays_a_manager(api: Api) -> None:
     ],
 )
 def test_a_preset_follows_the_newest_day(name: Any, expected: Span) -> None:
-    assert preset(name, LAST, LAST - timedelta(days=OPEN - 1)) == expected
+    assert preset(name, LAST, LAST, LAST - timedelta(days=OPEN - 1)) == expected
 
 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("compare", ["before", "year"])
 def test_days_are_compared_with_as_many(name: Any, compare: Any) -> None:
-    span = preset(name, LAST, LAST)
+    span = preset(name, LAST, LAST, LAST)
     before = earlier(span, compare)
     assert before is not None and before.days == span.days
     if compare == "before":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from dmp_assets.ads.report import weekly
+from dmp_assets.ads.report import figures, weekly
 from dmp_assets.ads.report.reports import REPORTS, _outline
 from dmp_assets.ads.report.weekly_mail import tell
 from dmp_assets.home import Home
@@ -120,13 +120,85 @@ def test_the_message_tells_the_week_beside_the_one_before(home: Home) -> None:
     by_name = {one.name: one for one in found.headline}
     assert by_name["ad_spend"].value == spent(WEEK)
     assert by_name["ad_spend"].previous == spent(WEEK.before())
-    assert [row[0] for row in found.table_rows] == ["Spring", "Reach", "Only one"]
+    acme, other = (round(spent(WEEK, one)) for one in CAMPAIGNS)
+    assert [row[:2] for row in found.table_rows] == [
+        ("acme", acme), ("– Spring", 574), ("– Reach", 154), ("other", other),
+        ("– Only one", other),
+    ]  # fmt: skip
+    assert all(str(row[2]).endswith(" %") for row in found.table_rows)
     assert any("4 of the 7 days are open" in note for note in found.notes)
     assert any(
         "700.00 EUR claimed = 420.00 matched + 70.00 reversed + 35.00 test + 0.00 boundary + "
         "105.00 view-through + 70.00 unexplained" in note
         for note in found.notes
     )
+
+
+def changed(home: Home, path: Path, **columns: object) -> Home:
+    """The same home with other values of `other` in modeled/ad_roi_daily."""
+    own = ads_report.build(Home(path).prepare("sandbox"))
+    rows = list(ads_report._roi())
+    for row in rows:
+        if row["advertiser_id"] == "other":
+            row |= columns
+    write(own, figures.ROI, ads_report._table(figures.ROI, rows), stamp="2")
+    return own
+
+
+def test_who_has_no_visits_is_in_no_modelled_figure(home: Home, tmp_path: Path) -> None:
+    unmodelled = dict.fromkeys(("modelled_revenue", "modelled_contribution", "modelled_orders"))
+    report = Report.open(changed(home, tmp_path, **unmodelled), {})
+    found = weekly.totals(report, WEEK)
+    assert found.spend == spent(WEEK) and found.modelled_spend == spent(WEEK, "acme")
+    assert found.modelled_roas == pytest.approx(2) and found.profit_roas == pytest.approx(1)
+    [row] = [one for one in weekly.campaigns(report, WEEK) if one.advertiser_id == "other"]
+    assert row.modelled_roas is None and row.profit_roas is None and row.platform_roas == 3
+    alone = weekly.totals(report, WEEK, ["other"])
+    assert alone.modelled_roas is None and alone.spend
+
+
+def test_who_has_no_exchange_rate_is_in_no_sum_and_named(home: Home, tmp_path: Path) -> None:
+    own = changed(home, tmp_path, spend=None, platform_value=None)
+    day = WEEK.first
+    unrated = {"advertiser_id": "other", "account_id": "7", "ad_id": "a", "date": day,
+               "currency": "USD", "spend": Decimal(5)}  # fmt: skip
+    write(own, figures.ADS, ads_report._table(figures.ADS, [unrated]), stamp="1")
+    report = Report.open(own, {})
+    found = weekly.message(report, as_of=MONDAY)
+    by_name = {one.name: one for one in found.headline}
+    assert by_name["ad_spend"].value == spent(WEEK, "acme")
+    assert by_name["mer"].value == pytest.approx(
+        float(sum(revenue("acme", day) for day in WEEK.days()) / spent(WEEK, "acme"))
+    )
+    assert found.notes[0] == (
+        "other is in no sum: no exchange rate of USD is known for account 7 "
+        "(DMP_ADS_EXCHANGE_RATES, or DMP_ADS_CURRENCY where there is one currency)."
+    )
+    assert [row[0] for row in found.table_rows] == ["Spring", "Reach"]
+    [row] = [one for one in weekly.campaigns(report, WEEK) if one.advertiser_id == "other"]
+    assert row.spend is None and row.change is None
+    assert weekly.drawn(report, WEEK)[0] == [
+        float(spent(Period(day, day), "acme")) for day in WEEK.days()
+    ]
+
+
+def test_days_before_of_which_a_part_is_known_tell_no_change(home: Home) -> None:
+    report = Report.open(home, {})
+    days = Period(date(2024, 3, 4), date(2024, 3, 10))
+    assert weekly.incomparable(report, WEEK) == ""
+    assert weekly.incomparable(report, days) == "only 3 of 7 days before are known"
+    found = weekly.message(report, as_of=MONDAY, days=days)
+    assert {one.previous for one in found.headline} == {None}
+    assert {one.incomparable for one in found.headline} == {"only 3 of 7 days before are known"}
+    assert {row[2] for row in found.table_rows} == {"—"}
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "said"),
+    [(112, 100, "▲ 12 %"), (50, 100, "▼ 50 %"), (5, 0, "new"), (100, 100, "0 %"), (None, 1, "—")],
+)
+def test_a_change_of_spend_is_a_share(now: int | None, then: int, said: str) -> None:
+    assert weekly.share(None if now is None else Decimal(now), Decimal(then)) == said
 
 
 def test_a_message_says_when_there_is_no_data_and_is_built_all_the_same(tmp_path: Path) -> None:

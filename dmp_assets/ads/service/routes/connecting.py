@@ -69,9 +69,12 @@ def _page(
 
     def read(store: sa.Connection, advertiser_id: str) -> dict[str, Any]:
         shops = shops_of(service, advertiser_id)
+        of_accounts, of_shops = connected.last_days(store, advertiser_id)
         accounts = sa.select(ad_accounts).where(ad_accounts.c.advertiser_id == advertiser_id)
         return {
             "shops": shops,
+            "account_days": of_accounts,
+            "file_shops": {shop: day for shop, day in of_shops.items() if shop not in shops},
             "connected": connected.of(store, advertiser_id, shops),
             "fresh": connected.freshness(store, advertiser_id),
             "accounts": store.execute(accounts.order_by(ad_accounts.c.account_id)).all(),

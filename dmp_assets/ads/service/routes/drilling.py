@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
+from dmp_assets.ads.service import numbers
 from dmp_assets.ads.service.charts import Chart, Line
 from dmp_assets.ads.service.numbers import Number
 from dmp_assets.ads.service.routes.reading import Performance
@@ -21,7 +22,6 @@ from dmp_assets.ads.service.viewing import (
     Views,
     ads_page,
     file_of,
-    rows_of,
     within,
 )
 from dmp_assets.ads.settings import currency_of_sums
@@ -46,6 +46,13 @@ COLUMNS = (
 )
 MODELLED = (("modelled_roas", "Modelled ROAS", "ratio"), ("profit_roas", "Profit ROAS", "ratio"))
 Id = Annotated[str, Query(max_length=100, pattern=NO_CONTROL)]
+
+
+class PerformanceAndRoi(Performance):
+    """What a campaign delivered, and what it earned by our reporting model."""
+
+    modelled_roas: float | None
+    profit_roas: float | None
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,12 @@ def campaigns(request: Request, viewer: Views, asked: Days, chosen: Choice) -> H
             query = _by_day(chosen, focus).order_by(ad_performance_daily.c.date.desc())
             return found | {"rows": store.execute(query).mappings().all(), "total": None}
         rows = store.execute(_listed(focus, chosen).limit(SHOWN)).mappings().all()
-        return found | {"rows": rows, "total": rows[0] if rows else None}
+        modelled = sa.select(sa.func.count(ad_roi_daily.c.modelled_orders))
+        return found | {
+            "rows": rows,
+            "total": rows[0] if rows else None,
+            "is_modelled": bool(store.scalar(within(modelled, ad_roi_daily, focus))),
+        }
 
     return ads_page(
         request, viewer, "campaigns", "ads_campaigns.html", read, asked=asked,
@@ -127,11 +139,12 @@ def campaigns(request: Request, viewer: Views, asked: Days, chosen: Choice) -> H
 @router.get("/campaigns.csv")
 def campaigns_file(request: Request, viewer: Views, asked: Days, chosen: Choice) -> Response:
     """The same rows, as many as there are."""
-    rows = rows_of(
-        request, viewer, asked,
+    model = PerformanceAndRoi if chosen.level == "campaign" else Performance
+    return file_of(
+        request, viewer, asked, f"{chosen.level}s", model,
         lambda store, focus: store.execute(_listed(focus, chosen).limit(MOST)).mappings().all(),
+        currency=currency_of_sums(service_of(request).settings),
     )  # fmt: skip
-    return file_of("campaigns.csv", Performance, [Performance(**row) for row in rows])
 
 
 def _listed(focus: Focus, chosen: Chosen) -> sa.Select:
@@ -147,9 +160,12 @@ def _listed(focus: Focus, chosen: Chosen) -> sa.Select:
         columns += [earned.c.modelled_roas, earned.c.profit_roas]
         source = base.join(earned, earned.c.campaign_id == base.c.campaign_id, isouter=True)
     sums = [
-        sa.func.sum(base.c[name]).over().label(f"all_{name}")
+        sa.case(
+            (sa.func.count(base.c[name]).over() == sa.func.count().over(),
+             sa.func.sum(base.c[name]).over())
+        ).label(f"all_{name}")
         for name in ("spend", "impressions", "clicks", "purchases", "purchase_value")
-    ]
+    ]  # fmt: skip
     count = sa.func.count().over().label("all_rows")
     query = sa.select(*columns, *sums, count).select_from(source)
     if chosen.text:
@@ -173,8 +189,8 @@ def _chart(store: sa.Connection, focus: Focus, chosen: Chosen, currency: str) ->
     query = _by_day(chosen, focus)
     for row in store.execute(query).mappings():
         day = row["date"]
-        spend[day] = (spend.get(day) or 0) + row["spend"]
-        value[day] = (value.get(day) or 0) + row["purchase_value"]
+        spend[day] = numbers.plus(spend.get(day, 0), row["spend"])
+        value[day] = numbers.plus(value.get(day, 0), row["purchase_value"])
     return Chart(
         "delivered", f"What does it cost a day, and what does Meta claim for it? {currency}",
         focus.span, [Line("Value claimed", value, "orange"), Line("Spend", spend, "blue")],

@@ -3,7 +3,8 @@ told. What is shown and done is that of the API's routes, which these call.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import time, timedelta
+from dataclasses import dataclass
+from datetime import date, time, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from dmp_assets.ads.model.notices.words import figure, usual
 from dmp_assets.ads.service.routes import notices
 from dmp_assets.ads.service.routes.notices import KindChoice, MuteUntil, OwnPreferences, Preferences
 from dmp_assets.ads.service.spans import Span
+from dmp_assets.ads.service.store.schema import ad_accounts, ad_notice_coverage
 from dmp_assets.ads.service.store.schema_notices import ad_notice
 from dmp_assets.ads.service.viewing import (
     Asked,
@@ -27,7 +29,6 @@ from dmp_assets.ads.service.viewing import (
     Views,
     ads_page,
     file_of,
-    rows_of,
 )
 from dmp_assets.platform.api.advertisers import Seat, seat
 from dmp_assets.platform.api.problems import NO_CONTROL, FieldError, Problem
@@ -74,23 +75,56 @@ def _page(
             .where(*_mine(focus, focus.span))
             .group_by(ad_notice.c.kind)
         )
+        coverage = _coverage(store, focus, kind)
         return {
+            "coverage": coverage,
+            "judged": max((one.through for one in coverage if one.through), default=None),
             "notices": store.execute(query).mappings().all(),
             "counts": {row.kind: row.count for row in store.execute(counted)},
         }
 
     return ads_page(
         request, viewer, "notices", "ads_notices.html", read, asked=asked,
-        tables=("ads_advertisers",), meanings=MEANINGS, kind=kind, own=own,
+        tables=("ad_notice_coverage",), meanings=MEANINGS, kind=kind, own=own,
         chosen=entered or own, problem=problem, mute_days=MUTE_DAYS, figured=figure,
         usual=usual, status=problem.status_code if problem else 200, most=MOST,
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Covered:
+    """Up to which day a kind was judged of an account, or of all shops; `why` it was not."""
+
+    kind: str
+    of: str
+    through: date | None
+    why: str | None
+
+
+def _coverage(store: sa.Connection, focus: Focus, kind: Kind | None) -> list[Covered]:
+    """What is looked at, in the order in which kinds are told."""
+    of, account = ad_notice_coverage.c, ad_accounts.c
+    same = sa.and_(account.advertiser_id == of.advertiser_id, account.account_id == of.account_id)
+    query = (
+        sa.select(ad_notice_coverage, account.name)
+        .join_from(ad_notice_coverage, ad_accounts, same, isouter=True)
+        .where(of.advertiser_id == focus.advertiser_id)
+        .order_by(of.account_id)
+    )
+    rows = [row for row in store.execute(query) if row.kind in MEANINGS]
+    kinds = list(MEANINGS)
+    return [
+        Covered(row.kind, row.name or row.account_id or "all shops", row.judged_through,
+                row.no_data)
+        for row in sorted(rows, key=lambda row: kinds.index(row.kind))
+        if kind in (None, row.kind)
+    ]  # fmt: skip
+
+
 def _mine(focus: Focus, span: Span) -> list[sa.ColumnElement[bool]]:
     """Of the advertiser, and lasting into these days; later than the newest row where they end."""
     of = ad_notice.c
-    last = span.last if span.last < focus.last_day else span.last + timedelta(days=28)
+    last = span.last if span.last < focus.full_day else span.last + timedelta(days=28)
     return [
         of.advertiser_id == focus.advertiser_id, of.day >= span.first, of.since <= last,
     ]  # fmt: skip
@@ -117,12 +151,12 @@ def file(
     request: Request, viewer: Views, asked: Days, kind: Annotated[Kind | None, Query()] = None
 ) -> Response:
     """The same as a file."""
-    rows = rows_of(
-        request, viewer, asked,
-        lambda store, focus: store.execute(_listed(focus, focus.span, kind)).mappings().all(),
-    )  # fmt: skip
-    shown = [notices.Notice(**row, meaning=MEANINGS[row["kind"]]) for row in rows]
-    return file_of("notices.csv", notices.Notice, shown)
+
+    def read(store: sa.Connection, focus: Focus) -> list[dict[str, Any]]:
+        rows = store.execute(_listed(focus, focus.span, kind)).mappings()
+        return [{**row, "meaning": MEANINGS[row["kind"]]} for row in rows]
+
+    return file_of(request, viewer, asked, "notices", notices.Notice, read)
 
 
 # not hearing of it, and how to be told -----------------------------------------------------------
@@ -193,7 +227,7 @@ def _done(
     except Problem as problem:
         if not wants_page(request):
             raise
-        asked = Asked("last-28", None, None, "before")
+        asked = Asked("last-28", "", "", "before")
         return _page(request, Viewer(at.principal, at), asked, problem=problem, entered=entered)
     query = urlencode({"advertiser": at.advertiser_id})
     return RedirectResponse(f"{PATH}?{query}", 303)

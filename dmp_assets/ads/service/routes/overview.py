@@ -22,7 +22,6 @@ from dmp_assets.ads.service.viewing import (
     Views,
     ads_page,
     file_of,
-    rows_of,
     shops_of,
     within,
 )
@@ -67,7 +66,7 @@ def overview(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
 
     def read(store: sa.Connection, focus: Focus) -> dict[str, Any]:
         now, before = _total(store, focus, focus.span), None
-        if focus.before is not None:
+        if focus.before is not None and not focus.incomparable:
             before = _total(store, focus, focus.before)
         return {
             "tiles": tiles(now, before, currency) if now else [],
@@ -87,11 +86,11 @@ def overview(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
 def overview_file(request: Request, viewer: Views, asked: Days) -> Response:
     """The same by day."""
     query = reading.roi("day", campaigns=False).order_by(ad_roi_daily.c.date)
-    rows = rows_of(
-        request, viewer, asked,
+    return file_of(
+        request, viewer, asked, "overview", TotalRoi,
         lambda store, focus: store.execute(within(query, ad_roi_daily, focus)).mappings().all(),
+        currency=currency_of_sums(service_of(request).settings),
     )  # fmt: skip
-    return file_of("overview.csv", TotalRoi, [TotalRoi(**row) for row in rows])
 
 
 def _total(store: sa.Connection, focus: Focus, span: Span) -> Mapping[Any, Any] | None:
@@ -115,20 +114,38 @@ def tiles(now: Mapping[Any, Any], before: Mapping[Any, Any] | None, currency: st
                 definition=known.definition,
                 before=None if was is None else shown(was) + unit,
                 change=numbers.change(value, was),
-                beside=f"Meta claims {numbers.ratio(now['platform_roas'])}"
-                if name == "modelled_roas"
-                else "",
+                beside=_beside(name, now),
             )
         )
     return found
 
 
+def _beside(name: str, now: Mapping[Any, Any]) -> str:
+    """What has to be known of a figure."""
+    if name != "modelled_roas":
+        return ""
+    theirs = f"Meta claims {numbers.ratio(now['platform_roas'])}, with tax"
+    return theirs if is_modelled(now) else f"No visits known. {theirs}"
+
+
+def is_modelled(row: Mapping[Any, Any]) -> bool:
+    """Whether the reporting model can claim anything, which takes visits that are known."""
+    return row["modelled_orders"] is not None
+
+
 def _answer(now: Mapping[Any, Any], currency: str) -> str:
     """What a unit of spend brought, by both words."""
-    if now["modelled_roas"] is None or now["platform_roas"] is None:
+    if now["platform_roas"] is None:
         return ""
     ours, theirs = numbers.ratio(now["modelled_roas"]), numbers.ratio(now["platform_roas"])
-    return f"1 {currency} of ads brought {ours} by our model; Meta claims {theirs}"
+    if not is_modelled(now):
+        return f"Meta claims {theirs} for 1 {currency} of ads; no visits are known to our model"
+    if now["modelled_roas"] is None:
+        return ""
+    return (
+        f"1 {currency} of ads brought {ours} by our model, without tax; Meta claims {theirs}, "
+        "with tax"
+    )
 
 
 def _charts(store: sa.Connection, focus: Focus, currency: str) -> list[Chart]:
@@ -163,7 +180,8 @@ def _charts(store: sa.Connection, focus: Focus, currency: str) -> list[Chart]:
 def _campaigns(store: sa.Connection, focus: Focus) -> list[Mapping[Any, Any]]:
     """The campaigns with most spend."""
     query = within(reading.roi("range", campaigns=True), ad_roi_daily, focus)
-    ordered = query.order_by(sa.desc("spend"), ad_roi_daily.c.campaign_id).limit(MOST_CAMPAIGNS)
+    most: sa.UnaryExpression[Any] = sa.desc("spend").nulls_last()
+    ordered = query.order_by(most, ad_roi_daily.c.campaign_id).limit(MOST_CAMPAIGNS)
     return list(store.execute(ordered).mappings().all())
 
 

@@ -27,9 +27,10 @@ from dmp_assets.ads.service.routes.budgets import (
 )
 from dmp_assets.ads.service.routes.plans import Approval, BudgetPlan, Evidence, Proposed
 from dmp_assets.ads.service.spans import Span
-from dmp_assets.ads.service.store import members, record
+from dmp_assets.ads.service.store import members, record, unrated
 from dmp_assets.ads.service.store import plans as plans_of
 from dmp_assets.ads.service.viewing import Viewer, Views, plain_page
+from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.platform.api.advertisers import Seat, seat
 from dmp_assets.platform.api.problems import FieldError, Problem
 from dmp_assets.platform.api.routes.pages import PageRoute, wants_page
@@ -116,14 +117,17 @@ def _page(
         return {
             "plans": [plans.shown(one) for one in kept],
             "names": members.names(store, actors),
+            "unrated": unrated.of(store, advertiser_id, currency_of_sums(service.settings)),
             "record": record.by_horizon(store, advertiser_id),
             "forecast": _forecast(record.forecast(store, advertiser_id, None)),
         }
 
+    own = service.settings.of(AdsSettings)
     return plain_page(
         request, viewer, "budget", "ads_budget.html", read,
         problem.status_code if problem else 200, problem=problem, width=charts.WIDTH,
-        answer=answer(advice), **({"nothing": None} | found),
+        answer=answer(advice), is_writing=own.ads_apply_budgets,
+        **({"nothing": None} | found),
     )  # fmt: skip
 
 
@@ -154,10 +158,13 @@ def answer(advice: Advice | None) -> str:
     if advice.status != "advised" or advice.gain is None:
         return f"No advice: {advice.reason}"
     gain = advice.gain
-    unit = f"{advice.currency} more in {advice.days} days"
+    what = "Another split of the budget"
+    if advice.advised != advice.present:
+        now, then = numbers.cents(advice.present), numbers.cents(advice.advised)
+        what = f"A budget of {then} a day (now {now})" if then != now else what
     return (
-        f"Another split of the budget would bring {numbers.money(gain.middle)} {unit} "
-        f"(80 %: {numbers.money(gain.low)} to {numbers.money(gain.high)})"
+        f"{what} would bring {numbers.money(gain.middle)} {advice.currency} more profit in "
+        f"{advice.days} days (80 %: {numbers.money(gain.low)} to {numbers.money(gain.high)})"
     )
 
 

@@ -21,7 +21,6 @@ from dmp_assets.ads.service.viewing import (
     Views,
     ads_page,
     file_of,
-    rows_of,
     within,
 )
 from dmp_assets.ads.settings import currency_of_sums
@@ -75,13 +74,12 @@ def orders(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
 @router.get("/orders.csv")
 def orders_file(request: Request, viewer: Views, asked: Days) -> Response:
     """The same by day."""
-    rows = rows_of(
-        request, viewer, asked,
+    return file_of(
+        request, viewer, asked, "orders", Orders,
         lambda store, focus: store.execute(
             within(reading.orders("day"), ads_orders_daily, focus)
         ).mappings().all(),
     )  # fmt: skip
-    return file_of("orders.csv", Orders, [Orders(**row) for row in rows])
 
 
 def _shops(store: sa.Connection, focus: Focus, currency: str) -> list[ShopLedger]:
@@ -126,9 +124,12 @@ def _answer(shops: Sequence[ShopLedger]) -> str:
     )
 
 
-def _spend(store: sa.Connection, focus: Focus) -> Decimal:
-    query = sa.select(sa.func.sum(ad_roi_daily.c.spend)).where(ad_roi_daily.c.campaign_id == "")
-    return store.scalar(within(query, ad_roi_daily, focus)) or Decimal(0)
+def _spend(store: sa.Connection, focus: Focus) -> Decimal | None:
+    """What ads cost meanwhile; None where a part of it has no rate."""
+    row = within(reading.roi("range", campaigns=False), ad_roi_daily, focus)
+    found = store.execute(row).mappings().one_or_none()
+    spend: Decimal | None = found["spend"] if found else Decimal(0)
+    return spend
 
 
 def _chart(focus: Focus, row: Mapping[Any, Any], days: Mapping[date, Mapping[Any, Any]]) -> Chart:

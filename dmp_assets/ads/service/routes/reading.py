@@ -18,6 +18,7 @@ from dmp_assets.ads.service.store.schema import (
     ads_orders_daily,
     conversion_bridge,
 )
+from dmp_assets.ads.settings import currency_of_sums
 from dmp_assets.platform.api.access import needs
 from dmp_assets.platform.api.advertisers import Seat, seat, seen_by
 from dmp_assets.platform.api.output import Listing, Page, csv_or_json, rows_answer
@@ -63,14 +64,24 @@ class Account(BaseModel):
 
 
 class Roi(Day):
-    """What advertising cost and earned, in the currency of sums."""
+    """What advertising cost and earned. Null is what is not known: an amount a part of which has no
+    exchange rate, what is modelled of an advertiser of whom no visit is known."""
 
-    spend: Decimal
-    platform_value: Decimal = Field(description="Value of the purchases that Meta claims.")
+    currency: str = Field(description="Of all amounts: that of sums.")
+    spend: Decimal | None
+    platform_value: Decimal | None = Field(
+        description="Value of the purchases that Meta claims, with tax where the pixel tells it so."
+    )
     platform_purchases: int = Field(description="Purchases that Meta claims.")
-    modelled_revenue: Decimal = Field(description="Revenue that the reporting model gives to it.")
-    modelled_contribution: Decimal = Field(description="Contribution of that share of the orders.")
-    modelled_orders: float = Field(description="Orders that the reporting model gives to it.")
+    modelled_revenue: Decimal | None = Field(
+        description="Revenue, without tax, that the reporting model gives to it."
+    )
+    modelled_contribution: Decimal | None = Field(
+        description="Contribution of that share of the orders."
+    )
+    modelled_orders: float | None = Field(
+        description="Orders that the reporting model gives to it."
+    )
     platform_roas: float | None = Field(description="platform_value / spend.")
     modelled_roas: float | None = Field(description="modelled_revenue / spend.")
     profit_roas: float | None = Field(description="modelled_contribution / spend.")
@@ -78,12 +89,14 @@ class Roi(Day):
 
 
 class TotalRoi(Roi):
-    """What all advertising cost, and what the shop earned."""
+    """What all advertising cost, and what the shop earned; null too where there is no shop."""
 
-    revenue: Decimal = Field(description="Revenue of the shop, refunds on their day.")
-    contribution: Decimal = Field(description="Contribution of the shop before ads.")
-    orders: int
-    new_customers: int = Field(description="Orders of new customers.")
+    revenue: Decimal | None = Field(
+        description="Revenue of the shop without tax, refunds on their day."
+    )
+    contribution: Decimal | None = Field(description="Contribution of the shop before ads.")
+    orders: int | None
+    new_customers: int | None = Field(description="Orders of new customers.")
     mer: float | None = Field(description="Marketing efficiency ratio: revenue / spend.")
     cac: float | None = Field(description="Customer acquisition cost: spend / new_customers.")
     new_share: float | None = Field(description="new_customers / orders of known customers.")
@@ -97,8 +110,9 @@ class CampaignRoi(Roi):
 
 
 class Performance(Day):
-    """What was delivered, and what Meta claims; amounts in the currency of sums."""
+    """What was delivered, and what Meta claims. An amount a part of which has no rate is null."""
 
+    currency: str = Field(description="Of all amounts: that of sums.")
     account_id: str
     campaign_id: str = Field(description="Empty above the level of campaigns.")
     adset_id: str = Field(description="Empty above the level of ad sets.")
@@ -109,9 +123,9 @@ class Performance(Day):
     creative_body: str = Field("", description="Of an ad: the text of what it shows.")
     impressions: int
     clicks: int
-    spend: Decimal
+    spend: Decimal | None
     purchases: int = Field(description="Purchases that Meta claims.")
-    purchase_value: Decimal = Field(description="What they were worth.")
+    purchase_value: Decimal | None = Field(description="What they were worth.")
     ctr: float | None = Field(description="Click-through rate: clicks / impressions.")
     cost_per_click: float | None = Field(description="spend / clicks.")
     platform_roas: float | None = Field(description="purchase_value / spend.")
@@ -163,15 +177,16 @@ class Orders(Day):
 
 
 class Claim(Day):
-    """What somebody says of the orders of the shop's days; values in the currency of sums."""
+    """What somebody says of the orders of the shop's days. A value without a rate is null."""
 
+    currency: str = Field(description="Of the value: that of sums.")
     claimant: str = Field(
         description="`first_utm`, `last_utm`, or `model:` and an attribution model."
     )
     channel: str
     is_meta: bool = Field(description="Whether that is ads of Meta.")
     orders: float = Field(description="Shares of orders that are claimed.")
-    value: Decimal
+    value: Decimal | None = Field(description="What these were worth, tax included.")
 
 
 @router.get(
@@ -220,6 +235,10 @@ def accounts(request: Request, response: Response, at: At) -> Any:
     return rows_answer(request, response, Account, [Account(**row._mapping) for row in rows])
 
 
+def _currency(request: Request) -> str:
+    return currency_of_sums(service_of(request).settings)
+
+
 def _rows(request: Request, at: Seat, chosen: Range, query: sa.Select, table: sa.Table) -> Any:
     """The rows of one advertiser in the range."""
     mine = table.c.advertiser_id == at.advertiser_id
@@ -237,7 +256,9 @@ def roi(request: Request, response: Response, at: At, chosen: Chosen, by: By = "
     if by == "day":
         query = query.order_by(ad_roi_daily.c.date)
     rows = _rows(request, at, chosen, query, ad_roi_daily)
-    return rows_answer(request, response, TotalRoi, [TotalRoi(**row._mapping) for row in rows])
+    currency = _currency(request)
+    found = [TotalRoi(**row._mapping, currency=currency) for row in rows]
+    return rows_answer(request, response, TotalRoi, found)
 
 
 @router.get(
@@ -260,9 +281,9 @@ def campaigns(
         query = query.where(of.campaign_id == campaign)
     query = query.order_by(*([of.date] if by == "day" else []), of.campaign_id)
     rows = _rows(request, at, chosen, query, ad_roi_daily)
-    return rows_answer(
-        request, response, CampaignRoi, [CampaignRoi(**row._mapping) for row in rows]
-    )
+    currency = _currency(request)
+    found = [CampaignRoi(**row._mapping, currency=currency) for row in rows]
+    return rows_answer(request, response, CampaignRoi, found)
 
 
 @router.get(
@@ -303,13 +324,14 @@ def performance(
             "key",
             ("spend", "impressions", "clicks", "purchases", "purchase_value", "name"),
             name=f"ads {at.advertiser_id} {level} {by}",
+            nullable=frozenset({"spend", "purchase_value"}),
         )
         return listing.page(store, service.seal, where=(), sort=sort, limit=limit, cursor=cursor)
 
     rows, following = service.in_store(read)
-    return rows_answer(
-        request, response, Performance, [Performance(**row) for row in rows], following
-    )
+    currency = _currency(request)
+    found = [Performance(**row, currency=currency) for row in rows]
+    return rows_answer(request, response, Performance, found, following)
 
 
 @router.get("/bridge", response_model=Page[Bridge], responses={**csv_or_json(Bridge), **_DENIED})
@@ -330,4 +352,6 @@ def orders(request: Request, response: Response, at: At, chosen: Chosen, by: By 
 def claims(request: Request, response: Response, at: At, chosen: Chosen, by: By = "range") -> Any:
     """Who says of the orders that they are theirs: first and last visit, attribution models."""
     rows = _rows(request, at, chosen, reading.claims(by), ads_claims_daily)
-    return rows_answer(request, response, Claim, [Claim(**row._mapping) for row in rows])
+    currency = _currency(request)
+    found = [Claim(**row._mapping, currency=currency) for row in rows]
+    return rows_answer(request, response, Claim, found)

@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import StringConstraints
 
 from dmp_assets.ads.service.store import saved_views
 from dmp_assets.ads.service.viewing import PAGES
@@ -16,6 +17,11 @@ from dmp_assets.platform.api.state import service_of
 
 router = APIRouter(prefix="/ads", include_in_schema=False, route_class=PageRoute)
 Reads = Annotated[Seat, Depends(seat("ads:read"))]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    Form(max_length=60, pattern=NO_CONTROL),
+]
 SavedPage = Annotated[str, Form(max_length=40, pattern=NO_CONTROL)]
 LONGEST_QUERY = 2000
 
@@ -24,7 +30,7 @@ LONGEST_QUERY = 2000
 def save(
     request: Request,
     at: Reads,
-    name: Annotated[str, Form(min_length=1, max_length=60, pattern=NO_CONTROL)],
+    name: Name,
     page: SavedPage,
     query: Annotated[str, Form(max_length=LONGEST_QUERY, pattern=NO_NUL)] = "",
 ) -> Response:
@@ -39,7 +45,7 @@ def save(
     try:
         service.change(
             lambda store: saved_views.save(
-                store, at.principal.actor, at.advertiser_id, name.strip(), page=page, query=kept,
+                store, at.principal.actor, at.advertiser_id, name, page=page, query=kept,
                 now=service.now(),
             )
         )  # fmt: skip

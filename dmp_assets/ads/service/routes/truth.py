@@ -21,8 +21,10 @@ from dmp_assets.ads.service.store.schema import (
     ads_orders_daily,
     conversion_bridge,
 )
-from dmp_assets.ads.service.viewing import Days, Focus, Views, ads_page, file_of, rows_of, within
+from dmp_assets.ads.service.viewing import Days, Focus, Views, ads_page, file_of, within
+from dmp_assets.ads.settings import currency_of_sums
 from dmp_assets.platform.api.routes.pages import PageRoute
+from dmp_assets.platform.api.state import service_of
 
 router = APIRouter(prefix="/ads", include_in_schema=False, route_class=PageRoute)
 PARTS: Mapping[str, tuple[str, str]] = {
@@ -85,13 +87,12 @@ def bridge(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
 @router.get("/bridge.csv")
 def bridge_file(request: Request, viewer: Views, asked: Days) -> Response:
     """The same by day."""
-    rows = rows_of(
-        request, viewer, asked,
+    return file_of(
+        request, viewer, asked, "bridge", Bridge,
         lambda store, focus: store.execute(
             within(reading.bridge("day"), conversion_bridge, focus)
         ).mappings().all(),
     )  # fmt: skip
-    return file_of("bridge.csv", Bridge, [Bridge(**row) for row in rows])
 
 
 def _bridges(store: sa.Connection, focus: Focus) -> list[AccountBridge]:
@@ -153,19 +154,21 @@ def _closing(accounts: Sequence[AccountBridge]) -> str:
 # who claims --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Claimant:
-    """Who says of orders that they are theirs. `by_channel`: channel → (orders, value, bar)."""
+    """Who says of orders that they are theirs. `by_channel`: channel → (orders, value with tax,
+    bar); a value without a rate is None."""
 
     name: str
     label: str
-    by_channel: Mapping[str, tuple[float, Decimal, int]]
+    by_channel: Mapping[str, tuple[float, Decimal | None, int]]
 
     @property
     def orders(self) -> float:
         return sum(orders for orders, _, _ in self.by_channel.values())
 
     @property
-    def value(self) -> Decimal:
-        return sum((value for _, value, _ in self.by_channel.values()), Decimal(0))
+    def value(self) -> Decimal | None:
+        known = [value for _, value, _ in self.by_channel.values() if value is not None]
+        return sum(known, Decimal(0)) if len(known) == len(self.by_channel) else None
 
 
 def claimant_label(name: str) -> str:
@@ -188,7 +191,7 @@ def claims(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
         for row in rows:
             total[row.channel] += row.orders
         greatest = max((row.orders for row in rows), default=0)
-        by: dict[str, dict[str, tuple[float, Decimal, int]]] = defaultdict(dict)
+        by: dict[str, dict[str, tuple[float, Decimal | None, int]]] = defaultdict(dict)
         for row in rows:
             wide = charts.bar(row.orders, greatest)
             by[row.claimant][row.channel] = (row.orders, row.value, wide)
@@ -211,10 +214,10 @@ def claims(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
 @router.get("/claims.csv")
 def claims_file(request: Request, viewer: Views, asked: Days) -> Response:
     """The same over the range."""
-    rows = rows_of(
-        request, viewer, asked,
+    return file_of(
+        request, viewer, asked, "claims", Claim,
         lambda store, focus: store.execute(
             within(reading.claims("range"), ads_claims_daily, focus)
         ).mappings().all(),
+        currency=currency_of_sums(service_of(request).settings),
     )  # fmt: skip
-    return file_of("claims.csv", Claim, [Claim(**row) for row in rows])

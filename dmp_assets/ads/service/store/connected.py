@@ -4,7 +4,7 @@ Meta's account is the advertiser; a shop's is its domain, whose advertiser the s
 """
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from dmp_assets.ads.grants import ends_at
 from dmp_assets.ads.service.store.schema import (
     ad_performance_daily,
+    ads_campaigns_daily,
     ads_claims_daily,
     ads_orders_daily,
     conversion_bridge,
@@ -133,3 +134,20 @@ def freshness(connection: sa.Connection, advertiser_id: str) -> Sequence[Fresh]:
         )
         for name, table in _TABLES.items()
     ]
+
+
+def last_days(
+    connection: sa.Connection, advertiser_id: str
+) -> tuple[Mapping[str, date], Mapping[str, date]]:
+    """The newest day of each ad account, by its id, and of each shop, by its domain."""
+
+    def newest(table: sa.Table, name: str) -> Mapping[str, date]:
+        query = (
+            sa.select(table.c[name].label("key"), sa.func.max(table.c.date).label("day"))
+            .where(table.c.advertiser_id == advertiser_id)
+            .group_by(table.c[name])
+            .order_by(table.c[name])
+        )
+        return {row.key: row.day for row in connection.execute(query)}
+
+    return newest(ads_campaigns_daily, "account_id"), newest(ads_orders_daily, "shop")

@@ -1,8 +1,9 @@
 """What the published tables say of one advertiser over some days: queries, a row each of what is
 asked for.
 
-Every query is bounded by the advertiser. Ratios are of sums, never means of ratios, and empty
-without what is divided by. Their definitions are those of modeled/ad_roi_daily.
+Every query is bounded by the advertiser. A sum is null where one of its parts is, for what is not
+known is not 0. Ratios are of sums, never means of ratios, and empty without what is divided by.
+Their definitions are those of modeled/ad_roi_daily.
 """
 
 from collections.abc import Sequence
@@ -42,6 +43,11 @@ def _over(above: sa.ColumnElement, below: sa.ColumnElement) -> sa.ColumnElement:
     return sa.cast(above, sa.Double) / sa.cast(sa.func.nullif(below, 0), sa.Double)
 
 
+def _sum(column: sa.ColumnElement) -> sa.ColumnElement:
+    """The sum; null where a row's value is."""
+    return sa.case((sa.func.count() == sa.func.count(column), sa.func.sum(column)))
+
+
 def _days(column: sa.ColumnElement, by: By) -> list[sa.ColumnElement]:
     return [column] if by == "day" else []
 
@@ -60,7 +66,7 @@ def roi(by: By, *, campaigns: bool) -> sa.Select:
     """
     of = ad_roi_daily.c
     total = {
-        name: sa.func.sum(of[name])
+        name: _sum(of[name])
         for name in (
             "spend", "platform_value", "platform_purchases", "modelled_revenue",
             "modelled_contribution", "modelled_orders", "revenue", "contribution", "orders",
@@ -104,7 +110,7 @@ def performance(level: Level, by: By, within: Sequence[tuple[str, str]] = ()) ->
     of = delivered(level, within).c
     keys = _LEVELS[level]
     total = {
-        name: sa.func.sum(of[name])
+        name: _sum(of[name])
         for name in ("impressions", "clicks", "spend", "purchases", "purchase_value")
     }
     shown = [
@@ -210,7 +216,7 @@ def orders(by: By) -> sa.Select:
 def claims(by: By) -> sa.Select:
     """Who says of the orders that they are theirs, by channel, in the currency of sums.
 
-    Columns: date, claimant, channel, is_meta, orders, value.
+    Columns: date, claimant, channel, is_meta, orders, value (tax included).
     """
     of = ads_claims_daily.c
     return (
@@ -220,7 +226,7 @@ def claims(by: By) -> sa.Select:
             of.channel,
             sa.func.bool_or(of.is_meta).label("is_meta"),
             sa.func.sum(of.orders).label("orders"),
-            sa.func.sum(of.value).label("value"),
+            _sum(of.value).label("value"),
         )
         .group_by(*_days(of.date, by), of.claimant, of.channel)
         .order_by(*_days(of.date, by), of.claimant, of.channel)

@@ -40,10 +40,11 @@ ads_advertisers = sa.Table(
     "ads_advertisers",
     METADATA,
     *_key("advertiser_id"),
-    *_all(sa.Date, "first_day", "last_day"),
+    *_all(sa.Date, "first_day", "last_day", "whole_from"),
     *_all(sa.Date, "open_from", nullable=True),
     schema=PUBLISHED,
-    comment="How far the rows of an advertiser go. One row per advertiser.",
+    comment="How far the rows of an advertiser go; from whole_from on ads and orders are both "
+    "known. One row per advertiser.",
 )
 
 ad_accounts = sa.Table(
@@ -73,12 +74,12 @@ ad_performance_daily = sa.Table(
     *_key("advertiser_id", "date", "account_id", "ad_id"),
     *_all(sa.Text, "adset_id", "campaign_id"),
     *_all(sa.BigInteger, "impressions", "clicks", "purchases"),
-    *_all(_AMOUNT, "spend", "purchase_value"),
+    *_all(_AMOUNT, "spend", "purchase_value", nullable=True),
     sa.Column("is_open", sa.Boolean, nullable=False),
     sa.Index("ix_ad_performance_daily_campaign", "advertiser_id", "campaign_id", "date"),
     schema=PUBLISHED,
-    comment="What ads cost and delivered, and what Meta claims; amounts in the currency of sums. "
-    "One row per ad and day.",
+    comment="What ads cost and delivered, and what Meta claims; amounts in the currency of sums, "
+    "null without a rate. One row per ad and day.",
 )
 
 ads_campaigns_daily = sa.Table(
@@ -86,7 +87,7 @@ ads_campaigns_daily = sa.Table(
     METADATA,
     *_key("advertiser_id", "date", "account_id", "campaign_id"),
     *_all(sa.BigInteger, "impressions", "clicks", "purchases"),
-    *_all(_AMOUNT, "spend", "purchase_value"),
+    *_all(_AMOUNT, "spend", "purchase_value", nullable=True),
     sa.Column("is_open", sa.Boolean, nullable=False),
     schema=PUBLISHED,
     comment="Sums of ad_performance_daily, so that lists of campaigns need not read every ad. One "
@@ -98,16 +99,16 @@ ad_roi_daily = sa.Table(
     METADATA,
     *_key("advertiser_id", "date", "campaign_id"),
     *_all(sa.Text, "campaign_name", nullable=True),
-    *_all(_AMOUNT, "spend", "platform_value"),
+    *_all(_AMOUNT, "spend", "platform_value", nullable=True),
     *_all(sa.BigInteger, "platform_purchases"),
-    *_all(_AMOUNT, "modelled_revenue", "modelled_contribution"),
-    *_all(sa.Double, "modelled_orders"),
+    *_all(_AMOUNT, "modelled_revenue", "modelled_contribution", nullable=True),
+    *_all(sa.Double, "modelled_orders", nullable=True),
     *_all(_AMOUNT, "revenue", "contribution", nullable=True),
     *_all(sa.BigInteger, "orders", "new_customers", "known_customers", nullable=True),
     sa.Column("is_open", sa.Boolean, nullable=False),
     schema=PUBLISHED,
-    comment="What advertising cost and earned. One row per campaign and day, and one of all "
-    "(campaign_id empty).",
+    comment="What advertising cost and earned; what is not known is null. One row per campaign and "
+    "day, and one of all (campaign_id empty).",
 )
 
 conversion_bridge = sa.Table(
@@ -147,8 +148,19 @@ ads_claims_daily = sa.Table(
     *_key("advertiser_id", "date", "claimant", "channel", "campaign"),
     sa.Column("is_meta", sa.Boolean, nullable=False),
     sa.Column("orders", sa.Double, nullable=False),
-    *_all(_AMOUNT, "value"),
+    *_all(_AMOUNT, "value", nullable=True),
     schema=PUBLISHED,
     comment="Who says of the orders of a day that they are theirs; values in the currency of "
-    "sums. One row per day, claimant, channel and campaign.",
+    "sums, null without a rate. One row per day, claimant, channel and campaign.",
+)
+
+ad_notice_coverage = sa.Table(
+    "ad_notice_coverage",
+    METADATA,
+    *_key("advertiser_id", "account_id", "kind"),
+    *_all(sa.Date, "judged_through", nullable=True),
+    *_all(sa.Text, "no_data", nullable=True),
+    schema=PUBLISHED,
+    comment="Up to which day each kind of notice was judged, and why not where there is no data. "
+    "One row per account, empty for all shops together, and kind.",
 )

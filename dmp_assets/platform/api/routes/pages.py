@@ -41,7 +41,7 @@ from dmp_assets.platform.api.problems import (
 )
 from dmp_assets.platform.api.state import Service, service_of
 from dmp_assets.platform.faces.domain import known_domains
-from dmp_assets.platform.faces.service import Headline, services
+from dmp_assets.platform.faces.service import Entry, Headline, services
 from dmp_assets.platform.figures.catalogue import figure
 from dmp_assets.platform.store import access
 from dmp_assets.platform.store.access import NotLetInError, Principal
@@ -113,9 +113,16 @@ def _problem_page(request: Request, error: Problem | RequestValidationError) -> 
     shown = page(
         service_of(request), "problem.html", status, title=title(kind, status),
         is_let_in=status != 401, detail=detail, errors=errors, request_id=request.state.request_id,
+        back=None if status in (401, 403) else _entry(request.url.path),
     )  # fmt: skip
     shown.headers.update(headers or {})
     return shown
+
+
+def _entry(path: str) -> Entry | None:
+    """The page of the first page's list that an address is below."""
+    every = (entry for face in services().values() for entry in face.entries if entry.title)
+    return next((one for one in every if f"{path}/".startswith(f"{one.path}/")), None)
 
 
 async def person(request: Request) -> Principal | None:

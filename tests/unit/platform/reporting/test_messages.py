@@ -143,6 +143,14 @@ def test_text_from_the_data_cannot_break_the_message() -> None:
     assert list(block_errors(list(message.blocks), lambda _: None)) == []
 
 
+def test_names_that_would_be_cut_to_the_same_keep_their_ends() -> None:
+    names = ["Summer 2024 prospecting DE", "Summer 2024 prospecting AT", "Short"]
+    table = text_table(("Name", "EUR", "Change"), [(name, 1234, "▲ 12 %") for name in names])
+    lines = [line.split("  ")[0].strip() for line in table.splitlines()[1:]]
+    assert len(set(lines)) == 3 and lines[0].endswith("DE") and lines[1].endswith("AT")
+    assert max(map(len, table.splitlines())) <= PHONE_WIDTH
+
+
 @given(
     rows=st.lists(
         st.tuples(st.text(max_size=60), st.integers(0, 10**6), st.integers(0, 10**4)), max_size=30
