@@ -165,10 +165,10 @@ def test_an_account_that_another_advertiser_has_is_left_out_and_said(
     env: Mapping[str, str],
 ) -> None:
     said = {}
-    for advertiser, accounts in (("acme", (BERLIN,)), ("bolt", (BERLIN, TOKYO))):
-        child = dmp(env, "connect", "meta", "--advertiser", advertiser, "--redirect", REDIRECT)
+    for whose, accounts in (("acme", (BERLIN,)), ("bolt", (BERLIN, TOKYO))):
+        child = dmp(env, "connect", "meta", "--advertiser", whose, "--redirect", REDIRECT)
         back = consent_at(address_of(child), accounts=accounts, scopes=("ads_read",))
-        said[advertiser], err = child.communicate(f"{REDIRECT}?{urlencode(back)}\n", timeout=60)
+        said[whose], err = child.communicate(f"{REDIRECT}?{urlencode(back)}\n", timeout=60)
         assert child.returncode == 0, err
     assert "Left out" not in said["acme"]
     assert f"keeps it: {BERLIN}." in " ".join(said["bolt"].split())
