@@ -208,7 +208,9 @@ class Connections:
         Raises NeedsConsentError when only a person can help, and what the renewal raises unless
         the old token is still good.
         """
-        found = self._read(client, connection_id)
+        found = self.stored(connection_id)
+        if found is None:
+            raise _needs_consent(client)
         if found.access != refused and found.is_fresh(self._now()):
             return found
         with self._renewing[connection_id]:  # one connection of the pool for each that renews
@@ -260,12 +262,6 @@ class Connections:
             raise ConnectError(
                 "another process has been renewing this connection for too long", "busy"
             ) from None
-
-    def _read(self, client: OAuthClient, connection_id: uuid.UUID) -> Tokens:
-        found = self.stored(connection_id)
-        if found is None:
-            raise _needs_consent(client)
-        return found
 
     def stored(self, connection_id: uuid.UUID) -> Tokens | None:
         """Tokens as they are stored, never renewed; None where a person has to consent first.
