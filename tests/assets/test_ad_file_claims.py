@@ -1,4 +1,5 @@
-"""What Meta claims, by files that tell it in any language and by files that do not tell it."""
+"""What Meta claims, by files that tell it in any language and by files that do not tell it; days
+that no file can tell of."""
 
 from datetime import date
 from decimal import Decimal
@@ -85,3 +86,23 @@ def test_a_german_export_tells_claims_and_ids(
     (one,) = rows(apart, "SELECT account_id, campaign_id, adset_id, ad_id "
                          "FROM modeled.ad_performance_daily")  # fmt: skip
     assert one == {"account_id": "777", "campaign_id": "1201", "adset_id": "2201", "ad_id": "3201"}
+
+
+def test_days_of_the_future_are_put_aside_with_reason(apart: Home, tmp_path: Path) -> None:
+    ads = [*(ad(on(day)) for day in range(1, 21)), ad("2099-03-04")]
+    taken(apart, written(tmp_path / "a.csv", AD, ads))
+    orders = [order(f"#{n}", Id=str(500 + n)) for n in range(1, 40)]
+    later = order("#99", Id="599", **{"Created at": "2099-03-05 10:00:00 +0100"})
+    cancelled = order("#98", Id="598", **{"Cancelled at": "2099-03-05 10:00:00 +0100"})
+    file = written(tmp_path / "o.csv", ORDER, [*orders, later, cancelled])
+    taken(apart, file, timezone="Europe/Berlin")
+    materialized(*OF_META, *(one for one in OF_SHOPIFY if one not in OF_META))
+    for table, lines in (("meta_exports", [22]), ("shopify_exports", [41, 42])):
+        found = rows(apart, f"SELECT line, failed_rules FROM quarantine.{table} ORDER BY line")
+        assert [(row["line"], row["failed_rules"]) for row in found] == [
+            (line, ["in_the_future"]) for line in lines
+        ]
+    (last,) = rows(apart, "SELECT max(date) AS ads FROM modeled.ad_performance_daily")
+    assert last["ads"] == date(2024, 3, 20)
+    (last,) = rows(apart, "SELECT max(date) AS orders FROM modeled.order_ledger")
+    assert last["orders"] == date(2024, 3, 5)

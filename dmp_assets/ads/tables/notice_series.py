@@ -24,9 +24,10 @@ LOOKED_AT = 120
 _DELIVERY = """
 SELECT advertiser_id, account_id, campaign_id, any_value(campaign_name) AS campaign_name, date,
        sum(spend)::DOUBLE AS spend, sum(clicks)::DOUBLE AS clicks,
-       CASE WHEN bool_or(purchases IS NULL) THEN 'nan' ELSE sum(purchases) END::DOUBLE AS purchases,
-       CASE WHEN bool_or(purchase_value IS NULL) THEN 'nan' ELSE sum(purchase_value) END::DOUBLE
-         AS value,
+       CASE WHEN bool_or(purchases IS NULL) THEN 'nan'::DOUBLE ELSE sum(purchases)::DOUBLE END
+         AS purchases,
+       CASE WHEN bool_or(purchase_value IS NULL) THEN 'nan'::DOUBLE
+            ELSE sum(purchase_value)::DOUBLE END AS value,
        bool_or(is_open) AS is_open
 FROM modeled.ad_performance_daily WHERE date >= ? GROUP BY ALL ORDER BY ALL
 """

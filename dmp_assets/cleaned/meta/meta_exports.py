@@ -114,6 +114,8 @@ _RULES = {
     "row_broken": "problem IS NOT NULL",
     "not_of_one_day": "coalesce(day, CASE WHEN reporting_starts = reporting_ends "
     "THEN reporting_starts END) IS NULL",
+    "in_the_future": "coalesce(day, reporting_starts) > timezone('UTC', received_at)::DATE + "
+    f"{values.AHEAD.days}",
     "ad_not_named": "coalesce(ad_id, ad_name, adset_id, adset_name, campaign_id, campaign_name) "
     "IS NULL",
     "currency_unknown": "length(currency) IS DISTINCT FROM 3",

@@ -125,6 +125,8 @@ _RULES = {
     "order_not_named": "order_name IS NULL",
     "order_without_first_line": "total IS NULL AND received_total IS NULL",
     "time_missing": "created_at IS NULL",
+    "in_the_future": "greatest(created_at, cancelled_at) > received_at + to_days("
+    f"{values.AHEAD.days})",
     "currency_unknown": "length(currency) IS DISTINCT FROM 3",
     "line_incomplete": "line_price IS NULL OR line_quantity IS NULL",
 }

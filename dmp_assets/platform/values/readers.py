@@ -226,10 +226,21 @@ def evidence(column: str, kind: Kind) -> str:
         other = f"{_matches(text, '[0-9]')} AND NOT {_matches(text, _BELOW_ONE)}"
         told = (count(pattern, text) for pattern in (_PART, _DOTTED_CLOCK, _PART_OR_CLOCK))
         return ", ".join((*told, f"count(*) FILTER ({other})"))
-    text = f"regexp_replace({_ascii(column)}, {_text(_BEFORE_DAY)}, '')"
+    text = _without_weekday(column)
     return ", ".join(
         count(pattern, text) for pattern in (_FIRST_OVER, _SECOND_OVER, _NEITHER_OVER, _DOTTED)
     )
+
+
+def either(column: str, kind: Kind) -> str:
+    """DuckDB's SQL of whether an amount, or a day, can be read in two ways."""
+    if kind == "amount":
+        return _matches(_bare(column), _EITHER)
+    return _matches(_without_weekday(column), _NEITHER_OVER)
+
+
+def _without_weekday(column: str) -> str:
+    return f"regexp_replace({_ascii(column)}, {_text(_BEFORE_DAY)}, '')"
 
 
 def currencies(column: str) -> str:

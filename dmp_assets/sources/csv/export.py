@@ -17,6 +17,7 @@ import psycopg
 
 from dmp_assets.platform.cleaning.received import ReceivedColumns, required
 from dmp_assets.sources.csv import header as csv_header
+from dmp_assets.sources.csv.binary import binary_kind
 from dmp_assets.sources.csv.reading import HeaderError, Naming, Reading
 from dmp_assets.sources.csv.text import BLOCK, QUOTING, CsvExport, Utf8Blocks
 from dmp_assets.sources.shop.connection import ShopError
@@ -88,6 +89,7 @@ def inspect(
     reading = reading or Reading()
     try:
         with path.open("rb") as file:
+            _check_text(file, path.name, reading)
             encoding, digest = _look_through(file, path.name, reading.encoding)
         with path.open(encoding=encoding, errors="replace", newline="") as text:
             header = csv_header.parse(table, _start(text), known, elsewhere, reading)
@@ -113,6 +115,14 @@ def inspect(
         return export
     otherwise = "; if it is written otherwise, add --encoding" if encoding == "cp1252" else ""
     return export.noted(f"read as {export.read_as}, not UTF-8{otherwise}")
+
+
+def _check_text(file: IO[bytes], name: str, reading: Reading) -> None:
+    """Raise ShopError for what is no text, unless people say how it is written."""
+    kind = binary_kind(file.read(4096))
+    file.seek(0)
+    if kind and not (reading.delimiter or reading.encoding):
+        raise ShopError(f"{name} is {kind}")
 
 
 def _start(text: Iterator[str]) -> Iterator[str]:

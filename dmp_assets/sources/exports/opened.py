@@ -15,6 +15,9 @@ from dmp_assets.sources.exports.kept import ExportError
 from dmp_assets.sources.exports.kinds import KINDS
 from dmp_assets.sources.shop.connection import ShopError
 
+_LONGEST_SHOWN = 80
+"""Characters of a header that are shown."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -121,9 +124,15 @@ def opened(
     lacking = near.export.lacks(list(near.columns))
     raise ExportError(
         f"{path.name} is no export of {near.export.title}: it lacks {', '.join(lacking)} (it has: "
-        f"{', '.join(file.given)}); what is called otherwise is told by "
+        f"{', '.join(map(_shown, file.given))}); what is called otherwise is told by "
         f'DMP_ADS_EXPORT_COLUMNS=\'{{"NAME": "{_first_lacking(near)}"}}\''
     )
+
+
+def _shown(header: str) -> str:
+    """A header as it may be shown: in one line, and not at any length."""
+    plain = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in header)
+    return plain if len(plain) <= _LONGEST_SHOWN else f"{plain[:_LONGEST_SHOWN]}…"
 
 
 def _first_lacking(near: Opened) -> str:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dmp_assets.home import Home
 from dmp_assets.platform.config import setting_values
-from dmp_assets.platform.values.readers import SETTINGS, Side, decide, evidence
+from dmp_assets.platform.values.readers import SETTINGS, Side, decide, either, evidence
 from dmp_assets.platform.values.readers import Kind as Written
 from dmp_assets.sources.csv.reading import Reading
 from dmp_assets.sources.exports import kept as store
@@ -34,10 +34,12 @@ UNNAMED = "file"
 """The ad account, or the shop, of rows that name none."""
 _CENT = Decimal("0.01")
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_CHOICES: Mapping[str, tuple[str, str]] = {
-    "amount": ("--numbers decimal-point or decimal-comma", "1.234"),
-    "time": ("--dates day-first, month-first or year-first", "03/04/2024"),
+_CHOICES: Mapping[str, str] = {
+    "amount": "--numbers decimal-point or decimal-comma",
+    "time": "--dates day-first, month-first or year-first",
 }
+_REWRITTEN = r"^[0-9][.,][0-9]+[eE][+][0-9]+$"
+"""An id of many figures, as a spreadsheet writes it."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class _Look:
         currency = self._currency(db, known)
         zone = self._zone(db, known, dates)
         db.execute("CREATE TABLE row AS FROM given")
+        self._check_ids(db)
         ((rows,),) = db.sql("SELECT count(*) FROM row WHERE NOT is_total").fetchall()
         bad = self._bad(db, numbers, dates)
         totals = self._totals(db, numbers) if file.export.kind == "meta" else []
@@ -188,15 +191,26 @@ class _Look:
         names = self._written(kind)
         found = ", ".join(f'[{evidence(name, kind)}] AS "{name}"' for name in names)
         (row,) = db.sql(f"SELECT {found} FROM given").fetchall()
-        one, other, either, dotted = (sum(counts) for counts in zip(*row, strict=True))
-        form = decide(kind, one, other, either, dotted)
-        if form.is_ambiguous:
-            choice, example = _CHOICES[kind]
+        one, other, unsure, dotted = (sum(counts) for counts in zip(*row, strict=True))
+        form = decide(kind, one, other, unsure, dotted)
+        return self._unsure(db, kind, form.either) if form.is_ambiguous else form.side
+
+    def _unsure(self, db: "duckdb.DuckDBPyConnection", kind: Written, count: int) -> Side | None:
+        """How values are written that can be read in two ways. Raises ExportError, which quotes
+        the first of them, where nothing tells."""
+        unsure = " UNION ALL ".join(
+            f"SELECT line, '{name}' AS name, {name} AS text FROM given WHERE {either(name, kind)}"
+            for name in self._written(kind)
+        )
+        found = db.sql(f"SELECT * FROM ({unsure}) ORDER BY line, name").fetchall()
+        side = values.dotted_side(text for *_, text in found) if kind == "time" else None
+        if side is None:
+            line, name, text = found[0]
             raise self._error(
-                f"{form.either} values can be read in two ways, as {example} can, and no other "
-                f"tells which (columns {', '.join(names)}): say {choice}"
+                f"{count:,} values can be read in two ways, the first in line {line} ({name}: "
+                f"{text.strip()}), and no other tells which: say {_CHOICES[kind]}"
             )
-        return form.side
+        return side
 
     # whose it is ---------------------------------------------------------------------------------
     def _account(self, db: "duckdb.DuckDBPyConnection") -> tuple[str, Account | None]:
@@ -288,42 +302,77 @@ class _Look:
     ) -> int:
         """How many rows cannot be used as they are. Raises ExportError where they are too many."""
         export = self._file.export
-        wrong = ["problem IS NOT NULL"]
+        wrong = {"another number of values than the header": "problem IS NOT NULL"}
+        now = datetime.now(UTC)
         for name in self._file.columns:
             received = export.columns[name]
             text = f"nullif(trim({name}), '')"
             if received.kind in ("amount", "count"):
                 read = values.money if received.kind == "amount" else values.count
-                wrong.append(f"({text} IS NOT NULL AND {read(text, [numbers])} IS NULL)")
+                of = "number" if received.kind == "amount" else "whole number"
+                wrong[f"{name} is no {of}"] = (
+                    f"{text} IS NOT NULL AND {read(text, [numbers])} IS NULL"
+                )
             elif received.kind in ("day", "time"):
                 texts = [
                     str(one)
                     for (one,) in db.sql(f"SELECT DISTINCT {text} FROM row").fetchall()
                     if one is not None
                 ]
-                read_texts = [one for one in texts if values.moment(one, dates, "UTC") is not None]
+                moments = {one: values.moment(one, dates, "UTC") for one in texts}
+                found = {one: at for one, at in moments.items() if at is not None}
+                late = {one for one, at in found.items() if values.is_late(at, now)}
                 db.execute(
-                    f"CREATE OR REPLACE TABLE read_{name} AS SELECT unnest($1::VARCHAR[]) AS text",
-                    [read_texts],
+                    f"CREATE OR REPLACE TABLE read_{name} AS SELECT unnest($1::VARCHAR[]) AS text, "
+                    "unnest($2::BOOLEAN[]) AS is_late",
+                    [list(found), [one in late for one in found]],
                 )
-                wrong.append(
-                    f"({text} IS NOT NULL AND {text} NOT IN (SELECT text FROM read_{name}))"
-                )
-        ((bad, rows, first),) = db.sql(
-            f"SELECT count(*) FILTER (is_bad), count(*), min(line) FILTER (is_bad) FROM "
-            f"(SELECT line, {' OR '.join(wrong)} AS is_bad FROM row WHERE NOT is_total)"
+                read_texts = f"(SELECT text FROM read_{name}"
+                wrong[f"{name} is no day"] = f"{text} IS NOT NULL AND {text} NOT IN {read_texts})"
+                if name in self._judged():
+                    wrong[f"{name} is in the future"] = f"{text} IN {read_texts} WHERE is_late)"
+        whens = " ".join(f"WHEN {sql} THEN '{why}'" for why, sql in wrong.items())
+        ((bad, rows, first, why),) = db.sql(
+            "SELECT count(why), count(*), min(line) FILTER (why IS NOT NULL), "
+            f"arg_min(why, line) FROM (SELECT line, CASE {whens} END AS why FROM row "
+            "WHERE NOT is_total)"
         ).fetchall()
+        if not rows:
+            raise self._error("each of its rows is a sum: none names an ad and a day")
+        told = f"cannot be used, the first in line {first} ({why})"
         if bad:
-            self._notes.append(f"{bad:,} rows cannot be used, the first in line {first}")
+            self._notes.append(f"{bad:,} rows {told}")
         if bad > self._home.settings().max_bad_share * rows:
             raise self._error(
-                f"{bad:,} of {rows:,} rows cannot be used, the first in line {first}: more than "
-                "DMP_MAX_BAD_SHARE allows; nothing is taken"
+                f"{bad:,} of {rows:,} rows {told}: more than DMP_MAX_BAD_SHARE allows; nothing is "
+                "taken"
             )
         if export.kind == "meta":
             self._one_day(db)
             self._shared(db)
         return int(bad)
+
+    def _judged(self) -> Sequence[str]:
+        """Columns whose days cannot be in the future; reports of a month may end there."""
+        if self._file.export.kind == "shopify":
+            return ("created_at", "cancelled_at")
+        return ("day",) if "day" in self._file.columns else ("reporting_starts",)
+
+    def _check_ids(self, db: "duckdb.DuckDBPyConnection") -> None:
+        """Refuse a file whose ids a spreadsheet has rewritten: they are those of other things."""
+        for name in self._file.columns:
+            if self._file.export.columns[name].kind != "id":
+                continue
+            found = db.execute(
+                f"SELECT line, {name} FROM row WHERE regexp_matches(trim({name}), $1) "
+                "ORDER BY line LIMIT 1",
+                [_REWRITTEN],
+            ).fetchone()
+            if found:
+                raise self._error(
+                    f"line {found[0]}: a spreadsheet has rewritten {name} ({found[1].strip()}): "
+                    "give the file as it was exported"
+                )
 
     def _one_day(self, db: "duckdb.DuckDBPyConnection") -> None:
         """Refuse a file whose rows are of several days."""

@@ -6,15 +6,19 @@ A file writes all its numbers in one way, and all its days. `numbers` and `dates
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dmp_assets.platform.values.readers import Format, Side, amount
 from dmp_assets.platform.values.times import read_day, read_time
 
+AHEAD = timedelta(days=1)
+"""By so much a day somewhere may be ahead of that of UTC on which a file was taken."""
 NUMBER = "DECIMAL(38, 9)"
 EXACT = 8
 """Places to which Ads Manager parts what was spent into cells."""
+_DOTTED = re.compile(r"(\d{1,2})\. ?(\d{1,2})\. ?(\d{2})(?!\d)")
+_MONTHS = 12
 _ZONED = re.compile(
     r":\d{2}(?:[.,]\d+)?\s*(?P<zone>z|utc|gmt|[+-]\d{1,2}(?::?\d{2})?)\s*$", re.IGNORECASE
 )
@@ -43,6 +47,21 @@ def count(text: str, sides: Sequence[Side | None]) -> str:
     )
 
 
+def dotted_side(texts: Iterable[str]) -> Side | None:
+    """Which part of days with dots and two figures of the year is first, as `14.03.24`; None where
+    nothing tells.
+
+    A first part over 12 is the day, unless it is the year of days that differ in their last part.
+    """
+    found = [_DOTTED.match(text.strip()) for text in texts]
+    parts = [tuple(map(int, one.groups())) for one in found if one]
+    if not parts or len(parts) < len(found):
+        return None
+    first, second, last = (set(which) for which in zip(*parts, strict=True))
+    is_day = max(first) > _MONTHS and max(second) <= _MONTHS and len(first) >= len(last)
+    return "day" if is_day else None
+
+
 def days(texts: Iterable[tuple[str, Side | None]]) -> dict[tuple[str, Side | None], date]:
     """The days that these texts name, those that name none left out."""
     read = {(text, side): read_day(text, Format(side)) for text, side in texts}
@@ -55,6 +74,11 @@ def moment(text: str, side: Side | None, zone: str) -> datetime | None:
     if found is None or _ZONED.search(text):
         return found
     return found.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+def is_late(moment: datetime, taken_at: datetime) -> bool:
+    """Whether a moment, or the beginning of a day, is after a file was taken, in any time zone."""
+    return moment > taken_at + AHEAD
 
 
 def offset_differs(text: str, side: Side | None, zone: str) -> bool:

@@ -195,6 +195,15 @@ def test_clicks_without_purchases_are_found_with_since_when(lake: Lake) -> None:
     assert (one["figure"], one["since"]) == (0, TODAY - timedelta(days=2)) and one["low"] > 1
 
 
+def test_days_of_which_claims_are_unknown_are_no_days_without_purchases(lake: Lake) -> None:
+    def untold(row: dict[str, Any]) -> None:
+        if row["date"] >= TODAY - timedelta(days=2):
+            row["purchases"] = row["purchase_value"] = None
+
+    lake.account(change=untold)
+    assert lake.look() == []
+
+
 # delays ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("zone", "now", "is_late"),

@@ -1,6 +1,7 @@
 """Files that people give: what they say of themselves is found out, what they do not is asked."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -209,7 +210,7 @@ def test_rows_that_cannot_be_used_are_counted_and_too_many_refused(
     file = written(tmp_path / "a.csv", AD, [*good, ad("2024-03-10", "twelve"), ad("2024-02-30")])
     (one,) = taken(home, file)
     assert one.kept.bad == 2
-    assert "2 rows cannot be used, the first in line 11" in one.notes
+    assert "2 rows cannot be used, the first in line 11 (spend is no number)" in one.notes
     short = written(tmp_path / "b.csv", AD, [*good[:2], ["Spring", "Set A"]])
     with pytest.raises(ExportError, match="1 of 3 rows cannot be used, the first in line 4"):
         taken(home, short)
@@ -314,6 +315,103 @@ def test_a_kind_that_is_said_is_asked_for(home: Home, tmp_path: Path) -> None:
     file = written(tmp_path / "a.csv", AD, [ad(DAYS[0])])
     with pytest.raises(ExportError, match="is no export of Shopify's orders: it lacks Name"):
         taken(home, file, kind="shopify")
+
+
+BINARY = {
+    "workbook": (b"PK\x03\x04\x14\0\0\0[Content_Types].xml xl/workbook.xml", "an Excel workbook"),
+    "archive": (b"PK\x03\x04\x14\0\0\0a.csv Ad name,Day", r"packed \(ZIP\): unpack it"),
+    "old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0\0", "a workbook of an older Excel"),
+    "page": (b"\xef\xbb\xbf<html><table>", "a web page, or XML: export it as CSV"),
+    "gzip": (b"\x1f\x8b\x08\0", "packed"),
+    "picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x01\x02\x03\x04\x05", "no text"),
+}
+
+
+@pytest.mark.parametrize("kind", BINARY)
+def test_what_is_no_text_is_named_and_not_shown(home: Home, tmp_path: Path, kind: str) -> None:
+    start, why = BINARY[kind]
+    file = tmp_path / "a.csv"
+    file.write_bytes(start + bytes(range(256)) * 2)
+    with pytest.raises(ExportError, match=f"a.csv is {why}") as refused:
+        taken(home, file)
+    assert str(refused.value).isprintable()
+
+
+def test_text_of_two_bytes_a_character_is_text(home: Home, tmp_path: Path) -> None:
+    rows = [ad(DAYS[0], name="Реклама " * 20)]
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        file = written(tmp_path / f"{encoding}.csv", AD, rows, encoding=encoding)
+        assert taken(home, file)[0].kept.rows == 1
+
+
+def test_headers_that_are_shown_are_plain_and_short(home: Home, tmp_path: Path) -> None:
+    file = written(tmp_path / "a.csv", ("Day", "\x1b[31mred", "x" * 200), [[DAYS[0], "1", "2"]])
+    with pytest.raises(ExportError, match="is no export of Ads Manager") as refused:
+        taken(home, file)
+    assert "\x1b" not in str(refused.value)
+    assert "x" * 100 not in str(refused.value)
+
+
+def test_a_row_of_the_future_cannot_be_used(home: Home, tmp_path: Path) -> None:
+    past = [ad(day) for day in DAYS * 10]
+    today = datetime.now(UTC).date()
+    late = [ad(str(today + timedelta(days=ahead))) for ahead in (1, 2)]
+    (one,) = taken(home, written(tmp_path / "a.csv", AD, [*past, *late]))
+    assert "1 rows cannot be used, the first in line 23 (day is in the future)" in one.notes
+    with pytest.raises(ExportError, match=r"1 of 1 rows .*day is in the future"):
+        taken(home, written(tmp_path / "b.csv", AD, [ad("2099-03-04")]))
+    later = {"Created at": "2099-03-05 10:00:00 +0100"}
+    with pytest.raises(ExportError, match="created_at is in the future"):
+        taken(home, written(tmp_path / "o.csv", ORDER, [order("#1", **later)]),
+              timezone="Europe/Berlin")  # fmt: skip
+    month = (*AD, "Reporting starts", "Reporting ends")
+    (other,) = taken(home, written(tmp_path / "c.csv", month,
+                                   [[*ad(DAYS[0]), DAYS[0], "2099-12-31"]]))  # fmt: skip
+    assert other.kept.bad == 0
+
+
+def test_what_can_be_read_in_two_ways_is_quoted_as_it_stands(home: Home, tmp_path: Path) -> None:
+    days = written(tmp_path / "a.csv", AD, [ad("2024-03-04"), ad("05.06.24")])
+    with pytest.raises(ExportError, match=r"1 values .* in line 3 \(day: 05\.06\.24\), and no"):
+        taken(home, days)
+    numbers = written(tmp_path / "b.csv", AD, [ad(DAYS[0]), ad(DAYS[1], "1,234")])
+    (file,) = taken(home, numbers)
+    assert file.kept.numbers == "point"
+    unsure = written(tmp_path / "c.csv", AD, [ad(DAYS[0], "1,234", "17")])
+    with pytest.raises(ExportError, match=r"1 values .* in line 2 \(spend: 1,234\), and no"):
+        taken(home, unsure)
+
+
+@pytest.mark.parametrize(
+    ("days", "side"),
+    [
+        (("04.03.24", "14.03.24"), "day"),
+        (("14.03.24",), "day"),
+        (("24.03.04", "24.03.05"), None),  # the year first, or one day of two years
+        (("04.03.24", "05.03.24"), None),
+        (("04/03/24", "14/03/24"), None),
+    ],
+)
+def test_days_with_dots_are_told_by_a_first_part_over_twelve(
+    home: Home, tmp_path: Path, days: tuple[str, ...], side: str | None
+) -> None:
+    file = written(tmp_path / "a.csv", AD, [ad(day) for day in days])
+    if side is None:
+        with pytest.raises(ExportError, match="can be read in two ways"):
+            taken(home, file)
+    else:
+        assert taken(home, file)[0].kept.dates == side
+
+
+def test_a_file_of_sums_alone_and_one_with_rewritten_ids_are_refused(
+    home: Home, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match="each of its rows is a sum"):
+        taken(home, written(tmp_path / "a.csv", AD, [["", "", "", DAYS[0], "1.50", "10"]]))
+    for number in ("1,2021E+17", "5.02E+12"):
+        file = written(tmp_path / "b.csv", (*AD, "Ad ID"), [[*ad(DAYS[0]), number]])
+        with pytest.raises(ExportError, match="a spreadsheet has rewritten ad_id"):
+            taken(home, file)
 
 
 @pytest.mark.parametrize("given", ["", "../acme", "a/b", ".hidden", "x" * 65])
