@@ -112,7 +112,25 @@ def import_files(
         for one in taken:
             what = f"{one.kept.rows:,} rows" if one.is_new else "there already, left alone"
             print("\n  ".join((f"{one.kept.name}: {what}", *one.notes)))
-        out.print("`dmp run --select group:ads` brings them into the tables.")
+        for step in _next_steps(home, whose):
+            out.print(step)
+
+
+def _next_steps(home: Home, advertiser: str) -> list[str]:
+    """What is to be done, in this home, that files are in its tables and on its pages."""
+    from dmp_assets.platform.store import where
+
+    tables = "`dmp run --select group:ads` brings them into the tables"
+    if where.is_configured(home):
+        return [f"Next: {tables}; `dmp up` shows them at /ads."]
+    return [
+        "Next, in this order:",
+        "  `dmp migrate`, once: it makes the store that the pages and the API show from",
+        f"  `dmp advertiser add {advertiser}`, once: it makes the advertiser known there",
+        f"  {tables}, and from then on into that store",
+        "  `dmp up` shows them at /ads",
+        "Without the first two there are tables and reports, and the pages stay empty.",
+    ]
 
 
 def _holders(home: Home) -> list[str]:

@@ -125,6 +125,9 @@ DOMAIN = Domain(
         'has no rate: `dmp show {asset} --where "rate IS NULL"`',
         "unit_costs_known": "say at Shopify what an item costs; see the orders: `dmp show {asset} "
         '--where "goods_without_cost > 0"`',
+        "claims_known": "export the files anew with the columns Purchases and Purchases conversion "
+        "value, or say what they are called by DMP_ADS_EXPORT_COLUMNS, and take the old ones back: "
+        '`dmp ads files`; see their rows: `dmp show {asset} --where "purchases IS NULL"`',
         "little_is_unexplained": "compare how the shop and the ad account track: does the web's "
         "database, or the UTM parameters, name visits by ads, is the pixel there twice? See the "
         "days: `dmp show {asset}`",

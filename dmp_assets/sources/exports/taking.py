@@ -6,7 +6,7 @@ Nothing is kept of a file that cannot be used: what is ambiguous is asked back, 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,9 +22,10 @@ from dmp_assets.sources.exports import kept as store
 from dmp_assets.sources.exports import values
 from dmp_assets.sources.exports.columns import Kind
 from dmp_assets.sources.exports.kept import ExportError, Kept
-from dmp_assets.sources.exports.landing import batches, is_grand
+from dmp_assets.sources.exports.landing import batches, is_grand, reopened
 from dmp_assets.sources.exports.meta import CELL, CLAIMS, SUMMED
 from dmp_assets.sources.exports.opened import Opened, opened
+from dmp_assets.sources.exports.replaced import Told
 from dmp_assets.sources.exports.settings import ExportSettings
 
 if TYPE_CHECKING:
@@ -82,20 +83,41 @@ def take(
     `known`: accounts and shops of the advertiser by what services tell. Raises ExportError, and
     GivenError for what is said wrong.
     """
-    there = {(one.advertiser_id, one.sha256): one for one in store.kept(home)}
+    import duckdb
+
+    there = {
+        one.sha256: (reopened(home, one), one)
+        for one in store.kept(home)
+        if one.advertiser_id == said.advertiser_id
+    }
     found: list[tuple[Path, Taken]] = []
-    for path in paths:
-        file = opened(path, said.kind, _columns(home), said.reading)
-        if before := there.get((said.advertiser_id, file.sha256)):
-            found.append((path, Taken(before, is_new=False)))
-            continue
-        taken = _Look(home, file, said, known[file.export.kind]).taken()
-        there[said.advertiser_id, file.sha256] = taken.kept
-        found.append((path, taken))
+    with closing(duckdb.connect()) as db:
+        told = Told(home, db)
+        for path in paths:
+            file = opened(path, said.kind, _columns(home), said.reading)
+            if file.sha256 in there:
+                found.append((path, _again(file, there[file.sha256][1])))
+                continue
+            taken = _Look(home, file, said, known[file.export.kind]).taken()
+            before = [(f, k) for f, k in there.values() if k.kind == file.export.kind]
+            if anew := told.anew(file, taken.kept, before):
+                taken = replace(taken, notes=(*taken.notes, anew))
+            there[file.sha256] = (file, taken.kept)
+            found.append((path, taken))
     return [
         Taken(store.keep(home, path, one.kept), True, one.notes) if one.is_new else one
         for path, one in found
     ]
+
+
+def _again(file: Opened, before: Kept) -> Taken:
+    """Of a file that is there already: what would be read of it now, and was not then."""
+    further = [name for name in file.columns if name not in before.columns]
+    note = (
+        f"what is known of its columns by now was not then ({', '.join(further)}): take it back by "
+        f"`dmp ads files --remove {before.sha256[:12]}` and give it again"
+    )
+    return Taken(before, is_new=False, notes=[note] if further else [])
 
 
 def _columns(home: Home) -> Mapping[str, str]:

@@ -36,6 +36,8 @@ def test_files_are_taken_listed_and_taken_back(live: Home, tmp_path: Path) -> No
     assert code == 0, said
     assert "ads.csv: 1 rows" in said
     assert "orders.csv: 1 rows" in said
+    steps = ("dmp migrate", "dmp advertiser add acme", "dmp run --select group:ads", "dmp up")
+    assert sorted(steps, key=said.index) == list(steps), said
     code, said = dmp("ads", "import", str(ads), "--advertiser", "acme")
     assert (code, "ads.csv: there already, left alone" in said) == (0, True)
     code, said = dmp("ads", "files")
@@ -76,6 +78,18 @@ def test_an_account_is_taken_back_once_it_is_not_granted_any_more(
     assert removed.noted(live) == [("bolt", "101"), ("gone", "202")]
     assert "taken back" in dmp("ads", "accounts")[1]
     assert kept.kept(live) == []
+
+
+def test_a_home_with_a_store_needs_no_other_steps(
+    live: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dmp_assets.cli.service.in_store", lambda home, work: None)
+    live.prepare("live").remember(store="embedded")
+    file = written(tmp_path / "ads.csv", AD, [ad("2024-03-01")])
+    code, said = dmp("ads", "import", str(file), "--advertiser", "acme")
+    assert code == 0, said
+    assert "dmp migrate" not in said
+    assert "dmp run --select group:ads" in said
 
 
 def test_what_is_wrong_is_said_in_a_line(live: Home, tmp_path: Path) -> None:

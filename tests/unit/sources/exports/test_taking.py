@@ -39,6 +39,40 @@ def test_the_same_file_again_changes_nothing(home: Home, tmp_path: Path) -> None
     assert kept.kept(home) == [first.kept]
 
 
+def test_what_a_file_tells_anew_is_said(home: Home, tmp_path: Path) -> None:
+    first = [ad(day, name=name) for day in (*DAYS, "2024-03-03") for name in ("Ad 1", "Ad 2")]
+    one = written(tmp_path / "a.csv", AD, first)
+    assert not any("replaces" in note for note in taken(home, one)[0].notes)
+    later = [[*ad(day, "9.00"), "501"] for day in ("02.03.2024", "03.03.2024", "31.03.2024")]
+    both = (
+        written(tmp_path / "b.csv", (*AD, "Ad ID"), later),
+        written(tmp_path / "c.csv", (*AD, "Ad ID"), [[*ad(DAYS[1], "7.00"), "502"]]),
+    )
+    (b, c) = taken(home, *both)
+    assert "replaces 2 days of 1 ads that an earlier file told" in b.notes
+    assert "replaces 1 days of 1 ads that an earlier file told" in c.notes  # 501 is another ad
+    other = written(tmp_path / "d.csv", AD, [ad(day, "8.00") for day in DAYS])
+    assert not any("replaces" in note for note in taken(home, other, account="9")[0].notes)
+    zone = "Europe/Berlin"
+    taken(home, written(tmp_path / "o.csv", ORDER, [order("#1"), order("#2")]), timezone=zone)
+    again = [order("#2", Refunded_Amount="5.00"), line("#2", "1", "2.00"), order("#3")]
+    (orders,) = taken(home, written(tmp_path / "p.csv", ORDER, again), timezone=zone)
+    assert "replaces 1 orders that an earlier file told" in orders.notes
+
+
+def test_a_file_whose_columns_are_known_by_now_is_to_be_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "live").prepare("live")
+    file = written(tmp_path / "a.csv", (*AD, "Bought"), [[*ad(DAYS[0]), "3"]])
+    (one,) = taken(home, file)
+    assert taken(home, file)[0].notes == []
+    monkeypatch.setenv("DMP_ADS_EXPORT_COLUMNS", json.dumps({"Bought": "purchases"}))
+    (again,) = taken(home, file)
+    assert not again.is_new
+    assert f"dmp ads files --remove {one.kept.sha256[:12]}" in again.notes[0]
+
+
 def test_a_file_that_was_taken_back_can_be_taken_anew(home: Home, tmp_path: Path) -> None:
     file = written(tmp_path / "a.csv", AD, [ad(day) for day in DAYS])
     (one,) = taken(home, file)
