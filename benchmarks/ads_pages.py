@@ -118,7 +118,7 @@ def _fill(api: Api, rows: int) -> int:
         for name, table in some.items()
     }  # fmt: skip
     known = tables["ads_advertisers"]
-    for name in ("last_day", "open_from", "first_day"):
+    for name in ("last_day", "open_from", "first_day", "whole_from"):
         place = known.schema.get_field_index(name)
         known = known.set_column(
             place, name, pa.array([day + shift for day in known[name].to_pylist()])

@@ -221,15 +221,22 @@ def test_each_advertiser_has_rows_of_its_own_accounts_and_shops_alone(made: AdsH
 
 def test_returns_are_by_their_formulas(made: AdsHome) -> None:
     found = rows(made, "SELECT * FROM modeled.ad_roi_daily")
+    modelled = {
+        row["advertiser_id"]
+        for row in rows(made, "SELECT DISTINCT advertiser_id FROM modeled.conversion_claims "
+                              "WHERE claimant LIKE 'model:%'")
+    }  # fmt: skip
     assert {row["campaign_id"] == "" for row in found} == {True, False}
     for row in found:
         spend = float(row["spend"])
         for name, over in (("platform_roas", "platform_value"), ("modelled_roas",
                                                                 "modelled_revenue")):  # fmt: skip
-            if spend:
+            if spend and row[over] is not None:
                 assert row[name] == pytest.approx(float(row[over]) / spend)
             else:
                 assert row[name] is None
+        is_known = row["modelled_revenue"] is not None
+        assert is_known == (row["advertiser_id"] in modelled), "no visits, no model"
         if row["campaign_id"] == "" and spend:
             assert row["mer"] == pytest.approx(float(row["revenue"]) / spend)
 

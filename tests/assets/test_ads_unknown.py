@@ -1,6 +1,6 @@
 """What is not known of ads is null in their tables and never 0; without a JVM."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from dmp_assets.ads.tables import ad_roi_daily, publications
 from dmp_assets.ads.tables import pooled_insights as pooled
+from dmp_assets.ads.tables.notice_series import ShopDays
 from dmp_assets.home import Home
 from dmp_assets.platform.lake.tables import Tables
 from tests.support.declared import types
@@ -139,3 +140,15 @@ def test_a_month_with_a_day_that_is_not_known_is_in_no_pooled_figure(made: Home)
     }
     assert found[UNRATED]["mer"] is None and found[UNRATED]["modelled_roas"] is None
     assert found[RATED]["mer"] == pytest.approx(100 / 30)
+
+
+def test_a_day_without_a_rate_is_judged_by_no_notice() -> None:
+    """Spend that is not known would look like a collapse of the costs, and MER like a rise."""
+    given = [
+        {"date": DAY + timedelta(days=n), "spend": spend, "revenue": 100.0}
+        for n, spend in enumerate((10.0, None, 12.0))
+    ]
+    last = DAY + timedelta(days=2)
+    found = ShopDays("acme", given, last, {}).series(DAY, last, lambda row: row["spend"])
+    assert found.is_read.tolist() == [True, False, True]
+    assert found.values.tolist() == [10.0, 0.0, 12.0]

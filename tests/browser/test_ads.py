@@ -35,6 +35,7 @@ PAGES = (
     "/ads/connections",
     "/ads/members",
     "/ads?start=2031-01-01&end=2031-01-02",
+    "/ads?start=2024-02-10&end=2024-02-01",
 )
 SHOTS = os.environ.get("SCREENSHOTS")
 """A folder for pictures of the pages, for people to look at."""

@@ -124,8 +124,10 @@ def _beside(name: str, now: Mapping[Any, Any]) -> str:
     """What has to be known of a figure."""
     if name != "modelled_roas":
         return ""
-    theirs = f"Meta claims {numbers.ratio(now['platform_roas'])}, with tax"
-    return theirs if is_modelled(now) else f"No visits known. {theirs}"
+    claimed = now["platform_roas"]
+    said = [] if is_modelled(now) else ["No visits known"]
+    said += [f"Meta claims {numbers.ratio(claimed)}, with tax"] if claimed is not None else []
+    return ". ".join(said)
 
 
 def is_modelled(row: Mapping[Any, Any]) -> bool:
