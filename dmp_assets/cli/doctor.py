@@ -74,7 +74,7 @@ def _checks(home: Home) -> tuple[list[Check], bool]:
         Check("JARs", lambda: f"{len(java.jar_paths())} in {java.jars_dir()}"),
         Check("Home", lambda: f"{home.root} ({home.profile})"),
         Check("Home is writable", lambda: _writable(home)),
-        Check("Secrets are its owner's", lambda: _private(home)),
+        Check("Secrets", lambda: _private(home)),
         Check("Free disk", lambda: _free_disk(home)),
         Check("Settings", lambda: str(home.settings() and "readable")),
         Check("Quarto", _quarto, "note"),

@@ -37,7 +37,7 @@ def connections_of(home: Home, service: str) -> Iterator[Connections]:
 def looked_at(home: Home, service: str) -> Iterator[Connections]:
     """The home's connections to look at, with nothing started or changed for it.
 
-    Raises NotKnownError where their store is not there, or does not answer.
+    Raises NotKnownError where their store is not there, or cannot be used.
     """
     if not where.is_configured(home):
         raise NotKnownError("tokens are kept in the operational store; `dmp migrate` makes it")
@@ -45,7 +45,7 @@ def looked_at(home: Home, service: str) -> Iterator[Connections]:
         with connections_of(home, service) as found:
             yield found
     except (StoreError, PostgresError):
-        raise NotKnownError("not known while the operational store does not answer") from None
+        raise NotKnownError("not known while the operational store cannot be used") from None
 
 
 def _clock(home: Home) -> Callable[[], datetime]:

@@ -27,6 +27,7 @@ from dmp_assets.platform.connect.tokens import BegunConsent, ConnectionCredentia
 from dmp_assets.sources.shopify import documents
 from dmp_assets.sources.shopify.errors import BusinessError
 from dmp_assets.sources.shopify.graphql import ShopApi
+from dmp_assets.sources.shopify.resource import shopify_lacks
 from dmp_assets.sources.shopify.settings import ShopifySettings
 from dmp_assets.sources.shopify.shops import ShopDomainError, address_of, shop_domain
 from dmp_assets.sources.shopify.signatures import Secrets
@@ -67,11 +68,8 @@ def oauth_of(settings: ShopifySettings, shop: str) -> OAuthService:
 def client_of(settings: ShopifySettings, shop: str, *, loopback_only: bool) -> OAuthClient:
     """Us at a shop. Raises ConnectError without id and secret; ShopDomainError."""
     if settings.shopify_client_secret is None or not settings.shopify_client_id:
-        raise ConnectError(
-            "Shopify: DMP_SHOPIFY_CLIENT_ID and DMP_SHOPIFY_CLIENT_SECRET are needed to reach a "
-            "shop",
-            "not configured",
-        )
+        lacks = " and ".join(shopify_lacks(settings))
+        raise ConnectError(f"Shopify: set {lacks} first, to reach a shop", "not configured")
     return OAuthClient(
         oauth_of(settings, shop),
         settings.shopify_client_id,

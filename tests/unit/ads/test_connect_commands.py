@@ -200,6 +200,12 @@ def test_what_is_missing_is_said(env: Mapping[str, str]) -> None:
     assert "--redirect" in err and "DMP_PUBLIC_URL" in err
 
 
+def test_of_the_app_at_shopify_the_missing_setting_is_said(env: Mapping[str, str]) -> None:
+    half = {**env, "DMP_SHOPIFY_CLIENT_ID": "an-app"}
+    _, err = dmp(half, "connect", "shopify", SHOP).communicate(timeout=60)
+    assert "set DMP_SHOPIFY_CLIENT_SECRET first" in err and "CLIENT_ID" not in err, err
+
+
 # Shopify -----------------------------------------------------------------------------------------
 @pytest.fixture
 def shops(tmp_path: Path) -> Iterator[Shopify]:

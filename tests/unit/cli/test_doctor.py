@@ -110,10 +110,10 @@ def test_secrets_that_others_may_read_are_named(home: Home) -> None:
     home.secrets.mkdir(mode=0o700)
     key = home.secrets / "token_keys"
     key.touch(0o600)
-    assert "✓ Secrets are its owner's" in CliRunner().invoke(app, ["doctor"]).output
+    assert "✓ Secrets: nobody else" in CliRunner().invoke(app, ["doctor"]).output
     key.chmod(0o640)
     ran = CliRunner().invoke(app, ["doctor"])
-    assert f"✗ Secrets are its owner's: others may read or change {key}:" in ran.output, ran.output
+    assert f"✗ Secrets: others may read or change {key}:" in ran.output, ran.output
 
 
 def test_what_is_wrong_with_settings_is_said_once(
