@@ -123,7 +123,8 @@ DOMAIN = Domain(
         "--writing`) or stop the experiment: the next run tries again",
         "rates_known": "add the currency to the file that DMP_ADS_EXCHANGE_RATES names; see what "
         'has no rate: `dmp show {asset} --where "rate IS NULL"`',
-        "unit_costs_known": "say at Shopify what an item costs; see the orders: `dmp show {asset} "
+        "unit_costs_known": "say at Shopify what an item costs, or by DMP_ADS_GOODS_SHARE what "
+        "share of their revenue goods cost; see the orders: `dmp show {asset} "
         '--where "goods_without_cost > 0"`',
         "claims_known": "export the files anew with the columns Purchases and Purchases conversion "
         "value, or say what they are called by DMP_ADS_EXPORT_COLUMNS, and take the old ones back: "

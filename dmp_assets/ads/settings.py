@@ -64,6 +64,10 @@ class AdsSettings(MetaSettings, ShopifySettings, ExportSettings):
         Decimal(0), ge=0, description="What sending an order costs the shop, in the currency of "
         "sums.",
     )  # fmt: skip
+    ads_goods_share: Annotated[Decimal | None, Field(ge=0, le=1)] = Field(
+        None, description="Share of their net revenue that goods cost whose cost the shop does not "
+        "say, e.g. 0.4; empty: it is unknown and counts 0.",
+    )  # fmt: skip
     ads_click_days: int = Field(
         7, ge=1, le=28, description="Days after a click on an ad in which an order counts as its."
     )

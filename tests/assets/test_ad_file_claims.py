@@ -12,7 +12,7 @@ from dmp_assets.home import Home
 from dmp_assets.platform.lake.columns import arrow_schema
 from tests.assets.test_ads_files import OF_META, OF_SHOPIFY, not_passed, on, rows
 from tests.assets.test_ads_files import apart as apart
-from tests.support.exports import AD, ORDER, ad, order, taken, written
+from tests.support.exports import AD, ORDER, ad, line, order, taken, written
 from tests.support.lakehouse import write
 from tests.support.materialized import materialized
 
@@ -86,6 +86,33 @@ def test_a_german_export_tells_claims_and_ids(
     (one,) = rows(apart, "SELECT account_id, campaign_id, adset_id, ad_id "
                          "FROM modeled.ad_performance_daily")  # fmt: skip
     assert one == {"account_id": "777", "campaign_id": "1201", "adset_id": "2201", "ad_id": "3201"}
+
+
+def test_goods_of_unknown_cost_cost_the_share_that_is_said(
+    apart: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [
+        order("#1", Id="501", Total="45.00", Taxes="4.00"),  # 40 of goods and 5 of sending, 4 tax
+        line("#1", "1", "20.00"),
+        order("#2", Id="502", Total="27.00", Taxes="2.00"),  # tax on top
+    ]
+    taken(apart, written(tmp_path / "o.csv", ORDER, given), timezone="Europe/Berlin")
+    tables = [one for one in OF_SHOPIFY if one not in OF_META]
+    query = ("SELECT order_id, revenue, cost_of_goods, goods_without_cost, contribution "
+             "FROM modeled.order_ledger ORDER BY order_id")  # fmt: skip
+    exchange = [one for one in OF_SHOPIFY if one in OF_META]
+    materialized(*exchange, *tables)
+    assert [(row["cost_of_goods"], row["contribution"]) for row in rows(apart, query)] == [
+        (0, 41), (0, 25),
+    ]  # fmt: skip
+    monkeypatch.setenv("DMP_ADS_GOODS_SHARE", "0.25")
+    materialized(*exchange, *tables)
+    first, second = rows(apart, query)
+    net = Decimal("40") * 41 / 45
+    assert first["cost_of_goods"] == pytest.approx(net / 4, abs=Decimal("0.001"))
+    assert first["contribution"] == first["revenue"] - first["cost_of_goods"]
+    assert (second["cost_of_goods"], second["contribution"]) == (5, 20)
+    assert [one["goods_without_cost"] for one in (first, second)] == [40, 20]
 
 
 def test_days_of_the_future_are_put_aside_with_reason(apart: Home, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ none. Gift cards are no sale of goods.
     contribution = revenue - cost of goods - shipping cost - payment fees
 
 where revenue is the total without tax and gift cards, and of a refund what went back without tax.
+Goods whose cost the shop does not say cost the share DMP_ADS_GOODS_SHARE of what they brought
+without tax, and without it 0; `goods_without_cost` sums them either way.
 """
 
 from dmp_assets.ads.settings import AdsSettings, currency_of_sums
@@ -47,7 +49,9 @@ COLUMNS = {
     "gift_cards": _amount(f"Gift cards that were bought, {_IN_SHOP}."),
     "revenue": _amount(f"gross - discounts - refunds - tax - gift cards, {_IN_SHOP}."),
     "cost_of_goods": _amount(f"What the goods cost the shop, {_IN_SHOP}; of returned ones less."),
-    "goods_without_cost": _amount(f"Goods whose cost the shop does not say, {_IN_SHOP}."),
+    "goods_without_cost": _amount(
+        f"Goods whose cost the shop does not say (DMP_ADS_GOODS_SHARE), {_IN_SHOP}."
+    ),
     "shipping_cost": _amount("DMP_ADS_SHIPPING_COST, in the shop's currency."),
     "payment_fees": _amount(f"What the payment cost, where it is known, {_IN_SHOP}."),
     "contribution": _amount(
@@ -67,17 +71,25 @@ first AS (
 ),
 line AS (
   SELECT {_OF}, line_id, quantity, is_gift_card IS TRUE AS is_gift, discounted_total,
+         least(1, greatest(0, (total - coalesce(tax, 0)) / nullif(coalesce(shipping, 0)
+           + sum(discounted_total) OVER (PARTITION BY {_OF}), 0))) AS net,
          CASE WHEN unit_cost_currency IS NULL OR unit_cost_currency = currency
               THEN unit_cost END AS unit_cost
-  FROM cleaned.shopify_order_lines JOIN (SELECT {_OF}, currency FROM real) USING ({_OF})
+  FROM cleaned.shopify_order_lines 
+  JOIN (SELECT {_OF}, currency, total, tax, shipping FROM real) USING ({_OF})
   LEFT JOIN (SELECT advertiser_id, shop, variant_id, unit_cost, unit_cost_currency
              FROM cleaned.shopify_variants) USING (advertiser_id, shop, variant_id)
 ),
+cost AS (
+  SELECT *, coalesce(quantity * unit_cost, round(discounted_total * net * $share::DOUBLE, 4)
+           ::DECIMAL(18, 4)) AS cost
+  FROM line
+),
 goods AS (
   SELECT {_OF}, sum(discounted_total) FILTER (is_gift) AS gift_cards,
-         sum(quantity * unit_cost) FILTER (NOT is_gift) AS cost,
+         sum(cost) FILTER (NOT is_gift) AS cost,
          sum(discounted_total) FILTER (NOT is_gift AND unit_cost IS NULL) AS without_cost
-  FROM line GROUP BY ALL
+  FROM cost GROUP BY ALL
 ),
 fee AS (
   SELECT {_OF}, sum(list_sum(list_transform(
@@ -87,8 +99,9 @@ fee AS (
   FROM cleaned.shopify_transactions WHERE status = 'SUCCESS' GROUP BY ALL
 ),
 back AS (
-  SELECT {_OF}, refund_id, sum(r.quantity * unit_cost) AS cost
-  FROM cleaned.shopify_refund_lines r JOIN line USING ({_OF}, line_id)
+  SELECT {_OF}, refund_id, sum(coalesce(r.quantity * unit_cost, round(
+           r.quantity * cost / nullif(l.quantity, 0), 4)::DECIMAL(18, 4))) AS cost
+  FROM cleaned.shopify_refund_lines r JOIN cost l USING ({_OF}, line_id)
   WHERE r.kind = 'line' AND NOT is_gift AND coalesce(r.cause, '') <> 'NO_RESTOCK' GROUP BY ALL
 ),
 entry AS (
@@ -144,7 +157,7 @@ FROM contributions
     ],
     columns=COLUMNS,
     key=KEY,
-    settings=["currency", "ads_currency", "ads_shipping_cost"],
+    settings=["currency", "ads_currency", "ads_shipping_cost", "ads_goods_share"],
     owner="team:marketing",
     kinds=("duckdb", "delta"),
     checks=(
@@ -166,7 +179,8 @@ FROM contributions
                    sum(goods_without_cost)::DOUBLE AS without_cost
             FROM modeled.order_ledger
             """,
-            "What goods cost the shop is known; contribution is too high by what is not.",
+            "What goods cost the shop is known; of others DMP_ADS_GOODS_SHARE tells it, without "
+            "which contribution is too high.",
         ),
     ),
 )  # fmt: skip
@@ -181,6 +195,7 @@ def order_ledger(run: TableRun) -> None:
         f"SELECT {', '.join(COLUMNS)} FROM ({_QUERY}) ORDER BY {', '.join(KEY)}",
         {
             "currency": currency_of_sums(run.settings),
+            "share": run.settings.of(AdsSettings).ads_goods_share,
             "shipping": run.settings.of(AdsSettings).ads_shipping_cost,
         },
     )

@@ -115,6 +115,7 @@ WRONG = {
     "ads_export_numbers": ["comma"],
     "ads_export_dates": ["european"],
     "ads_shipping_cost": ["-1", "some"],
+    "ads_goods_share": ["40 %", "1.5", "-0.1", "nan", "some"],
     "ads_slack_channels": ['{"acme": "#acme"}', "acme"],
     "ads_meta_sources": ['{"facebook": 1}'],
     "ads_meta_channels": ['{"meta_social": 1}'],

@@ -23,7 +23,7 @@ from dmp_assets.ads.service.viewing import (
     file_of,
     within,
 )
-from dmp_assets.ads.settings import currency_of_sums
+from dmp_assets.ads.settings import AdsSettings, currency_of_sums
 from dmp_assets.platform.api.routes.pages import PageRoute
 from dmp_assets.platform.api.state import service_of
 
@@ -59,11 +59,13 @@ class ShopLedger:
 @router.get("/orders")
 def orders(request: Request, viewer: Views, asked: Days) -> HTMLResponse:
     """By shop, what orders brought and what of it is left."""
-    currency = currency_of_sums(service_of(request).settings)
+    settings = service_of(request).settings
+    currency = currency_of_sums(settings)
+    goods_share = settings.of(AdsSettings).ads_goods_share
 
     def read(store: sa.Connection, focus: Focus) -> dict[str, Any]:
         shops = _shops(store, focus, currency)
-        return {"shops": shops, "answer": _answer(shops)}
+        return {"shops": shops, "answer": _answer(shops), "goods_share": goods_share}
 
     return ads_page(
         request, viewer, "orders", "ads_orders.html", read, asked=asked,
