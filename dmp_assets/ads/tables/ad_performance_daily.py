@@ -75,7 +75,7 @@ FROM ({with_rate(_ROWS, "date")})
             SELECT count(*) AS offending, string_agg(DISTINCT currency, ', ') AS currencies
             FROM modeled.ad_performance_daily WHERE rate IS NULL
             """,
-            "Every currency has a rate (DMP_ADS_EXCHANGE_RATES); sums leave others out.",
+            "Every currency has a rate (DMP_ADS_EXCHANGE_RATES); a sum without one is unknown.",
         ),
     ),
 )
