@@ -31,7 +31,7 @@ def rotate() -> None:
     the old ones and restart what runs; rotate; then remove the old ones. It may be stopped and
     repeated, and what runs goes on meanwhile.
     """
-    from dmp_assets.platform.connect import tokens
+    from dmp_assets.platform.connect import rotation
     from dmp_assets.platform.connect.keys import SETTING, KeyRing
     from dmp_assets.platform.store import database
 
@@ -44,7 +44,7 @@ def rotate() -> None:
             outside_systems(home, sources=False),
             database.opened(where.store_url(home)) as store,
         ):
-            count = tokens.rotate(store, ring)
+            count = rotation.rotate(store, ring)
         kept = f"those of {SETTING}" if ring.configured else "one, newly made"
         out.print(f"tokens encrypted anew: {count}; keys: {kept}", highlight=False)
 

@@ -123,6 +123,8 @@ def test_an_advertiser_takes_part_and_no_more(
     page = log_in(size=size)
     page.get_by_role("link", name="Shops like yours").click()
     expect(page.get_by_role("row", name="mer", exact=False).first).to_contain_text("× 1.60")
+    page.get_by_label("Industry").select_option("food")
+    page.get_by_label("Revenue").select_option("small")
     page.get_by_role("button", name="Take part by these terms").click()
     expect(page.get_by_text("You take part since")).to_be_visible()
     expect(page.locator("tr", has_text="yours")).to_have_count(2)

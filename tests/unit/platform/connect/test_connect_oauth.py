@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from dmp_assets.demo.sandbox.oauth import CLIENT_ID, CLIENT_SECRET, REDIRECTS
 from dmp_assets.home import Home, HomeError
-from dmp_assets.platform.connect import tokens as tokens_module
+from dmp_assets.platform.connect import rotation
 from dmp_assets.platform.connect.answer import HttpAnswer
 from dmp_assets.platform.connect.errors import (
     AddressError,
@@ -37,7 +37,8 @@ from dmp_assets.platform.connect.oauth import (
     read_tokens,
 )
 from dmp_assets.platform.connect.paging import by_cursor
-from dmp_assets.platform.connect.tokens import ConnectionCredentials, Connections, rotate
+from dmp_assets.platform.connect.rotation import rotate
+from dmp_assets.platform.connect.tokens import ConnectionCredentials, Connections
 from dmp_assets.platform.store import database
 from dmp_assets.platform.store.schema import consent_request, service_connection, service_token
 from tests.support.docs import ROOT, blocks
@@ -837,7 +838,7 @@ def test_a_rotation_that_was_stopped_is_finished_by_the_next(
 ) -> None:  # fmt: skip
     client = service.client()
     found = [consented(connections, client, f"shop-{n}") for n in range(4)]
-    real, calls = tokens_module._rotate_next, []
+    real, calls = rotation._rotate_next, []
 
     def stopped(*given: Any) -> Any:
         calls.append(given)
@@ -846,7 +847,7 @@ def test_a_rotation_that_was_stopped_is_finished_by_the_next(
         return real(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tokens_module, "_rotate_next", stopped)
+        patch.setattr(rotation, "_rotate_next", stopped)
         with pytest.raises(KeyboardInterrupt):
             rotate(store, ring)
     assert len(ring.load().ids) == 2
