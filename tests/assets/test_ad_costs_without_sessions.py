@@ -133,3 +133,11 @@ def test_they_are_cost_of_their_channel_by_every_model(home: Home) -> None:
         write(home, "modeled/channel_reporting", reported.select(list(channel_reporting.COLUMNS)))
         sql = check.sql_of(Tables.of(home).exists)
         assert (Tables.of(home).scalar(sql) == 0) is agrees
+
+
+def test_a_renamed_campaign_costs_what_it_cost(home: Home) -> None:
+    renamed = spent("after", 3, "5.00") | {"campaign_id": "before id"}
+    ads(home, spent("before", 2, "5.00"), renamed)
+    web(home, ("before", 2, "1.00"), ("after", 3, "2.00"))
+    materialized(costs.ad_costs_without_sessions)
+    assert found(home) == {("before", 2): Decimal(4), ("after", 3): Decimal(3)}

@@ -47,16 +47,18 @@ visits AS (
   JOIN named n USING (campaign_name)
   WHERE c.cost > 0 AND list_contains($channels, s.channel_name) GROUP BY ALL
 ),
+ids AS (
+  SELECT campaign_id, min(campaign_name) AS campaign_name FROM spent GROUP BY campaign_id
+),
 web AS (SELECT min(event_at)::DATE AS first, max(event_at)::DATE AS last FROM cleaned.web_sessions)
 SELECT $advertiser AS advertiser_id, campaign_id,
-       any_value(coalesce(s.campaign_name, n.campaign_name)) AS campaign_name,
+       coalesce(s.campaign_name, ids.campaign_name) AS campaign_name,
        $channel AS channel_name, date,
-       (coalesce(sum(s.cost), 0) - coalesce(sum(carried), 0))::DECIMAL(18, 4) AS cost
-FROM spent s FULL JOIN visits USING (campaign_id, date) LEFT JOIN named n USING (campaign_id)
+       (coalesce(s.cost, 0) - coalesce(carried, 0))::DECIMAL(18, 4) AS cost
+FROM spent s FULL JOIN visits USING (campaign_id, date) JOIN ids USING (campaign_id)
 WHERE date BETWEEN (SELECT first FROM web) AND (SELECT last FROM web)
   AND date BETWEEN (SELECT min(date) FROM spent) AND (SELECT max(date) FROM spent)
-GROUP BY campaign_id, date
-HAVING cost <> 0 AND coalesce(bool_and(is_known), true)
+  AND coalesce(s.cost, 0) <> coalesce(carried, 0) AND coalesce(is_known, true)
 ORDER BY ALL
 """
 
